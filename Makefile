@@ -1,0 +1,40 @@
+# Two commands do everything on a fresh machine: `make demo` and `make test`.
+PYTHON ?= python3
+VENV ?= .venv
+PORT ?= 8000
+BIN := $(VENV)/bin
+export PIP_DISABLE_PIP_VERSION_CHECK = 1
+
+.PHONY: demo test lint install install-test assets screenshots clean
+
+demo: install assets  ## build the demo collection from NASA Blue Marble and serve it on http://localhost:$(PORT)
+	$(BIN)/wildsat demo --port $(PORT)
+
+test: install-test assets lint  ## the whole suite, after lint and types
+	$(BIN)/python -m pytest
+
+lint:
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+install: $(VENV)/.installed
+install-test: $(VENV)/.installed-test
+assets: static/vendor/.installed
+
+$(VENV)/.installed: pyproject.toml constraints.txt
+	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[demo,web]'
+	touch $@
+
+$(VENV)/.installed-test: $(VENV)/.installed
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[dev]'
+	$(BIN)/python -m pip install --quiet --no-deps gritlm==1.0.2  # its metadata asks for 2 GB that embedding never uses
+	touch $@
+
+static/vendor/.installed: static/package.json $(VENV)/.installed
+	$(BIN)/python -m app.assets
+	touch $@
+
+clean:
+	rm -rf $(VENV) static/vendor build *.egg-info

@@ -1,0 +1,1 @@
+"""The web service: routes, schemas, security and pages over the search engine."""

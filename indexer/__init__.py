@@ -1,0 +1,1 @@
+"""From sources of imagery to the segments of a collection."""

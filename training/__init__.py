@@ -1,0 +1,1 @@
+"""Data, augmentation, losses, tuning, the training loop and evaluation."""
