@@ -1,0 +1,292 @@
+"""A model as one object: pixels, texts and places in, vectors out; and its directory of safetensors and JSON."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import torch
+import torch.nn.functional as F
+from torch import nn
+
+from wildsat_core.errors import CheckpointError, ModelNotFoundError, SpaceUnavailableError
+from wildsat_core.location import build_location
+from wildsat_core.models.backbones import build_backbone
+from wildsat_core.models.config import WEIGHTS_FILE, LocationConfig, ModelConfig, read_config, write_config
+from wildsat_core.models.heads import build_head
+from wildsat_core.preprocess import preprocess
+from wildsat_core.text import TextEncoder, load_text_encoder
+from wildsat_core.types import ModelRef, Space, SpaceSpec
+
+Vectors = npt.NDArray[np.float32]
+
+
+class LocationBranch(nn.Module):
+    """Location encoder and, where the model has one, the head after it: degrees (B, 2) to vectors (B, D)."""
+
+    def __init__(self, config: LocationConfig) -> None:
+        """Build with random weights."""
+        super().__init__()
+        self.encoder = build_location(config.kind, config.parameters)
+        self.head: nn.Module = nn.Identity() if config.head is None else build_head(config.head)
+
+    def forward(self, lon_lat: torch.Tensor) -> torch.Tensor:
+        """Encode longitudes and latitudes (B, 2) in degrees."""
+        vectors: torch.Tensor = self.head(self.encoder(lon_lat))
+        return vectors
+
+
+class WildSATModel(nn.Module):
+    """Backbone, tile heads, text head and location encoder of one model.
+
+    The `embed_*` methods take and give numpy arrays, without gradients; `forward`, `project_texts` and `locate` are the
+    same computations on tensors with gradients, for training. Vectors have length 1 when the metric is cosine.
+
+    Weights are named `backbone.*`, `tile_heads.<space>.*`, `text_head.*` and `location.*`.
+    """
+
+    def __init__(self, config: ModelConfig, text_encoder: TextEncoder | None = None) -> None:
+        """Build with random weights; the text encoder loads at the first text unless one is given."""
+        super().__init__()
+        self.config = config
+        self.weights_sha256 = ""
+        self._text_encoder = text_encoder
+        self.backbone = build_backbone(config.architecture, config.architecture_args, config.preprocessing.channels)
+        self.tile_heads = nn.ModuleDict({space: build_head(head) for space, head in config.tile_heads.items()})
+        self.text_head = None if config.text_head is None else build_head(config.text_head)
+        self.location = None if config.location is None else LocationBranch(config.location)
+
+    @property
+    def device(self) -> torch.device:
+        """Where the weights are."""
+        return next(self.parameters()).device
+
+    @property
+    def spaces(self) -> dict[Space, SpaceSpec]:
+        """The spaces that this model gives tiles vectors in."""
+        metric = self.config.metric
+        spaces: dict[Space, SpaceSpec] = {
+            space: SpaceSpec(head.out_features, metric) for space, head in self.config.tile_heads.items()
+        }
+        location = self.config.location
+        if location is not None and "place" in location.spaces:
+            spaces["place"] = SpaceSpec(location.out_features, metric)
+        return spaces
+
+    @property
+    def ref(self) -> ModelRef:
+        """The model's identity, as a collection's manifest keeps it."""
+        config = self.config
+        return ModelRef(config.name, self.weights_sha256, config.text_encoder, config.preprocessing.describe())
+
+    @property
+    def text_encoder(self) -> TextEncoder:
+        """The text encoder that the text head belongs to, loaded on first use."""
+        if self._text_encoder is None:
+            self._text_encoder = load_text_encoder(self.config.text_encoder, device=str(self.device))
+        return self._text_encoder
+
+    def forward(self, pixels: torch.Tensor) -> dict[Space, torch.Tensor]:
+        """Pixels (B, C, H, W), as stored, to one (B, D) tensor per tile space."""
+        return self.project_features(self.backbone(preprocess(pixels, self.config.preprocessing)))
+
+    def project_features(self, features: torch.Tensor) -> dict[Space, torch.Tensor]:
+        """Backbone features (B, F) to one (B, D) tensor per tile space."""
+        return {space: self._scaled(self.tile_heads[space](features)) for space in self.config.tile_heads}
+
+    def project_texts(self, text_embeddings: torch.Tensor) -> torch.Tensor:
+        """Raw text embeddings (B, E) to (B, D) in the text space.
+
+        Raises:
+            SpaceUnavailableError: the model has no text head.
+        """
+        if self.text_head is None:
+            raise SpaceUnavailableError(
+                f"the model {self.config.name!r} has no text head; it can't be searched with text", "q"
+            )
+        return self._scaled(self.text_head(text_embeddings))
+
+    def locate(self, lon_lat: torch.Tensor) -> torch.Tensor:
+        """Longitudes and latitudes (B, 2) in degrees to (B, D).
+
+        Raises:
+            SpaceUnavailableError: the model has no location encoder.
+        """
+        if self.location is None:
+            raise SpaceUnavailableError(
+                f"the model {self.config.name!r} has no location encoder; it can't be searched by place", "near"
+            )
+        return self._scaled(self.location(lon_lat))
+
+    @torch.inference_mode()
+    def embed_pixels(self, pixels: torch.Tensor | npt.NDArray[Any], *, bf16: bool = False) -> dict[Space, Vectors]:
+        """Tiles' vectors.
+
+        Args:
+            pixels: (B, C, H, W) uint8, uint16 or float as stored, bands in the order of the model's preprocessing.
+            bf16: run the backbone in bfloat16; heads' results come back in float32.
+
+        Returns:
+            One (B, D) float32 array per tile space.
+        """
+        values = pixels if isinstance(pixels, torch.Tensor) else torch.from_numpy(np.ascontiguousarray(pixels))
+        device = self.device
+        with torch.autocast(device.type, torch.bfloat16, enabled=bf16), self._evaluating():
+            vectors = self(values.to(device))
+        return {space: _array(v) for space, v in vectors.items()}
+
+    def encode_texts(self, texts: Sequence[str]) -> Vectors:
+        """Raw text embeddings (B, E), before the head."""
+        return self.text_encoder.encode(list(texts))
+
+    @torch.inference_mode()
+    def embed_texts(self, texts: Sequence[str]) -> Vectors:
+        """Texts' vectors in the text space, (B, D).
+
+        Raises:
+            SpaceUnavailableError: the model has no text head.
+        """
+        if self.text_head is None:
+            self.project_texts(torch.empty(0))
+        with self._evaluating():
+            return _array(self.project_texts(torch.from_numpy(self.encode_texts(texts)).to(self.device)))
+
+    @torch.inference_mode()
+    def embed_places(self, lon_lat: npt.ArrayLike) -> dict[Space, Vectors]:
+        """Places' vectors, one (B, D) array for each space that the location encoder serves.
+
+        Raises:
+            SpaceUnavailableError: the model has no location encoder.
+        """
+        degrees = torch.as_tensor(np.asarray(lon_lat, np.float32)).reshape(-1, 2)
+        with self._evaluating():
+            vectors = _array(self.locate(degrees.to(self.device)))
+        assert self.config.location is not None
+        return dict.fromkeys(self.config.location.spaces, vectors)
+
+    def save(self, directory: str | Path) -> str:
+        """Write the model directory and return the hash of its weight file.
+
+        Weights go first and the config last, each by an atomic rename.
+        """
+        from safetensors.torch import save_file
+
+        path = Path(directory)
+        path.mkdir(parents=True, exist_ok=True)
+        part = path / (WEIGHTS_FILE + ".part")
+        # Copies, because safetensors refuses tensors that share memory.
+        save_file({key: value.detach().cpu().clone().contiguous() for key, value in self.state_dict().items()}, part)
+        self.weights_sha256 = file_sha256(part)
+        part.replace(path / WEIGHTS_FILE)
+        write_config(self.config, path)
+        return self.weights_sha256
+
+    @classmethod
+    def open(cls, directory: str | Path, device: str | torch.device = "cpu") -> WildSATModel:
+        """Read a model directory, ready to embed.
+
+        Raises:
+            ModelNotFoundError: the directory lacks its config or weights.
+            CheckpointError: a file is damaged, or the weights are not this config's; keys and shapes are named.
+        """
+        config = read_config(directory)
+        path = Path(directory) / WEIGHTS_FILE
+        weights = read_safetensors(path)
+        model = cls(config)
+        load_exactly(model, weights, path.name)
+        model.weights_sha256 = file_sha256(path)
+        return model.to(device).eval()
+
+    def _scaled(self, vectors: torch.Tensor) -> torch.Tensor:
+        return F.normalize(vectors.float(), dim=-1) if self.config.metric == "cosine" else vectors
+
+    def _evaluating(self) -> _Evaluating:
+        return _Evaluating(self)
+
+
+class _Evaluating:
+    """Evaluation mode for the length of a `with` block: dropout off, stored batch statistics."""
+
+    def __init__(self, model: nn.Module) -> None:
+        self.model = model
+        self.was_training = model.training
+
+    def __enter__(self) -> None:
+        if self.was_training:
+            self.model.eval()
+
+    def __exit__(self, *_: object) -> None:
+        if self.was_training:
+            self.model.train()
+
+
+def load_exactly(
+    module: nn.Module, weights: dict[str, torch.Tensor], what: str, may_miss: frozenset[str] = frozenset()
+) -> None:
+    """Copy weights into a module; every key and shape must fit.
+
+    Args:
+        module: built for these weights.
+        weights: by key.
+        what: the file or model that they come from, for the message.
+        may_miss: the keys that may be absent; the module keeps its own values there.
+
+    Raises:
+        CheckpointError: a key is missing, unknown or of another shape; all are named. The module is then unchanged.
+    """
+    own = module.state_dict()
+    missing = sorted(own.keys() - weights.keys() - may_miss)
+    unknown = sorted(weights.keys() - own.keys())
+    misshapen = sorted(k for k in own.keys() & weights.keys() if own[k].shape != weights[k].shape)
+    faults = []
+    if missing:
+        faults.append(f"missing {_names(missing)}")
+    if unknown:
+        faults.append(f"unknown {_names(unknown)}")
+    if misshapen:
+        faults.append(
+            "of another shape "
+            + _names([f"{k} {tuple(weights[k].shape)} instead of {tuple(own[k].shape)}" for k in misshapen])
+        )
+    if faults:
+        raise CheckpointError(f"{what} does not fit {type(module).__name__}: {'; '.join(faults)}")
+    module.load_state_dict(weights, strict=not may_miss)
+
+
+def read_safetensors(path: Path) -> dict[str, torch.Tensor]:
+    """Read a safetensors file.
+
+    Raises:
+        ModelNotFoundError: there is no such file.
+        CheckpointError: the file is damaged.
+    """
+    from safetensors import SafetensorError
+    from safetensors.torch import load_file
+
+    if not path.is_file():
+        raise ModelNotFoundError(f"{path.parent} is not a model directory: it has no {path.name}")
+    try:
+        weights: dict[str, torch.Tensor] = load_file(path)
+    except (SafetensorError, OSError, json.JSONDecodeError) as err:
+        raise CheckpointError(f"{path} is damaged: {err}; convert or pull the model again") from err
+    return weights
+
+
+def file_sha256(path: Path) -> str:
+    """SHA-256 of a file, in hexadecimal."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def _names(keys: list[str], most: int = 8) -> str:
+    more = f" and {len(keys) - most} more" if len(keys) > most else ""
+    return f"{len(keys)} ({', '.join(keys[:most])}{more})"
+
+
+def _array(vectors: torch.Tensor) -> Vectors:
+    return np.ascontiguousarray(vectors.float().cpu().numpy())
