@@ -1,0 +1,30 @@
+"""Tests of wildsat_core/models/heads.py."""
+
+import pytest
+import torch
+
+from wildsat_core.models.config import HeadConfig
+from wildsat_core.models.heads import INPUT_GAIN, LinearHead, build_head
+
+
+def test_linear_head_is_a_matrix_without_bias():
+    head = build_head(HeadConfig(in_features=3, out_features=2))
+    with torch.no_grad():
+        head.weight.copy_(torch.tensor([[1.0, 0.0, 2.0], [0.0, -1.0, 0.5]]))
+    assert isinstance(head, LinearHead)
+    assert list(head.state_dict()) == ["weight"]
+    assert head(torch.tensor([[1.0, 2.0, 3.0]])).tolist() == [[7.0, -0.5]]
+
+
+@pytest.mark.parametrize("kind", ["mlp", "residual"])
+def test_heads_with_a_hidden_layer_give_the_asked_size(kind):
+    head = build_head(HeadConfig(kind=kind, in_features=5, out_features=4, hidden=7)).eval()
+    assert head(torch.zeros(3, 5)).shape == (3, 4)
+
+
+def test_residual_head_is_the_line_and_the_bend_of_the_raised_input_added():
+    torch.manual_seed(0)
+    head = build_head(HeadConfig(kind="residual", in_features=5, out_features=4, hidden=7)).eval()
+    x = torch.nn.functional.normalize(torch.randn(3, 5), dim=1)
+    expected = head.line(INPUT_GAIN * x) + head.bend(INPUT_GAIN * x)
+    torch.testing.assert_close(head(x), expected)
