@@ -1,0 +1,272 @@
+"""Write, then read: what was put in comes out, row by row, and readers never see a half."""
+
+import json
+import shutil
+
+import numpy as np
+import pytest
+
+from tests.core.collection.conftest import MODEL, SPACES, make_tiles, make_vectors, thumbnail, writer
+from wildsat_core.collection import CollectionWriter, list_collections, open_collection
+from wildsat_core.collection.lock import writer_lock
+from wildsat_core.collection.maintain import collect_garbage, compact, delete_tiles, verify
+from wildsat_core.collection.manifest import read_current_manifest
+from wildsat_core.errors import (
+    CollectionFormatError,
+    CollectionLockedError,
+    CollectionNotFoundError,
+    InvalidInputError,
+    ModelMismatchError,
+    SpaceUnavailableError,
+    TileNotFoundError,
+)
+from wildsat_core.types import ModelRef
+
+
+def test_row_i_of_the_vectors_is_row_i_of_the_table(root):
+    collection = open_collection(root)
+    vectors = make_vectors()
+    for i, tile in enumerate(make_tiles()):
+        row = collection.row_of(tile.tile_id)
+        assert collection.tile(row) == tile
+        assert collection.thumbnail(row) == thumbnail(tile)
+        for space in SPACES:
+            np.testing.assert_array_equal(collection.vectors(space, np.array([row]))[0], vectors[space][i].astype("f2"))
+
+
+def test_rows_count_through_segments(tmp_path):
+    with writer(tmp_path / "test", segment_rows=4) as out:
+        for start in range(0, 20, 4):
+            part = {s: v[start : start + 4] for s, v in make_vectors(20).items()}
+            out.add(make_tiles(20)[start : start + 4], part)
+        out.publish()
+    collection = open_collection(tmp_path / "test")
+    assert len(collection.manifest.segments) == 5
+    rows = np.array([collection.row_of(t.tile_id) for t in make_tiles(20)])
+    assert sorted(rows) == list(range(20))
+    np.testing.assert_array_equal(collection.vectors("text", rows), make_vectors(20)["text"].astype("f2"))
+
+
+def test_adding_the_same_tiles_again_changes_nothing(root):
+    before = read_current_manifest(root)
+    with writer(root) as out:
+        assert out.add(make_tiles(), make_vectors(seed=1)) == 0
+        assert out.publish() == before
+
+
+def test_a_repeated_id_within_a_batch_counts_once(tmp_path):
+    tiles = make_tiles()
+    with writer(tmp_path / "test") as out:
+        assert out.add(tiles + tiles[:2], make_vectors(8)) == 6
+        assert out.publish().tiles == 6
+
+
+def test_replacing_a_tile_hides_the_old_vectors(root):
+    new = make_vectors(1, seed=9)
+    with writer(root) as out:
+        assert out.add(make_tiles(1), new, on_known="replace") == 1
+        manifest = out.publish()
+    assert manifest.tiles == 6
+    collection = open_collection(root)
+    row = collection.row_of("oklahoma")
+    np.testing.assert_array_equal(collection.vectors("text", np.array([row]))[0], new["text"][0].astype("f2"))
+
+
+def test_moments_give_mean_and_spread_of_any_querys_scores_deleted_rows_left_out(root):
+    first = open_collection(root)
+    delete_tiles(root, np.array([first.row_of("fiji")]), generation=1)
+    collection = open_collection(root)
+    query = np.array([0.5, -1.0, 2.0, 0.1])
+    live = np.flatnonzero(collection.tiles.live)
+    scores = collection.vectors("text", live) @ query
+    assert collection.moments["text"].score_mean(query) == pytest.approx(scores.mean(), abs=1e-6)
+    assert collection.moments["text"].score_std(query) == pytest.approx(scores.std(), rel=1e-5)
+
+
+def test_a_deleted_tile_is_gone_and_the_others_stay(root):
+    collection = open_collection(root)
+    manifest = delete_tiles(root, np.array([collection.row_of("fiji")]), generation=1)
+    assert (manifest.generation, manifest.tiles) == (2, 5)
+    after = open_collection(root)
+    with pytest.raises(TileNotFoundError, match="no tile 'fiji'"):
+        after.row_of("fiji")
+    assert after.row_of("oslo") >= 0
+    assert collection.row_of("fiji") >= 0  # the generation opened before is as it was
+
+
+def test_rows_of_an_older_generation_are_not_deleted(root):
+    delete_tiles(root, np.array([0]), generation=1)
+    with pytest.raises(CollectionFormatError, match="look them up again"):
+        delete_tiles(root, np.array([1]), generation=1)
+
+
+def test_compaction_keeps_ids_vectors_and_pictures(root):
+    with writer(root) as out:
+        more = make_tiles(12)[6:]
+        out.add(more, {s: v[6:] for s, v in make_vectors(12).items()}, [thumbnail(t) for t in more])
+        out.publish()
+    before = open_collection(root)
+    delete_tiles(root, np.array([before.row_of("oslo")]), generation=2)
+    manifest = compact(root)
+    assert (len(manifest.segments), manifest.rows, manifest.deleted) == (1, 11, {})
+    after = open_collection(root)
+    for tile in [t for t in make_tiles(12) if t.tile_id != "oslo"]:
+        old, new = np.array([before.row_of(tile.tile_id)]), np.array([after.row_of(tile.tile_id)])
+        assert after.tile(int(new[0])) == tile
+        assert after.thumbnail(int(new[0])) == thumbnail(tile)
+        np.testing.assert_array_equal(before.vectors("text", old), after.vectors("text", new))
+    assert verify(root) == []
+
+
+def test_garbage_is_collected_after_the_grace_period_only(root):
+    old = open_collection(root)
+    with writer(root) as out:
+        out.add(make_tiles(8)[6:], {s: v[6:] for s, v in make_vectors(8).items()})
+        out.publish()
+    compact(root)
+    assert collect_garbage(root) == []
+    removed = {path.name for path in collect_garbage(root, grace_s=-1)}
+    assert {"1.json", "2.json", old.manifest.segments[0].id} <= removed
+    assert verify(root) == []
+    assert old.vectors("text", np.array([0])).shape == (1, 4)  # an open reader keeps its files
+
+
+def test_an_empty_collection_can_be_published_and_opened(tmp_path):
+    with writer(tmp_path / "test") as out:
+        assert out.publish().tiles == 0
+    collection = open_collection(tmp_path / "test")
+    assert len(collection) == 0
+    assert collection.tiles.rows_of(["x"]).size == 0
+    assert collection.moments["text"].score_std(np.ones(4)) == 1.0
+
+
+def test_a_second_writer_is_refused_while_the_first_writes(root):
+    with writer_lock(root), pytest.raises(CollectionLockedError, match="another process is writing"), writer(root):
+        pass
+
+
+def test_another_model_is_refused_naming_both(root):
+    other = ModelRef("vitb16-imagenet", "b" * 64, "gritlm", "rgb 224 px")
+    with (
+        pytest.raises(ModelMismatchError, match=r"tiny.*vitb16-imagenet"),
+        CollectionWriter(root, "test", other, SPACES),
+    ):
+        pass
+
+
+@pytest.mark.parametrize("name", ["", "../up", "a/b", "A", "x" * 65, ".hidden", "a\n"])
+def test_names_that_are_not_folder_names_are_refused(tmp_path, name):
+    with pytest.raises(InvalidInputError, match="collection name"):
+        CollectionWriter(tmp_path, name, MODEL, SPACES)
+
+
+@pytest.mark.parametrize("bad", [np.nan, np.inf, 0.0, 1e6])
+def test_vectors_that_are_zero_infinite_or_too_large_are_refused(tmp_path, bad):
+    vectors = make_vectors()
+    vectors["text"][3] = bad
+    with writer(tmp_path / "test") as out:
+        out.add(make_tiles(), vectors)
+        with pytest.raises(InvalidInputError, match="the first in row 3"):
+            out.publish()
+    with pytest.raises(CollectionNotFoundError):
+        open_collection(tmp_path / "test")
+
+
+def test_missing_spaces_and_uneven_lengths_are_refused(tmp_path):
+    with writer(tmp_path / "test") as out:
+        with pytest.raises(InvalidInputError, match=r"\['place', 'text'\]"):
+            out.add(make_tiles(), {"text": make_vectors()["text"]})
+        with pytest.raises(InvalidInputError, match="agree in length"):
+            out.add(make_tiles(), make_vectors(5))
+
+
+def test_an_unknown_space_is_refused_naming_those_held(root):
+    with pytest.raises(SpaceUnavailableError, match="it has: text, place"):
+        open_collection(root).vector_parts("image")
+
+
+def test_an_interrupted_build_goes_on_from_its_whole_segments(tmp_path):
+    folder = tmp_path / "test"
+    tiles, vectors = make_tiles(12), make_vectors(12)
+    with writer(folder, segment_rows=6, job="b1") as out:
+        out.add(tiles[:6], {s: v[:6] for s, v in vectors.items()})
+        out.add(tiles[6:9], {s: v[6:9] for s, v in vectors.items()})  # gathered, not yet a segment: lost
+    assert list_collections(tmp_path) == []
+    (folder / "segments" / ".tmp-b1").mkdir()
+    with writer(folder, job="b1") as out:
+        assert out.rows_pending == 6
+        assert out.known(t.tile_id for t in tiles) == {t.tile_id for t in tiles[:6]}
+        out.add(tiles, vectors)
+        assert out.publish().tiles == 12
+    assert not (folder / "segments" / ".tmp-b1").exists()
+    assert verify(folder) == []
+
+
+def test_segments_of_another_job_are_left_alone(tmp_path):
+    with writer(tmp_path / "test", job="b1") as out:
+        out.add(make_tiles(), make_vectors())
+        out.flush()
+    with writer(tmp_path / "test", job="b2") as out:
+        assert out.rows_pending == 0
+
+
+def test_a_flipped_byte_is_found_and_named(root):
+    manifest = read_current_manifest(root)
+    segment = manifest.segments[0]
+    for name in segment.files:
+        path = root / "segments" / segment.id / name
+        whole = path.read_bytes()
+        for at in (0, len(whole) // 2, len(whole) - 1):
+            path.write_bytes(whole[:at] + bytes([whole[at] ^ 1]) + whole[at + 1 :])
+            assert any(str(path) in problem for problem in verify(root)), (name, at)
+        path.write_bytes(whole)
+    assert verify(root) == []
+
+
+def test_a_missing_or_shortened_file_is_refused_at_opening(root):
+    segment = read_current_manifest(root).segments[0]
+    for name in segment.files:
+        copy = root.parent / f"copy-{name.replace('.', '-')}"
+        shutil.copytree(root, copy)
+        path = copy / "segments" / segment.id / name
+        path.write_bytes(path.read_bytes()[:-1])
+        with pytest.raises(CollectionFormatError, match=name):
+            open_collection(copy)
+        path.unlink()
+        with pytest.raises(CollectionFormatError, match=name):
+            open_collection(copy)
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"format_version": 99}, "format version 99"),
+        ({"generation": 7}, "says that it is generation 7"),
+        ({"surprise": 1}, "surprise"),
+        ({"segments": [{"id": "../../etc", "rows": 1, "files": {}}]}, "not a valid manifest"),
+    ],
+)
+def test_manifests_that_are_not_ours_are_refused(root, change, message):
+    path = root / "generations" / "1.json"
+    path.write_text(json.dumps(json.loads(path.read_text()) | change))
+    with pytest.raises(CollectionFormatError, match=message):
+        open_collection(root)
+
+
+def test_current_must_hold_a_number(root):
+    (root / "CURRENT").write_text("../1")
+    with pytest.raises(CollectionFormatError, match="number of a generation"):
+        open_collection(root)
+
+
+def test_geoparquet_can_be_read_by_others(root):
+    import pyarrow.parquet as pq
+    import shapely
+
+    path = root / "segments" / read_current_manifest(root).segments[0].id / "tiles.parquet"
+    table = pq.read_table(path)
+    geo = json.loads(table.schema.metadata[b"geo"])
+    assert (geo["version"], geo["primary_column"]) == ("1.1.0", "geometry")
+    shapes = dict(zip(table["tile_id"].to_pylist(), shapely.from_wkb(table["geometry"].to_pylist()), strict=True))
+    assert shapes["fiji"].geom_type == "MultiPolygon"
+    assert shapes["oslo"].bounds == (10.0, 59.0, 11.0, 60.0)

@@ -1,0 +1,188 @@
+"""Changing and checking a collection: delete, compact, verify, collect old generations."""
+
+from __future__ import annotations
+
+import datetime as dt
+import shutil
+import time
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from wildsat_core.collection.durable import TEMPORARY_PREFIX, sha256_file
+from wildsat_core.collection.lock import writer_lock
+from wildsat_core.collection.manifest import (
+    Manifest,
+    SegmentInfo,
+    manifest_path,
+    publish_manifest,
+    read_current_manifest,
+    read_manifest,
+)
+from wildsat_core.collection.reader import Collection, open_collection, read_deletions
+from wildsat_core.collection.segment import open_vectors, segment_folder, write_segment
+from wildsat_core.collection.tiles import read_tiles
+from wildsat_core.collection.writer import DEFAULT_SEGMENT_ROWS, write_deletions
+from wildsat_core.errors import CollectionFormatError
+
+GRACE_S = 3600.0
+
+
+def delete_tiles(root: Path, rows: npt.NDArray[np.integer], *, generation: int, wait_s: float = 0.0) -> Manifest:
+    """Publish a generation without some rows.
+
+    Args:
+        root: folder of the collection.
+        rows: rows to leave out, as numbered in `generation`.
+        generation: the generation that the rows were looked up in.
+        wait_s: how long to wait for another writer.
+
+    Returns:
+        The live manifest; unchanged when every row was gone already.
+
+    Raises:
+        CollectionFormatError: another generation was published since the rows were looked up.
+        CollectionLockedError: another process is writing.
+    """
+    with writer_lock(root, wait_s):
+        base = open_collection(root)
+        if base.generation != generation:
+            raise CollectionFormatError(
+                f"rows were looked up in generation {generation}, live is {base.generation}: look them up again"
+            )
+        if not base.tiles.live[rows].any():
+            return base.manifest
+        return _publish_next(base, deleted=write_deletions(base, rows, generation + 1))
+
+
+def compact(root: Path, *, segment_rows: int = DEFAULT_SEGMENT_ROWS, wait_s: float = 0.0) -> Manifest:
+    """Rewrite the live tiles as few sorted segments; ids and search results stay as they are.
+
+    Memory holds one segment at a time. Tiles are dealt to the new segments along the curve, so that each new
+    segment covers a region of its own.
+
+    Raises:
+        CollectionLockedError: another process is writing.
+    """
+    from wildsat_core.geo import curve_key
+
+    with writer_lock(root, wait_s):
+        base = open_collection(root)
+        if len(base.manifest.segments) <= 1 and not base.manifest.deleted:
+            return base.manifest
+        rows = np.flatnonzero(base.tiles.live)
+        rows = rows[np.argsort(curve_key(base.tiles.lon[rows], base.tiles.lat[rows]), kind="stable")]
+        segments = tuple(
+            _copy_rows(base, rows[start : start + segment_rows]) for start in range(0, len(rows), segment_rows)
+        )
+        return _publish_next(base, segments=segments, deleted={})
+
+
+def _publish_next(base: Collection, **changes: Any) -> Manifest:  # noqa: ANN401 - fields of Manifest
+    changes |= {"generation": base.generation + 1, "created_at": dt.datetime.now(dt.UTC)}
+    manifest = base.manifest.model_copy(update=changes)
+    publish_manifest(base.root, manifest)
+    return manifest
+
+
+def _copy_rows(base: Collection, rows: npt.NDArray[np.integer]) -> SegmentInfo:
+    vectors = {space: base.vectors(space, rows) for space in base.spaces}
+    tiles = [base.tile(int(row)) for row in rows]
+    return write_segment(base.root, tiles, vectors, [base.thumbnail(int(row)) for row in rows], base.spaces, "compact")
+
+
+def verify(root: Path) -> list[str]:
+    """Check every byte of the live generation against its manifest.
+
+    Returns:
+        One sentence for each thing wrong, naming the file; empty when all is well.
+    """
+    try:
+        manifest = read_current_manifest(root)
+    except (CollectionFormatError, FileNotFoundError) as err:
+        return [str(err)]
+    problems = [p for segment in manifest.segments for p in _verify_segment(root, manifest, segment)]
+    ids: set[str] = set()
+    if not problems:
+        try:
+            collection = Collection(root, manifest)
+        except CollectionFormatError as err:
+            return [str(err)]
+        live = collection.tiles.arrow["tile_id"].filter(collection.tiles.live).to_pylist()
+        ids = set(live)
+        if len(ids) != len(live):
+            problems.append(f"{root}: {len(live) - len(ids)} tile ids occur more than once")
+    return problems
+
+
+def _verify_segment(root: Path, manifest: Manifest, segment: SegmentInfo) -> Iterator[str]:
+    folder = segment_folder(root, segment.id)
+    for name, info in segment.files.items():
+        yield from _verify_file(folder / name, info.sha256)
+    deletion = manifest.deleted.get(segment.id)
+    if deletion:
+        yield from _verify_file(root / "deletions" / deletion.file, deletion.info.sha256)
+    try:
+        if deletion:
+            read_deletions(root, segment, deletion)
+        rows = read_tiles(folder / "tiles.parquet").num_rows
+        if rows != segment.rows:
+            yield f"{folder / 'tiles.parquet'} has {rows} rows, the manifest says {segment.rows}"
+        for space, spec in manifest.spaces.items():
+            vectors = open_vectors(root, segment, space, spec)
+            if not all(np.isfinite(vectors[i : i + 65_536]).all() for i in range(0, len(vectors), 65_536)):
+                yield f"{folder / f'{space}.npy'} holds numbers that are not finite"
+    except CollectionFormatError as err:
+        yield str(err)
+
+
+def _verify_file(path: Path, sha256: str) -> Iterator[str]:
+    if not path.is_file():
+        yield f"{path} is missing"
+    elif (found := sha256_file(path)) != sha256:
+        yield f"{path} is damaged: its SHA-256 is {found}, the manifest says {sha256}"
+
+
+def collect_garbage(root: Path, *, grace_s: float = GRACE_S, wait_s: float = 0.0) -> Sequence[Path]:
+    """Remove what the live generation does not need and what is older than the grace period.
+
+    Readers of an old generation keep their open files; the grace period is for those about to open one.
+
+    Args:
+        root: folder of the collection.
+        grace_s: leave alone what was written within this many seconds.
+        wait_s: how long to wait for another writer.
+
+    Returns:
+        The files and folders that were removed.
+    """
+    with writer_lock(root, wait_s):
+        live = read_current_manifest(root)
+        oldest_kept = time.time() - grace_s
+        keep = _files_of(root, live)
+        manifests = sorted(root.glob("generations/*.json"))
+        for path in manifests:
+            if path.stat().st_mtime > oldest_kept:
+                keep |= _files_of(root, read_manifest(root, int(path.stem)))
+        candidates = [*manifests, *root.glob("segments/*"), *root.glob("deletions/*.npy")]
+        return [path for path in candidates if path not in keep and _remove_if_old(path, oldest_kept)]
+
+
+def _files_of(root: Path, manifest: Manifest) -> set[Path]:
+    files = {manifest_path(root, manifest.generation)}
+    files |= {segment_folder(root, segment.id) for segment in manifest.segments}
+    return files | {root / "deletions" / deletion.file for deletion in manifest.deleted.values()}
+
+
+def _remove_if_old(path: Path, oldest_kept: float) -> bool:
+    # The writer lock is held, so a temporary folder belongs to a writer that was killed.
+    if path.stat().st_mtime > oldest_kept and not path.name.startswith(TEMPORARY_PREFIX):
+        return False
+    if path.is_dir():
+        shutil.rmtree(path)
+    else:
+        path.unlink()
+    return True

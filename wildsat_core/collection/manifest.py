@@ -1,0 +1,145 @@
+"""The manifest: one consistent state of a collection, named by the file CURRENT."""
+
+from __future__ import annotations
+
+import datetime as dt
+import json
+from pathlib import Path
+from typing import Annotated, Any
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from wildsat_core.collection.durable import sha256_file, write_text_atomically
+from wildsat_core.errors import CollectionFormatError, CollectionNotFoundError
+from wildsat_core.types import ModelRef, Space, SpaceSpec
+
+FORMAT_VERSION = 1
+
+# Names come from a file that a stranger may have written: nothing that could leave the collection's folder.
+SegmentId = Annotated[str, Field(pattern=r"^[0-9a-f]{16}$")]
+FileName = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9._-]*$")]
+Sha256 = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
+
+
+class _Frozen(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class FileInfo(_Frozen):
+    """Size and hash of one file."""
+
+    bytes: int = Field(ge=0)
+    sha256: Sha256
+
+    @classmethod
+    def of(cls, path: Path) -> FileInfo:
+        return cls(bytes=path.stat().st_size, sha256=sha256_file(path))
+
+
+class SegmentInfo(_Frozen):
+    """An immutable piece of a collection; `job` names the build that wrote it, so that the build can go on."""
+
+    id: SegmentId
+    rows: int = Field(gt=0)
+    job: str = ""
+    files: dict[FileName, FileInfo]
+
+
+class DeletionInfo(_Frozen):
+    """The list of a segment's rows that this generation leaves out."""
+
+    file: FileName
+    rows: int = Field(gt=0)
+    info: FileInfo
+
+
+class Manifest(_Frozen):
+    """Everything a reader must know to open a generation and to refuse a wrong one.
+
+    Attributes:
+        spaces: the named sets of vectors; every segment has a file of each.
+        deleted: by segment id.
+        calibration: numbers measured on this collection at build time, by name.
+        provenance: for people: title, description, attribution, notice, how it was built.
+    """
+
+    format_version: int
+    name: str
+    generation: int = Field(ge=1)
+    created_at: dt.datetime
+    model: ModelRef
+    spaces: dict[Space, SpaceSpec]
+    segments: tuple[SegmentInfo, ...] = ()
+    deleted: dict[SegmentId, DeletionInfo] = {}
+    calibration: dict[str, Any] = {}
+    provenance: dict[str, Any] = {}
+
+    @property
+    def rows(self) -> int:
+        """Rows of all segments, deleted ones included."""
+        return sum(segment.rows for segment in self.segments)
+
+    @property
+    def tiles(self) -> int:
+        """Live tiles."""
+        return self.rows - sum(deletion.rows for deletion in self.deleted.values())
+
+
+def manifest_path(root: Path, generation: int) -> Path:
+    return root / "generations" / f"{generation}.json"
+
+
+def read_current_generation(root: Path) -> int:
+    """Number of the live generation.
+
+    Raises:
+        CollectionNotFoundError: the folder has no CURRENT.
+        CollectionFormatError: CURRENT is not a number.
+    """
+    try:
+        text = (root / "CURRENT").read_text(encoding="utf-8").strip()
+    except (FileNotFoundError, NotADirectoryError) as err:
+        raise CollectionNotFoundError(
+            f"no collection at {root}: it has no file CURRENT; build one with `wildsat index build {root.name}`"
+        ) from err
+    if not (text.isascii() and text.isdigit()):
+        raise CollectionFormatError(f"{root / 'CURRENT'} must hold the number of a generation, it holds {text[:40]!r}")
+    return int(text)
+
+
+def read_manifest(root: Path, generation: int) -> Manifest:
+    """Read and check the manifest of one generation.
+
+    Raises:
+        CollectionFormatError: missing, not JSON, of an unknown format version, or with fields that don't belong.
+    """
+    path = manifest_path(root, generation)
+    try:
+        raw = json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError as err:
+        raise CollectionFormatError(f"{path} is missing though CURRENT names generation {generation}") from err
+    except ValueError as err:
+        raise CollectionFormatError(f"{path} is not JSON: {err}") from err
+    version = raw.get("format_version") if isinstance(raw, dict) else None
+    if version != FORMAT_VERSION:
+        raise CollectionFormatError(
+            f"{path} has format version {version!r}; this program reads {FORMAT_VERSION}: rebuild the collection"
+        )
+    try:
+        manifest = Manifest.model_validate(raw)
+    except ValidationError as err:
+        raise CollectionFormatError(f"{path} is not a valid manifest: {err}") from err
+    if manifest.generation != generation:
+        raise CollectionFormatError(f"{path} says that it is generation {manifest.generation}, not {generation}")
+    return manifest
+
+
+def read_current_manifest(root: Path) -> Manifest:
+    return read_manifest(root, read_current_generation(root))
+
+
+def publish_manifest(root: Path, manifest: Manifest) -> None:
+    """Write a manifest, then make it the live one by one rename."""
+    path = manifest_path(root, manifest.generation)
+    write_text_atomically(path, manifest.model_dump_json(indent=1) + "\n")
+    write_text_atomically(root / "CURRENT", f"{manifest.generation}\n")

@@ -1,0 +1,222 @@
+"""The tile table: one row a tile, columns as numpy arrays, stored as GeoParquet."""
+
+from __future__ import annotations
+
+import datetime as dt
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import numpy.typing as npt
+
+from wildsat_core.errors import CollectionFormatError
+from wildsat_core.types import BBox, Tile
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+ROW_GROUP_ROWS = 4096  # also the block of rows that the search prunes by its box
+
+_GEO_METADATA = {
+    "version": "1.1.0",
+    "primary_column": "geometry",
+    "columns": {
+        "geometry": {
+            "encoding": "WKB",
+            "geometry_types": ["Polygon", "MultiPolygon"],
+            "covering": {
+                "bbox": {
+                    "xmin": ["bbox", "xmin"],
+                    "ymin": ["bbox", "ymin"],
+                    "xmax": ["bbox", "xmax"],
+                    "ymax": ["bbox", "ymax"],
+                }
+            },
+        }
+    },
+}
+
+
+def schema() -> pa.Schema:
+    """Columns of tiles.parquet; docs/collection-format.md explains each."""
+    import pyarrow as pa
+
+    corner = [("xmin", pa.float64()), ("ymin", pa.float64()), ("xmax", pa.float64()), ("ymax", pa.float64())]
+    names = pa.dictionary(pa.int32(), pa.string())
+    return pa.schema(
+        [
+            ("tile_id", pa.string()),
+            ("geometry", pa.binary()),
+            ("bbox", pa.struct(corner)),
+            ("is_box", pa.bool_()),
+            ("captured_on", pa.date32()),
+            ("cloud_cover", pa.float32()),
+            ("gsd_m", pa.float32()),
+            ("source", names),
+            ("country", names),
+            ("href", pa.string()),
+        ],
+        metadata={b"geo": json.dumps(_GEO_METADATA).encode()},
+    )
+
+
+def tiles_to_arrow(tiles: Sequence[Tile]) -> pa.Table:
+    """Rows in the order given."""
+    import pyarrow as pa
+
+    columns = {
+        "tile_id": [t.tile_id for t in tiles],
+        "geometry": _geometries_wkb(tiles),
+        "bbox": [dict(zip(("xmin", "ymin", "xmax", "ymax"), t.bbox.as_tuple(), strict=True)) for t in tiles],
+        "is_box": [t.footprint_wkb is None for t in tiles],
+        "captured_on": [t.captured_on for t in tiles],
+        "cloud_cover": [t.cloud_cover for t in tiles],
+        "gsd_m": [t.gsd_m for t in tiles],
+        "source": [t.source for t in tiles],
+        "country": [t.country for t in tiles],
+        "href": [t.href for t in tiles],
+    }
+    return pa.Table.from_pydict(columns, schema=schema())
+
+
+def _geometries_wkb(tiles: Sequence[Tile]) -> list[bytes]:
+    import shapely
+
+    from wildsat_core.geo import bbox_geometry
+
+    def outline(tile: Tile) -> bytes:
+        return tile.footprint_wkb or shapely.to_wkb(shapely.geometry.shape(bbox_geometry(tile.bbox)))
+
+    return [outline(tile) for tile in tiles]
+
+
+def write_tiles(path: Path, table: pa.Table) -> None:
+    import pyarrow.parquet as pq
+
+    pq.write_table(table, path, row_group_size=ROW_GROUP_ROWS, compression="zstd")
+
+
+def read_tiles(path: Path) -> pa.Table:
+    """Read tiles.parquet.
+
+    Raises:
+        CollectionFormatError: damaged, or with other columns than `schema()`.
+    """
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    try:
+        table = pq.read_table(path, partitioning=None)
+    except (pa.ArrowException, OSError) as err:
+        raise CollectionFormatError(f"{path} can't be read as Parquet: {err}") from err
+    if table.schema.names != schema().names:
+        raise CollectionFormatError(f"{path} has columns {table.schema.names}, expected {schema().names}")
+    return table.cast(schema())
+
+
+@dataclass(frozen=True, slots=True)
+class TileTable:
+    """Columns of all tiles of a generation, row i being row i of every space's vectors.
+
+    Attributes:
+        west, south, east, north: (N,) degrees; east is unwrapped, so west <= east <= west + 360.
+        captured_on: (N,) datetime64[D], NaT when unknown.
+        cloud_cover: (N,) float32 in [0, 1], NaN when unknown.
+        country: (N,) int32 index into `countries`, -1 when unknown.
+        is_box: (N,) bool, False where the outline is not the box.
+        live: (N,) bool, False for deleted rows.
+        arrow: the rest (ids, hrefs, outlines), read by row.
+    """
+
+    arrow: pa.Table
+    live: npt.NDArray[np.bool_]
+    west: npt.NDArray[np.float64]
+    south: npt.NDArray[np.float64]
+    east: npt.NDArray[np.float64]
+    north: npt.NDArray[np.float64]
+    captured_on: npt.NDArray[np.datetime64]
+    cloud_cover: npt.NDArray[np.float32]
+    is_box: npt.NDArray[np.bool_]
+    country: npt.NDArray[np.int32]
+    countries: tuple[str, ...]
+    lon: npt.NDArray[np.float64] = field(init=False)
+    lat: npt.NDArray[np.float64] = field(init=False)
+
+    def __post_init__(self) -> None:
+        """Centres follow from the boxes."""
+        object.__setattr__(self, "lon", ((self.west + self.east) / 2 + 180.0) % 360.0 - 180.0)
+        object.__setattr__(self, "lat", (self.south + self.north) / 2)
+
+    @classmethod
+    def from_arrow(cls, table: pa.Table, live: npt.NDArray[np.bool_]) -> TileTable:
+        table = table.unify_dictionaries().combine_chunks()
+        west, south, east, north = (_bbox_corner(table, name) for name in ("xmin", "ymin", "xmax", "ymax"))
+        country, countries = _dictionary(table, "country")
+        return cls(
+            arrow=table,
+            live=live,
+            west=west,
+            south=south,
+            east=np.where(east < west, east + 360.0, east),
+            north=north,
+            captured_on=_numpy(table["captured_on"]).astype("datetime64[D]"),
+            cloud_cover=_numpy(table["cloud_cover"]).astype(np.float32),
+            is_box=_numpy(table["is_box"]).astype(bool),
+            country=country,
+            countries=countries,
+        )
+
+    def __len__(self) -> int:
+        return int(self.arrow.num_rows)
+
+    def tile(self, row: int) -> Tile:
+        """The tile of one row, deleted or not."""
+        values: dict[str, Any] = self.arrow.slice(row, 1).to_pylist()[0]
+        box = values["bbox"]
+        return Tile(
+            tile_id=values["tile_id"],
+            bbox=BBox(box["xmin"], box["ymin"], box["xmax"], box["ymax"]),
+            gsd_m=values["gsd_m"],
+            source=values["source"],
+            href=values["href"] or "",
+            captured_on=values["captured_on"],
+            cloud_cover=values["cloud_cover"],
+            country=values["country"],
+            footprint_wkb=None if values["is_box"] else values["geometry"],
+        )
+
+    def rows_of(self, tile_ids: Sequence[str]) -> npt.NDArray[np.int64]:
+        """Live rows of these ids, in row order; unknown ids are left out."""
+        import pyarrow as pa
+        import pyarrow.compute as pc
+
+        found = pc.is_in(self.arrow["tile_id"], value_set=pa.array(list(tile_ids), pa.string()))
+        return np.flatnonzero(_numpy(found).astype(bool) & self.live)
+
+    def dates_spanned(self) -> tuple[dt.date, dt.date] | None:
+        """First and last known day of the live tiles."""
+        days = self.captured_on[self.live]
+        days = days[~np.isnat(days)]
+        return (days.min().item(), days.max().item()) if days.size else None
+
+
+def _numpy(column: pa.ChunkedArray) -> npt.NDArray[Any]:
+    return np.asarray(column.to_numpy())
+
+
+def _bbox_corner(table: pa.Table, corner: str) -> npt.NDArray[np.float64]:
+    import pyarrow.compute as pc
+
+    return _numpy(pc.struct_field(table["bbox"], corner)).astype(np.float64)
+
+
+def _dictionary(table: pa.Table, name: str) -> tuple[npt.NDArray[np.int32], tuple[str, ...]]:
+    """Codes and words of a dictionary column; null becomes -1."""
+    chunks = table[name].chunks
+    if not chunks:
+        return np.empty(0, np.int32), ()
+    codes = np.concatenate([c.indices.fill_null(-1).to_numpy(zero_copy_only=False) for c in chunks]).astype(np.int32)
+    return codes, tuple(chunks[0].dictionary.to_pylist())

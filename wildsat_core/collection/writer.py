@@ -1,0 +1,302 @@
+"""Writing to a collection: tiles gather into segments, segments become a generation, all at once or not at all."""
+
+from __future__ import annotations
+
+import datetime as dt
+import logging
+import re
+import shutil
+from collections.abc import Iterable, Mapping, Sequence
+from contextlib import ExitStack
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Literal, Self
+
+import numpy as np
+import numpy.typing as npt
+
+from wildsat_core.collection.durable import TEMPORARY_PREFIX, fsync_path
+from wildsat_core.collection.lock import writer_lock
+from wildsat_core.collection.manifest import (
+    FORMAT_VERSION,
+    DeletionInfo,
+    FileInfo,
+    Manifest,
+    SegmentInfo,
+    publish_manifest,
+    read_current_manifest,
+)
+from wildsat_core.collection.reader import Collection
+from wildsat_core.collection.segment import INFO_FILE, read_segment_info, segment_folder, write_segment
+from wildsat_core.collection.tiles import read_tiles
+from wildsat_core.errors import CollectionNotFoundError, InvalidInputError, ModelMismatchError
+from wildsat_core.types import ModelRef, Space, SpaceSpec, Tile
+
+logger = logging.getLogger(__name__)
+
+Vectors = npt.NDArray[np.floating]
+
+DEFAULT_SEGMENT_ROWS = 65_536
+_NAME = re.compile(r"^[a-z0-9][a-z0-9_-]{0,63}$")
+_JOB = re.compile(r"^[A-Za-z0-9_-]{0,64}$")
+
+
+def check_collection_name(name: str) -> str:
+    """Refuse names that are not plain folder names.
+
+    Raises:
+        InvalidInputError: anything but up to 64 lower-case letters, digits, '-' and '_'.
+    """
+    if not _NAME.fullmatch(name):
+        raise InvalidInputError(
+            f"collection name {name!r} must be 1 to 64 lower-case letters, digits, '-' or '_'", "collection"
+        )
+    return name
+
+
+class CollectionWriter:
+    """Adds tiles to a collection, which it makes if there is none.
+
+    Use as a context manager: it holds the writer lock. Nothing is visible to readers before `publish`; leaving the
+    block without it leaves whole segments on disk, and a later writer of the same `job` goes on from them.
+
+    Args:
+        root: folder of the collection.
+        name: its name; must match when the collection exists.
+        model: which model makes the vectors; must match when the collection exists.
+        spaces: the named sets of vectors that every tile has.
+        job: names the build, for going on after an interruption.
+        segment_rows: tiles gathered in memory before a segment is written.
+        wait_s: how long to wait for another writer.
+
+    Raises:
+        ModelMismatchError: the collection was made by another model, or has other spaces.
+        CollectionLockedError: another process is writing.
+    """
+
+    def __init__(
+        self,
+        root: Path,
+        name: str,
+        model: ModelRef,
+        spaces: Mapping[Space, SpaceSpec],
+        *,
+        job: str = "",
+        segment_rows: int = DEFAULT_SEGMENT_ROWS,
+        wait_s: float = 0.0,
+    ) -> None:
+        """Only remember; `__enter__` takes the lock and reads."""
+        if not _JOB.fullmatch(job):
+            raise InvalidInputError(f"job {job!r} must be at most 64 letters, digits, '-' or '_'", "job")
+        self.root = Path(root)
+        self._name = check_collection_name(name)
+        self._model, self._spaces, self._job = model, dict(spaces), job
+        self._segment_rows, self._wait_s = segment_rows, wait_s
+        self._stack = ExitStack()
+        self._base: Collection | None = None
+        self._pending: list[SegmentInfo] = []
+        self._pending_ids: set[str] = set()
+        self._replaced: set[str] = set()
+        self._tiles: list[Tile] = []
+        self._vectors: dict[Space, list[Vectors]] = {space: [] for space in spaces}
+        self._thumbnails: list[bytes | None] = []
+
+    def __enter__(self) -> Self:
+        """Take the lock, open what is live, pick up whole segments of an interrupted build of this job."""
+        self._stack.enter_context(writer_lock(self.root, self._wait_s))
+        try:
+            self._base = self._open_base()
+            self._sweep_and_adopt()
+        except BaseException:
+            self._stack.close()
+            raise
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._stack.close()
+
+    @property
+    def rows_pending(self) -> int:
+        """Tiles added (or picked up from an interrupted build) and not yet published."""
+        return len(self._pending_ids)
+
+    def known(self, tile_ids: Iterable[str]) -> set[str]:
+        """Which of these ids are live in the collection or wait for publishing."""
+        ids = set(tile_ids)
+        found = ids & self._pending_ids
+        if self._base is not None:
+            rows = self._base.tiles.rows_of(sorted(ids - found))
+            found |= set(self._base.tiles.arrow["tile_id"].take(rows).to_pylist())
+        return found
+
+    def add(
+        self,
+        tiles: Sequence[Tile],
+        vectors: Mapping[Space, Vectors],
+        thumbnails: Sequence[bytes | None] | None = None,
+        *,
+        on_known: Literal["skip", "replace"] = "skip",
+    ) -> int:
+        """Add a batch of tiles.
+
+        Args:
+            tiles: N tiles; a repeated id within the batch counts once, the first stays.
+            vectors: (N, D) for each space of the collection.
+            thumbnails: N WebP pictures or None.
+            on_known: what to do with tiles whose id is live already: leave them, or put the new ones in their place.
+
+        Returns:
+            How many were taken.
+
+        Raises:
+            InvalidInputError: a space is missing or one too many, or lengths differ.
+        """
+        thumbnails = thumbnails if thumbnails is not None else [None] * len(tiles)
+        if set(vectors) != set(self._spaces):
+            raise InvalidInputError(
+                f"vectors must be given for {sorted(self._spaces)}, got {sorted(vectors)}", "vectors"
+            )
+        if any(len(v) != len(tiles) for v in (*vectors.values(), thumbnails)):
+            raise InvalidInputError(
+                f"tiles, vectors and thumbnails must agree in length ({len(tiles)} tiles)", "vectors"
+            )
+        keep = self._choose([tile.tile_id for tile in tiles], on_known)
+        self._tiles += [tiles[i] for i in keep]
+        self._thumbnails += [thumbnails[i] for i in keep]
+        for space, array in vectors.items():
+            self._vectors[space].append(np.asarray(array)[keep])
+        if len(self._tiles) >= self._segment_rows:
+            self.flush()
+        return len(keep)
+
+    def _choose(self, ids: Sequence[str], on_known: Literal["skip", "replace"]) -> list[int]:
+        known = self.known(ids)
+        if on_known == "replace":
+            self._replaced |= known - self._pending_ids
+            known &= self._pending_ids
+        keep = []
+        for i, tile_id in enumerate(ids):
+            if tile_id not in known:
+                known.add(tile_id)
+                keep.append(i)
+        self._pending_ids.update(ids[i] for i in keep)
+        return keep
+
+    def flush(self) -> None:
+        """Write the gathered tiles as a segment; after this a kill no longer loses them."""
+        if not self._tiles:
+            return
+        vectors = {space: np.concatenate(parts) for space, parts in self._vectors.items()}
+        segment = write_segment(self.root, self._tiles, vectors, self._thumbnails, self._spaces, self._job)
+        self._pending.append(segment)
+        self._tiles, self._thumbnails = [], []
+        self._vectors = {space: [] for space in self._spaces}
+
+    def publish(
+        self, provenance: Mapping[str, Any] | None = None, calibration: Mapping[str, Any] | None = None
+    ) -> Manifest:
+        """Make everything added so far visible as one new generation.
+
+        Args:
+            provenance: merged over that of the last generation.
+            calibration: likewise.
+
+        Returns:
+            The live manifest; the same as before when nothing changed.
+        """
+        self.flush()
+        base = self._base.manifest if self._base else None
+        provenance = {**(base.provenance if base else {}), **(provenance or {})}
+        calibration = {**(base.calibration if base else {}), **(calibration or {})}
+        unchanged = base and not self._pending and base.provenance == provenance and base.calibration == calibration
+        if base and unchanged:
+            return base
+        manifest = Manifest(
+            format_version=FORMAT_VERSION,
+            name=self._name,
+            generation=base.generation + 1 if base else 1,
+            created_at=dt.datetime.now(dt.UTC),
+            model=self._model,
+            spaces=self._spaces,
+            segments=(*(base.segments if base else ()), *self._pending),
+            deleted=self._deletions(base.generation + 1) if base else {},
+            calibration=calibration,
+            provenance=provenance,
+        )
+        publish_manifest(self.root, manifest)
+        self._base = Collection(self.root, manifest)
+        self._pending, self._pending_ids, self._replaced = [], set(), set()
+        return manifest
+
+    def _deletions(self, generation: int) -> dict[str, DeletionInfo]:
+        assert self._base is not None
+        if not self._replaced:
+            return dict(self._base.manifest.deleted)
+        return write_deletions(self._base, self._base.tiles.rows_of(sorted(self._replaced)), generation)
+
+    def _open_base(self) -> Collection | None:
+        try:
+            manifest = read_current_manifest(self.root)
+        except CollectionNotFoundError:
+            return None
+        if manifest.name != self._name:
+            raise ModelMismatchError(f"{self.root} holds the collection {manifest.name!r}, not {self._name!r}")
+        if manifest.model != self._model:
+            raise ModelMismatchError(
+                f"collection {self._name!r} was made by {manifest.model}, you are adding with {self._model}; "
+                "use that model, or build under another name"
+            )
+        if manifest.spaces != self._spaces:
+            raise ModelMismatchError(f"collection {self._name!r} has spaces {manifest.spaces}, you add {self._spaces}")
+        return Collection(self.root, manifest)
+
+    def _sweep_and_adopt(self) -> None:
+        """Remove what a killed writer left half-written; take over its whole segments if they are of this job."""
+        segments = self.root / "segments"
+        published = {s.id for s in self._base.manifest.segments} if self._base else set()
+        for folder in sorted(segments.iterdir()) if segments.is_dir() else []:
+            if folder.name.startswith(TEMPORARY_PREFIX):
+                shutil.rmtree(folder)
+            elif self._job and folder.name not in published and (folder / INFO_FILE).is_file():
+                self._adopt(read_segment_info(folder))
+
+    def _adopt(self, segment: SegmentInfo) -> None:
+        if segment.job != self._job or not {f"{space}.npy" for space in self._spaces} <= set(segment.files):
+            return
+        ids = read_tiles(segment_folder(self.root, segment.id) / "tiles.parquet")["tile_id"].to_pylist()
+        if self.known(ids):
+            return  # an older build of this job that has been published in another cut: gc removes it
+        logger.info("going on from segment %s with %d tiles", segment.id, segment.rows)
+        self._pending.append(segment)
+        self._pending_ids.update(ids)
+
+
+def write_deletions(base: Collection, rows: npt.NDArray[np.integer], generation: int) -> dict[str, DeletionInfo]:
+    """Write the deletion lists of a generation that leaves out `rows` beside those already gone.
+
+    Args:
+        base: the generation to start from.
+        rows: rows of `base` to leave out.
+        generation: number of the generation to come; part of the file names.
+
+    Returns:
+        All deletion lists of that generation, by segment.
+    """
+    gone = ~base.tiles.live
+    gone[rows] = True
+    folder = base.root / "deletions"
+    folder.mkdir(exist_ok=True)
+    deleted = dict(base.manifest.deleted)
+    for i, segment in enumerate(base.manifest.segments):
+        mine = np.flatnonzero(gone[base.offsets[i] : base.offsets[i + 1]]).astype(np.int64)
+        before = deleted[segment.id].rows if segment.id in deleted else 0
+        if len(mine) == before:
+            continue
+        path = folder / f"{segment.id}-{generation}.npy"
+        np.save(path, mine)
+        fsync_path(path)
+        deleted[segment.id] = DeletionInfo(file=path.name, rows=len(mine), info=FileInfo.of(path))
+    fsync_path(folder)
+    return deleted
