@@ -1,0 +1,104 @@
+/**
+ * Places on the sphere, pure. Longitude first everywhere; boxes are [west, south, east, north] in degrees,
+ * and west greater than east means that the box crosses the antimeridian.
+ *
+ * @typedef {[number, number]} LonLat
+ * @typedef {[number, number, number, number]} BBox
+ */
+
+const EARTH_RADIUS_KM = 6371.0088;
+const radians = (degrees) => (degrees * Math.PI) / 180;
+
+/** Bring a longitude into [-180, 180). @param {number} lon */
+export function wrapLon(lon) {
+  return ((((lon + 180) % 360) + 360) % 360) - 180;
+}
+
+/** @param {number} lon @param {number} lat @param {number} [digits] @returns {string} "3.2° S, 60.1° W" */
+export function formatLonLat(lon, lat, digits = 1) {
+  const part = (value, positive, negative) => `${Math.abs(value).toFixed(digits)}° ${value >= 0 ? positive : negative}`;
+  return `${part(lat, "N", "S")}, ${part(lon, "E", "W")}`;
+}
+
+/** Great-circle distance. @param {LonLat} a @param {LonLat} b */
+export function distanceKm([lonA, latA], [lonB, latB]) {
+  const dLat = radians(latB - latA) / 2;
+  const dLon = radians(lonB - lonA) / 2;
+  const h = Math.sin(dLat) ** 2 + Math.cos(radians(latA)) * Math.cos(radians(latB)) * Math.sin(dLon) ** 2;
+  return 2 * EARTH_RADIUS_KM * Math.asin(Math.min(1, Math.sqrt(h)));
+}
+
+/** @param {string | null} text "w,s,e,n" @returns {BBox | null} null when it is not a box */
+export function parseBbox(text) {
+  const parts = (text ?? "").split(",").map((part) => (part.trim() === "" ? NaN : Number(part)));
+  if (parts.length !== 4 || !parts.every(Number.isFinite)) return null;
+  const [west, south, east, north] = parts;
+  const valid = Math.abs(west) <= 180 && Math.abs(east) <= 180 && -90 <= south && south <= north && north <= 90;
+  return valid ? [west, south, east, north] : null;
+}
+
+/** @param {BBox} bbox @returns {string} two decimals (about a kilometre), so that a link stays short */
+export function formatBbox(bbox) {
+  return bbox.map((value) => String(Math.round(value * 100) / 100)).join(",");
+}
+
+/** @param {LonLat} point @param {BBox} bbox */
+export function isInBbox([lon, lat], [west, south, east, north]) {
+  const inLon = west <= east ? west <= lon && lon <= east : lon >= west || lon <= east;
+  return inLon && south <= lat && lat <= north;
+}
+
+/** @param {BBox} bbox @returns {number} eastward extent in degrees */
+export function bboxWidth([west, , east]) {
+  return west <= east ? east - west : east - west + 360;
+}
+
+/**
+ * The smallest box around points seen from above `centreLon`: offsets are taken east and west of it.
+ *
+ * @param {LonLat[]} points
+ * @param {number} centreLon
+ * @param {boolean} [seesPole] whether a pole is in sight; every longitude is, then
+ * @returns {BBox | null} null without points
+ */
+export function bboxAround(points, centreLon, seesPole = false) {
+  if (points.length === 0) return null;
+  const offsets = points.map(([lon]) => wrapLon(lon - centreLon));
+  const lats = points.map(([, lat]) => lat);
+  const [low, high] = [Math.min(...offsets), Math.max(...offsets)];
+  let [south, north] = [Math.max(-90, Math.min(...lats)), Math.min(90, Math.max(...lats))];
+  if (seesPole) [south, north] = Math.abs(south) > Math.abs(north) ? [-90, north] : [south, 90];
+  if (seesPole || high - low > 340) return [-180, south, 180, north];
+  return [wrapLon(centreLon + low), south, wrapLon(centreLon + high), north];
+}
+
+/** Corners of a box as one polygon, eastward from west even across the antimeridian. @param {BBox} bbox */
+export function bboxPolygon([west, south, east, north]) {
+  const right = west <= east ? east : east + 360;
+  const steps = Math.max(1, Math.ceil((right - west) / 5)); // enough points to follow a parallel on the globe
+  const along = Array.from({ length: steps + 1 }, (_, i) => west + ((right - west) * i) / steps);
+  const ring = [...along.map((lon) => [lon, south]), ...along.reverse().map((lon) => [lon, north]), [west, south]];
+  return { type: "Polygon", coordinates: [ring] };
+}
+
+/** Box of a GeoJSON geometry whose parts don't cross the antimeridian. @param {object} geometry @returns {BBox} */
+export function geometryBbox(geometry) {
+  const positions = geometry.coordinates.flat(geometry.type === "MultiPolygon" ? 2 : 1);
+  const lons = positions.map(([lon]) => lon);
+  const lats = positions.map(([, lat]) => lat);
+  return [Math.min(...lons), Math.min(...lats), Math.max(...lons), Math.max(...lats)];
+}
+
+const COMPASS = [
+  ["south-western", "southern", "south-eastern"],
+  ["western", "central", "eastern"],
+  ["north-western", "northern", "north-eastern"],
+];
+
+/** Which part of a box a point lies in: "northern", "south-eastern", "central" ... @param {LonLat} point @param {BBox} bbox */
+export function partOf([lon, lat], bbox) {
+  const [west, south, , north] = bbox;
+  const third = (share) => Math.max(0, Math.min(2, Math.floor(share * 3)));
+  const east = bbox[0] <= bbox[2] || lon >= west ? lon - west : lon - west + 360;
+  return COMPASS[third((lat - south) / (north - south || 1))][third(east / (bboxWidth(bbox) || 1))];
+}

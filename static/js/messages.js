@@ -1,0 +1,75 @@
+/** What the page says: one status line that screen readers hear, and one box for what needs doing. */
+
+import { ServiceProblem } from "./api.js";
+import { byId, element } from "./dom.js";
+import { formatCount, plural } from "./words.js";
+
+/** Filters as a visitor knows them, for "what would help". */
+const FILTERS = {
+  bbox: "the area", area: "the area", circle: "the area", countries: "the countries", from: "the dates", to: "the dates",
+  months: "the months", max_cloud: "the cloud limit", min_percentile: "the minimum fit",
+};
+
+/**
+ * @param {object} options
+ * @param {() => void} options.onRetry
+ * @param {(patch: Record<string, unknown>) => void} options.onPatch
+ */
+export function createMessages({ onRetry, onPatch }) {
+  const status = byId("status");
+  const box = byId("message");
+
+  function say(title, sentences, ...actions) {
+    box.replaceChildren(element("h2", { text: title }), ...sentences.map((text) => element("p", { text })));
+    if (actions.length) box.append(element("div", { class: "actions" }, ...actions));
+    box.hidden = false;
+  }
+  const action = (text, onclick) => element("button", { type: "button", class: "quiet", text, onclick });
+  const widen = (state) => {
+    const set = Object.keys(FILTERS).filter((key) => state[key]);
+    return set.length ? [action("Search without filters", () => onPatch(Object.fromEntries(set.map((key) => [key, null]))))] : [];
+  };
+
+  return {
+    waiting(state) {
+      status.textContent = state.q ? `Comparing “${state.q}” with every tile…` : "Comparing every tile…";
+    },
+    /** @param {object | null} found @param {import("./state.js").State} state */
+    answer(found, state) {
+      box.hidden = true;
+      status.textContent = found ? statusLine(found) : "";
+      if (!found) return;
+      if (found.matched === 0) {
+        const set = [...new Set(Object.keys(FILTERS).filter((key) => state[key]).map((key) => FILTERS[key]))];
+        say("No tile passes the filters", [`Loosen ${set.join(", ") || "the filters"} to search more of the collection.`], ...widen(state));
+      } else if (found.no_match) {
+        say(
+          "Nothing here really matches",
+          ["These are the closest tiles, but they fit no better than what an unrelated question finds. Try describing what the land looks like from above: plants, water, rock, climate."],
+          ...widen(state),
+        );
+      }
+    },
+    /** @param {Error | {detail?: string, title?: string}} error */
+    error(error) {
+      const problem = error instanceof Error ? error : new ServiceProblem(error);
+      status.textContent = "The search did not work.";
+      const sentences = [problem.message];
+      if (problem.requestId) sentences.push(`If you report this, name the request ${problem.requestId}.`);
+      const wrongInput = problem.status >= 400 && problem.status < 500 && problem.status !== 429;
+      say(wrongInput ? "The service could not take that" : "That did not work", sentences, ...(wrongInput ? [] : [action("Try again", onRetry)]));
+    },
+    /** The list goes on without the map. */
+    noMap(error) {
+      const note = byId("map-note");
+      note.textContent = `The map could not start (${error.message}). The search and the list work without it.`;
+      note.hidden = false;
+    },
+  };
+}
+
+function statusLine({ returned, matched, total, timings_ms: timings }) {
+  const among = matched === total ? `all ${formatCount(total)} tiles` : `${formatCount(matched)} of ${formatCount(total)} tiles`;
+  const took = timings?.total ? ` in ${timings.total < 1000 ? `${Math.max(1, Math.round(timings.total))} ms` : `${(timings.total / 1000).toFixed(1)} s`}` : "";
+  return `Best ${plural(returned, "hit")} among ${among}${took}`;
+}

@@ -1,0 +1,101 @@
+/** The list of hits: the interface of which the map is the mirror. Draws, and reports what the visitor does. */
+
+import { byId, element, slot } from "./dom.js";
+import { formatLonLat } from "./geo.js";
+import { fitWords, formatMonth, pictureAlt, placeName } from "./words.js";
+
+/**
+ * @param {object} options
+ * @param {string} options.root
+ * @param {(feature: object) => string} options.likeUrl address of "more like this"
+ * @param {(tileId: string | null) => void} options.onHover
+ * @param {(tileId: string) => void} options.onSelect
+ * @param {(tileId: string, verdict: "up" | "down") => void} options.onJudge
+ */
+export function createResults({ root, likeUrl, onHover, onSelect, onJudge }) {
+  const list = byId("hits");
+  const template = /** @type {HTMLTemplateElement} */ (byId("hit-template"));
+  const items = new Map();
+  let names = new Map();
+
+  function draw(feature, verdicts) {
+    const item = template.content.firstElementChild.cloneNode(true);
+    const { tile_id: id, rank } = feature.properties;
+    item.id = `hit-${rank}`;
+    item.dataset.tile = id;
+    const picture = slot(item, "thumbnail");
+    picture.src = `${root}${feature.properties.thumbnail}`;
+    picture.addEventListener("error", () => picture.removeAttribute("src"), { once: true });
+    slot(item, "rank").textContent = String(rank);
+    slot(item, "where").textContent = formatLonLat(feature.properties.lon, feature.properties.lat);
+    slot(item, "date").textContent = formatMonth(feature.properties.captured_on);
+    slot(item, "fit").textContent = fitWords(feature.properties.percentile);
+    slot(item, "like").href = likeUrl(feature);
+    name(item, feature);
+    wire(item, id, verdicts);
+    return item;
+  }
+
+  function name(item, feature) {
+    const place = placeName(feature.properties, names);
+    slot(item, "place").textContent = place;
+    slot(item, "thumbnail").alt = pictureAlt(feature.properties, place);
+  }
+
+  function wire(item, id, verdicts) {
+    item.addEventListener("pointerenter", () => onHover(id));
+    item.addEventListener("pointerleave", () => onHover(null));
+    item.addEventListener("focusin", () => onHover(id));
+    slot(item, "open").addEventListener("click", () => onSelect(id));
+    for (const verdict of ["up", "down"]) {
+      const button = slot(item, verdict);
+      button.setAttribute("aria-pressed", String(verdicts[verdict].includes(id)));
+      button.addEventListener("click", () => onJudge(id, verdict));
+    }
+  }
+
+  return {
+    /** @param {object[]} features @param {{up: string[], down: string[]}} verdicts @param {boolean} [append] */
+    show(features, verdicts, append = false) {
+      if (!append) {
+        items.clear();
+        list.replaceChildren();
+      }
+      for (const feature of features) {
+        const item = draw(feature, verdicts);
+        items.set(feature.properties.tile_id, { item, feature });
+        list.append(item);
+      }
+    },
+    showSkeleton(count) {
+      items.clear();
+      list.replaceChildren(...Array.from({ length: count }, () => element("li", { class: "skeleton", "aria-hidden": "true" })));
+    },
+    /** Better names for places, once the countries' outlines have come. @param {Map<string, number[]>} boxes */
+    usePlaceNames(boxes) {
+      names = boxes;
+      for (const { item, feature } of items.values()) name(item, feature);
+    },
+    highlight(tileId) {
+      for (const [id, { item }] of items) item.classList.toggle("is-hovered", id === tileId);
+    },
+    /** @param {string | null} tileId @param {{scroll?: boolean}} [options] */
+    select(tileId, { scroll = false } = {}) {
+      for (const [id, { item }] of items) {
+        item.classList.toggle("is-selected", id === tileId);
+        slot(item, "open").toggleAttribute("aria-current", id === tileId);
+      }
+      if (scroll) items.get(tileId)?.item.scrollIntoView({ block: "nearest", behavior: "smooth" });
+    },
+    /** Moves the focus by one hit. @param {1 | -1} step @returns {boolean} whether there was one to go to */
+    step(step) {
+      const buttons = [...items.values()].map(({ item }) => slot(item, "open"));
+      const here = buttons.findIndex((button) => button.closest(".hit").contains(document.activeElement));
+      const next = buttons[here < 0 ? (step > 0 ? 0 : -1) : here + step];
+      next?.focus();
+      return Boolean(next);
+    },
+    feature: (tileId) => items.get(tileId)?.feature ?? null,
+    features: () => [...items.values()].map(({ feature }) => feature),
+  };
+}

@@ -1,0 +1,59 @@
+/** How the map looks: sources and layers as MapLibre wants them. Pure data, no library. */
+
+const EMPTY = { type: "FeatureCollection", features: [] };
+const HOVERED = ["boolean", ["feature-state", "hovered"], false];
+const SELECTED = ["boolean", ["feature-state", "selected"], false];
+const when = (selected, hovered, otherwise) => ["case", SELECTED, selected, HOVERED, hovered, otherwise];
+
+/**
+ * @param {object} options
+ * @param {string | null} options.imagery tile address with {z}/{x}/{y}, or null for the plain land map
+ * @param {number} options.imageryMaxZoom deepest zoom that has pictures; deeper views stretch them
+ * @param {boolean} options.flat
+ */
+export function mapStyle({ imagery, imageryMaxZoom, flat }) {
+  return {
+    version: 8,
+    projection: { type: flat ? "mercator" : "globe" },
+    light: { anchor: "viewport", position: [1.5, 0, 0] }, // from behind the viewer: no side of the globe is dark
+    sky: { "atmosphere-blend": ["interpolate", ["linear"], ["zoom"], 0, 0.8, 4, 0.5, 7, 0] },
+    sources: {
+      land: { type: "geojson", data: EMPTY },
+      borders: { type: "geojson", data: EMPTY },
+      coast: { type: "geojson", data: EMPTY },
+      area: { type: "geojson", data: EMPTY },
+      hits: { type: "geojson", data: EMPTY, promoteId: "tile_id" },
+      dots: { type: "geojson", data: EMPTY, promoteId: "tile_id" },
+      ...(imagery && { imagery: { type: "raster", tiles: [imagery], tileSize: 256, maxzoom: imageryMaxZoom } }),
+    },
+    layers: [
+      { id: "sea", type: "background", paint: { "background-color": "#16324a" } },
+      { id: "land", type: "fill", source: "land", paint: { "fill-color": "#4d6350", "fill-antialias": false } },
+      ...(imagery ? [{ id: "imagery", type: "raster", source: "imagery", paint: { "raster-fade-duration": 150, "raster-brightness-min": 0.05 } }] : []),
+      { id: "coast", type: "line", source: "coast", paint: { "line-color": "#ffffff", "line-opacity": 0.35, "line-width": 0.7 } },
+      { id: "borders", type: "line", source: "borders", paint: { "line-color": "#ffffff", "line-opacity": 0.4, "line-width": 0.8, "line-dasharray": [3, 2] } },
+      { id: "area-fill", type: "fill", source: "area", paint: { "fill-color": "#6fd6ab", "fill-opacity": 0.1 } },
+      { id: "area-line", type: "line", source: "area", paint: { "line-color": "#6fd6ab", "line-width": 2, "line-dasharray": [2, 1.5] } },
+      ...hitLayers(),
+    ],
+  };
+}
+
+function hitLayers() {
+  return [
+    { id: "hits-fill", type: "fill", source: "hits", paint: { "fill-color": "#ffb020", "fill-opacity": when(0.35, 0.3, 0.12) } },
+    { id: "hits-case", type: "line", source: "hits", paint: { "line-color": "#2b1a00", "line-opacity": 0.65, "line-width": when(5, 4.5, 3.2) } },
+    { id: "hits-line", type: "line", source: "hits", paint: { "line-color": when("#ffffff", "#ffffff", "#ffb020"), "line-width": when(3, 2.5, 1.6) } },
+    {
+      id: "dots", type: "circle", source: "dots", maxzoom: 5,
+      paint: {
+        "circle-color": when("#ffffff", "#ffffff", "#ffb020"),
+        "circle-radius": ["interpolate", ["linear"], ["zoom"], 0, when(9, 8, 5), 4, when(11, 10, 7)],
+        "circle-stroke-color": when("#d97a00", "#d97a00", "#2b1a00"),
+        "circle-stroke-width": when(4, 3, 1.5),
+        "circle-opacity": ["interpolate", ["linear"], ["zoom"], 4, 1, 5, 0],
+        "circle-stroke-opacity": ["interpolate", ["linear"], ["zoom"], 4, 1, 5, 0],
+      },
+    },
+  ];
+}

@@ -1,0 +1,60 @@
+/** Numbers and properties as people read them; pure. */
+
+import { formatLonLat, partOf } from "./geo.js";
+
+const MONTHS = ["January", "February", "March", "April", "May", "June", "July", "August", "September", "October", "November", "December"];
+
+/** @param {number} n */
+export function formatCount(n) {
+  return String(n).replace(/\B(?=(\d{3})+$)/g, "\u202f");
+}
+
+/** @param {number} n @param {string} one @param {string} [many] */
+export function plural(n, one, many = `${one}s`) {
+  return `${formatCount(n)} ${n === 1 ? one : many}`;
+}
+
+/** "2004-07-01" to "July 2004": tiles are told apart by season, not by day. @param {string | null} date */
+export function formatMonth(date) {
+  const found = /^(\d{4})-(\d{2})/.exec(date ?? "");
+  return found ? `${MONTHS[Number(found[2]) - 1]} ${found[1]}` : "";
+}
+
+/** @param {string} month "7" @returns {string} "Jul" */
+export function monthName(month) {
+  return (MONTHS[Number(month) - 1] ?? month).slice(0, 3);
+}
+
+/**
+ * Never "100 %": the best tile is better than all others, which the words say.
+ *
+ * @param {number} percentile share of tiles that score lower, 0 to 100
+ */
+export function fitWords(percentile) {
+  if (percentile === null || percentile === undefined) return "";
+  const above = 100 - percentile;
+  if (above <= 0.015) return "top 0.01 % of tiles";
+  if (above < 1) return `top ${above.toFixed(2)} % of tiles`;
+  return above < 50 ? `top ${Math.round(above)} % of tiles` : `better than ${Math.floor(percentile)} % of tiles`;
+}
+
+/**
+ * Place of a tile in words, as well as it is known.
+ *
+ * @param {{country: string | null, country_name: string | null, lon: number, lat: number}} properties
+ * @param {Map<string, [number, number, number, number]>} [countryBoxes] ISO code or name to the box of the country's mainland
+ */
+export function placeName(properties, countryBoxes) {
+  const { country_name: name, lon, lat } = properties;
+  if (!name) return Math.abs(lat) > 66 ? (lat > 0 ? "Arctic waters" : "Antarctic waters") : "Coast or open water";
+  const box = countryBoxes?.get(name);
+  if (!box || Math.max(box[2] - box[0], box[3] - box[1]) < 6) return name;
+  const part = partOf([lon, lat], box);
+  return part === "central" ? `Central ${name}` : `${part[0].toUpperCase()}${part.slice(1)} ${name}`;
+}
+
+/** Alt text tells place and date. */
+export function pictureAlt(properties, place) {
+  const date = formatMonth(properties.captured_on);
+  return `Satellite picture of ${place} at ${formatLonLat(properties.lon, properties.lat)}${date ? `, ${date}` : ""}`;
+}
