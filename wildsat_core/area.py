@@ -67,11 +67,12 @@ class Area:
         import shapely
 
         shapely.prepare(self.geometry)
-        hit = np.asarray(shapely.intersects(self.geometry, shapely.box(west, south, np.minimum(east, 180.0), north)))
-        over = np.flatnonzero(east > 180.0)
-        if over.size:
-            part = shapely.box(np.full(over.size, -180.0), south[over], east[over] - 360.0, north[over])
-            hit[over] |= shapely.intersects(self.geometry, part)
+        hit = np.asarray(shapely.intersects(self.geometry, shapely.box(west, south, east, north)))
+        # The part of a box beyond 180 degrees lies on the other side of the map; an edge at 180 is one at -180 too.
+        for turn, beyond in ((-360.0, np.flatnonzero(east >= 180.0)), (360.0, np.flatnonzero(west <= -180.0))):
+            if beyond.size:
+                moved = shapely.box(west[beyond] + turn, south[beyond], east[beyond] + turn, north[beyond])
+                hit[beyond] |= shapely.intersects(self.geometry, moved)
         return hit
 
     def to_geojson(self) -> dict[str, Any]:

@@ -8,11 +8,12 @@ from __future__ import annotations
 import sys
 from collections.abc import Sequence
 from importlib.metadata import EntryPoint, entry_points
-from typing import Any, Final
+from typing import Annotated, Any, Final
 
-import click
 import typer
 from rich.console import Console
+from rich.markup import escape
+from typer.core import TyperGroup
 
 from wildsat_core import __version__
 from wildsat_core.errors import WildsatError
@@ -25,8 +26,8 @@ def _entry_points() -> dict[str, EntryPoint]:
     return {point.name: point for point in entry_points(group=COMMAND_GROUP)}
 
 
-def load_command(name: str) -> click.Command:
-    """The sub-command of this name, as click sees it.
+def load_command(name: str) -> Any:  # noqa: ANN401 - a click command; typer keeps its click to itself
+    """The sub-command of this name.
 
     Raises:
         KeyError: no room registers this name.
@@ -34,9 +35,9 @@ def load_command(name: str) -> click.Command:
     target = _entry_points()[name].load()
     if isinstance(target, typer.Typer):
         return typer.main.get_command(target)
-    app = typer.Typer(add_completion=False)
-    app.command(name=name)(target)
-    return typer.main.get_command(app)
+    single = typer.Typer(add_completion=False)
+    single.command(name=name)(target)
+    return typer.main.get_command(single)
 
 
 def run_command(name: str, arguments: Sequence[str]) -> None:
@@ -44,19 +45,29 @@ def run_command(name: str, arguments: Sequence[str]) -> None:
     load_command(name).main(args=list(arguments), prog_name=f"wildsat {name}", standalone_mode=False)
 
 
-class _Rooms(click.Group):
+class _Rooms(TyperGroup):
     """A group whose sub-commands are the registered entry points."""
 
-    def list_commands(self, ctx: click.Context) -> list[str]:
+    def list_commands(self, ctx: Any) -> list[str]:  # noqa: ANN401
         return sorted(_entry_points())
 
-    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+    def get_command(self, ctx: Any, cmd_name: str) -> Any:  # noqa: ANN401
         return load_command(cmd_name) if cmd_name in _entry_points() else None
 
 
-@click.command(cls=_Rooms, context_settings={"help_option_names": ["-h", "--help"]})
-@click.version_option(__version__, prog_name="wildsat")
-def wildsat() -> None:
+app = typer.Typer(cls=_Rooms, add_completion=False, context_settings={"help_option_names": ["-h", "--help"]})
+
+
+def _show_version(wanted: bool) -> None:
+    if wanted:
+        typer.echo(f"wildsat {__version__}")
+        raise typer.Exit
+
+
+@app.callback(no_args_is_help=True)
+def wildsat(
+    version: Annotated[bool, typer.Option("--version", help="Show the version.", callback=_show_version)] = False,
+) -> None:
     """Search the Earth's habitats: index satellite imagery, then find places by describing them.
 
     Start with `wildsat demo`: it builds a small collection and serves it on http://localhost:8000.
@@ -66,7 +77,7 @@ def wildsat() -> None:
 def main(arguments: Sequence[str] | None = None) -> Any:  # noqa: ANN401 - click's return value, None in practice
     """Entry point of the console script; errors of ours become one line and exit code 1."""
     try:
-        return wildsat.main(args=arguments, prog_name="wildsat")
+        return app(args=arguments, prog_name="wildsat")
     except WildsatError as err:
-        Console(stderr=True, soft_wrap=True).print(f"[bold red]error:[/] {err}", highlight=False)
+        Console(stderr=True, soft_wrap=True).print(f"[bold red]error:[/] {escape(str(err))}", highlight=False)
         sys.exit(EXIT_FAILURE)

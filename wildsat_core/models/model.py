@@ -85,6 +85,11 @@ class WildSATModel(nn.Module):
         return ModelRef(config.name, self.weights_sha256, config.text_encoder, config.preprocessing.describe())
 
     @property
+    def default_blend(self) -> float:
+        """The share of the place space that measured best for text queries."""
+        return self.config.default_blend
+
+    @property
     def text_encoder(self) -> TextEncoder:
         """The text encoder that the text head belongs to, loaded on first use."""
         if self._text_encoder is None:

@@ -1,0 +1,202 @@
+"""The engine against scores worked out tile by tile."""
+
+import numpy as np
+import pytest
+
+from tests.core.search.fakes import REF, FakeModel, random_collection
+from wildsat_core.collection.maintain import delete_tiles
+from wildsat_core.collection.reader import open_collection
+from wildsat_core.errors import InvalidInputError, LimitExceededError, ModelMismatchError, TileNotFoundError
+from wildsat_core.geo import great_circle_km
+from wildsat_core.search.engine import SearchEngine
+from wildsat_core.search.query import Filters, ImageTerm, PlaceTerm, Query, SpeciesTerm, TextTerm, TileTerm, VectorTerm
+from wildsat_core.types import BBox, ModelRef
+
+N = 500
+
+
+@pytest.fixture(scope="module")
+def collection(tmp_path_factory):
+    return random_collection(tmp_path_factory.mktemp("engine") / "random", N, seed=1, segment_rows=120)
+
+
+@pytest.fixture(scope="module")
+def engine(collection):
+    return SearchEngine(collection, FakeModel())
+
+
+def standardised(collection, space, query):
+    scores = collection.vectors(space, np.arange(N)).astype(np.float64) @ query
+    return (scores - scores.mean()) / scores.std()
+
+
+def ranking(scores, k, rows=None):
+    rows = np.arange(N) if rows is None else np.asarray(rows)
+    return list(rows[np.lexsort((rows, -scores[rows]))][:k])
+
+
+@pytest.mark.parametrize("blend", [0.0, 0.25, 1.0, None])
+def test_text_ranks_by_the_blend_of_two_standardised_spaces(engine, collection, blend):
+    q = FakeModel().embed_texts(["mangrove coast"])[0]
+    share = 0.25 if blend is None else blend
+    scores = (1 - share) * standardised(collection, "text", q) + share * standardised(collection, "place", q)
+    result = engine.search(Query((TextTerm("mangrove  coast"),), blend=blend, k=30))
+    assert [h.row for h in result.hits] == ranking(scores, 30)
+    np.testing.assert_allclose([h.score for h in result.hits], scores[[h.row for h in result.hits]], atol=1e-4)
+    assert [h.rank for h in result.hits] == list(range(1, 31))
+    assert (result.matched, result.total, result.blend) == (N, N, share)
+
+
+def test_percentile_is_the_share_of_all_tiles_that_score_lower_whatever_the_filter(engine):
+    text = (TextTerm("dunes"),)
+    everything = {h.row: h for h in engine.search(Query(text, k=N)).hits}
+    assert everything[next(iter(everything))].percentile == pytest.approx(100 * (N - 1) / N)
+    some = engine.search(Query(text, Filters(bbox=BBox(0, -90, 90, 90)), k=N)).hits
+    assert 0 < len(some) < N
+    for hit in some:
+        assert hit.percentile == pytest.approx(everything[hit.row].percentile)
+
+
+def test_terms_add_up_with_their_weights_and_signs(engine, collection):
+    a, b = FakeModel().embed_texts(["a"])[0], FakeModel().embed_texts(["b"])[0]
+    scores = (2 * standardised(collection, "text", a) - standardised(collection, "text", b)) / 3
+    query = Query((TextTerm("a", weight=2.0), TextTerm("b", weight=-1.0)), blend=0.0, k=10)
+    assert [h.row for h in engine.search(query).hits] == ranking(scores, 10)
+
+
+def test_shares_add_up_to_the_score(engine):
+    terms = (TextTerm("a"), TextTerm("b", weight=-0.5), PlaceTerm(10.0, 50.0), TileTerm("tile-3"))
+    query = Query(terms, k=5, explain=True, liked=("tile-7",), disliked=("tile-9",))
+    for hit in engine.search(query).hits:
+        assert sum(share.value for share in hit.shares) == pytest.approx(hit.score, abs=1e-4)
+        assert {share.term for share in hit.shares} == {"a", "b", "near 10, 50", "like tile-3", "liked", "disliked"}
+
+
+def test_more_like_a_tile_starts_with_the_tile_itself(engine):
+    assert engine.search(Query((TileTerm("tile-42"),), k=1)).hits[0].tile.tile_id == "tile-42"
+
+
+def test_other_terms_rank_by_their_spaces(engine, collection):
+    model = FakeModel()
+    pixels = np.full((3, 4, 4), 9, np.uint8)
+    cases = [
+        (ImageTerm(pixels), "image", model.embed_pixels(pixels[None])["image"][0]),
+        (PlaceTerm(10.0, 50.0), "place", model.embed_places(np.array([[10.0, 50.0]]))["place"][0]),
+        (VectorTerm("text", np.arange(8, dtype=np.float32)), "text", np.arange(8)),
+    ]
+    for term, space, vector in cases:
+        got = [h.row for h in engine.search(Query((term,), k=20)).hits]
+        assert got == ranking(standardised(collection, space, vector), 20)
+
+
+def test_a_species_ranks_by_the_mean_of_its_texts(engine, collection):
+    vector = FakeModel().embed_texts(["cloud forest", "wet ridge"]).mean(axis=0)
+    query = Query((SpeciesTerm("quetzal", ("cloud forest", "wet ridge")),), blend=0.0, k=9)
+    assert [h.row for h in engine.search(query).hits] == ranking(standardised(collection, "text", vector), 9)
+
+
+def test_liked_tiles_pull_and_disliked_tiles_push(engine):
+    base = {h.tile.tile_id: h.score for h in engine.search(Query((TextTerm("a"),), k=N)).hits}
+    for labels, tile, sign in (({"liked": ("tile-1",)}, "tile-1", 1), ({"disliked": ("tile-2",)}, "tile-2", -1)):
+        judged = engine.search(Query((TextTerm("a"),), k=N, **labels))
+        moved = {h.tile.tile_id: h.score for h in judged.hits}
+        assert sign * (moved[tile] - base[tile]) > 0
+
+
+def test_paging_cuts_one_ranking(engine):
+    whole = [h.row for h in engine.search(Query((TextTerm("a"),), k=60)).hits]
+    pages = [h.row for o in (0, 20, 40) for h in engine.search(Query((TextTerm("a"),), k=20, offset=o)).hits]
+    assert pages == whole
+    assert engine.search(Query((TextTerm("a"),), k=20, offset=N)).hits == ()
+
+
+def test_k_beyond_n_gives_every_tile_once(engine):
+    hits = engine.search(Query((TextTerm("a"),), k=1000)).hits
+    assert sorted(h.row for h in hits) == list(range(N))
+
+
+@pytest.mark.parametrize("spacing_km", [300.0, 3000.0, 20000.0])
+def test_spacing_is_kept_and_refilled_as_greedy_selection_would(engine, collection, spacing_km):
+    tiles = collection.tiles
+    kept = []
+    for hit in engine.search(Query((TextTerm("a"),), k=1000)).hits:
+        far = [
+            great_circle_km(tiles.lon[hit.row], tiles.lat[hit.row], tiles.lon[r], tiles.lat[r]) >= spacing_km - 1e-6
+            for r in kept
+        ]
+        if all(far):
+            kept.append(hit.row)
+    spaced = engine.search(Query((TextTerm("a"),), k=20, spacing_km=spacing_km))
+    assert [h.row for h in spaced.hits] == kept[:20]
+
+
+def test_a_country_is_capped_and_the_unknown_is_not(engine):
+    hits = engine.search(Query((TextTerm("a"),), k=100, max_per_country=3)).hits
+    counts = {c: [h.tile.country for h in hits].count(c) for c in ("BRA", "FJI", "NOR", None)}
+    assert (counts["BRA"], counts["FJI"], counts["NOR"]) == (3, 3, 3)
+    assert counts[None] == len(hits) - 9 > 3
+
+
+def test_min_percentile_cuts_the_ranking(engine):
+    result = engine.search(Query((TextTerm("a"),), Filters(min_percentile=90.0), k=1000))
+    assert result.matched == len(result.hits) == N // 10
+
+
+def test_nothing_to_rank_by_gives_tiles_in_stored_order(engine):
+    result = engine.search(Query(k=5))
+    assert [h.row for h in result.hits] == [0, 1, 2, 3, 4]
+
+
+def test_a_deleted_tile_is_never_found(tmp_path):
+    first = random_collection(tmp_path / "random", 50)
+    best = SearchEngine(first, FakeModel()).search(Query((TextTerm("a"),), k=1)).hits[0]
+    delete_tiles(tmp_path / "random", np.array([best.row]), generation=1)
+    engine = SearchEngine(open_collection(tmp_path / "random"), FakeModel())
+    result = engine.search(Query((TextTerm("a"),), k=50))
+    assert best.tile.tile_id not in {h.tile.tile_id for h in result.hits}
+    assert (len(result.hits), result.matched, result.total) == (49, 49, 49)
+    assert engine.search(Query((TextTerm("a"),), Filters(bbox=BBox(-180, -90, 180, 90)), k=50)).matched == 49
+    with pytest.raises(TileNotFoundError):
+        engine.search(Query((TileTerm(best.tile.tile_id),)))
+
+
+def test_an_empty_collection_answers_with_no_hits(tmp_path):
+    engine = SearchEngine(random_collection(tmp_path / "random", 0), FakeModel())
+    result = engine.search(Query((TextTerm("a"),)))
+    assert (result.hits, result.matched, result.total) == ((), 0, 0)
+
+
+def test_a_collection_of_another_model_is_refused_naming_both(collection):
+    model = FakeModel()
+    model.ref = ModelRef("other", REF.weights_sha256, "fake", "rgb")
+    with pytest.raises(ModelMismatchError, match=r"'fake'.*'other'"):
+        SearchEngine(collection, model)
+
+
+@pytest.mark.parametrize(
+    ("make", "parameter", "error"),
+    [
+        (lambda: TextTerm("  "), "q", InvalidInputError),
+        (lambda: TextTerm("a\x00b"), "q", InvalidInputError),
+        (lambda: TextTerm("a" * 501), "q", LimitExceededError),
+        (lambda: TextTerm("a", weight=0.0), "weight", InvalidInputError),
+        (lambda: TextTerm("a", weight=float("nan")), "weight", InvalidInputError),
+        (lambda: Query(k=0), "k", InvalidInputError),
+        (lambda: Query(k=1001), "k", InvalidInputError),
+        (lambda: Query(offset=-1), "offset", InvalidInputError),
+        (lambda: Query(blend=1.5), "blend", InvalidInputError),
+        (lambda: Query(spacing_km=float("inf")), "spacing_km", InvalidInputError),
+        (lambda: Query(tuple(TextTerm("a") for _ in range(21))), "terms", LimitExceededError),
+        (lambda: Query(liked=("a",), disliked=("a",)), "up", InvalidInputError),
+        (lambda: Filters(months=frozenset({13})), "months", InvalidInputError),
+        (lambda: Filters(max_cloud=float("nan")), "max_cloud", InvalidInputError),
+        (lambda: Filters(min_percentile=100.0), "min_percentile", InvalidInputError),
+        (lambda: BBox(0, 10, 1, 5), "bbox", InvalidInputError),
+        (lambda: BBox(0, float("nan"), 1, 5), "bbox", InvalidInputError),
+        (lambda: PlaceTerm(181.0, 0.0), "lon", InvalidInputError),
+    ],
+)
+def test_values_out_of_range_are_refused_naming_the_parameter(make, parameter, error):
+    with pytest.raises(error) as caught:
+        make()
+    assert caught.value.parameter == parameter

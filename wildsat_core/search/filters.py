@@ -1,0 +1,166 @@
+"""Which tiles may be ranked: exact, before ranking, pruned by the boxes of blocks of rows."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from wildsat_core.collection.reader import Collection
+from wildsat_core.collection.tiles import ROW_GROUP_ROWS, TileTable
+from wildsat_core.geo import great_circle_km
+from wildsat_core.search.query import Circle, Filters
+from wildsat_core.types import BBox
+
+Mask = npt.NDArray[np.bool_]
+
+
+@dataclass(frozen=True, slots=True)
+class BlockBoxes:
+    """Box around each block of rows; blocks are short because rows follow a space-filling curve.
+
+    Attributes:
+        starts: (B + 1,) first row of each block, then N.
+        west, south, east, north: (B,) degrees, east unwrapped like the tiles'.
+    """
+
+    starts: npt.NDArray[np.int64]
+    west: npt.NDArray[np.float64]
+    south: npt.NDArray[np.float64]
+    east: npt.NDArray[np.float64]
+    north: npt.NDArray[np.float64]
+
+    @classmethod
+    def of(cls, collection: Collection, block_rows: int = ROW_GROUP_ROWS) -> BlockBoxes:
+        """Cut each segment into blocks; no block spans two segments, since each is sorted for itself."""
+        cuts = [
+            np.arange(start, stop, block_rows)
+            for start, stop in zip(collection.offsets[:-1], collection.offsets[1:], strict=True)
+        ]
+        starts = np.concatenate([*cuts, [len(collection.tiles)]]).astype(np.int64)
+        tiles, first = collection.tiles, starts[:-1]
+        if not first.size:
+            empty = np.empty(0)
+            return cls(starts, empty, empty, empty, empty)
+        return cls(
+            starts,
+            np.minimum.reduceat(tiles.west, first),
+            np.minimum.reduceat(tiles.south, first),
+            np.maximum.reduceat(tiles.east, first),
+            np.maximum.reduceat(tiles.north, first),
+        )
+
+    def rows_meeting(self, box: BBox) -> npt.NDArray[np.int64]:
+        """All rows of the blocks whose box meets the box given, ascending."""
+        blocks = np.flatnonzero(_meets(box, self.west, self.south, self.east, self.north))
+        if not blocks.size:
+            return np.empty(0, np.int64)
+        return np.concatenate([np.arange(self.starts[b], self.starts[b + 1]) for b in blocks])
+
+
+def passing_rows(collection: Collection, blocks: BlockBoxes, filters: Filters) -> npt.NDArray[np.int64] | None:
+    """Rows that satisfy every filter except `min_percentile`, ascending; None when every live row does.
+
+    Deleted rows never pass.
+    """
+    tiles = collection.tiles
+    rows = _rows_to_test(tiles, blocks, filters)
+    conditions = _column_conditions(tiles, filters, rows)
+    if filters == Filters(min_percentile=filters.min_percentile) and tiles.live.all():
+        return None
+    keep = tiles.live[rows]
+    for condition in conditions:
+        keep &= condition
+    rows = rows[keep]
+    if filters.bbox:
+        rows = rows[_touches_box(tiles, rows, filters.bbox)]
+    if filters.circle:
+        rows = rows[_within(tiles, rows, filters.circle)]
+    if filters.area:
+        rows = rows[_touches_area(tiles, rows, filters)]
+    return rows
+
+
+def _rows_to_test(tiles: TileTable, blocks: BlockBoxes, filters: Filters) -> npt.NDArray[np.int64]:
+    """Prune by ids and by the blocks' boxes."""
+    if filters.tile_ids is not None:
+        return tiles.rows_of(sorted(filters.tile_ids)).astype(np.int64)
+    boxes = [filters.bbox] if filters.bbox else []
+    if filters.area:
+        west, south, east, north = filters.area.geometry.bounds
+        boxes.append(BBox(west, south, east, north))
+    candidates = [blocks.rows_meeting(box) for box in boxes]
+    if not candidates:
+        return np.arange(len(tiles))
+    rows = candidates[0]
+    for other in candidates[1:]:
+        rows = np.intersect1d(rows, other, assume_unique=True)
+    return rows
+
+
+def _column_conditions(tiles: TileTable, filters: Filters, rows: npt.NDArray[np.int64]) -> list[Mask]:
+    conditions: list[Mask] = []
+    if filters.countries:
+        wanted = [i for i, name in enumerate(tiles.countries) if name in filters.countries]
+        conditions.append(np.isin(tiles.country[rows], wanted))
+    days = tiles.captured_on[rows]
+    if filters.date_from:  # comparisons with NaT are False: an unknown date does not pass
+        conditions.append(days >= np.datetime64(filters.date_from))
+    if filters.date_to:
+        conditions.append(days <= np.datetime64(filters.date_to))
+    if filters.months:
+        month = days.astype("datetime64[M]").astype(np.int64) % 12 + 1
+        conditions.append(~np.isnat(days) & np.isin(month, sorted(filters.months)))
+    if filters.max_cloud is not None:
+        conditions.append(tiles.cloud_cover[rows] <= filters.max_cloud)
+    return conditions
+
+
+def _meets(
+    box: BBox,
+    west: npt.NDArray[np.float64],
+    south: npt.NDArray[np.float64],
+    east: npt.NDArray[np.float64],
+    north: npt.NDArray[np.float64],
+) -> Mask:
+    """Which boxes (east unwrapped) share a point with a box; touching edges count."""
+    query_west, query_east = box.west, box.west + box.width_deg
+    meets_lat = (south <= box.north) & (north >= box.south)
+    meets_lon = np.zeros(west.shape, bool)
+    for turn in (-360.0, 0.0, 360.0):
+        meets_lon |= (west + turn <= query_east) & (east + turn >= query_west)
+    return meets_lat & meets_lon
+
+
+def _touches_box(tiles: TileTable, rows: npt.NDArray[np.int64], box: BBox) -> Mask:
+    hit = _meets(box, tiles.west[rows], tiles.south[rows], tiles.east[rows], tiles.north[rows])
+    outlined = np.flatnonzero(hit & ~tiles.is_box[rows])
+    if outlined.size:
+        import shapely
+
+        from wildsat_core.geo import bbox_geometry
+
+        hit[outlined] = shapely.intersects(shapely.geometry.shape(bbox_geometry(box)), _outlines(tiles, rows[outlined]))
+    return hit
+
+
+def _touches_area(tiles: TileTable, rows: npt.NDArray[np.int64], filters: Filters) -> Mask:
+    assert filters.area is not None
+    hit = filters.area.intersects(tiles.west[rows], tiles.south[rows], tiles.east[rows], tiles.north[rows])
+    outlined = np.flatnonzero(hit & ~tiles.is_box[rows])
+    if outlined.size:
+        import shapely
+
+        hit[outlined] = shapely.intersects(filters.area.geometry, _outlines(tiles, rows[outlined]))
+    return hit
+
+
+def _outlines(tiles: TileTable, rows: npt.NDArray[np.int64]) -> npt.NDArray[np.object_]:
+    import shapely
+
+    return np.asarray(shapely.from_wkb(tiles.arrow["geometry"].take(rows).to_numpy()))
+
+
+def _within(tiles: TileTable, rows: npt.NDArray[np.int64], circle: Circle) -> Mask:
+    return great_circle_km(circle.lon, circle.lat, tiles.lon[rows], tiles.lat[rows]) <= circle.radius_km

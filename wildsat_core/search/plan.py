@@ -1,0 +1,190 @@
+"""From a query to one vector a space: terms are standardised and added up, so that ranking is a single scan.
+
+A term's score in a space is q . v. Its mean and standard deviation over all tiles follow from the collection's
+moments, so (q . v - mean) / std is linear in v, terms of any kind and space come to a common scale, and their weighted
+sum is again one vector a space and a constant. The same linearity tells each term's share of a hit's score.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Protocol
+
+import numpy as np
+import numpy.typing as npt
+
+from wildsat_core.collection.moments import Moments
+from wildsat_core.collection.reader import Collection
+from wildsat_core.errors import SpaceUnavailableError
+from wildsat_core.geo import great_circle_km
+from wildsat_core.search.query import (
+    ImageTerm,
+    PlaceTerm,
+    Query,
+    SpeciesTerm,
+    Term,
+    TextTerm,
+    TileTerm,
+    VectorTerm,
+)
+from wildsat_core.types import ModelRef, Space
+
+Vector = npt.NDArray[np.float32]
+
+# Rocchio's weights for judged tiles beside a query of weight 1: what is liked counts more than what is not
+# (Manning, Raghavan and Schuetze, Introduction to Information Retrieval, 2008, section 9.1.1).
+LIKED_WEIGHT, DISLIKED_WEIGHT = 0.75, 0.25
+
+LOCATED_SPACES: tuple[Space, ...] = ("location", "place")  # those a position can be asked for in, best first
+
+
+class QueryModel(Protocol):
+    """What the search needs of a model; met by `wildsat_core.models.model.WildSATModel`."""
+
+    @property
+    def ref(self) -> ModelRef:
+        """Which model this is; compared with the collection's."""
+        ...
+
+    @property
+    def default_blend(self) -> float:
+        """The blend that measured best."""
+        ...
+
+    def embed_texts(self, texts: list[str]) -> Vector:
+        """(B, D) vectors for the text and place spaces."""
+        ...
+
+    def embed_pixels(self, pixels: npt.NDArray[np.uint8]) -> Mapping[Space, Vector]:
+        """(B, D) vectors by space for (B, C, H, W) pictures."""
+        ...
+
+    def embed_places(self, lon_lat: npt.NDArray[np.float64]) -> Mapping[Space, Vector]:
+        """(B, D) vectors of the spaces that the location encoder serves, place or location."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Part:
+    """A standardised piece of a query: weight * (vector . v - mean) / std in one space."""
+
+    term: str
+    space: Space
+    vector: Vector
+    weight: float
+    mean: float
+    std: float
+
+    @property
+    def slope(self) -> Vector:
+        """(D,) what multiplies a tile's vector."""
+        return (self.vector * np.float32(self.weight / self.std)).astype(np.float32)
+
+    def values(self, vectors: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
+        """Share of the score for (K, D) tile vectors of this part's space, (K,)."""
+        return vectors @ self.slope - np.float32(self.weight * self.mean / self.std)
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """All parts of a query; score(tile) = sum over spaces of slope . v + constant."""
+
+    parts: tuple[Part, ...]
+
+    @property
+    def slopes(self) -> dict[Space, Vector]:
+        """One (D,) vector for each space that the query looks at."""
+        out: dict[Space, Vector] = {}
+        for part in self.parts:
+            out[part.space] = out[part.space] + part.slope if part.space in out else part.slope
+        return out
+
+    @property
+    def constant(self) -> float:
+        return -sum(part.weight * part.mean / part.std for part in self.parts)
+
+
+def make_plan(query: Query, collection: Collection, model: QueryModel, blend: float) -> Plan:
+    """Resolve the query's terms and judged tiles into standardised parts.
+
+    Raises:
+        SpaceUnavailableError: the query needs a space that the collection or the model lacks.
+        TileNotFoundError: a tile named by the query is not in the collection.
+    """
+    raw = [entry for term in query.terms for entry in _term_parts(term, collection, model, blend)]
+    spaces: tuple[Space, ...] = tuple(dict.fromkeys(space for _, space, _, _ in raw)) or _judged_spaces(collection)
+    for label, ids, sign in (("liked", query.liked, LIKED_WEIGHT), ("disliked", query.disliked, -DISLIKED_WEIGHT)):
+        if ids:
+            rows = np.array([collection.row_of(tile_id) for tile_id in ids])
+            weight = sign / len(spaces)
+            raw += [(label, space, collection.vectors(space, rows).mean(axis=0), weight) for space in spaces]
+    total = sum(abs(term.weight) for term in query.terms) or 1.0
+    moments = collection.moments
+    return Plan(tuple(_standardise(label, space, v, w / total, moments[space]) for label, space, v, w in raw))
+
+
+def _standardise(label: str, space: Space, vector: Vector, weight: float, moments: Moments) -> Part:
+    return Part(label, space, vector, weight, moments.score_mean(vector), moments.score_std(vector))
+
+
+Raw = tuple[str, Space, Vector, float]
+
+
+def _term_parts(term: Term, collection: Collection, model: QueryModel, blend: float) -> list[Raw]:
+    if isinstance(term, TextTerm):
+        return _text_parts(term, model.embed_texts([term.text])[0], collection, blend)
+    if isinstance(term, SpeciesTerm):
+        return _text_parts(term, model.embed_texts(list(term.texts)).mean(axis=0), collection, blend)
+    if isinstance(term, TileTerm):
+        rows = np.array([collection.row_of(term.tile_id)])
+        space = _judged_spaces(collection)[0]
+        return [(term.label, space, collection.vectors(space, rows)[0], term.weight)]
+    if isinstance(term, ImageTerm):
+        vectors = model.embed_pixels(term.pixels[None])
+        space = next(s for s in _judged_spaces(collection) if s in vectors)
+        return [(term.label, space, vectors[space][0], term.weight)]
+    if isinstance(term, PlaceTerm):
+        return [_place_part(term, collection, model)]
+    assert isinstance(term, VectorTerm), term
+    dim = collection.vector_parts(term.space)[0].shape[1] if collection.manifest.segments else len(term.vector)
+    if term.vector.shape != (dim,):
+        raise SpaceUnavailableError(f"a {term.space} vector has {dim} numbers, got {term.vector.shape}", "vector")
+    return [(term.label, term.space, term.vector.astype(np.float32), term.weight)]
+
+
+def _text_parts(term: Term, vector: Vector, collection: Collection, blend: float) -> list[Raw]:
+    if blend > 0 and "place" not in collection.spaces:
+        raise SpaceUnavailableError(
+            f"blend {blend:g} needs place vectors, collection {collection.name!r} has {', '.join(collection.spaces)}; "
+            "use blend=0",
+            "blend",
+        )
+    if blend < 1 and "text" not in collection.spaces:
+        raise SpaceUnavailableError(
+            f"collection {collection.name!r} has no text vectors; it can't be searched by text", "q"
+        )
+    shares: list[tuple[Space, float]] = [("text", 1 - blend), ("place", blend)]
+    return [(term.label, space, vector, term.weight * share) for space, share in shares if share > 0]
+
+
+def _judged_spaces(collection: Collection) -> tuple[Space, ...]:
+    """Spaces in which tiles are compared with pictures and with one another, best first."""
+    order: tuple[Space, ...] = ("image", "text", "location", "place")
+    return tuple(space for space in order if space in collection.spaces)
+
+
+def _place_part(term: PlaceTerm, collection: Collection, model: QueryModel) -> Raw:
+    """The location encoder's vector where model and collection have one, else the nearest tile's picture."""
+    located: list[Space] = [space for space in LOCATED_SPACES if space in collection.spaces]
+    encoded = model.embed_places(np.array([[term.lon, term.lat]])) if located else {}
+    for space in located:
+        if space in encoded:
+            return term.label, space, encoded[space][0], term.weight
+    rows = np.flatnonzero(collection.tiles.live)
+    if not rows.size:
+        raise SpaceUnavailableError(f"collection {collection.name!r} has no tile near the place", "near")
+    tiles = collection.tiles
+    nearest = rows[[np.argmin(great_circle_km(term.lon, term.lat, tiles.lon[rows], tiles.lat[rows]))]]
+    space = _judged_spaces(collection)[0]
+    return term.label, space, collection.vectors(space, nearest)[0], term.weight

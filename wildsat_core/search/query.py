@@ -1,0 +1,317 @@
+"""What a searcher asks, and what comes back. Plain values: no HTTP, no model, no collection in them."""
+
+from __future__ import annotations
+
+import datetime as dt
+import math
+import unicodedata
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+import numpy as np
+import numpy.typing as npt
+
+from wildsat_core.area import Area
+from wildsat_core.errors import InvalidInputError, LimitExceededError
+from wildsat_core.geo import check_lon_lat
+from wildsat_core.types import BBox, Space, Tile
+
+MAX_TEXT_CHARACTERS = 500
+MAX_TERMS = 20
+MAX_K = 1_000
+MAX_OFFSET = 100_000
+MAX_LABELS = 1_000
+MAX_WEIGHT = 10.0
+
+
+def clean_text(text: str, parameter: str = "q") -> str:
+    """Normalise a query text: Unicode NFC, single spaces.
+
+    Raises:
+        InvalidInputError: blank, or with control characters.
+        LimitExceededError: longer than MAX_TEXT_CHARACTERS.
+    """
+    if len(text) > MAX_TEXT_CHARACTERS:
+        raise LimitExceededError(
+            f"{parameter} has {len(text)} characters, at most {MAX_TEXT_CHARACTERS} are allowed", parameter
+        )
+    bad = sorted({c for c in text if unicodedata.category(c) in ("Cc", "Cs") and c not in "\t\n\r"})
+    if bad:
+        raise InvalidInputError(f"{parameter} has control characters {bad!r}; remove them", parameter)
+    cleaned = " ".join(unicodedata.normalize("NFC", text).split())
+    if not cleaned:
+        raise InvalidInputError(f"{parameter} is blank; describe a habitat, such as 'mangrove coast'", parameter)
+    return cleaned
+
+
+@dataclass(frozen=True, slots=True)
+class Term:
+    """One thing that hits should be like (weight > 0) or unlike (weight < 0)."""
+
+    weight: float = field(default=1.0, kw_only=True)
+
+    def __post_init__(self) -> None:
+        """Check the weight."""
+        if not (math.isfinite(self.weight) and 0 < abs(self.weight) <= MAX_WEIGHT):
+            raise InvalidInputError(
+                f"a term's weight must lie in [-{MAX_WEIGHT:g}, {MAX_WEIGHT:g}] and not be 0, got {self.weight}",
+                "weight",
+            )
+
+    @property
+    def label(self) -> str:
+        """The term as people know it."""
+        raise AttributeError("each kind of term has a label of its own")
+
+
+@dataclass(frozen=True, slots=True)
+class TextTerm(Term):
+    """A habitat in words."""
+
+    text: str
+
+    def __post_init__(self) -> None:
+        """Clean the words once."""
+        Term.__post_init__(self)
+        object.__setattr__(self, "text", clean_text(self.text))
+
+    @property
+    def label(self) -> str:
+        return self.text
+
+
+@dataclass(frozen=True, slots=True)
+class SpeciesTerm(Term):
+    """A species: its name, and the habitat texts that the name stands for (at least one)."""
+
+    name: str
+    texts: tuple[str, ...]
+
+    @property
+    def label(self) -> str:
+        return self.name
+
+
+@dataclass(frozen=True, slots=True)
+class TileTerm(Term):
+    """More like this tile."""
+
+    tile_id: str
+
+    @property
+    def label(self) -> str:
+        return f"like {self.tile_id}"
+
+
+@dataclass(frozen=True, slots=True)
+class PlaceTerm(Term):
+    """Places like this one."""
+
+    lon: float
+    lat: float
+
+    def __post_init__(self) -> None:
+        """Check the position."""
+        Term.__post_init__(self)
+        check_lon_lat(self.lon, self.lat)
+
+    @property
+    def label(self) -> str:
+        return f"near {self.lon:g}, {self.lat:g}"
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class ImageTerm(Term):
+    """A picture: (C, H, W) uint8, bands in the model's order."""
+
+    pixels: npt.NDArray[np.uint8]
+
+    @property
+    def label(self) -> str:
+        return "picture"
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class VectorTerm(Term):
+    """A ready-made query vector (D,) of a space."""
+
+    space: Space
+    vector: npt.NDArray[np.float32]
+
+    @property
+    def label(self) -> str:
+        return f"{self.space} vector"
+
+
+@dataclass(frozen=True, slots=True)
+class Circle:
+    """Tiles whose centre lies within a great-circle distance."""
+
+    lon: float
+    lat: float
+    radius_km: float
+
+    def __post_init__(self) -> None:
+        """Check position and radius."""
+        check_lon_lat(self.lon, self.lat)
+        if not (math.isfinite(self.radius_km) and 0 < self.radius_km <= 20_100):
+            raise InvalidInputError(f"circle radius must lie in (0, 20100] km, got {self.radius_km}", "circle")
+
+
+@dataclass(frozen=True, slots=True)
+class Filters:
+    """What a tile must satisfy to be ranked at all. Everything given must hold.
+
+    A tile of unknown date, cloud cover or country passes no filter on it.
+
+    Attributes:
+        bbox: the tile's outline shares a point with the box.
+        area: the tile's outline shares a point with the area.
+        circle: the tile's centre is within the circle.
+        countries: ISO 3166-1 alpha-3 codes.
+        date_from: first day, inclusive.
+        date_to: last day, inclusive.
+        months: months of the year, 1 to 12.
+        max_cloud: greatest share of cloud, in [0, 1].
+        tile_ids: only these tiles.
+        min_percentile: only tiles that score at least as high as this share of all tiles, in [0, 100).
+    """
+
+    bbox: BBox | None = None
+    area: Area | None = None
+    circle: Circle | None = None
+    countries: frozenset[str] = frozenset()
+    date_from: dt.date | None = None
+    date_to: dt.date | None = None
+    months: frozenset[int] = frozenset()
+    max_cloud: float | None = None
+    tile_ids: frozenset[str] | None = None
+    min_percentile: float | None = None
+
+    def __post_init__(self) -> None:
+        """Check ranges, naming the parameter."""
+        if self.date_from and self.date_to and self.date_from > self.date_to:
+            raise InvalidInputError(f"from {self.date_from} is after to {self.date_to}", "from")
+        wrong = sorted(m for m in self.months if not 1 <= m <= 12)
+        if wrong:
+            raise InvalidInputError(f"months must be numbers from 1 to 12, got {wrong}", "months")
+        if self.max_cloud is not None and not 0 <= self.max_cloud <= 1:
+            raise InvalidInputError(f"max_cloud must lie in [0, 1], got {self.max_cloud}", "max_cloud")
+        if self.min_percentile is not None and not 0 <= self.min_percentile < 100:
+            raise InvalidInputError(f"min_percentile must lie in [0, 100), got {self.min_percentile}", "min_percentile")
+
+
+@dataclass(frozen=True, slots=True)
+class Query:
+    """A whole search.
+
+    Attributes:
+        terms: what hits are like or unlike; with none and no labels, tiles come in stored order.
+        filters: what hits must satisfy.
+        blend: share of the place space for text terms: 0 "looks like it" to 1 "such things live there"; None: the
+            model's default.
+        k: how many hits, 1 to MAX_K.
+        offset: how many to leave out at the top.
+        spacing_km: least great-circle distance between the centres of two hits.
+        max_per_country: at most so many hits of one country.
+        liked: ids of tiles that the searcher calls good.
+        disliked: ids of tiles that the searcher calls bad.
+        explain: whether hits carry the share of each term and space.
+    """
+
+    terms: tuple[Term, ...] = ()
+    filters: Filters = Filters()
+    blend: float | None = None
+    k: int = 20
+    offset: int = 0
+    spacing_km: float = 0.0
+    max_per_country: int | None = None
+    liked: tuple[str, ...] = ()
+    disliked: tuple[str, ...] = ()
+    explain: bool = False
+
+    def __post_init__(self) -> None:
+        """Check ranges, naming the parameter."""
+        if len(self.terms) > MAX_TERMS:
+            raise LimitExceededError(f"a query has at most {MAX_TERMS} terms, got {len(self.terms)}", "terms")
+        if not 1 <= self.k <= MAX_K:
+            raise InvalidInputError(f"k must lie in 1 to {MAX_K}, got {self.k}", "k")
+        if not 0 <= self.offset <= MAX_OFFSET:
+            raise InvalidInputError(f"offset must lie in 0 to {MAX_OFFSET}, got {self.offset}", "offset")
+        if self.blend is not None and not 0 <= self.blend <= 1:
+            raise InvalidInputError(f"blend must lie in [0, 1], got {self.blend}", "blend")
+        if not (math.isfinite(self.spacing_km) and 0 <= self.spacing_km <= 20_100):
+            raise InvalidInputError(f"spacing_km must lie in [0, 20100], got {self.spacing_km}", "spacing_km")
+        if self.max_per_country is not None and self.max_per_country < 1:
+            raise InvalidInputError(
+                f"max_per_country must be at least 1, got {self.max_per_country}", "max_per_country"
+            )
+        if len(self.liked) + len(self.disliked) > MAX_LABELS:
+            raise LimitExceededError(f"at most {MAX_LABELS} tiles can be judged in a query", "up")
+        both = sorted(set(self.liked) & set(self.disliked))
+        if both:
+            raise InvalidInputError(f"tiles can't be both liked and disliked: {both[:3]}", "up")
+
+    @property
+    def ranks(self) -> bool:
+        """Whether there is anything to rank by."""
+        return bool(self.terms or self.liked or self.disliked)
+
+
+@dataclass(frozen=True, slots=True)
+class Share:
+    """What one term contributed to a hit's score through one space; the shares of a hit add up to its score."""
+
+    term: str
+    space: Space
+    value: float
+
+
+@dataclass(frozen=True, slots=True)
+class SearchHit:
+    """A tile with its rank.
+
+    Attributes:
+        rank: 1 for the best.
+        row: row in this generation.
+        tile: the tile.
+        score: standard deviations above the average tile for this query; it ranks, it is no probability.
+        percentile: share of all tiles that score lower, in [0, 100].
+        shares: filled when the query asks to explain.
+    """
+
+    rank: int
+    row: int
+    tile: Tile
+    score: float
+    percentile: float
+    shares: tuple[Share, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class SearchResult:
+    """Hits in rank order, and what a reader needs to judge them.
+
+    Attributes:
+        hits: at most k.
+        matched: how many tiles passed the filters.
+        total: how many tiles the generation has.
+        no_match: the best hits are no better than what unrelated queries get.
+        collection: its name.
+        generation: the generation that was searched.
+        model: the model's name.
+        blend: the blend that was used, None where no text term was.
+        backend: how the vectors were searched.
+        timings_ms: time by stage.
+    """
+
+    hits: tuple[SearchHit, ...]
+    matched: int
+    total: int
+    no_match: bool
+    collection: str
+    generation: int
+    model: str
+    blend: float | None
+    backend: str
+    timings_ms: Mapping[str, float]
