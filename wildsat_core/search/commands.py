@@ -1,0 +1,127 @@
+"""`wildsat search`: a query from the command line."""
+
+from __future__ import annotations
+
+import datetime as dt
+import json
+from enum import StrEnum
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from wildsat_core.area import Area
+from wildsat_core.errors import InvalidInputError
+from wildsat_core.geo import parse_bbox
+from wildsat_core.search.query import Filters, Query, SearchResult, TextTerm
+
+if TYPE_CHECKING:
+    from wildsat_core.search.engine import SearchEngine
+
+
+class OutputFormat(StrEnum):
+    """How hits are printed."""
+
+    TABLE = "table"
+    GEOJSON = "geojson"
+
+
+def search(
+    text: Annotated[str, typer.Argument(help="A habitat in words, such as 'mangrove coast'.")],
+    k: Annotated[int, typer.Option("-k", help="How many hits.")] = 20,
+    collection: Annotated[str, typer.Option(help="Which collection to search.")] = "demo",
+    folder: Annotated[Path, typer.Option(envvar="WILDSAT_COLLECTIONS", help="Where collections are.")] = Path(
+        "collections"
+    ),
+    bbox: Annotated[str | None, typer.Option(help="Only tiles that meet west,south,east,north.")] = None,
+    area: Annotated[Path | None, typer.Option(help="Only tiles that meet the polygons of a GeoJSON file.")] = None,
+    countries: Annotated[str | None, typer.Option(help="Only these countries: ISO alpha-3 codes, as BRA,PER.")] = None,
+    date_from: Annotated[dt.datetime | None, typer.Option("--from", formats=["%Y-%m-%d"], help="First day.")] = None,
+    date_to: Annotated[dt.datetime | None, typer.Option("--to", formats=["%Y-%m-%d"], help="Last day.")] = None,
+    months: Annotated[str | None, typer.Option(help="Only these months of the year, as 6,7,8.")] = None,
+    max_cloud: Annotated[float | None, typer.Option(help="Greatest share of cloud, 0 to 1.")] = None,
+    spacing_km: Annotated[float, typer.Option(help="Least distance between two hits.")] = 0.0,
+    blend: Annotated[float | None, typer.Option(help="0: looks like it; 1: such things live there.")] = None,
+    output: Annotated[OutputFormat, typer.Option("--format", help="A table, or GeoJSON.")] = OutputFormat.TABLE,
+) -> None:
+    """Find the places that look like a habitat."""
+    filters = Filters(
+        bbox=parse_bbox(bbox) if bbox else None,
+        area=_read_area(area),
+        countries=frozenset(c.strip().upper() for c in countries.split(",")) if countries else frozenset(),
+        date_from=date_from.date() if date_from else None,
+        date_to=date_to.date() if date_to else None,
+        months=_parse_months(months),
+        max_cloud=max_cloud,
+    )
+    query = Query((TextTerm(text),), filters, blend=blend, k=k, spacing_km=spacing_km)
+    result = _open_engine(folder / collection).search(query)
+    if output is OutputFormat.GEOJSON:
+        typer.echo(_to_geojson(result))
+    else:
+        _print_table(result)
+
+
+def _open_engine(root: Path) -> SearchEngine:
+    from wildsat_core.collection import open_collection
+    from wildsat_core.models.registry import load_model
+    from wildsat_core.search.engine import SearchEngine
+
+    found = open_collection(root)
+    return SearchEngine(found, load_model(found.manifest.model.name))
+
+
+def _read_area(path: Path | None) -> Area | None:
+    if path is None:
+        return None
+    try:
+        return Area.from_geojson(path.read_text(encoding="utf-8"))
+    except OSError as err:
+        raise InvalidInputError(f"area file {path} can't be read: {err}", "area") from err
+
+
+def _parse_months(text: str | None) -> frozenset[int]:
+    try:
+        return frozenset(int(m) for m in text.split(",")) if text else frozenset()
+    except ValueError as err:
+        raise InvalidInputError(f"months must be numbers from 1 to 12, as 6,7,8; got {text!r}", "months") from err
+
+
+def _to_geojson(result: SearchResult) -> str:
+    from wildsat_core.search.geojson import hit_feature
+
+    answer = {
+        "type": "FeatureCollection",
+        "collection": result.collection,
+        "generation": result.generation,
+        "model": result.model,
+        "matched": result.matched,
+        "total": result.total,
+        "no_match": result.no_match,
+        "features": [hit_feature(hit) for hit in result.hits],
+    }
+    return json.dumps(answer, ensure_ascii=False)
+
+
+def _print_table(result: SearchResult) -> None:
+    from rich.console import Console
+    from rich.table import Table
+
+    from wildsat_core.search.geojson import country_name
+
+    table = Table(box=None)
+    for heading in ("rank", "score", "percentile", "lon", "lat"):
+        table.add_column(heading, justify="right")
+    for heading in ("country", "captured on", "tile"):
+        table.add_column(heading)
+    for hit in result.hits:
+        lon, lat = hit.tile.lon_lat
+        where = country_name(hit.tile.country) or hit.tile.country or ""
+        day = hit.tile.captured_on.isoformat() if hit.tile.captured_on else ""
+        row = (f"{hit.rank}", f"{hit.score:.2f}", f"{hit.percentile:.2f}", f"{lon:.2f}", f"{lat:.2f}", where, day)
+        table.add_row(*row, hit.tile.tile_id)
+    console = Console()
+    console.print(table)
+    if result.no_match:
+        console.print("No good match: the best hits are no better than what unrelated words get.")
+    console.print(f"{result.matched} of {result.total} tiles of {result.collection!r} passed the filters.")

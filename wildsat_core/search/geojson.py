@@ -1,0 +1,67 @@
+"""Tiles and hits as GeoJSON features (RFC 7946): longitude first, footprints across 180 degrees cut in two."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from typing import Any
+
+from wildsat_core.countries import load_countries
+from wildsat_core.geo import bbox_geometry
+from wildsat_core.search.query import SearchHit
+from wildsat_core.types import Tile
+
+
+def hit_feature(hit: SearchHit, links: Mapping[str, str] | None = None) -> dict[str, Any]:
+    """One hit with its rank, score and percentile; with the shares of its terms when they were asked for."""
+    ranking: dict[str, Any] = {"rank": hit.rank, "score": round(hit.score, 6), "percentile": round(hit.percentile, 4)}
+    if hit.shares:
+        ranking["shares"] = [{"term": s.term, "space": s.space, "value": round(s.value, 6)} for s in hit.shares]
+    return tile_feature(hit.tile, ranking, links)
+
+
+def tile_feature(
+    tile: Tile, ranking: Mapping[str, Any] | None = None, links: Mapping[str, str] | None = None
+) -> dict[str, Any]:
+    """A tile as a Feature.
+
+    Args:
+        tile: the tile.
+        ranking: properties put before the tile's own.
+        links: properties put after them.
+    """
+    lon, lat = tile.lon_lat
+    return {
+        "type": "Feature",
+        "id": tile.tile_id,
+        "bbox": list(tile.bbox.as_tuple()),
+        "geometry": tile_geometry(tile),
+        "properties": {
+            "tile_id": tile.tile_id,
+            **(ranking or {}),
+            "lon": round(lon, 6),
+            "lat": round(lat, 6),
+            "captured_on": tile.captured_on.isoformat() if tile.captured_on else None,
+            "cloud_cover": tile.cloud_cover,
+            "gsd_m": tile.gsd_m,
+            "source": tile.source,
+            "country": tile.country,
+            "country_name": country_name(tile.country),
+            **(links or {}),
+        },
+    }
+
+
+def tile_geometry(tile: Tile) -> dict[str, Any]:
+    """Outline of a tile: the exact one where it has one, else its box."""
+    if tile.footprint_wkb is None:
+        return bbox_geometry(tile.bbox)
+    import shapely
+
+    return dict(json.loads(shapely.to_geojson(shapely.from_wkb(tile.footprint_wkb))))
+
+
+def country_name(code: str | None) -> str | None:
+    """Short English name, None for an unknown code or where the outlines are not installed."""
+    countries = load_countries() if code else None
+    return countries.name_of(code) if countries and code else None
