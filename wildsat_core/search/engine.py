@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import threading
 import time
-from collections import OrderedDict
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -12,14 +10,17 @@ import numpy as np
 import numpy.typing as npt
 
 from wildsat_core.collection.reader import Collection
-from wildsat_core.errors import ModelMismatchError, SpaceUnavailableError
+from wildsat_core.errors import InvalidInputError, ModelMismatchError, SpaceUnavailableError
+from wildsat_core.search.cache import Cache
 from wildsat_core.search.filters import BlockBoxes, passing_rows
+from wildsat_core.search.heatmap import Footprints, HeatField
 from wildsat_core.search.plan import Plan, QueryModel, make_plan
 from wildsat_core.search.query import Filters, Query, SearchHit, SearchResult, Share, SpeciesTerm, TextTerm
 from wildsat_core.search.scan import Rows, Scores, best_first, score_all
 from wildsat_core.search.spread import Spread
 
 _CACHED_PLANS = 16
+_CACHED_FIELDS = 8
 
 
 class SearchEngine:
@@ -39,8 +40,9 @@ class SearchEngine:
         self.collection, self.model = collection, model
         self._blocks = BlockBoxes.of(collection)
         self._live = np.flatnonzero(collection.tiles.live)
-        self._scores: OrderedDict[bytes, tuple[Scores, Scores]] = OrderedDict()
-        self._lock = threading.Lock()
+        self._scores: Cache[bytes, tuple[Scores, Scores]] = Cache(_CACHED_PLANS)
+        self._fields: Cache[tuple[bytes, Filters], HeatField] = Cache(_CACHED_FIELDS)
+        self._footprints = Footprints(collection.tiles, self._blocks)
 
     def blend_of(self, query: Query) -> float:
         """The blend asked for, else the model's default where the collection has a place space, else 0.
@@ -101,19 +103,31 @@ class SearchEngine:
 
     def scores(self, plan: Plan) -> tuple[Scores, Scores]:
         """Scores of all rows (N,), and those of the live rows in ascending order; cached by the plan."""
-        slopes = plan.slopes
-        key = b"|".join(space.encode() + slope.tobytes() for space, slope in sorted(slopes.items()))
-        with self._lock:
-            if key in self._scores:
-                self._scores.move_to_end(key)
-                return self._scores[key]
-        scores = score_all(self.collection, slopes) + np.float32(plan.constant)
-        made = (scores, np.sort(scores[self._live]))
-        with self._lock:
-            self._scores[key] = made
-            while len(self._scores) > _CACHED_PLANS:
-                self._scores.popitem(last=False)
-        return made
+
+        def make() -> tuple[Scores, Scores]:
+            scores = score_all(self.collection, plan.slopes) + np.float32(plan.constant)
+            return scores, np.sort(scores[self._live])
+
+        return self._scores.get(plan.key, make)
+
+    def heat(self, query: Query) -> HeatField:
+        """How well every tile that passes the filters fits the query, ready to be painted; cached.
+
+        Raises:
+            InvalidInputError: the query has nothing to rank by, or needs what the collection lacks.
+        """
+        if not query.ranks:
+            raise InvalidInputError("a heat-map needs something to rank by: a text, a tile, a place or a picture", "q")
+        plan = self.plan(query)
+
+        def make() -> HeatField:
+            scores, ascending = self.scores(plan)
+            rows = self._over_percentile(self.passing(query.filters), scores, ascending, query.filters)
+            percentile = np.full(len(scores), np.nan, np.float32)
+            percentile[rows] = percentiles(scores[rows], ascending)
+            return HeatField(self._footprints, percentile)
+
+        return self._fields.get((plan.key, query.filters), make)
 
     def _over_percentile(self, rows: Rows, scores: Scores, ascending: Scores, filters: Filters) -> Rows:
         if not filters.min_percentile:

@@ -101,6 +101,11 @@ class Plan:
         return out
 
     @property
+    def key(self) -> bytes:
+        """Equal for plans that give equal scores."""
+        return b"|".join(space.encode() + slope.tobytes() for space, slope in sorted(self.slopes.items()))
+
+    @property
     def constant(self) -> float:
         return -sum(part.weight * part.mean / part.std for part in self.parts)
 

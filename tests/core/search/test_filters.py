@@ -50,7 +50,7 @@ def found(collection, blocks, filters):
 
 lon = st.one_of(st.floats(-180, 180, width=32), st.sampled_from([-180.0, 180.0, 0.0]))
 lat = st.one_of(st.floats(-90, 90, width=32), st.sampled_from([-90.0, 90.0]))
-SETTINGS = settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+SETTINGS = settings(max_examples=30, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 
 
 @SETTINGS

@@ -1,0 +1,100 @@
+"""Painted percentiles against a pixel-by-pixel computation, and the colours."""
+
+import io
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from tests.core.search.fakes import FakeModel, random_collection
+from wildsat_core.errors import InvalidInputError
+from wildsat_core.search.engine import SearchEngine
+from wildsat_core.search.heatmap import TILE_PX, map_tile_bbox, mercator, paint, ramp
+from wildsat_core.search.query import Filters, Query, TextTerm
+from wildsat_core.types import BBox
+
+QUERY = Query((TextTerm("dunes"),))
+
+
+@pytest.fixture(scope="module")
+def engine(tmp_path_factory):
+    return SearchEngine(random_collection(tmp_path_factory.mktemp("heat") / "random", 60, seed=3), FakeModel())
+
+
+def painted_slowly(engine, z, x, y, percentile):
+    """Mean percentile per pixel, tile by tile."""
+    total, count = np.zeros((2, TILE_PX, TILE_PX))
+    tiles, world = engine.collection.tiles, 2**z * TILE_PX
+    for row in np.flatnonzero(~np.isnan(percentile)):
+        left, top = (round(float(v) * world) for v in mercator(tiles.west[row], tiles.north[row]))
+        right, bottom = (round(float(v) * world) for v in mercator(tiles.east[row], tiles.south[row]))
+        ys = slice(max(top - y * TILE_PX, 0), max(max(bottom, top + 1) - y * TILE_PX, 0))
+        for turn in (0, -world):
+            x0, x1 = left + turn - x * TILE_PX, max(right, left + 1) + turn - x * TILE_PX
+            xs = slice(max(x0, 0), max(x1, 0))
+            total[ys, xs] += percentile[row]
+            count[ys, xs] += 1
+    with np.errstate(invalid="ignore"):
+        return np.where(count > 0, total / count, np.nan)
+
+
+@pytest.mark.parametrize(("z", "x", "y"), [(3, 0, 3), (3, 7, 3), (4, 0, 7), (4, 15, 8), (5, 16, 15), (9, 511, 256)])
+def test_pixels_hold_the_mean_percentile_of_the_tiles_over_them(engine, z, x, y):
+    field = engine.heat(QUERY)
+    slow = painted_slowly(engine, z, x, y, field.percentile)
+    np.testing.assert_allclose(field.grid(z, x, y), slow, atol=1e-3)
+
+
+def test_low_zoom_is_the_average_of_the_zoom_below(engine):
+    field = engine.heat(QUERY)
+    four = np.block([[field.grid(3, 2 * x + i, 2 + j) for i in (0, 1)] for x in (1,) for j in (0, 1)])
+    assert four.shape == (2 * TILE_PX, 2 * TILE_PX)
+    blocks = four.reshape(TILE_PX, 2, TILE_PX, 2)
+    known = (~np.isnan(blocks)).sum(axis=(1, 3))
+    mean = np.where(known, np.nansum(blocks, axis=(1, 3)) / np.maximum(known, 1), np.nan)
+    np.testing.assert_allclose(field.grid(2, 1, 1), mean, atol=1e-3)
+
+
+def test_tiles_that_the_filters_leave_out_are_not_painted(engine):
+    south = engine.heat(Query(QUERY.terms, Filters(bbox=BBox(-180, -90, 180, -45))))
+    north_rows = engine.collection.tiles.south > -45
+    assert np.isnan(south.percentile[north_rows]).all()
+    assert (~np.isnan(south.percentile)).any()
+    assert np.isnan(south.grid(1, 0, 0)[:40]).all()
+
+
+def test_the_same_query_is_scored_once(engine):
+    assert engine.heat(QUERY) is engine.heat(QUERY)
+
+
+def test_nothing_to_rank_by_is_refused(engine):
+    with pytest.raises(InvalidInputError, match="something to rank by"):
+        engine.heat(Query())
+
+
+def test_below_the_floor_and_where_nothing_is_the_picture_is_transparent():
+    grid = np.array([[np.nan, 10.0, 74.9, 75.0, 87.5, 100.0]], np.float32)
+    picture = np.asarray(Image.open(io.BytesIO(paint(grid, 75.0))).convert("RGBA"))[0]
+    assert list(picture[:3, 3]) == [0, 0, 0]
+    colours = ramp(255)
+    np.testing.assert_array_equal(picture[3:], colours[[0, 127, 254]])
+
+
+def test_the_ramps_lightness_only_rises():
+    rgb = ramp(64)[:, :3] / 255.0  # coarser than the rounding to eight bits
+    linear = np.where(rgb <= 0.04045, rgb / 12.92, ((rgb + 0.055) / 1.055) ** 2.4)
+    luminance = linear @ np.array([0.2126, 0.7152, 0.0722])
+    assert (np.diff(luminance) > 0).all()
+    assert luminance[-1] > 10 * luminance[0]
+
+
+@pytest.mark.parametrize("bad", [(-1, 0, 0), (23, 0, 0), (2, 4, 0), (2, 0, -1)])
+def test_map_tiles_outside_the_pyramid_are_refused(bad):
+    with pytest.raises(InvalidInputError, match="map tile"):
+        map_tile_bbox(*bad)
+
+
+@pytest.mark.parametrize("floor", [-1.0, 100.0, float("nan")])
+def test_a_floor_out_of_range_is_refused(floor):
+    with pytest.raises(InvalidInputError, match="floor"):
+        paint(np.zeros((1, 1), np.float32), floor)
