@@ -1,0 +1,195 @@
+"""The collections that the service answers from: opened once, replaced whole when a new generation is published."""
+
+from __future__ import annotations
+
+import logging
+import threading
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from app.errors import NotServedError
+from app.imagery import Imagery
+from wildsat_core.collection import Collection, list_collections, open_collection
+from wildsat_core.collection.manifest import read_current_generation
+from wildsat_core.errors import CollectionFormatError, CollectionNotFoundError, WildsatError
+
+if TYPE_CHECKING:
+    from wildsat_core.search.engine import SearchEngine
+    from wildsat_core.search.plan import QueryModel
+
+ModelLoader = Callable[[str], "QueryModel"]
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Served:
+    """One generation of one collection with everything that answers need. A request uses one Served throughout."""
+
+    collection: Collection
+    engine: SearchEngine
+    model: QueryModel
+
+    @property
+    def name(self) -> str:
+        return self.collection.name
+
+    @cached_property
+    def imagery(self) -> Imagery | None:
+        """Map tiles of the collection's own imagery, None when it has none."""
+        path = self.collection.imagery_path
+        return Imagery(path) if path else None
+
+
+class Catalog:
+    """Opens collections, keeps them by name, and swaps in new generations.
+
+    Readers take a Served from a dictionary that is replaced and never changed, so no lock stands in a request's way; a
+    request that runs while a new generation arrives finishes on the one it began with.
+    """
+
+    def __init__(self, folder: Path, default: str, load: ModelLoader) -> None:
+        """Remember where to look; `open_all` opens.
+
+        Args:
+            folder: its sub-folders are the collections.
+            default: the collection that is searched when a request names none.
+            load: gives the model of a name; called once for each.
+        """
+        self.folder = folder
+        self.default = default
+        self._load = load
+        self.refused: dict[str, str] = {}
+        self._served: dict[str, Served] = {}
+        self._models: dict[str, QueryModel] = {}
+        self._tried: dict[str, int] = {}
+        self._reload = threading.Lock()
+
+    def open_all(self) -> None:
+        """Open every collection of the folder.
+
+        Raises:
+            WildsatError: the default collection is there but can't be served; others are kept out with a logged error.
+        """
+        for name in list_collections(self.folder):
+            try:
+                self._open(name)
+            except WildsatError as err:
+                if name == self.default:
+                    raise
+                self._refuse(name, err)
+
+    def get(self, name: str | None = None) -> Served:
+        """The served collection of a name, or the default one.
+
+        Raises:
+            CollectionNotFoundError: no such collection; the known ones are named.
+            NotServedError: it is there but was refused, or nothing is served yet.
+        """
+        served = self._served
+        if name is None:
+            if not served:
+                raise NotServedError(
+                    "no collection is loaded yet; build one with `wildsat demo` or `wildsat index build`"
+                )
+            return served.get(self.default) or served[min(served)]
+        if name in served:
+            return served[name]
+        if name in self.refused:
+            raise NotServedError(f"collection {name!r} can't be served: its files or its model don't fit; see the log")
+        raise CollectionNotFoundError(f"no collection {name[:80]!r}; there are: {', '.join(sorted(served)) or 'none'}")
+
+    def all(self) -> list[Served]:
+        """Every served collection, the default one first."""
+        served = self._served
+        return sorted(served.values(), key=lambda s: (s.name != self.default, s.name))
+
+    def refresh(self) -> None:
+        """Look once for new generations, new collections and removed ones."""
+        with self._reload:
+            names = list_collections(self.folder)
+            for gone in set(self._served) - set(names):
+                self._served = {n: s for n, s in self._served.items() if n != gone}
+                log.info("collection %s is gone and no longer served", gone)
+            for name in names:
+                self._refresh(name)
+
+    def _refresh(self, name: str) -> None:
+        try:
+            generation = read_current_generation(self.folder / name)
+            if self._tried.get(name) != generation:
+                self._open(name)
+                log.info("collection %s: serving generation %d", name, generation)
+        except (WildsatError, OSError) as err:
+            self._refuse(name, err)
+
+    def _refuse(self, name: str, error: Exception) -> None:
+        """Keep a collection out, or stay on its last good generation, and say so once."""
+        message = str(error)
+        if self.refused.get(name) != message:
+            stays = (
+                f"; still serving generation {self._served[name].collection.generation}" if name in self._served else ""
+            )
+            log.error("collection %s can't be served: %s%s", name, message, stays)
+        self.refused = self.refused | {name: message}
+
+    def _open(self, name: str) -> None:
+        from wildsat_core.search.engine import SearchEngine
+
+        root = self.folder / name
+        self._tried[name] = read_current_generation(root)
+        collection = open_collection(root)
+        if collection.name != name:
+            raise CollectionFormatError(f"the collection in {root} calls itself {collection.name!r}; rename the folder")
+        model = self._model(collection.manifest.model.name)
+        served = Served(collection, SearchEngine(collection, model), model)
+        self._served = self._served | {name: served}
+        self.refused = {n: why for n, why in self.refused.items() if n != name}
+
+    def _model(self, name: str) -> QueryModel:
+        """Load a model once, however many collections use it."""
+        if name not in self._models:
+            self._models[name] = self._load(name)
+        return self._models[name]
+
+
+def registry_loader(device: str) -> ModelLoader:
+    """Loads models by their registry name; the text encoder is warmed so that no searcher waits for it."""
+
+    def load(name: str) -> QueryModel:
+        from wildsat_core.models.registry import load_model
+
+        model = load_model(name, device)
+        if model.config.text_head is not None:
+            model.embed_texts(["forest"])
+        return model
+
+    return load
+
+
+class Watcher:
+    """A thread that refreshes a catalog every so often."""
+
+    def __init__(self, catalog: Catalog, interval_s: float) -> None:
+        """Prepare; `start` begins."""
+        self._catalog = catalog
+        self._interval_s = interval_s
+        self._stop = threading.Event()
+        self._thread = threading.Thread(target=self._run, name="wildsat-watcher", daemon=True)
+
+    def start(self) -> None:
+        self._thread.start()
+
+    def stop(self) -> None:
+        self._stop.set()
+        self._thread.join(timeout=30)
+
+    def _run(self) -> None:
+        while not self._stop.wait(self._interval_s):
+            try:
+                self._catalog.refresh()
+            except Exception:
+                log.exception("looking for new generations failed")

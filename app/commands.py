@@ -1,0 +1,70 @@
+"""The command `wildsat serve`."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from wildsat_core.errors import WildsatError
+
+# Environment variables that a command-line option stands for; --reload and workers read settings from the environment.
+_OPTIONS = {
+    "collections": "WILDSAT_COLLECTIONS",
+    "default": "WILDSAT_DEFAULT_COLLECTION",
+    "root_path": "WILDSAT_ROOT_PATH",
+    "device": "WILDSAT_DEVICE",
+}
+
+
+def serve(
+    host: Annotated[str, typer.Option(help="Address to listen on; 0.0.0.0 for every network.")] = "127.0.0.1",
+    port: Annotated[int, typer.Option(min=0, max=65535, help="Port to listen on; 0 picks a free one.")] = 8000,
+    collections: Annotated[
+        Path | None, typer.Option(help="Folder of the collections [default: ./collections].")
+    ] = None,
+    default: Annotated[
+        str | None, typer.Option(help="Collection searched when a request names none [default: demo].")
+    ] = None,
+    root_path: Annotated[
+        str | None, typer.Option(help="Path prefix under which a proxy publishes the service.")
+    ] = None,
+    device: Annotated[str | None, typer.Option(help="torch device of the encoders [default: cpu].")] = None,
+    log_level: Annotated[str, typer.Option(help="debug, info, warning or error.")] = "info",
+) -> None:
+    """Serve every collection of a folder: the map page, the API and its documentation.
+
+    Other settings are environment variables that begin with WILDSAT_; docs/running.md lists them.
+    """
+    import uvicorn
+    from pydantic import ValidationError
+
+    from app.logs import log_config
+    from app.main import create_app
+    from app.settings import Settings
+
+    given = {"collections": collections, "default": default, "root_path": root_path, "device": device}
+    os.environ.update({_OPTIONS[name]: str(value) for name, value in given.items() if value is not None})
+    try:
+        settings = Settings()
+    except ValidationError as err:
+        raise WildsatError(f"a setting is not valid: {err}") from err
+    server = uvicorn.Server(
+        uvicorn.Config(
+            create_app(settings),
+            host=host,
+            port=port,
+            log_config=log_config(log_level),
+            access_log=False,  # ours leaves out the query; see app/headers.py
+            proxy_headers=False,  # forwarded addresses are read in app/clients.py, from configured proxies only
+            server_header=False,
+            timeout_graceful_shutdown=10,
+        )
+    )
+    shown = "localhost" if host in ("127.0.0.1", "0.0.0.0") else host  # noqa: S104 - compared, not bound
+    typer.echo(f"WildSAT is starting; the page will be at http://{shown}:{port}{settings.root_path}/")
+    server.run()
+    if not server.started:
+        raise typer.Exit(1)

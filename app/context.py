@@ -1,0 +1,35 @@
+"""What routes need of the running application, as typed look-ups."""
+
+from __future__ import annotations
+
+from fastapi import Request
+
+from app.catalog import Catalog, Served
+from app.metrics import Metrics
+from app.settings import Settings
+from wildsat_core.search.query import Query, SearchResult
+
+
+def settings_of(request: Request) -> Settings:
+    settings: Settings = request.app.state.settings
+    return settings
+
+
+def catalog_of(request: Request) -> Catalog:
+    catalog: Catalog = request.app.state.catalog
+    return catalog
+
+
+def metrics_of(request: Request) -> Metrics:
+    metrics: Metrics = request.app.state.metrics
+    return metrics
+
+
+def run_search(request: Request, served: Served, query: Query) -> SearchResult:
+    """Search and count what it took."""
+    result = served.engine.search(query)
+    metrics = metrics_of(request)
+    metrics.observe_stages({stage: ms / 1000.0 for stage, ms in result.timings_ms.items()})
+    if result.no_match:
+        metrics.no_match.inc()
+    return result

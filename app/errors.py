@@ -1,0 +1,180 @@
+"""From exceptions to answers: one table of statuses, one JSON shape (RFC 9457), a page for browsers."""
+
+from __future__ import annotations
+
+import logging
+from http import HTTPStatus
+from typing import Any
+
+from fastapi import FastAPI, Request
+from fastapi.exceptions import RequestValidationError
+from fastapi.responses import JSONResponse, Response
+from starlette.exceptions import HTTPException
+
+from wildsat_core.errors import (
+    CollectionFormatError,
+    CollectionNotFoundError,
+    InvalidInputError,
+    MissingExtraError,
+    ModelMismatchError,
+    ModelNotFoundError,
+    TileNotFoundError,
+    WildsatError,
+)
+
+log = logging.getLogger(__name__)
+
+PROBLEM_JSON = "application/problem+json"
+# What the framework says in a bare phrase, in a sentence.
+UNADORNED = {
+    404: "there is nothing at this address; /docs and /openapi.json tell what there is",
+    405: "this address does not take this method; /docs tells which it takes",
+}
+UNEXPECTED = "Something went wrong on our side. The log of the service has the details under this request id."
+
+
+class OverloadedError(WildsatError):
+    """More searches are waiting than the service takes on."""
+
+
+class RateLimitedError(WildsatError):
+    """A client has used up its budget of requests."""
+
+    def __init__(self, message: str, retry_after_s: float) -> None:
+        """Keep the time until the next request is allowed."""
+        super().__init__(message)
+        self.retry_after_s = retry_after_s
+
+
+class KeyRequiredError(WildsatError):
+    """The request has no known API key."""
+
+
+class BodyTooLargeError(InvalidInputError):
+    """A body has more bytes, or a picture more pixels, than allowed."""
+
+
+class UnsupportedMediaError(InvalidInputError):
+    """An uploaded file is of a kind that is not read."""
+
+
+class NotServedError(WildsatError):
+    """The collection exists but can't be served now."""
+
+
+# The most special class of an exception that is in this table decides.
+STATUS_OF: dict[type[Exception], int] = {
+    InvalidInputError: 422,
+    BodyTooLargeError: 413,
+    UnsupportedMediaError: 415,
+    TileNotFoundError: 404,
+    CollectionNotFoundError: 404,
+    KeyRequiredError: 401,
+    RateLimitedError: 429,
+    OverloadedError: 503,
+    NotServedError: 503,
+    CollectionFormatError: 503,
+    ModelMismatchError: 503,
+    ModelNotFoundError: 503,
+    MissingExtraError: 501,
+}
+
+
+def status_of(error: Exception) -> int:
+    """Status for an exception: its nearest class in the table, 500 for a stranger."""
+    return next((STATUS_OF[kind] for kind in type(error).__mro__ if kind in STATUS_OF), 500)
+
+
+def problem(status: int, detail: str, request_id: str, parameter: str | None = None) -> dict[str, Any]:
+    """Problem details as in RFC 9457, with the request's id and the parameter at fault."""
+    phrase = HTTPStatus(status).phrase
+    body: dict[str, Any] = {
+        "type": "about:blank",
+        "title": phrase,
+        "status": status,
+        "detail": detail,
+        "request_id": request_id,
+    }
+    if parameter is not None:
+        body["parameter"] = parameter
+    return body
+
+
+def problem_of(error: Exception, request_id: str) -> dict[str, Any]:
+    """Problem details for any exception; what is not ours to tell stays in the log."""
+    if isinstance(error, RequestValidationError):
+        return _validation_problem(error, request_id)
+    if isinstance(error, HTTPException):
+        detail = str(error.detail)
+        said = UNADORNED.get(error.status_code) if detail == HTTPStatus(error.status_code).phrase else None
+        return problem(error.status_code, said or detail, request_id)
+    status = status_of(error)
+    if status == 500:
+        log.error("request %s failed", request_id, exc_info=error)
+        return problem(500, UNEXPECTED, request_id)
+    if status == 503:
+        log.warning("request %s: %s", request_id, error)
+    return problem(status, str(error), request_id, getattr(error, "parameter", None))
+
+
+def _validation_problem(error: RequestValidationError, request_id: str) -> dict[str, Any]:
+    """Name the first parameter at fault, what was seen and what is allowed."""
+    first = error.errors()[0]
+    cause = first.get("ctx", {}).get("error")
+    if isinstance(cause, InvalidInputError):  # raised by the core while a parameter was read; its sentence is whole
+        return problem(422, str(cause), request_id, cause.parameter)
+    place = [str(part) for part in first["loc"] if part not in ("query", "body", "path", "header")]
+    name = ".".join(place) or str(first["loc"][-1])
+    seen = first.get("input")
+    said = str(first["msg"]).removeprefix("Value error, ")
+    shown = "" if seen is None or isinstance(seen, dict | bytes) or ", got " in said else f", got {_clip(repr(seen))}"
+    return problem(422, f"{name}: {said}{shown}", request_id, name)
+
+
+def _clip(text: str, length: int = 120) -> str:
+    return text if len(text) <= length else text[: length - 1] + "…"
+
+
+def headers_of(error: Exception) -> dict[str, str]:
+    """Headers that belong to an error: when to come back, how to identify oneself."""
+    if isinstance(error, RateLimitedError):
+        return {"Retry-After": str(max(1, round(error.retry_after_s + 0.5)))}
+    if isinstance(error, KeyRequiredError):
+        return {"WWW-Authenticate": "Bearer"}
+    if isinstance(error, HTTPException) and error.headers:
+        return dict(error.headers)
+    return {"Retry-After": "1"} if status_of(error) == 503 else {}
+
+
+def wants_html(request: Request) -> bool:
+    """Whether the client is a browser that shows a page: it names text/html before any JSON."""
+    accept = request.headers.get("accept", "")
+    kinds = [part.split(";")[0].strip() for part in accept.split(",")]
+    if "text/html" not in kinds:
+        return False
+    return not any("json" in kind for kind in kinds[: kinds.index("text/html")])
+
+
+def error_response(request: Request, error: Exception) -> Response:
+    """Answer for an exception, as problem+json or as the page with the problem in it."""
+    from app.pages import render_problem
+
+    details = problem_of(error, request_id_of(request))
+    headers = headers_of(error) | {"Cache-Control": "no-store"}
+    if wants_html(request):
+        return render_problem(request, details, headers)
+    return JSONResponse(details, details["status"], headers, PROBLEM_JSON)
+
+
+def request_id_of(request: Request) -> str:
+    return str(request.scope.get("wildsat.request_id", "-"))
+
+
+async def _answer(request: Request, error: Exception) -> Response:
+    return error_response(request, error)
+
+
+def install_handlers(app: FastAPI) -> None:
+    """Every expected failure leaves by the same door; the unexpected ones are caught in app/headers.py."""
+    for kind in (WildsatError, RequestValidationError, HTTPException):
+        app.add_exception_handler(kind, _answer)

@@ -1,0 +1,40 @@
+"""Answers that a client may keep: an ETag of everything that decides an answer, checked before any work is done."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from typing import Any
+
+from fastapi import Request
+from fastapi.responses import Response
+
+from app.catalog import Served
+from wildsat_core import __version__
+
+
+def etag_of(served: Served, *parts: Any) -> str:  # noqa: ANN401 - anything that JSON can write
+    """Weak ETag of an answer: program, collection, generation and model, then what was asked.
+
+    Weak, since the timings in two answers to the same question differ.
+    """
+    manifest = served.collection.manifest
+    decides = [
+        __version__,
+        manifest.name,
+        manifest.generation,
+        manifest.created_at.isoformat(),
+        manifest.model.weights_sha256,
+        *parts,
+    ]
+    digest = hashlib.sha256(json.dumps(decides, sort_keys=True, default=str).encode()).hexdigest()
+    return f'W/"{digest[:32]}"'
+
+
+def not_modified(request: Request, etag: str, cache_control: str = "no-cache") -> Response | None:
+    """304 when the client has this very answer, else None."""
+    sent = request.headers.get("if-none-match", "")
+    known = {tag.strip().removeprefix("W/") for tag in sent.split(",")}
+    if etag.removeprefix("W/") in known or sent.strip() == "*":
+        return Response(status_code=304, headers={"ETag": etag, "Cache-Control": cache_control})
+    return None

@@ -1,0 +1,95 @@
+"""The application: `create_app(settings)` puts the layers and routes together; the lifespan opens the collections."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+from fastapi import FastAPI
+from fastapi.concurrency import run_in_threadpool
+from fastapi.middleware.cors import CORSMiddleware
+
+from app.catalog import Catalog, ModelLoader, Watcher, registry_loader
+from app.clients import ClientsMiddleware
+from app.errors import install_handlers
+from app.gate import Gate
+from app.headers import HeadersMiddleware
+from app.metrics import Metrics, MetricsMiddleware
+from app.openapi import TAGS, describe_errors, operation_id
+from app.routes import collections, docs, health, maps, page, search, tiles
+from app.settings import Settings
+from app.static_files import PageFiles
+from wildsat_core import __version__
+
+log = logging.getLogger(__name__)
+
+ROUTERS = (page.router, search.router, tiles.router, collections.router, maps.router, health.router, docs.router)
+
+
+def create_app(settings: Settings | None = None, load: ModelLoader | None = None) -> FastAPI:
+    """Build the application; nothing is read from disk before it starts.
+
+    Args:
+        settings: None reads the environment.
+        load: gives the model of a name; None loads from the registry.
+    """
+    settings = settings or Settings()
+    app = FastAPI(
+        title="WildSAT",
+        summary="Search the Earth's habitats: satellite tiles ranked by text, picture, place or species.",
+        version=__version__,
+        root_path=settings.root_path,
+        lifespan=_lifespan,
+        openapi_tags=TAGS,
+        generate_unique_id_function=operation_id,
+        docs_url=None,
+        redoc_url=None,
+        redirect_slashes=False,
+    )
+    app.state.settings = settings
+    app.state.catalog = Catalog(
+        settings.collections, settings.default_collection, load or registry_loader(settings.device)
+    )
+    app.state.gate = Gate(settings.max_running, settings.max_waiting, settings.max_wait_s)
+    app.state.metrics = Metrics(app.state.catalog)
+    for router in ROUTERS:
+        app.include_router(router)
+    app.mount("/static", PageFiles(directory=settings.static_dir, check_dir=False), name="static")
+    install_handlers(app)
+    describe_errors(app)
+    _add_layers(app, settings)
+    return app
+
+
+def _add_layers(app: FastAPI, settings: Settings) -> None:
+    """Middleware, innermost first: a refused client still gets CORS, headers and an id."""
+    app.add_middleware(ClientsMiddleware, settings=settings)
+    if settings.cors_origins:
+        app.add_middleware(
+            CORSMiddleware,
+            allow_origins=list(settings.cors_origins),
+            allow_methods=["GET", "POST"],
+            allow_headers=["Authorization", "Content-Type", "If-None-Match", "X-API-Key"],
+            expose_headers=["ETag", "Retry-After", "X-Request-ID"],
+        )
+    app.add_middleware(MetricsMiddleware, metrics=app.state.metrics)
+    app.add_middleware(
+        HeadersMiddleware, allow_cross_origin=bool(settings.cors_origins), log_queries=settings.log_queries
+    )
+
+
+@asynccontextmanager
+async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
+    """Open models and collections once, then watch for new generations until the end."""
+    settings: Settings = app.state.settings
+    catalog: Catalog = app.state.catalog
+    await run_in_threadpool(catalog.open_all)
+    if not catalog.all():
+        log.warning("no collection in %s yet; the service is up and not ready", settings.collections)
+    watcher = Watcher(catalog, settings.swap_interval_s)
+    watcher.start()
+    try:
+        yield
+    finally:
+        await run_in_threadpool(watcher.stop)

@@ -1,0 +1,98 @@
+"""Prometheus metrics: requests by route, stages of a search, and what is being served. One registry per application."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterable, Mapping
+from typing import TYPE_CHECKING
+
+from prometheus_client import CollectorRegistry, Counter, Histogram, generate_latest
+from prometheus_client.core import GaugeMetricFamily, Metric
+from prometheus_client.registry import Collector
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+if TYPE_CHECKING:
+    from app.catalog import Catalog
+
+REQUEST_BUCKETS_S = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
+STAGE_BUCKETS_S = (0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5)
+
+
+class Metrics:
+    """What the service counts and times."""
+
+    def __init__(self, catalog: Catalog) -> None:
+        """Create the metrics in a registry of their own, so that tests may build many applications."""
+        self.registry = CollectorRegistry()
+        self.requests = Histogram(
+            "wildsat_request_seconds",
+            "Time from request to the answer's first byte",
+            ["route", "method", "status"],
+            registry=self.registry,
+            buckets=REQUEST_BUCKETS_S,
+        )
+        self.stages = Histogram(
+            "wildsat_search_stage_seconds",
+            "Time in each stage of a search",
+            ["stage"],
+            registry=self.registry,
+            buckets=STAGE_BUCKETS_S,
+        )
+        self.no_match = Counter(
+            "wildsat_searches_without_match",
+            "Searches whose best hits were no better than chance",
+            registry=self.registry,
+        )
+        self.registry.register(_CatalogCollector(catalog))
+
+    def observe_stages(self, timings_s: Mapping[str, float]) -> None:
+        for stage, seconds in timings_s.items():
+            self.stages.labels(stage).observe(seconds)
+
+    def render(self) -> bytes:
+        """The text that a Prometheus server reads."""
+        return generate_latest(self.registry)
+
+
+class MetricsMiddleware:
+    """Times requests by route, so that ids and queries don't make a series each."""
+
+    def __init__(self, app: ASGIApp, metrics: Metrics) -> None:
+        """Wrap an application."""
+        self.app = app
+        self.metrics = metrics
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Time from here to the answer's first byte."""
+        if scope["type"] != "http":
+            await self.app(scope, receive, send)
+            return
+        started = time.perf_counter()
+
+        async def timed(message: Message) -> None:
+            if message["type"] == "http.response.start":
+                route = getattr(scope.get("route"), "path", "other")
+                labels = self.metrics.requests.labels(route, scope["method"], message["status"])
+                labels.observe(time.perf_counter() - started)
+            await send(message)
+
+        await self.app(scope, receive, timed)
+
+
+class _CatalogCollector(Collector):
+    """Reads the served collections when asked, so that a swap needs no bookkeeping."""
+
+    def __init__(self, catalog: Catalog) -> None:
+        self._catalog = catalog
+
+    def collect(self) -> Iterable[Metric]:
+        """Gauges by collection."""
+        tiles = GaugeMetricFamily("wildsat_collection_tiles", "Live tiles served", labels=["collection"])
+        generation = GaugeMetricFamily("wildsat_collection_generation", "Generation served", labels=["collection"])
+        for served in self._catalog.all():
+            tiles.add_metric([served.name], len(served.collection))
+            generation.add_metric([served.name], served.collection.generation)
+        refused = GaugeMetricFamily(
+            "wildsat_collections_refused", "Collections that can't be served", value=len(self._catalog.refused)
+        )
+        return tiles, generation, refused

@@ -1,0 +1,74 @@
+"""The OpenAPI document: names of operations, groups, and the one shape that every error has."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from fastapi import FastAPI
+from fastapi.routing import APIRoute
+
+from app.errors import PROBLEM_JSON
+
+TAGS = [
+    {"name": "search", "description": "Rank tiles by text, tile, place, picture or species"},
+    {"name": "tiles", "description": "One tile: what it is, its picture, what is like it"},
+    {"name": "collections", "description": "What can be searched; OGC API Features and STAC"},
+    {"name": "maps", "description": "Pictures for a web map"},
+    {"name": "service", "description": "Health, metrics and documentation"},
+]
+
+PROBLEM_SCHEMA: dict[str, Any] = {
+    "type": "object",
+    "title": "Problem",
+    "description": "Problem details as in RFC 9457",
+    "required": ["type", "title", "status", "detail", "request_id"],
+    "properties": {
+        "type": {"type": "string"},
+        "title": {"type": "string"},
+        "status": {"type": "integer", "minimum": 400, "maximum": 599},
+        "detail": {"type": "string", "description": "what was wrong, what was seen, what to do"},
+        "parameter": {"type": "string", "description": "the parameter at fault"},
+        "request_id": {"type": "string", "description": "name of this request in the service's log"},
+    },
+}
+
+ERRORS = {
+    "401": "a key is needed, or the key is not known",
+    "404": "no such collection or tile",
+    "413": "the body or the picture is larger than allowed",
+    "415": "the body or the picture is of a kind that is not read",
+    "422": "a parameter is malformed or out of range; it is named",
+    "429": "too many requests; Retry-After says when to come back",
+    "501": "an optional package is not installed",
+    "503": "overloaded, or not ready; Retry-After says when to come back",
+}
+
+
+def operation_id(route: APIRoute) -> str:
+    """The function's name: short, and stable for generated clients."""
+    return route.name
+
+
+def describe_errors(app: FastAPI) -> None:
+    """Have every operation list the same error answers."""
+    build: Callable[[], dict[str, Any]] = app.openapi
+    answers = {
+        status: {"description": text, "content": {PROBLEM_JSON: {"schema": {"$ref": "#/components/schemas/Problem"}}}}
+        for status, text in ERRORS.items()
+    }
+
+    def openapi() -> dict[str, Any]:
+        if app.openapi_schema is None:
+            document = build()
+            schemas = document.setdefault("components", {}).setdefault("schemas", {})
+            schemas["Problem"] = PROBLEM_SCHEMA
+            for operations in document["paths"].values():
+                for operation in operations.values():
+                    operation["responses"].update(answers)
+            for unused in ("HTTPValidationError", "ValidationError"):
+                schemas.pop(unused, None)
+            app.openapi_schema = document
+        return app.openapi_schema
+
+    app.openapi = openapi  # type: ignore[method-assign]  # FastAPI's documented way to extend the document

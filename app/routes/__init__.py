@@ -1,0 +1,1 @@
+"""Routes: read the request, call the core, shape the answer."""

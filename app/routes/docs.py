@@ -1,0 +1,51 @@
+"""/docs: the OpenAPI document made readable by Swagger UI, from our own files and without inline script."""
+
+from __future__ import annotations
+
+from html import escape
+
+from fastapi import APIRouter, Request
+from fastapi.responses import HTMLResponse, Response
+from starlette.exceptions import HTTPException
+
+from app.context import settings_of
+
+router = APIRouter(tags=["service"], include_in_schema=False)
+
+PAGE = """<!doctype html>
+<html lang="en">
+<head>
+<meta charset="utf-8">
+<meta name="viewport" content="width=device-width, initial-scale=1">
+<title>WildSAT API</title>
+<link rel="icon" href="data:,">
+<link rel="stylesheet" href="{root}/static/vendor/swagger-ui-dist/swagger-ui.css">
+</head>
+<body>
+<main id="swagger-ui" data-openapi="{root}/openapi.json"></main>
+<script src="{root}/static/vendor/swagger-ui-dist/swagger-ui-bundle.js"></script>
+<script src="{root}/docs/start.js"></script>
+</body>
+</html>
+"""
+
+START = """const place = document.getElementById("swagger-ui");
+SwaggerUIBundle({ url: place.dataset.openapi, domNode: place, deepLinking: true, validatorUrl: null });
+"""
+
+
+@router.get("/docs")
+def docs(request: Request) -> Response:
+    """The API's documentation for people."""
+    if not (settings_of(request).static_dir / "vendor" / "swagger-ui-dist" / "swagger-ui-bundle.js").is_file():
+        raise HTTPException(
+            503,
+            "the assets of this page are not installed; run: python -m app.assets. The document is at /openapi.json",
+        )
+    return HTMLResponse(PAGE.format(root=escape(request.scope.get("root_path", ""))))
+
+
+@router.get("/docs/start.js")
+def start_script() -> Response:
+    """Starts Swagger UI; a file because the policy allows no inline script."""
+    return Response(START, media_type="text/javascript")

@@ -1,0 +1,60 @@
+"""One tile: its properties, its picture, and the tiles that are like it."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from fastapi import APIRouter, Query, Request
+from fastapi.responses import Response
+from starlette.exceptions import HTTPException
+
+from app.answers import feature_collection, notes, tile_feature
+from app.context import catalog_of, run_search
+from app.etags import etag_of, not_modified
+from app.gate import Gated
+from app.parameters import CollectionName, SearchQuery, TileId
+from app.routes.search import GeoJSONResponse
+from app.schemas import SearchAnswer, TileAnswer
+from app.species import species_term
+
+router = APIRouter(prefix="/tiles/{tile_id}", tags=["tiles"])
+
+PICTURE_CACHE = "public, max-age=3600"
+Chosen = Annotated[CollectionName | None, Query(description="collection; default: the service's")]
+
+
+@router.get("", response_class=GeoJSONResponse, response_model=TileAnswer)
+def tile(request: Request, tile_id: TileId, collection: Chosen = None) -> Response:
+    """A tile as a GeoJSON Feature."""
+    served = catalog_of(request).get(collection)
+    found = served.collection.tile(served.collection.row_of(tile_id))
+    feature = tile_feature(served.name, found)
+    return GeoJSONResponse(
+        feature | {"collection": served.name, "generation": served.collection.generation} | notes(served)
+    )
+
+
+@router.get("/thumbnail.webp")
+def thumbnail(request: Request, tile_id: TileId, collection: Chosen = None) -> Response:
+    """The tile's picture as WebP."""
+    served = catalog_of(request).get(collection)
+    etag = etag_of(served, "thumbnail", tile_id)
+    if unchanged := not_modified(request, etag, PICTURE_CACHE):
+        return unchanged
+    picture = served.collection.thumbnail(served.collection.row_of(tile_id))
+    if picture is None:
+        raise HTTPException(404, f"tile {tile_id!r} has no thumbnail")
+    return Response(picture, media_type="image/webp", headers={"ETag": etag, "Cache-Control": PICTURE_CACHE})
+
+
+@router.get("/similar", response_class=GeoJSONResponse, response_model=SearchAnswer)
+def similar(request: Request, tile_id: TileId, parameters: SearchQuery, gate: Gated) -> Response:
+    """Tiles like this one; short for /search?like=ID, and takes the same parameters. The tile itself comes first."""
+    parameters = parameters.model_copy(update={"like": tile_id})
+    served = catalog_of(request).get(parameters.collection)
+    query, asked = parameters.to_query(species_term), parameters.normalised()
+    etag = etag_of(served, "search", asked)
+    if unchanged := not_modified(request, etag):
+        return unchanged
+    answer = feature_collection(served, run_search(request, served, query), asked)
+    return GeoJSONResponse(answer, headers={"ETag": etag, "Cache-Control": "no-cache"})

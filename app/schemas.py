@@ -1,0 +1,134 @@
+"""Shapes of the answers, for the OpenAPI document; the answers are built as plain dicts in answers.py and ogc.py."""
+
+from __future__ import annotations
+
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+Lon = float
+Box = list[float]
+
+
+class Shape(BaseModel):
+    """Base of all: nothing may appear that is not described."""
+
+    model_config = ConfigDict(extra="forbid")
+
+
+class Alive(Shape):
+    """The process is up."""
+
+    status: Literal["up"]
+
+
+class ReadyCollection(Shape):
+    """A collection that is loaded."""
+
+    name: str
+    generation: int
+    tiles: int
+    model: str
+
+
+class Readiness(Shape):
+    """What is loaded, and what was refused."""
+
+    status: Literal["ready", "not ready"]
+    collections: list[ReadyCollection]
+    refused: list[str]
+
+
+class Link(Shape):
+    """A link to the same or another answer; an href that starts with "/" is below the service's root path."""
+
+    rel: str
+    href: str
+    type: str | None = None
+    title: str | None = None
+
+
+class Geometry(Shape):
+    """A GeoJSON Polygon, or a MultiPolygon where it crosses 180 degrees."""
+
+    type: Literal["Polygon", "MultiPolygon"]
+    coordinates: list[Any]
+
+
+class ShareShape(Shape):
+    """What one term gave to a score through one space."""
+
+    term: str
+    space: str
+    value: float
+
+
+class TileProperties(Shape):
+    """What is known of a tile."""
+
+    tile_id: str
+    lon: float = Field(ge=-180, le=180, description="longitude of the centre in degrees")
+    lat: float = Field(ge=-90, le=90, description="latitude of the centre in degrees")
+    captured_on: str | None = Field(description="day of the picture (UTC), null when unknown or of many days")
+    cloud_cover: float | None = Field(description="share of cloud in [0, 1], null when unknown")
+    gsd_m: float = Field(description="ground size of a pixel in metres")
+    source: str
+    country: str | None = Field(description="ISO 3166-1 alpha-3 code, null at sea or unknown")
+    country_name: str | None
+    thumbnail: str = Field(description="path of the picture, below the service's root path")
+    similar: str = Field(description="path of the tiles like this one, below the service's root path")
+
+
+class HitProperties(TileProperties):
+    """A tile with its place in the ranking."""
+
+    rank: int = Field(ge=1)
+    score: float = Field(description="ranks only; not a probability")
+    percentile: float = Field(ge=0, le=100, description="share of all tiles that score lower for this query")
+    shares: list[ShareShape] | None = Field(
+        default=None, description="what each term and space gave, when explain=true"
+    )
+
+
+class HitFeature(Shape):
+    """A hit."""
+
+    type: Literal["Feature"]
+    id: str
+    bbox: Box
+    geometry: Geometry
+    properties: HitProperties
+
+
+class TileAnswer(Shape):
+    """One tile."""
+
+    type: Literal["Feature"]
+    id: str
+    bbox: Box
+    geometry: Geometry
+    properties: TileProperties
+    collection: str
+    generation: int
+    notice: str | None
+    attribution: str | None
+
+
+class SearchAnswer(Shape):
+    """Hits in rank order, and what a reader needs to judge them."""
+
+    type: Literal["FeatureCollection"]
+    query: dict[str, Any] = Field(description="what was asked, in normal form, without what was left out")
+    collection: str
+    generation: int
+    model: str
+    notice: str | None = Field(description="what must be said of the imagery")
+    attribution: str | None
+    matched: int = Field(description="tiles that passed the filters")
+    total: int = Field(description="tiles of the collection")
+    returned: int
+    no_match: bool = Field(description="the best hits are no better than what unrelated queries get")
+    blend: float | None = Field(description="the blend that was used, null without a text term")
+    timings_ms: dict[str, float]
+    links: list[Link]
+    features: list[HitFeature]

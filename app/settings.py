@@ -1,0 +1,92 @@
+"""Settings: environment variables with the prefix WILDSAT_, checked on creation; docs/running.md lists them."""
+
+from __future__ import annotations
+
+import ipaddress
+from pathlib import Path
+from typing import Annotated
+
+from pydantic import Field, field_validator
+from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
+
+CommaSeparated = Annotated[tuple[str, ...], NoDecode]
+
+REPOSITORY = Path(__file__).resolve().parent.parent
+
+
+class Settings(BaseSettings):
+    """Everything that an operator may set; the defaults serve ./collections on a small machine.
+
+    Lists are written with commas: WILDSAT_CORS_ORIGINS=https://a.example,https://b.example
+    """
+
+    model_config = SettingsConfigDict(env_prefix="WILDSAT_", frozen=True, extra="ignore")
+
+    collections: Path = Field(
+        default=Path("collections"), description="folder whose sub-folders are the collections to serve"
+    )
+    default_collection: str = Field(default="demo", description="collection searched when a request names none")
+    device: str = Field(default="cpu", description="torch device of the encoders, such as cpu or cuda:0")
+    static_dir: Path = Field(
+        default=REPOSITORY / "static", description="folder of the page's scripts, styles and vendor/ assets"
+    )
+    root_path: str = Field(
+        default="",
+        pattern=r"^(/[A-Za-z0-9._~-]+)*$",
+        description="path prefix under which a proxy publishes the service",
+    )
+    public_url: str = Field(
+        default="",
+        description="address put into STAC and OGC links, such as https://habitats.example; empty: the request's own",
+    )
+    swap_interval_s: float = Field(
+        default=0.5, ge=0.05, le=60, description="how often to look for a new generation, in seconds"
+    )
+
+    max_running: int = Field(default=16, ge=1, le=1024, description="searches worked on at once")
+    max_waiting: int = Field(
+        default=64, ge=0, le=100_000, description="searches that may wait for a turn; more are answered 503 at once"
+    )
+    max_wait_s: float = Field(default=5.0, gt=0, le=300, description="longest wait for a turn in seconds, then 503")
+    max_body_bytes: int = Field(default=2 * 2**20, ge=1024, description="largest JSON body")
+    max_upload_bytes: int = Field(default=16 * 2**20, ge=1024, description="largest uploaded picture, as sent")
+    max_upload_pixels: int = Field(
+        default=25_000_000, ge=4096, description="largest uploaded picture, decoded: width times height"
+    )
+    max_export_rows: int = Field(default=100_000, ge=1, le=1_000_000, description="rows that one export may hold")
+
+    api_keys: CommaSeparated = Field(
+        default=(), description="keys of known clients; each has a request budget of its own"
+    )
+    require_key: bool = Field(
+        default=False, description="refuse API requests without a known key (the page and health checks stay open)"
+    )
+    rate_per_minute: float = Field(default=0.0, ge=0, description="requests a minute per key or address; 0: no limit")
+    rate_burst: int = Field(default=60, ge=1, description="requests that may come at once before the rate applies")
+    trusted_proxies: CommaSeparated = Field(
+        default=(), description="addresses or networks whose X-Forwarded-For header is believed"
+    )
+    cors_origins: CommaSeparated = Field(
+        default=(), description="web origins that may call the API from a browser; * for every one"
+    )
+    metrics: bool = Field(default=True, description="publish /metrics")
+    log_queries: bool = Field(default=False, description="write query strings into the access log")
+
+    @field_validator("api_keys", "trusted_proxies", "cors_origins", mode="before")
+    @classmethod
+    def _split(cls, value: object) -> object:
+        return tuple(part.strip() for part in value.split(",") if part.strip()) if isinstance(value, str) else value
+
+    @field_validator("api_keys")
+    @classmethod
+    def _keys_are_long(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+        if any(len(key) < 16 for key in value):
+            raise ValueError("every key of WILDSAT_API_KEYS must have at least 16 characters")
+        return value
+
+    @field_validator("trusted_proxies")
+    @classmethod
+    def _networks_are_valid(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+        for network in value:
+            ipaddress.ip_network(network, strict=False)
+        return value

@@ -1,0 +1,134 @@
+"""GET /search: GeoJSON out, bad input named, nothing lost between parameter and core."""
+
+import pytest
+from fastapi.testclient import TestClient
+
+
+def ids(answer: dict) -> list[str]:
+    return [feature["id"] for feature in answer["features"]]
+
+
+def test_the_best_tiles_come_first_with_rank_and_percentile(client: TestClient) -> None:
+    answer = client.get("/search", params={"q": "forest", "k": 3, "blend": 0}).json()
+    assert ids(answer) == ["congo", "amazon", "fiji"]
+    first = answer["features"][0]
+    assert first["properties"]["rank"] == 1
+    assert first["properties"]["percentile"] == pytest.approx(5 / 6 * 100, abs=1e-3)
+    assert (answer["matched"], answer["total"], answer["returned"]) == (6, 6, 3)
+    assert (answer["collection"], answer["generation"], answer["model"]) == ("demo", 1, "toy")
+    assert answer["notice"] == "Six made-up tiles."
+    assert answer["query"] == {"q": "forest", "k": 3, "blend": 0.0}
+
+
+def test_the_answer_is_geojson_by_type_and_by_shape(client: TestClient) -> None:
+    response = client.get("/search", params={"q": "water", "k": 1})
+    assert response.headers["content-type"] == "application/geo+json"
+    feature = response.json()["features"][0]
+    assert feature["id"] == "fiji"
+    assert feature["geometry"]["type"] == "MultiPolygon", "a tile across 180 degrees is cut in two"
+    assert feature["bbox"] == [179.5, -18.0, -179.5, -17.0]
+    assert feature["properties"]["captured_on"] == "2023-07-09"
+    assert feature["properties"]["country"] == "FJI"
+
+
+@pytest.mark.parametrize(
+    ("filters", "expected"),
+    [
+        ({"bbox": "170,-30,-170,0"}, {"fiji"}),
+        ({"circle": "-98,33.5,100"}, {"texas"}),
+        ({"countries": "BRA,COD"}, {"amazon", "congo"}),
+        ({"from": "2024-02-01", "to": "2024-07-31"}, {"amazon", "texas"}),
+        ({"months": "7"}, {"amazon", "fiji"}),
+        ({"max_cloud": "0.15"}, {"amazon", "sahara"}),
+        ({"min_percentile": "60"}, {"amazon", "congo"}),
+        ({"area": '{"type":"Polygon","coordinates":[[[0,-10],[30,-10],[30,30],[0,30],[0,-10]]]}'}, {"sahara", "congo"}),
+    ],
+)
+def test_every_filter_reaches_the_core(client: TestClient, filters: dict, expected: set) -> None:
+    answer = client.get("/search", params={"q": "forest", "blend": "0", **filters}).json()
+    assert set(ids(answer)) == expected
+    assert answer["matched"] == len(expected)
+
+
+def test_terms_of_every_kind_reach_the_core(client: TestClient) -> None:
+    def first(**params: str) -> str:
+        return ids(client.get("/search", params=params).json())[0]
+
+    assert first(q="desert") == "sahara"
+    assert first(q="forest", **{"not": "water"}, blend="0") == "congo"
+    assert first(like="arctic") == "arctic"
+    assert first(near="0,89") == "arctic"
+    assert first(up="sahara", down="congo") == "sahara"
+
+
+def test_pages_follow_on_without_gap_or_repeat(client: TestClient) -> None:
+    whole = ids(client.get("/search", params={"q": "forest", "k": 6}).json())
+    seen, url = [], "/search?q=forest&k=2"
+    while url:
+        answer = client.get(url).json()
+        seen += ids(answer)
+        url = next((link["href"] for link in answer["links"] if link["rel"] == "next"), None)
+    assert seen == whole
+
+
+def test_explain_gives_shares_that_add_up_to_the_score(client: TestClient) -> None:
+    hit = client.get("/search", params={"q": "forest", "not": "water", "explain": "true", "k": 1}).json()["features"][0]
+    shares = hit["properties"]["shares"]
+    assert {share["space"] for share in shares} == {"text", "place"}
+    assert sum(share["value"] for share in shares) == pytest.approx(hit["properties"]["score"], abs=1e-4)
+
+
+@pytest.mark.parametrize(
+    ("params", "parameter", "said"),
+    [
+        ({}, "q", "say what to search for"),
+        ({"q": "   "}, "q", "blank"),
+        ({"q": "a" * 501}, "q", "500"),
+        ({"q": "a\x07b"}, "q", "control characters"),
+        ({"q": "x", "k": "0"}, "k", "greater than or equal to 1"),
+        ({"q": "x", "k": "1001"}, "k", "1000"),
+        ({"q": "x", "k": "many"}, "k", "integer"),
+        ({"q": "x", "offset": "-1"}, "offset", "greater than or equal to 0"),
+        ({"q": "x", "bbox": "1,2,3"}, "bbox", "four numbers"),
+        ({"q": "x", "bbox": "1,nan,3,4"}, "bbox", "four numbers"),
+        ({"q": "x", "bbox": "1,20,3,10"}, "bbox", "south 20.0 is greater than north 10.0"),
+        ({"q": "x", "bbox": "1,2,300,4"}, "bbox", "[-180, 180]"),
+        ({"q": "x", "area": "{"}, "area", "not JSON"),
+        ({"q": "x", "area": '{"type":"Point","coordinates":[0,0]}'}, "area", "Point"),
+        ({"q": "x", "circle": "1,2"}, "circle", "radius"),
+        ({"q": "x", "circle": "1,2,0"}, "circle", "20100"),
+        ({"q": "x", "countries": "Brazil"}, "countries", "alpha-3"),
+        ({"q": "x", "months": "13"}, "months", "1 to 12"),
+        ({"q": "x", "from": "2024-13-01"}, "from", "month"),
+        ({"q": "x", "from": "2024-02-01", "to": "2024-01-01"}, "from", "after"),
+        ({"q": "x", "max_cloud": "nan"}, "max_cloud", "finite"),
+        ({"q": "x", "blend": "1.5"}, "blend", "less than or equal to 1"),
+        ({"q": "x", "near": "200,0"}, "lon", "[-180, 180]"),
+        ({"q": "x", "spacing_km": "-1"}, "spacing_km", "greater than or equal to 0"),
+        ({"q": "x", "kk": "5"}, "kk", "not permitted"),
+        ({"q": "x", "up": "fiji", "down": "fiji"}, "up", "both"),
+    ],
+)
+def test_bad_input_is_refused_by_name(client: TestClient, params: dict, parameter: str, said: str) -> None:
+    response = client.get("/search", params=params)
+    assert response.status_code == 422
+    assert response.headers["content-type"] == "application/problem+json"
+    problem = response.json()
+    assert problem["parameter"] == parameter
+    assert said in problem["detail"]
+    assert problem["request_id"] == response.headers["x-request-id"]
+
+
+@pytest.mark.parametrize("params", [{"q": "x", "collection": "nowhere"}, {"like": "nobody"}, {"up": "nobody"}])
+def test_what_is_not_there_is_a_404(client: TestClient, params: dict) -> None:
+    response = client.get("/search", params=params)
+    assert response.status_code == 404
+    assert "nobody" in response.json()["detail"] or "nowhere" in response.json()["detail"]
+
+
+def test_the_same_question_is_answered_by_304(client: TestClient) -> None:
+    first = client.get("/search", params={"q": "forest"})
+    again = client.get("/search", params={"q": " forest  "}, headers={"If-None-Match": first.headers["etag"]})
+    assert again.status_code == 304
+    other = client.get("/search", params={"q": "ice"}, headers={"If-None-Match": first.headers["etag"]})
+    assert other.status_code == 200

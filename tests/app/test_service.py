@@ -1,0 +1,99 @@
+"""What surrounds a search: tiles, collections, health, headers, the page without scripts, static files."""
+
+import re
+
+from fastapi.testclient import TestClient
+
+
+def test_a_tile_has_a_feature_a_picture_and_tiles_like_it(client: TestClient) -> None:
+    tile = client.get("/tiles/fiji").json()
+    assert tile["properties"]["tile_id"] == "fiji"
+    picture = client.get(tile["properties"]["thumbnail"])
+    assert (picture.status_code, picture.headers["content-type"]) == (200, "image/webp")
+    assert picture.content[8:12] == b"WEBP"
+    similar = client.get(tile["properties"]["similar"], params={"k": 2}).json()
+    assert similar["features"][0]["id"] == "fiji"
+    assert similar["query"]["like"] == "fiji"
+
+
+def test_a_tile_without_a_picture_and_an_unknown_one_are_404(client: TestClient) -> None:
+    assert "no thumbnail" in client.get("/tiles/arctic/thumbnail.webp").json()["detail"]
+    for path in ("/tiles/nobody", "/tiles/nobody/thumbnail.webp", "/tiles/nobody/similar"):
+        assert client.get(path).status_code == 404
+
+
+def test_a_kept_picture_is_not_sent_again(client: TestClient) -> None:
+    etag = client.get("/tiles/fiji/thumbnail.webp").headers["etag"]
+    assert client.get("/tiles/fiji/thumbnail.webp", headers={"If-None-Match": etag}).status_code == 304
+
+
+def test_collections_tell_extent_generation_and_model(client: TestClient) -> None:
+    (entry,) = client.get("/collections").json()["collections"]
+    assert entry["id"] == "demo"
+    assert entry["extent"]["spatial"]["bbox"] == [[-180.0, -18.0, 180.0, 90.0]]
+    assert entry["extent"]["temporal"]["interval"] == [["2023-07-09T00:00:00Z", "2024-08-02T23:59:59Z"]]
+    assert entry["wildsat"]["tiles"] == 6
+    assert entry["wildsat"]["default_blend"] == 0.25
+    assert client.get("/collections/demo").json()["id"] == "demo"
+
+
+def test_health_tells_up_and_ready_apart(client: TestClient) -> None:
+    assert client.get("/livez").json() == {"status": "up"}
+    ready = client.get("/readyz").json()
+    assert ready["status"] == "ready"
+    assert ready["collections"] == [{"name": "demo", "generation": 1, "tiles": 6, "model": "toy"}]
+
+
+def test_every_answer_has_the_security_headers(client: TestClient) -> None:
+    for path in ("/", "/search?q=forest", "/search", "/nothing", "/static/nothing.js", "/livez"):
+        headers = client.get(path).headers
+        assert "'unsafe" not in headers["content-security-policy"], path
+        assert "default-src 'self'" in headers["content-security-policy"], path
+        assert headers["x-content-type-options"] == "nosniff", path
+        assert re.fullmatch("[0-9a-f]{32}", headers["x-request-id"]), path
+
+
+def test_the_page_shows_hits_without_a_script(client: TestClient) -> None:
+    page = client.get("/", params={"q": "forest", "k": 2, "not": "", "view": "1,2,3"})
+    assert page.status_code == 200
+    assert 'data-tile="congo"' in page.text or 'data-tile="amazon"' in page.text
+    assert page.text.count('data-tile="') == 2
+
+
+def test_a_browser_gets_a_page_for_a_problem_and_a_program_gets_json(client: TestClient) -> None:
+    browser = client.get("/search", params={"q": "x", "k": "0"}, headers={"Accept": "text/html,*/*;q=0.8"})
+    assert (browser.status_code, browser.headers["content-type"]) == (422, "text/html; charset=utf-8")
+    assert "greater than or equal to 1" in browser.text
+    program = client.get("/search", params={"q": "x", "k": "0"}, headers={"Accept": "application/json"})
+    assert program.headers["content-type"] == "application/problem+json"
+
+
+def test_the_page_escapes_what_was_asked(client: TestClient) -> None:
+    hostile = "<script>alert(1)</script>"
+    for params in ({"q": hostile}, {"q": "x", "k": hostile}):
+        page = client.get("/", params=params, headers={"Accept": "text/html"})
+        assert hostile not in page.text
+
+
+def test_the_page_has_no_inline_script_style_or_handler(client: TestClient) -> None:
+    for path in ("/", "/?q=forest", "/docs"):
+        text = client.get(path).text
+        assert not re.search(r"<script(?![^>]*\bsrc=)(?![^>]*application/json)", text), path
+        assert not re.search(r"\sstyle=|\son[a-z]+=|<style", text), path
+
+
+def test_modules_are_served_as_scripts_and_revalidated(client: TestClient) -> None:
+    response = client.get("/static/js/main.js")
+    assert response.headers["content-type"].startswith("text/javascript")
+    assert response.headers["cache-control"] == "no-cache"
+    again = client.get("/static/js/main.js", headers={"If-None-Match": response.headers["etag"]})
+    assert again.status_code == 304
+
+
+def test_metrics_count_requests_by_route_and_search_stages(client: TestClient) -> None:
+    client.get("/search", params={"q": "water"})
+    text = client.get("/metrics").text
+    assert re.search(r'wildsat_request_seconds_count\{method="GET",route="/search",status="200"\} \d', text)
+    assert 'wildsat_search_stage_seconds_count{stage="scan"}' in text
+    assert 'wildsat_collection_tiles{collection="demo"} 6.0' in text
+    assert "fiji" not in text
