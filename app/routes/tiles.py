@@ -8,7 +8,7 @@ from fastapi import APIRouter, Query, Request
 from fastapi.responses import Response
 from starlette.exceptions import HTTPException
 
-from app.answers import feature_collection, notes, tile_feature
+from app.answers import feature_collection, notes, tile_links
 from app.context import catalog_of, run_search
 from app.etags import etag_of, not_modified
 from app.gate import Gated
@@ -16,6 +16,7 @@ from app.parameters import CollectionName, SearchQuery, TileId
 from app.routes.search import GeoJSONResponse
 from app.schemas import SearchAnswer, TileAnswer
 from app.species import species_term
+from wildsat_core.search.geojson import tile_feature
 
 router = APIRouter(prefix="/tiles/{tile_id}", tags=["tiles"])
 
@@ -28,7 +29,7 @@ def tile(request: Request, tile_id: TileId, collection: Chosen = None) -> Respon
     """A tile as a GeoJSON Feature."""
     served = catalog_of(request).get(collection)
     found = served.collection.tile(served.collection.row_of(tile_id))
-    feature = tile_feature(served.name, found)
+    feature = tile_feature(found, links=tile_links(served.name, tile_id))
     return GeoJSONResponse(
         feature | {"collection": served.name, "generation": served.collection.generation} | notes(served)
     )
