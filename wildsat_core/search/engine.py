@@ -96,6 +96,30 @@ class SearchEngine:
             timings_ms=timings,
         )
 
+    def suggest(self, query: Query, count: int = 5) -> list[int]:
+        """Rows of unjudged tiles whose labels would tell most: those nearest to where the labels turn.
+
+        Args:
+            query: with liked or disliked tiles.
+            count: how many, 1 to 100.
+        """
+        scores, _ = self.scores(self.plan(query))
+        judged = self.collection.tiles.rows_of([*query.liked, *query.disliked])
+        rows = np.setdiff1d(self.passing(query.filters), judged, assume_unique=True)
+        nearness = -np.abs(scores[rows] - np.float32(self.uncertainty(query)))
+        return [int(row) for row in rows[best_first(nearness, rows, count)]]
+
+    def uncertainty(self, query: Query) -> float:
+        """The score between the liked and the disliked tiles, where a label would tell most."""
+        scores, ascending = self.scores(self.plan(query))
+        rows = self.collection.tiles.rows_of
+        liked, disliked = rows(query.liked), rows(query.disliked)
+        # With one side missing, its place is taken by the ninetieth percentile: most tiles are not what is meant.
+        edge = float(np.quantile(ascending, 0.9)) if len(ascending) else 0.0
+        high = float(scores[liked].mean()) if len(liked) else edge
+        low = float(scores[disliked].mean()) if len(disliked) else edge
+        return (high + low) / 2
+
     def passing(self, filters: Filters) -> Rows:
         """Rows that satisfy every filter except `min_percentile`, ascending."""
         rows = passing_rows(self.collection, self._blocks, filters)

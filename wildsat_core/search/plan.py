@@ -18,6 +18,7 @@ from wildsat_core.collection.moments import Moments
 from wildsat_core.collection.reader import Collection
 from wildsat_core.errors import SpaceUnavailableError
 from wildsat_core.geo import great_circle_km
+from wildsat_core.search.feedback import LABELS_FOR_LOGISTIC, fit_direction
 from wildsat_core.search.query import (
     ImageTerm,
     PlaceTerm,
@@ -31,10 +32,12 @@ from wildsat_core.search.query import (
 from wildsat_core.types import ModelRef, Space
 
 Vector = npt.NDArray[np.float32]
+Raw = tuple[str, Space, Vector, float]  # term, space, vector, weight: a part before it is standardised
 
 # Rocchio's weights for judged tiles beside a query of weight 1: what is liked counts more than what is not
 # (Manning, Raghavan and Schuetze, Introduction to Information Retrieval, 2008, section 9.1.1).
 LIKED_WEIGHT, DISLIKED_WEIGHT = 0.75, 0.25
+LEARNED_WEIGHT = 1.0  # of the fitted direction: as much as the words
 
 LOCATED_SPACES: tuple[Space, ...] = ("location", "place")  # those a position can be asked for in, best first
 
@@ -119,21 +122,33 @@ def make_plan(query: Query, collection: Collection, model: QueryModel, blend: fl
     """
     raw = [entry for term in query.terms for entry in _term_parts(term, collection, model, blend)]
     spaces: tuple[Space, ...] = tuple(dict.fromkeys(space for _, space, _, _ in raw)) or _judged_spaces(collection)
-    for label, ids, sign in (("liked", query.liked, LIKED_WEIGHT), ("disliked", query.disliked, -DISLIKED_WEIGHT)):
-        if ids:
-            rows = np.array([collection.row_of(tile_id) for tile_id in ids])
-            weight = sign / len(spaces)
-            raw += [(label, space, collection.vectors(space, rows).mean(axis=0), weight) for space in spaces]
+    raw += _judged_parts(query, collection, spaces)
     total = sum(abs(term.weight) for term in query.terms) or 1.0
     moments = collection.moments
     return Plan(tuple(_standardise(label, space, v, w / total, moments[space]) for label, space, v, w in raw))
 
 
+def _judged_parts(query: Query, collection: Collection, spaces: tuple[Space, ...]) -> list[Raw]:
+    """What the judged tiles add: the fitted direction when there are enough of them, else Rocchio's two means."""
+    liked = np.array([collection.row_of(tile_id) for tile_id in query.liked], np.int64)
+    disliked = np.array([collection.row_of(tile_id) for tile_id in query.disliked], np.int64)
+    if len(liked) and len(liked) + len(disliked) >= LABELS_FOR_LOGISTIC:
+        fitted = fit_direction(collection, spaces, liked, disliked)
+        # Standardising each space would forget which of them the fit found telling: the weights bring that back.
+        spread = {space: collection.moments[space].score_std(vector) for space, vector in fitted.items()}
+        whole = float(np.linalg.norm(list(spread.values())))
+        return [("judged", space, v, LEARNED_WEIGHT * spread[space] / whole) for space, v in fitted.items()]
+    sides = (("liked", liked, LIKED_WEIGHT), ("disliked", disliked, -DISLIKED_WEIGHT))
+    return [
+        (label, space, collection.vectors(space, rows).mean(axis=0), weight / len(spaces))
+        for label, rows, weight in sides
+        if len(rows)
+        for space in spaces
+    ]
+
+
 def _standardise(label: str, space: Space, vector: Vector, weight: float, moments: Moments) -> Part:
     return Part(label, space, vector, weight, moments.score_mean(vector), moments.score_std(vector))
-
-
-Raw = tuple[str, Space, Vector, float]
 
 
 def _term_parts(term: Term, collection: Collection, model: QueryModel, blend: float) -> list[Raw]:
