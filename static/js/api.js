@@ -22,6 +22,11 @@ export class NoAnswer extends Error {
   }
 }
 
+/** Whether an error is about the service, so that its sentence is for the visitor. @param {unknown} error */
+export function isAnswerError(error) {
+  return error instanceof ServiceProblem || error instanceof NoAnswer;
+}
+
 /** @param {string} root path prefix of the service, "" or "/prefix" */
 export function createApi(root) {
   const url = (path) => `${root}${path}`;

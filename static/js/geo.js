@@ -98,7 +98,8 @@ const COMPASS = [
 /** Which part of a box a point lies in: "northern", "south-eastern", "central" ... @param {LonLat} point @param {BBox} bbox */
 export function partOf([lon, lat], bbox) {
   const [west, south, , north] = bbox;
+  const width = bboxWidth(bbox);
   const third = (share) => Math.max(0, Math.min(2, Math.floor(share * 3)));
-  const east = bbox[0] <= bbox[2] || lon >= west ? lon - west : lon - west + 360;
-  return COMPASS[third((lat - south) / (north - south || 1))][third(east / (bboxWidth(bbox) || 1))];
+  const east = wrapLon(lon - (west + width / 2)) + width / 2; // an island beyond the western edge stays west
+  return COMPASS[third((lat - south) / (north - south || 1))][third(east / (width || 1))];
 }

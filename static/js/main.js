@@ -1,6 +1,6 @@
 /** Connects the parts: address bar, search service, list and map. Everything that happens is a change of state. */
 
-import { createApi } from "./api.js";
+import { createApi, isAnswerError } from "./api.js";
 import { byId, element, icon } from "./dom.js";
 import { bboxPolygon, formatBbox, parseBbox } from "./geo.js";
 import { createLatest } from "./latest.js";
@@ -16,6 +16,8 @@ const api = createApi(root);
 const searches = createLatest();
 const messages = createMessages({ onRetry: () => search(), onPatch: (patch) => go(patch) });
 const input = /** @type {HTMLInputElement} */ (byId("q"));
+
+const TITLE = "WildSAT habitat search";
 
 let state = parseState(location.search);
 let map = null;
@@ -61,6 +63,7 @@ async function search() {
     const found = await searches.run((signal) => api.search(state, { signal }));
     if (found) show(found);
   } catch (error) {
+    if (!isAnswerError(error)) throw error; // our own mistake belongs in the console, not in a sentence
     show(null);
     messages.error(error);
   } finally {
@@ -79,6 +82,7 @@ function startWaiting() {
 /** @param {object | null} found a FeatureCollection of hits, or null for none */
 function show(found) {
   answer = found;
+  document.title = state.q ? `${state.q} – ${TITLE}` : TITLE;
   const features = found?.features ?? [];
   const verdicts = { up: readList(state.up), down: readList(state.down) };
   byId("welcome").hidden = hasTerms(state);
@@ -162,6 +166,7 @@ async function startMap() {
   if (state.tile) select(state.tile, { move: !state.view });
   world = await loadWorld(root, "110m");
   map.setWorld(world);
+  byId("map").dataset.ready = "true";
   results.usePlaceNames(world.boxes);
   map.onZoomPast(3.5, async () => map.setWorld(await loadWorld(root, "50m")));
 }

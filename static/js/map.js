@@ -1,7 +1,7 @@
 /** The only file that knows MapLibre. It shows what it is given and reports what the visitor does on the map. */
 
 import { AttributionControl, Map as MapLibreMap, NavigationControl, Popup, ScaleControl, setWorkerUrl } from "../vendor/maplibre-gl/dist/maplibre-gl.mjs";
-import { bboxAround, wrapLon } from "./geo.js";
+import { bboxAround, distanceKm, wrapLon } from "./geo.js";
 import { mapStyle } from "./style.js";
 
 setWorkerUrl(new URL("../vendor/maplibre-gl/dist/maplibre-gl-worker.mjs", import.meta.url).href);
@@ -85,6 +85,7 @@ function controls(map) {
       if (tileId && ids.has(tileId)) map.setFeatureState({ source, id: tileId }, { [state]: true });
     }
     marked[state] = tileId;
+    map.getContainer().dataset[state] = tileId && ids.has(tileId) ? tileId : "";
   }
 
   return {
@@ -107,6 +108,7 @@ function controls(map) {
       mark("hovered", null);
       mark("selected", marked.selected);
       popup.remove();
+      map.getContainer().dataset.hits = String(features.length); // lets a test, or a style, know what the canvas shows
     },
     /** @param {object | null} feature @param {string} [label] */
     highlight(feature, label) {
@@ -156,11 +158,13 @@ function sampleView(map, steps = 12) {
   return points;
 }
 
+/** A place behind the globe projects onto another one in front of it, so there and back must lead to the same place. */
 function isInSight(map, lonLat) {
-  if (map.transform.isLocationOccluded?.({ lng: lonLat[0], lat: lonLat[1] })) return false;
   const { clientWidth: width, clientHeight: height } = map.getContainer();
   const { x, y } = map.project(lonLat);
-  return x > 20 && y > 20 && x < width - 20 && y < height - 20;
+  if (x < 20 || y < 20 || x > width - 20 || y > height - 20) return false;
+  const { lng, lat } = map.unproject([x, y]);
+  return distanceKm(lonLat, [lng, lat]) < 300;
 }
 
 function viewBbox(map) {

@@ -1,7 +1,8 @@
 """A service of canned answers, for states that a healthy service rarely shows: slow, failing, no match, no imagery.
 
-It serves the real page, the real static files and answers of the real shape, with the real security policy; only the ranking is
-invented: a seeded shuffle of tiles on a grid. Words in the query choose the state: "slow", "broken", "nothing", "refused".
+It serves the real page, the real static files and answers of the real shape, with the real security policy; only the
+ranking is invented: a seeded shuffle of tiles on a grid. Words in the query choose the state: "slow", "broken",
+"nothing", "refused".
 """
 
 from __future__ import annotations
@@ -32,10 +33,15 @@ COLLECTION = {
     "title": "Blue Marble demo",
     "notice": "Imagery: NASA Blue Marble, about 7 km a pixel. It shows land cover from afar and is not Sentinel-2.",
     "attribution": "NASA Earth Observatory",
-    "tiles": 648,
-    "model": "wildsat-mini",
-    "default_blend": 0.0,
     "imagery": False,
+    "imagery_max_zoom": None,
+    "wildsat": {
+        "tiles": 612,
+        "generation": 1,
+        "model": "wildsat-mini",
+        "default_blend": 0.2,
+        "spaces": {"text": {}, "place": {}},
+    },
 }
 
 
@@ -65,11 +71,22 @@ def feature(tile: dict[str, Any], rank: int) -> dict[str, Any]:
         "bbox": [lon - half, lat - half, lon + half, lat + half],
         "geometry": {"type": "Polygon", "coordinates": [ring]},
         "properties": {
-            "tile_id": tile_id, "rank": rank, "score": round(0.5 - rank / 1000, 4), "percentile": round(100 - rank / 10, 2), "lon": lon, "lat": lat,
-            "captured_on": "2004-07-01", "cloud_cover": None, "gsd_m": 7400, "source": "canned", "country": "BRA", "country_name": "Brazil",
-            "thumbnail": f"/tiles/{tile_id}/thumbnail.webp?collection=demo", "similar": f"/tiles/{tile_id}/similar?collection=demo",
+            "tile_id": tile_id,
+            "rank": rank,
+            "score": round(0.5 - rank / 1000, 4),
+            "percentile": round(100 - rank / 10, 2),
+            "lon": lon,
+            "lat": lat,
+            "captured_on": "2004-07-01",
+            "cloud_cover": None,
+            "gsd_m": 7400,
+            "source": "canned",
+            "country": "BRA",
+            "country_name": "Brazil",
+            "thumbnail": f"/tiles/{tile_id}/thumbnail.webp?collection=demo",
+            "similar": f"/tiles/{tile_id}/similar?collection=demo",
         },
-    }  # fmt: skip
+    }
 
 
 def inside(tile: dict[str, Any], bbox: str | None) -> bool:

@@ -1,0 +1,127 @@
+"""What the page says when things are slow, wrong, empty or absent."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from tests.app.browser.conftest import parameters, search, until, wait_for_map
+from tests.app.browser.fake_api import answer
+
+pytestmark = pytest.mark.browser
+
+
+def test_waiting_says_what_is_being_done(open_page: Any, fake_url: str) -> None:
+    page = open_page(fake_url)
+    search(page, "slow bog")
+    page.wait_for_selector("#results[aria-busy='true'] .skeleton")
+    assert "slow bog" in page.inner_text("#status")
+    page.wait_for_selector(".hit")
+    assert page.get_attribute("#results", "aria-busy") == "false"
+
+
+def test_an_old_answer_never_overwrites_a_newer_one(open_page: Any, fake_url: str) -> None:
+    page = open_page(fake_url)
+    search(page, "slow bog")
+    search(page, "quick fen")
+    page.wait_for_selector(".hit")
+    page.wait_for_timeout(1800)
+    first = answer({"q": "quick fen"})["features"][0]["id"]
+    assert page.locator(".hit").first.get_attribute("data-tile") == first
+
+
+def test_a_failure_says_so_and_can_be_tried_again(open_page: Any, fake_url: str) -> None:
+    page = open_page(fake_url)
+    search(page, "broken")
+    page.wait_for_selector("#message >> text=The search failed.")
+    assert "req-1" in page.inner_text("#message")
+    with page.expect_response("**/search?**"):
+        page.get_by_role("button", name="Try again").click()
+
+
+def test_a_refusal_shows_the_service_s_sentence(open_page: Any, fake_url: str) -> None:
+    page = open_page(fake_url)
+    search(page, "refused")
+    page.wait_for_selector("#message >> text=q must not be refused")
+    assert page.get_by_role("button", name="Try again").count() == 0
+
+
+def test_a_lost_connection_is_told_apart(open_page: Any, fake_url: str) -> None:
+    page = open_page(fake_url)
+    page.wait_for_selector("html[data-ready]")
+    page.context.set_offline(True)
+    search(page, "fjord")
+    page.wait_for_selector("#message >> text=could not be reached")
+    page.context.set_offline(False)
+    page.get_by_role("button", name="Try again").click()
+    page.wait_for_selector(".hit")
+    assert not page.locator("#message").is_visible()
+
+
+def test_no_match_is_said_and_filters_can_be_dropped(open_page: Any, fake_url: str) -> None:
+    page = open_page(f"{fake_url}/?q=nothing+at+all&bbox=0,0,30,30")
+    assert "Nothing here really matches" in page.inner_text("#message")
+    page.get_by_role("button", name="Search without filters").click()
+    until(page, lambda: "bbox" not in parameters(page))
+
+
+def test_an_area_without_tiles_says_what_to_loosen(open_page: Any, fake_url: str) -> None:
+    page = open_page(f"{fake_url}/?q=heath&bbox=1,1,2,2")
+    page.wait_for_selector("#message >> text=No tile passes the filters")
+    assert "the area" in page.inner_text("#message")
+
+
+def test_without_webgl_the_list_still_works(open_page: Any, fake_url: str) -> None:
+    page = open_page("about:blank")
+    page.add_init_script(
+        "const real = HTMLCanvasElement.prototype.getContext;"
+        "HTMLCanvasElement.prototype.getContext = function (kind, ...rest) {"
+        "  return /webgl/.test(kind) ? null : real.call(this, kind, ...rest); };"
+    )
+    page.goto(f"{fake_url}/?q=marsh")
+    page.wait_for_selector("#map-note:not([hidden])")
+    assert page.locator(".hit").count() == 20
+    search(page, "meadow")
+    page.wait_for_selector(f".hit[data-tile='{answer({'q': 'meadow'})['features'][0]['id']}']")
+
+
+def test_the_theme_follows_the_system_until_chosen(open_page: Any, fake_url: str) -> None:
+    page = open_page(fake_url, color_scheme="dark")
+    background = "getComputedStyle(document.body).backgroundColor"
+    dark = page.evaluate(background)
+    page.click("#theme")
+    light = page.evaluate(background)
+    assert dark != light
+    page.reload()
+    assert page.evaluate(background) == light
+
+
+def test_keys_alone_search_and_walk_the_hits(open_page: Any, fake_url: str) -> None:
+    page = open_page(fake_url)
+    page.keyboard.press("/")
+    page.keyboard.type("cloud forest")
+    page.keyboard.press("Enter")
+    page.wait_for_selector(".hit")
+    page.keyboard.press("ArrowDown")
+    page.keyboard.press("ArrowDown")
+    page.keyboard.press("Enter")
+    page.wait_for_selector("#hit-2.is-selected")
+    wait_for_map(page, hits=20)
+    page.wait_for_selector("#map[data-selected]:not([data-selected=''])")
+    page.keyboard.press("Escape")
+    page.wait_for_selector("#hit-2:not(.is-selected)")
+
+
+def test_about_opens_as_a_dialog_and_closes(open_page: Any, fake_url: str) -> None:
+    page = open_page(fake_url)
+    page.click("#about-open")
+    assert page.get_by_role("dialog").is_visible()
+    page.keyboard.press("Escape")
+    assert not page.locator("#about").is_visible()
+
+
+def test_the_list_fits_a_phone(open_page: Any, fake_url: str) -> None:
+    page = open_page(f"{fake_url}/?q=estuary", viewport={"width": 360, "height": 740}, has_touch=True, is_mobile=True)
+    assert page.evaluate("document.documentElement.scrollWidth") <= 360
+    assert page.locator(".hit").first.bounding_box()["y"] < 740

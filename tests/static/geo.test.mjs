@@ -1,0 +1,71 @@
+import assert from "node:assert/strict";
+import { test } from "node:test";
+
+import { bboxAround, bboxPolygon, bboxWidth, distanceKm, formatBbox, formatLonLat, geometryBbox, isInBbox, parseBbox, partOf, wrapLon } from "../../static/js/geo.js";
+
+test("longitudes wrap into [-180, 180)", () => {
+  assert.deepEqual([0, 180, -180, 190, -190, 540].map(wrapLon), [0, -180, -180, -170, 170, -180]);
+});
+
+test("positions are longitude first and read latitude first", () => {
+  assert.equal(formatLonLat(-98, 33.5), "33.5° N, 98.0° W");
+  assert.equal(formatLonLat(178.44, -18.14), "18.1° S, 178.4° E");
+});
+
+test("distance over the antimeridian is the short way", () => {
+  assert.ok(Math.abs(distanceKm([179.5, 0], [-179.5, 0]) - 111.2) < 0.1);
+  assert.equal(distanceKm([10, 20], [10, 20]), 0);
+});
+
+test("a box is four numbers in range, south below north", () => {
+  assert.deepEqual(parseBbox("170,-20,-170,-10"), [170, -20, -170, -10]);
+  for (const wrong of [null, "", "1,2,3", "1,2,3,", "a,b,c,d", "0,10,1,5", "200,0,210,1", "0,0,1,NaN"]) assert.equal(parseBbox(wrong), null, String(wrong));
+});
+
+test("a box survives being written and read", () => {
+  assert.equal(formatBbox([170.123, -20, -170.129, -10.5]), "170.12,-20,-170.13,-10.5");
+});
+
+test("a box across the antimeridian holds both sides and not the middle", () => {
+  const fiji = [177, -20, -178, -15];
+  assert.ok(isInBbox([179.9, -17], fiji));
+  assert.ok(isInBbox([-179, -17], fiji));
+  assert.ok(!isInBbox([0, -17], fiji));
+  assert.ok(!isInBbox([179, -21], fiji));
+  assert.equal(bboxWidth(fiji), 5);
+});
+
+test("the view's box is taken around its centre", () => {
+  assert.deepEqual(bboxAround([[170, -10], [-170, 5]], 180), [170, -10, -170, 5]);
+  assert.deepEqual(bboxAround([[-20, -10], [30, 5]], 5), [-20, -10, 30, 5]);
+  assert.equal(bboxAround([], 0), null);
+});
+
+test("a view of a pole or of everything takes every longitude", () => {
+  assert.deepEqual(bboxAround([[-20, 60], [30, 80]], 5, true), [-180, 60, 180, 90]);
+  assert.deepEqual(bboxAround([[-20, -80], [30, -50]], 5, true), [-180, -90, 180, -50]);
+  assert.deepEqual(bboxAround([[-178, -10], [0, 0], [178, 5]], 0), [-180, -10, 180, 5]);
+});
+
+test("the outline of a box goes east from west", () => {
+  const [ring] = bboxPolygon([170, -20, -170, -10]).coordinates;
+  assert.deepEqual(ring[0], ring.at(-1));
+  assert.equal(Math.max(...ring.map(([lon]) => lon)), 190);
+});
+
+test("boxes of geometries", () => {
+  const square = (x) => [[[x, 0], [x + 1, 0], [x + 1, 2], [x, 0]]];
+  assert.deepEqual(geometryBbox({ type: "Polygon", coordinates: square(3) }), [3, 0, 4, 2]);
+  assert.deepEqual(geometryBbox({ type: "MultiPolygon", coordinates: [square(3), square(-5)] }), [-5, 0, 4, 2]);
+});
+
+test("parts of a country are named by the compass", () => {
+  const brazil = [-74, -34, -35, 5];
+  assert.equal(partOf([-60, -1], brazil), "northern");
+  assert.equal(partOf([-70, 2], brazil), "north-western");
+  assert.equal(partOf([-55, -14], brazil), "central");
+  assert.equal(partOf([-36, -33], brazil), "south-eastern");
+  assert.equal(partOf([-171, 67], [170, 60, -170, 70]), "north-eastern", "a box over the antimeridian");
+  assert.equal(partOf([-171, 67], [27, 41, 190, 77]), "north-eastern", "a box that goes on past 180");
+  assert.equal(partOf([-157, 21], [-125, 25, -67, 49]), "south-western", "an island beyond the edge");
+});
