@@ -1,0 +1,122 @@
+"""Countries from TopoJSON: a small stitched world written here, and the real file where it is installed."""
+
+import json
+import logging
+
+import numpy as np
+import pytest
+
+from wildsat_core import countries as module
+from wildsat_core.countries import countries_path, country_of, load_countries
+from wildsat_core.errors import WildsatError
+
+
+def ring(*positions):
+    """A closed arc of whole degrees, as steps."""
+    closed = np.array([*positions, positions[0]])
+    return np.vstack([closed[:1], np.diff(closed, axis=0)]).tolist()
+
+
+@pytest.fixture
+def world(tmp_path):
+    """Four countries: a square with a hole, one across the antimeridian, one around the South Pole, one disputed."""
+    arcs = [
+        ring((-104, 30), (-92, 30), (-92, 38), (-104, 38)),  # 0: square around 33.5 N, 98 W
+        ring((-99, 33), (-97, 33), (-97, 34), (-99, 34)),  # 1: its hole, which is another country
+        ring((176, -20), (-178, -20), (-178, -15), (176, -15)),  # 2: as the file has it, stepping across 180
+        ring((-180, -70), (-90, -70), (0, -70), (90, -70)),  # 3: around the pole
+        ring((20, 40), (22, 40), (22, 42), (20, 42)),  # 4
+    ]
+    shapes = [
+        ("840", "Square", [[0], [1]]),
+        ("484", "Hole", [[~1]]),  # the hole's arc, the other way around
+        ("242", "Dateline", [[2]]),
+        ("010", "Polar", [[3]]),
+        (None, "Kosovo", [[4]]),
+    ]
+    geometries = [
+        {"type": "Polygon", "arcs": a, "properties": {"name": n}, **({"id": i} if i else {})} for i, n, a in shapes
+    ]
+    topology = {
+        "type": "Topology",
+        "transform": {"scale": [1, 1], "translate": [0, 0]},
+        "arcs": arcs,
+        "objects": {"countries": {"type": "GeometryCollection", "geometries": geometries}},
+    }
+    path = tmp_path / "world-atlas" / "countries-50m.json"
+    path.parent.mkdir()
+    path.write_text(json.dumps(topology))
+    return path
+
+
+def test_a_place_in_a_hole_belongs_to_the_country_that_fills_it(world):
+    assert load_countries(world).code_at([[-98, 33.5], [-101, 33.5], [-110, 33.5]]) == ["MEX", "USA", None]
+
+
+def test_a_country_across_the_antimeridian_is_found_on_both_sides_and_not_around_the_globe(world):
+    places = [[179, -17], [-179, -17], [180, -17], [-180, -17], [0, -17], [170, -17]]
+    assert load_countries(world).code_at(places) == ["FJI", "FJI", "FJI", "FJI", None, None]
+
+
+def test_the_pole_belongs_to_the_country_around_it(world):
+    assert load_countries(world).code_at([[0, -90], [123, -89], [-179, -71], [45, -69]]) == ["ATA", "ATA", "ATA", None]
+
+
+def test_a_country_without_a_number_in_the_file_gets_its_code_by_name(world):
+    countries = load_countries(world)
+    assert countries.code_at([[21, 41]]) == ["XKX"]
+    assert countries.name_of("XKX") == "Kosovo"
+    assert countries.name_of("ZZZ") is None
+
+
+def test_a_place_at_sea_takes_the_nearest_country_within_the_distance_only(world):
+    countries = load_countries(world)
+    place = [[-91.5, 34.0]]  # 46 km east of the square
+    assert countries.code_at(place) == [None]
+    assert countries.code_at(place, within_km=40) == [None]
+    assert countries.code_at(place, within_km=50) == ["USA"]
+
+
+def test_no_places_give_no_codes(world):
+    assert load_countries(world).code_at(np.empty((0, 2))) == []
+
+
+def test_missing_outlines_are_none_and_warned_of_once(tmp_path, monkeypatch, caplog):
+    monkeypatch.setenv("WILDSAT_VENDOR", str(tmp_path))
+    with caplog.at_level(logging.WARNING, logger=module.__name__):
+        assert load_countries() is None
+        assert country_of(2.0, 47.0) is None
+    messages = [r.getMessage() for r in caplog.records]
+    assert len(messages) == 1
+    assert "python -m app.assets" in messages[0]
+
+
+def test_a_file_of_another_kind_is_refused_by_name(tmp_path):
+    path = tmp_path / "countries-50m.json"
+    path.write_text('{"type": "FeatureCollection"}')
+    with pytest.raises(WildsatError, match=r"countries-50m\.json is not the world-atlas"):
+        load_countries(path)
+
+
+@pytest.mark.skipif(not countries_path().is_file(), reason="world-atlas is not installed: python -m app.assets")
+def test_real_outlines_know_well_known_places():
+    places = {
+        (-98.0, 33.5): "USA",
+        (-60.0, -3.0): "BRA",
+        (178.0, -17.8): "FJI",
+        (-179.5, 66.5): "RUS",
+        (0.0, -90.0): "ATA",
+        (28.3, -29.5): "LSO",  # an enclave: a hole of South Africa
+        (-30.0, 30.0): None,
+    }
+    found = load_countries().code_at(list(places))
+    assert dict(zip(places, found, strict=True)) == places
+    assert country_of(-60.0, -3.0) == ("BRA", "Brazil")
+
+
+@pytest.mark.skipif(not countries_path().is_file(), reason="world-atlas is not installed: python -m app.assets")
+def test_real_outlines_cover_the_known_share_of_the_globe():
+    rng = np.random.default_rng(5)
+    places = np.column_stack([rng.uniform(-180, 180, 20_000), np.degrees(np.arcsin(rng.uniform(-1, 1, 20_000)))])
+    share = sum(code is not None for code in load_countries().code_at(places)) / len(places)
+    assert share == pytest.approx(0.29, abs=0.01)  # land is 29 % of the Earth
