@@ -1,0 +1,163 @@
+"""Which of a model's parameters training changes: all, norm layers and classifier, adapters, or heads alone.
+
+Adapters are LoRA (Hu et al., arXiv:2106.09685) and DoRA (Liu et al., arXiv:2402.09353), put in by the library peft.
+"""
+
+from __future__ import annotations
+
+import copy
+from typing import Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+from torch import nn
+
+from wildsat_core.errors import InvalidInputError, MissingExtraError
+from wildsat_core.models.model import WildSATModel
+from wildsat_core.torchvision_guard import guard_torchvision
+
+Mode = Literal["full", "bnft", "lora", "dora", "frozen"]
+
+NORM_LAYERS = (nn.LayerNorm, nn.GroupNorm, nn.RMSNorm, nn.modules.batchnorm._NormBase)
+CLASSIFIERS = ("fc", "head", "heads", "visual_projection")  # names of the last layer in the libraries' backbones
+REFERENCE_NORMS = ("bn", "norm", "ln")  # the reference picks parameters by these parts of their names
+REFERENCE_CLASSIFIERS = ("fc", "head", "proj")
+CLIP_TARGETS = ("k_proj", "v_proj", "q_proj", "out_proj", "visual_projection")
+
+
+class TuningConfig(BaseModel):
+    """What is trained.
+
+    Attributes:
+        mode: "full" trains everything; "bnft" norm layers, the classifier and heads; "lora" and "dora" adapters and
+            heads; "frozen" heads alone.
+        rank, alpha: of adapters; their product is scaled by alpha / rank.
+        targets: last parts of the names of the linear layers that get adapters; empty for all linear layers of the
+            backbone but its classifier, and for CLIP the reference's five.
+        reference: in "bnft", choose parameters by parts of their names as the reference does; this leaves tile heads at
+            their random start, and norm layers that don't say so in their name frozen.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    mode: Mode = "full"
+    rank: int = Field(default=8, gt=0)
+    alpha: float = Field(default=8, gt=0)
+    targets: tuple[str, ...] = ()
+    reference: bool = False
+
+
+def apply_tuning(model: WildSATModel, config: TuningConfig) -> None:
+    """Freeze what is not trained and put in adapters, in place. The location encoder is always frozen, its head not.
+
+    Raises:
+        InvalidInputError: `reference` with another mode than "bnft", or no layer matches the adapters' targets.
+        MissingExtraError: adapters are wanted and peft is not installed.
+    """
+    if config.reference and config.mode != "bnft":
+        raise InvalidInputError(f"tuning.reference goes with mode bnft, got {config.mode}", "tuning.reference")
+    model.requires_grad_(True)
+    if model.location is not None:
+        model.location.encoder.requires_grad_(False)
+    if config.mode == "full":
+        return
+    model.backbone.requires_grad_(False)
+    if config.mode == "bnft":
+        names = _reference_names(model.backbone) if config.reference else _norm_and_classifier_names(model.backbone)
+        for name, parameter in model.backbone.named_parameters():
+            parameter.requires_grad_(name in names)
+        if config.reference:
+            model.tile_heads.requires_grad_(False)
+    elif config.mode in ("lora", "dora"):
+        _add_adapters(model, config)
+
+
+def settle_modes(model: WildSATModel) -> None:
+    """After `model.train()`: what is wholly frozen goes to evaluation mode.
+
+    Frozen batch norms would otherwise follow the new pictures, and a frozen backbone would drop paths at random.
+    """
+    parts = [model.backbone] if model.location is None else [model.backbone, model.location.encoder]
+    for part in parts:
+        if not any(p.requires_grad for p in part.parameters()):
+            part.eval()
+    for layer in model.modules():
+        if isinstance(layer, NORM_LAYERS) and not any(p.requires_grad for p in layer.parameters()):
+            layer.eval()
+
+
+def without_adapters(model: WildSATModel) -> WildSATModel:
+    """An ordinary model that gives the same vectors: a copy with adapters folded into the weights that they adapt."""
+    plain = copy.deepcopy(model)
+    if any(_is_adapted(m) for m in plain.modules()):
+        _fold(plain.backbone)
+    return plain.requires_grad_(True)
+
+
+def _norm_and_classifier_names(backbone: nn.Module) -> set[str]:
+    """Parameters of every norm layer, whatever its name, and of the last layer."""
+    names = {
+        f"{layer_name}.{name}" if layer_name else name
+        for layer_name, layer in backbone.named_modules()
+        if isinstance(layer, NORM_LAYERS)
+        for name, _ in layer.named_parameters(recurse=False)
+    }
+    return names | {name for name, _ in backbone.named_parameters() if _in_classifier(name)}
+
+
+def _reference_names(backbone: nn.Module) -> set[str]:
+    parts = REFERENCE_NORMS + REFERENCE_CLASSIFIERS
+    return {name for name, _ in backbone.named_parameters() if any(part in name for part in parts)}
+
+
+def _in_classifier(name: str) -> bool:
+    """Whether a parameter is the backbone's last layer: `fc.weight`, `inner.heads.head.bias`, ..."""
+    first = name.removeprefix("inner.").removeprefix("vision.").split(".")[0]
+    return first in CLASSIFIERS
+
+
+def _add_adapters(model: WildSATModel, config: TuningConfig) -> None:
+    guard_torchvision()
+    try:
+        from peft import LoraConfig, inject_adapter_in_model
+    except ImportError as err:
+        raise MissingExtraError("peft", "train", f"tuning mode {config.mode}") from err
+    targets = config.targets or _default_targets(model)
+    layers = [
+        name
+        for name, layer in model.backbone.named_modules()
+        if isinstance(layer, nn.Linear) and any(name == t or name.endswith(f".{t}") for t in targets)
+    ]
+    if not layers:
+        raise InvalidInputError(
+            f"no linear layer of {model.config.architecture} is named {', '.join(targets)}", "tuning.targets"
+        )
+    adapters = LoraConfig(
+        r=config.rank, lora_alpha=config.alpha, target_modules=layers, use_dora=config.mode == "dora", lora_dropout=0.0
+    )
+    inject_adapter_in_model(adapters, model.backbone)
+
+
+def _default_targets(model: WildSATModel) -> tuple[str, ...]:
+    if model.config.architecture.startswith("clip:"):
+        return CLIP_TARGETS
+    return tuple(
+        name
+        for name, layer in model.backbone.named_modules()
+        # torchvision's attention hands its projection's weight to a fused function, which an adapter can't follow.
+        if isinstance(layer, nn.Linear)
+        and not isinstance(layer, nn.modules.linear.NonDynamicallyQuantizableLinear)
+        and not _in_classifier(name)
+    )
+
+
+def _is_adapted(module: nn.Module) -> bool:
+    return hasattr(module, "lora_A") and hasattr(module, "merge")
+
+
+def _fold(backbone: nn.Module) -> None:
+    for name, layer in list(backbone.named_modules()):
+        if not _is_adapted(layer):
+            continue
+        layer.merge(safe_merge=True)  # refuses weights that are not finite
+        parent = backbone.get_submodule(name.rpartition(".")[0])
+        setattr(parent, name.rpartition(".")[2], layer.get_base_layer())
