@@ -5,22 +5,53 @@ from __future__ import annotations
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 
 import numpy as np
-import numpy.typing as npt
 
 from wildsat_core.collection.reader import Collection
 from wildsat_core.errors import InvalidInputError, ModelMismatchError, SpaceUnavailableError
 from wildsat_core.search.cache import Cache
+from wildsat_core.search.distribution import Distribution
 from wildsat_core.search.filters import BlockBoxes, passing_rows
 from wildsat_core.search.heatmap import Footprints, HeatField
 from wildsat_core.search.plan import Plan, QueryModel, make_plan
+from wildsat_core.search.quantised import QuantisedScan, candidates
 from wildsat_core.search.query import Filters, Query, SearchHit, SearchResult, Share, SpeciesTerm, TextTerm
-from wildsat_core.search.scan import Rows, Scores, best_first, score_all
+from wildsat_core.search.scan import Rows, Scores, best_first, score_all, score_rows
 from wildsat_core.search.spread import Spread
 
+# Up to here the stored float16 vectors are scanned; beyond, an int8 pass goes first (wildsat_core.search.quantised).
+EXACT_SCAN_ROWS = 100_000
+_SAMPLE_ROWS = 65_536
+_FEW = 8  # filters that leave less than one row in so many are served by reading just those rows
 _CACHED_PLANS = 16
 _CACHED_FIELDS = 8
+
+
+@dataclass(frozen=True, slots=True)
+class Scored:
+    """Scores of all rows for one plan.
+
+    Attributes:
+        scores: (N,) float32, off by at most `bound`.
+        bound: 0 when the scores are exact.
+        distribution: of the live rows.
+    """
+
+    scores: Scores
+    bound: float
+    distribution: Distribution
+
+
+@dataclass(frozen=True, slots=True)
+class Candidates:
+    """The rows that passed the filters, ready to be ranked: (M,) rows ascending and their (M,) scores."""
+
+    rows: Rows
+    scores: Scores
+    bound: float
+    distribution: Distribution
 
 
 class SearchEngine:
@@ -30,8 +61,8 @@ class SearchEngine:
         ModelMismatchError: the collection was made by another model; both are named.
     """
 
-    def __init__(self, collection: Collection, model: QueryModel) -> None:
-        """Compare the model with the collection's and prepare the block boxes."""
+    def __init__(self, collection: Collection, model: QueryModel, *, exact_scan_rows: int = EXACT_SCAN_ROWS) -> None:
+        """Compare the model with the collection's; prepare block boxes and, for a large collection, int8 copies."""
         if collection.manifest.model != model.ref:
             raise ModelMismatchError(
                 f"collection {collection.name!r} was made by {collection.manifest.model}, the model in use is "
@@ -40,7 +71,10 @@ class SearchEngine:
         self.collection, self.model = collection, model
         self._blocks = BlockBoxes.of(collection)
         self._live = np.flatnonzero(collection.tiles.live)
-        self._scores: Cache[bytes, tuple[Scores, Scores]] = Cache(_CACHED_PLANS)
+        self._quantised: QuantisedScan | None = None
+        if len(collection.tiles) > exact_scan_rows:
+            self._quantised = QuantisedScan(collection, self._live[:: max(1, len(self._live) // _SAMPLE_ROWS)])
+        self._scored: Cache[bytes, Scored] = Cache(_CACHED_PLANS)
         self._fields: Cache[tuple[bytes, Filters], HeatField] = Cache(_CACHED_FIELDS)
         self._footprints = Footprints(collection.tiles, self._blocks)
 
@@ -77,22 +111,21 @@ class SearchEngine:
         with _timed(timings, "filter"):
             rows = self.passing(query.filters)
         with _timed(timings, "scan"):
-            scores, ascending = self.scores(plan)
-            rows = self._over_percentile(rows, scores, ascending, query.filters)
-            chosen = self._choose(rows, scores, query)
+            found = self._score(rows, plan, query.filters)
+            chosen, scores = self._choose(found, plan, query)
         with _timed(timings, "hits"):
-            hits = self._hits(chosen, scores, ascending, plan, query)
+            hits = self._hits(chosen, scores, found.distribution, plan, query)
         has_text = any(isinstance(term, TextTerm | SpeciesTerm) for term in query.terms)
         return SearchResult(
             hits=hits,
-            matched=len(rows),
+            matched=len(found.rows),
             total=len(self.collection),
             no_match=self._no_match(query),
             collection=self.collection.name,
             generation=self.collection.generation,
             model=self.model.ref.name,
             blend=self.blend_of(query) if has_text else None,
-            backend="exact",
+            backend="exact scan" if self._quantised is None else "exact scan after an int8 pass",
             timings_ms=timings,
         )
 
@@ -103,7 +136,7 @@ class SearchEngine:
             query: with liked or disliked tiles.
             count: how many, 1 to 100.
         """
-        scores, _ = self.scores(self.plan(query))
+        scores = self.scores(self.plan(query)).scores
         judged = self.collection.tiles.rows_of([*query.liked, *query.disliked])
         rows = np.setdiff1d(self.passing(query.filters), judged, assume_unique=True)
         nearness = -np.abs(scores[rows] - np.float32(self.uncertainty(query)))
@@ -111,13 +144,13 @@ class SearchEngine:
 
     def uncertainty(self, query: Query) -> float:
         """The score between the liked and the disliked tiles, where a label would tell most."""
-        scores, ascending = self.scores(self.plan(query))
+        scored = self.scores(self.plan(query))
         rows = self.collection.tiles.rows_of
         liked, disliked = rows(query.liked), rows(query.disliked)
         # With one side missing, its place is taken by the ninetieth percentile: most tiles are not what is meant.
-        edge = float(np.quantile(ascending, 0.9)) if len(ascending) else 0.0
-        high = float(scores[liked].mean()) if len(liked) else edge
-        low = float(scores[disliked].mean()) if len(disliked) else edge
+        edge = scored.distribution.quantile(0.9)
+        high = float(scored.scores[liked].mean()) if len(liked) else edge
+        low = float(scored.scores[disliked].mean()) if len(disliked) else edge
         return (high + low) / 2
 
     def passing(self, filters: Filters) -> Rows:
@@ -125,14 +158,20 @@ class SearchEngine:
         rows = passing_rows(self.collection, self._blocks, filters)
         return self._live if rows is None else rows
 
-    def scores(self, plan: Plan) -> tuple[Scores, Scores]:
-        """Scores of all rows (N,), and those of the live rows in ascending order; cached by the plan."""
+    def scores(self, plan: Plan) -> Scored:
+        """Scores of all rows; cached by the plan."""
 
-        def make() -> tuple[Scores, Scores]:
-            scores = score_all(self.collection, plan.slopes) + np.float32(plan.constant)
-            return scores, np.sort(scores[self._live])
+        def make() -> Scored:
+            slopes = plan.slopes
+            if self._quantised is None:
+                scores, bound = score_all(self.collection, slopes), 0.0
+            else:
+                scores, bound = self._quantised.scores(slopes)
+            scores += np.float32(plan.constant)
+            live = scores if len(self._live) == len(scores) else scores[self._live]
+            return Scored(scores, bound, Distribution.of(live))
 
-        return self._scores.get(plan.key, make)
+        return self._scored.get(plan.key, make)
 
     def heat(self, query: Query) -> HeatField:
         """How well every tile that passes the filters fits the query, ready to be painted; cached.
@@ -145,53 +184,78 @@ class SearchEngine:
         plan = self.plan(query)
 
         def make() -> HeatField:
-            scores, ascending = self.scores(plan)
-            rows = self._over_percentile(self.passing(query.filters), scores, ascending, query.filters)
-            percentile = np.full(len(scores), np.nan, np.float32)
-            percentile[rows] = percentiles(scores[rows], ascending)
+            scored = self.scores(plan)
+            rows = self.passing(query.filters)
+            shares = scored.distribution.percentile(scored.scores[rows]).astype(np.float32)
+            shares[shares < (query.filters.min_percentile or 0.0)] = np.nan
+            percentile = np.full(len(scored.scores), np.nan, np.float32)
+            percentile[rows] = shares
             return HeatField(self._footprints, percentile)
 
         return self._fields.get((plan.key, query.filters), make)
 
-    def _over_percentile(self, rows: Rows, scores: Scores, ascending: Scores, filters: Filters) -> Rows:
-        if not filters.min_percentile:
-            return rows
-        return rows[percentiles(scores[rows], ascending) >= filters.min_percentile]
+    def _score(self, rows: Rows, plan: Plan, filters: Filters) -> Candidates:
+        """Scores of the rows that passed; those under the least percentile go."""
+        if self._quantised is not None and len(rows) * _FEW < len(self._live):
+            constant = np.float32(plan.constant)
+            sample = np.sort(self._quantised.sample_scores(plan.slopes) + constant)
+            distribution = Distribution(len(self._live), sample, np.empty(0, np.float32))
+            mine, bound = score_rows(self.collection, plan.slopes, rows) + constant, 0.0
+        else:
+            scored = self.scores(plan)
+            distribution, bound = scored.distribution, scored.bound
+            mine = scored.scores if len(rows) == len(scored.scores) else scored.scores[rows]
+        if filters.min_percentile:
+            keep = distribution.percentile(mine) >= filters.min_percentile
+            rows, mine = rows[keep], mine[keep]
+        return Candidates(rows, mine, bound, distribution)
 
-    def _choose(self, rows: Rows, scores: Scores, query: Query) -> list[int]:
-        """The k rows after the offset, best first; with nothing to rank by, in stored order."""
+    def _choose(self, found: Candidates, plan: Plan, query: Query) -> tuple[Rows, Scores]:
+        """The k rows after the offset, best first, and their exact scores."""
         wanted = query.offset + query.k
-        mine = scores[rows]
         if not (query.spacing_km or query.max_per_country):
-            return [int(r) for r in rows[best_first(mine, rows, wanted)][query.offset :]]
+            best, scores = self._best(found, plan, wanted)
+            return best[query.offset :], scores[query.offset :]
         spread = Spread(self.collection.tiles, query.spacing_km, query.max_per_country)
         taken, ask = 0, 4 * wanted
-        while len(spread.kept) < wanted and taken < len(rows):
-            best = rows[best_first(mine, rows, ask)]
-            spread.take(best[taken:], wanted)
+        best, scores = self._best(found, plan, ask)
+        while True:
+            spread.take(best[taken:], taken, wanted)
+            if len(spread.kept) >= wanted or len(best) == len(found.rows):
+                break
             taken, ask = len(best), ask * 4
-        return spread.kept[query.offset :]
+            best, scores = self._best(found, plan, ask)
+        kept = spread.kept[query.offset :]
+        return best[kept], scores[kept]
+
+    def _best(self, found: Candidates, plan: Plan, count: int) -> tuple[Rows, Scores]:
+        """The `count` best, best first, with exact scores; equal scores in row order."""
+        rows, scores = found.rows, found.scores
+        if found.bound:
+            rows = rows[candidates(scores, count, found.bound)]
+            scores = score_rows(self.collection, plan.slopes, rows) + np.float32(plan.constant)
+        chosen = best_first(scores, rows, count)
+        return rows[chosen], scores[chosen]
 
     def _hits(
-        self, rows: list[int], scores: Scores, ascending: Scores, plan: Plan, query: Query
+        self, rows: Rows, scores: Scores, distribution: Distribution, plan: Plan, query: Query
     ) -> tuple[SearchHit, ...]:
-        share = percentiles(scores[rows], ascending)
+        share = distribution.percentile(scores)
         explained = self._shares(rows, plan) if query.explain else [()] * len(rows)
         return tuple(
             SearchHit(
                 rank=query.offset + i + 1,
-                row=row,
-                tile=self.collection.tile(row),
-                score=float(scores[row]),
+                row=int(row),
+                tile=self.collection.tile(int(row)),
+                score=float(scores[i]),
                 percentile=float(share[i]),
                 shares=explained[i],
             )
             for i, row in enumerate(rows)
         )
 
-    def _shares(self, rows: list[int], plan: Plan) -> list[tuple[Share, ...]]:
-        index = np.array(rows, np.int64)
-        values = [part.values(self.collection.vectors(part.space, index)) for part in plan.parts]
+    def _shares(self, rows: Rows, plan: Plan) -> list[tuple[Share, ...]]:
+        values = [part.values(self.collection.vectors(part.space, rows)) for part in plan.parts]
         return [
             tuple(Share(part.term, part.space, float(v[i])) for part, v in zip(plan.parts, values, strict=True))
             for i in range(len(rows))
@@ -200,13 +264,6 @@ class SearchEngine:
     def _no_match(self, query: Query) -> bool:
         """Whether the texts asked for are like nothing that the model knows of places."""
         return False
-
-
-def percentiles(scores: Scores, ascending: Scores) -> npt.NDArray[np.float64]:
-    """Share of all tiles that score lower, in percent: (K,) for (K,) scores and (N,) sorted scores of all tiles."""
-    if not len(ascending):
-        return np.zeros(len(scores))
-    return np.searchsorted(ascending, scores, side="left") / len(ascending) * 100.0
 
 
 @contextmanager

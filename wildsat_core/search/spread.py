@@ -30,14 +30,20 @@ class Spread:
         self._points = np.empty((0, 3))
         self.kept: list[int] = []
 
-    def take(self, rows: Iterable[int], wanted: int) -> None:
-        """Go through rows, best first, until `wanted` are kept."""
-        for row in rows:
+    def take(self, rows: Iterable[int], first: int, wanted: int) -> None:
+        """Go through rows, best first, until `wanted` are kept.
+
+        Args:
+            rows: rows of the table.
+            first: position of the first of them in the ranking; `kept` holds positions.
+            wanted: how many to keep in all.
+        """
+        for position, row in enumerate(rows, first):
             if len(self.kept) >= wanted:
                 return
             point = unit_vectors(self._tiles.lon[row], self._tiles.lat[row])
             if self._fits(int(self._tiles.country[row]), point):
-                self.kept.append(int(row))
+                self.kept.append(position)
                 self._points = np.concatenate([self._points, point[None]])
                 self._countries[int(self._tiles.country[row])] += 1
 
