@@ -1,0 +1,96 @@
+"""How much of a box is land: from country outlines, or, where these are not installed, from the picture itself."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, Final
+
+import numpy as np
+import numpy.typing as npt
+
+from wildsat_core.countries import Countries
+from wildsat_core.types import BBox
+
+CELLS_PER_DEGREE: Final = 10
+
+
+@dataclass(frozen=True)
+class LandMask:
+    """Land over the whole globe in cells of a tenth of a degree.
+
+    Attributes:
+        sums: (H + 1, W + 1) int32, number of land cells north and west of each corner, row 0 at +90 degrees.
+    """
+
+    sums: npt.NDArray[np.int32]
+
+    @classmethod
+    def from_cells(cls, land: npt.NDArray[np.bool_]) -> LandMask:
+        """From (H, W) cells, row 0 at +90 degrees, column 0 at -180 degrees."""
+        sums = np.zeros((land.shape[0] + 1, land.shape[1] + 1), np.int32)
+        np.cumsum(np.cumsum(land, axis=0, dtype=np.int32), axis=1, out=sums[1:, 1:])
+        return cls(sums)
+
+    @classmethod
+    def from_countries(cls, countries: Countries) -> LandMask:
+        """Paint all outlines; a cell that an outline touches is land, so that small islands are not lost."""
+        from affine import Affine
+        from rasterio.features import rasterize
+
+        step = 1.0 / CELLS_PER_DEGREE
+        shape = (180 * CELLS_PER_DEGREE, 360 * CELLS_PER_DEGREE)
+        outlines = [country.outline for country in countries.countries]
+        transform = Affine(step, 0.0, -180.0, 0.0, -step, 90.0)
+        painted = rasterize(outlines, out_shape=shape, transform=transform, all_touched=True, dtype="uint8")
+        return cls.from_cells(painted.astype(bool))
+
+    @classmethod
+    def from_picture(cls, picture: npt.NDArray[np.uint8]) -> LandMask:
+        """From a true-colour map of the globe.
+
+        Args:
+            picture: (H, W, 3) plate carree, the whole globe.
+
+        Sea is where blue outweighs green and red and the place is not bright (snow, salt, sand), or where it is nearly
+        black. Deep lakes are sea by this rule; in Blue Marble shallow lagoons are land.
+        """
+        red, green, blue = (picture[..., i].astype(np.int16) for i in range(3))
+        blueish = (blue > green + 4) & (blue > red + 10) & (red < 140)
+        black = picture.max(axis=-1) < 12
+        return cls.from_cells(~(blueish | black))
+
+    def share(self, boxes: Sequence[BBox]) -> npt.NDArray[np.float64]:
+        """Share of land of each box in the plane of degrees, (N,) in [0, 1]."""
+        west, south, east, north = np.array([b.as_tuple() for b in boxes], np.float64).reshape(-1, 4).T
+        width = np.where(east < west, east + 360.0, east) - west
+        height_cells, width_cells = self.sums.shape[0] - 1, self.sums.shape[1] - 1
+        top, bottom = (90.0 - north) / 180.0 * height_cells, (90.0 - south) / 180.0 * height_cells
+        left = (west + 180.0) / 360.0 * width_cells
+        # Whole cells, at least one: a box smaller than a cell takes the cell under its middle.
+        rows = _cells_between(top, bottom, height_cells)
+        columns = _cells_between(left, left + width / 360.0 * width_cells, None)
+        area = (rows[1] - rows[0]) * (columns[1] - columns[0])
+        shares: npt.NDArray[np.float64] = (self._before(rows, columns[1]) - self._before(rows, columns[0])) / area
+        return shares
+
+    def _before(self, rows: tuple[Any, Any], column: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
+        """Land cells of some rows west of a column, which may lie beyond the east edge: then it goes on in the west."""
+        width = self.sums.shape[1] - 1
+        turns, rest = np.divmod(column, width)
+
+        def upto(columns: Any) -> npt.NDArray[np.int64]:  # noqa: ANN401 - array or one number
+            cells: npt.NDArray[np.int64] = self.sums[rows[1], columns].astype(np.int64) - self.sums[rows[0], columns]
+            return cells
+
+        total: npt.NDArray[np.int64] = turns * upto(width) + upto(rest)
+        return total
+
+
+def _cells_between(start: npt.NDArray[np.float64], end: npt.NDArray[np.float64], limit: int | None) -> tuple[Any, Any]:
+    first, last = np.rint(start).astype(np.int64), np.rint(end).astype(np.int64)
+    thin = last <= first
+    middle = np.floor((start + end) / 2).astype(np.int64)
+    if limit is not None:
+        middle = np.clip(middle, 0, limit - 1)
+    return np.where(thin, middle, first), np.where(thin, middle + 1, last)

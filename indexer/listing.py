@@ -1,0 +1,60 @@
+"""From all candidates of a source to those worth reading: new ones, on land, with their country."""
+
+from __future__ import annotations
+
+import itertools
+from collections import Counter
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
+
+from indexer.land import LandMask
+from indexer.sources.protocol import Candidate, Source
+from wildsat_core.countries import Countries
+from wildsat_core.geo import KM_PER_DEGREE
+
+_LOOKED_AT_ONCE = 2048
+
+
+@dataclass(frozen=True)
+class Chooser:
+    """Decides which candidates are read.
+
+    Attributes:
+        known: tells which of some ids are indexed already.
+        land: None to take the sea too.
+        min_land: smallest share of land of a tile's box.
+        countries: None to leave countries as the source gives them.
+    """
+
+    known: Callable[[set[str]], set[str]]
+    land: LandMask | None = None
+    min_land: float = 0.0
+    countries: Countries | None = None
+
+    def choose(self, source: Source, left_out: Counter[str]) -> Iterator[Candidate]:
+        """Candidates to read, in order; the others are counted in `left_out` by reason."""
+        candidates = iter(source.candidates())
+        while group := list(itertools.islice(candidates, _LOOKED_AT_ONCE)):
+            known = self.known({c.tile.tile_id for c in group})
+            fresh = [c for c in group if c.tile.tile_id not in known]
+            left_out["already indexed"] += len(group) - len(fresh)
+            dry = self._on_land(fresh)
+            left_out["sea"] += len(fresh) - len(dry)
+            yield from self._with_countries(dry)
+
+    def _on_land(self, group: list[Candidate]) -> list[Candidate]:
+        if self.land is None or not group:
+            return group
+        shares = self.land.share([c.tile.bbox for c in group])
+        return [c for c, share in zip(group, shares, strict=True) if share >= self.min_land]
+
+    def _with_countries(self, group: list[Candidate]) -> list[Candidate]:
+        if self.countries is None or not group:
+            return group
+        # A coastal tile whose centre is at sea belongs to the land that it shows.
+        heights_km = [(c.tile.bbox.north - c.tile.bbox.south) * KM_PER_DEGREE for c in group]
+        codes = self.countries.code_at([c.tile.lon_lat for c in group], within_km=max(heights_km) / 2)
+        return [
+            replace(c, tile=replace(c.tile, country=c.tile.country or code))
+            for c, code in zip(group, codes, strict=True)
+        ]

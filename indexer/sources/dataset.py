@@ -1,0 +1,156 @@
+"""Opening a raster for windowed reading, and resampling parts of it; the only place where GDAL's ways show."""
+
+from __future__ import annotations
+
+import functools
+import math
+import warnings
+from typing import Any, Final
+
+import numpy as np
+import numpy.typing as npt
+
+from wildsat_core.errors import SourceError
+from wildsat_core.geo import KM_PER_DEGREE, wrap_lon
+from wildsat_core.types import BBox
+
+# Formats that are compressed as one piece: reading a window of one decodes everything above it, each time anew.
+_ONE_PIECE: Final = frozenset({"JPEG", "PNG", "WEBP", "GIF", "BMP"})
+_MOST_IN_MEMORY: Final = 2**30  # bytes of such a picture that are decoded into memory
+
+
+class Dataset:
+    """An open dataset with the georeference that it has or was given."""
+
+    def __init__(self, path: str, extent: BBox | None) -> None:
+        self.dataset = _opened(path, extent)
+        self.crs, self.transform = self.dataset.crs, self.dataset.transform
+        if self.crs is None:
+            raise SourceError(f"{path} does not say where it lies: give --extent west,south,east,north in degrees")
+
+    @functools.cached_property
+    def pixel_m(self) -> float:
+        """Ground size of a pixel along the raster's second axis, in metres."""
+        step = math.hypot(self.transform.b, self.transform.e)
+        if self.crs.is_geographic:
+            return step * KM_PER_DEGREE * 1000
+        return float(step * self.crs.linear_units_factor[1])
+
+    @functools.cached_property
+    def box(self) -> BBox | None:
+        """Extent in degrees, None when it goes around the globe."""
+        return self._box_of(0, 0, self.dataset.width, self.dataset.height)
+
+    def window_outline(self, column: int, row: int, size: int) -> tuple[BBox, bytes | None]:
+        """Box of a pixel window and, where the box says too much, its outline as WKB."""
+        import shapely
+        from rasterio.warp import transform
+
+        box = self._box_of(column, row, size, size) or BBox(-180.0, -90.0, 180.0, 90.0)
+        if box.crosses_antimeridian or (self.crs.is_geographic and self.transform.is_rectilinear):
+            return box, None
+        corners = [self.transform @ (column + x, row + y) for x, y in ((0, 0), (size, 0), (size, size), (0, size))]
+        lon, lat = transform(self.crs, "EPSG:4326", *zip(*corners, strict=True))
+        return box, shapely.to_wkb(shapely.Polygon(list(zip(lon, lat, strict=True))))
+
+    def warp(
+        self, crs: str, bounds: tuple[float, float, float, float], width: int, height: int, indexes: tuple[int, ...]
+    ) -> tuple[npt.NDArray[Any], npt.NDArray[np.bool_]]:
+        """Resample to (C, height, width) over bounds in `crs`, with an (height, width) mask of where there is data."""
+        from rasterio.enums import Resampling
+        from rasterio.vrt import WarpedVRT
+
+        with WarpedVRT(
+            self.dataset,
+            crs=crs,
+            transform=_transform(bounds, width, height),
+            width=width,
+            height=height,
+            resampling=Resampling.bilinear,  # GDAL widens the kernel when it shrinks, so this does not alias
+            tolerance=1e-3,  # pixels: near exact, so that a jump of longitude is not interpolated over
+            add_alpha=self.dataset.nodata is None,
+        ) as view:
+            return view.read(list(indexes)), view.dataset_mask() > 0
+
+    def _box_of(self, column: int, row: int, width: int, height: int) -> BBox | None:
+        from rasterio.warp import transform_bounds
+
+        corners = [
+            self.transform @ (column + x, row + y) for x, y in ((0, 0), (width, 0), (width, height), (0, height))
+        ]
+        xs, ys = zip(*corners, strict=True)
+        west, south, east, north = min(xs), min(ys), max(xs), max(ys)
+        if not self.crs.is_geographic:
+            west, south, east, north = transform_bounds(self.crs, "EPSG:4326", west, south, east, north, densify_pts=21)
+        elif east - west >= 360.0 - 1e-6:
+            return None
+        south, north = max(south, -90.0), min(north, 90.0)
+        west, east = (v if -180.0 <= v <= 180.0 else float(wrap_lon(v)) for v in (west, east))
+        return BBox(west, south, east, north)
+
+
+@functools.lru_cache(maxsize=8)
+def open_dataset(path: str, extent: BBox | None) -> Dataset:
+    """Open once a process; the least recently used of more than eight files is let go."""
+    return Dataset(path, extent)
+
+
+def _opened(path: str, extent: BBox | None) -> Any:  # noqa: ANN401 - rasterio has no types
+    """Open for windowed reading, placed at `extent` where one is given.
+
+    Raises:
+        SourceError: not a raster, or one that can't be read in windows.
+    """
+    import rasterio
+    from rasterio.errors import NotGeoreferencedWarning, RasterioError
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", NotGeoreferencedWarning)  # said in our own words by the caller
+        try:
+            dataset = rasterio.open(path)
+            if dataset.driver in _ONE_PIECE:
+                return _in_memory(dataset, extent)
+            if extent is None:
+                return dataset
+            west, south, east, north = _unwrapped(extent)
+            # https://gdal.org/en/stable/drivers/raster/vrt.html#vrt-connection-string
+            return rasterio.open(f"vrt://{path}?a_srs=EPSG:4326&a_ullr={west},{north},{east},{south}")
+        except RasterioError as err:
+            raise SourceError(f"{path} can't be opened as a raster: {err}") from err
+
+
+def _in_memory(dataset: Any, extent: BBox | None) -> Any:  # noqa: ANN401
+    """Decode a picture once into memory, since it can't be read in windows.
+
+    Raises:
+        SourceError: it is too large for that.
+    """
+    from rasterio.io import MemoryFile
+
+    width, height = dataset.width, dataset.height
+    if width * height * dataset.count > _MOST_IN_MEMORY:
+        raise SourceError(
+            f"{dataset.name} is a {dataset.driver} of {width} x {height} pixels, which can't be read in windows: "
+            "convert it first, for example with `rio convert --co tiled=yes --co compress=deflate IN OUT.tif`"
+        )
+    profile = {k: dataset.profile[k] for k in ("width", "height", "count", "dtype", "crs", "transform", "nodata")}
+    if extent is not None:
+        profile |= {"crs": "EPSG:4326", "transform": _transform(_unwrapped(extent), width, height)}
+    memory = MemoryFile()
+    with memory.open(driver="GTiff", **profile) as copy:
+        copy.write(dataset.read())
+    return memory.open()
+
+
+def _transform(bounds: tuple[float, float, float, float], width: int, height: int) -> Any:  # noqa: ANN401
+    """Pixel to place for a picture of this size over west, south, east, north."""
+    from affine import Affine
+
+    west, south, east, north = bounds
+    return Affine((east - west) / width, 0.0, west, 0.0, (south - north) / height, north)
+
+
+def _unwrapped(extent: BBox) -> tuple[float, float, float, float]:
+    """West, south, east, north with east beyond 180 degrees where the box crosses the antimeridian."""
+    west, south, east, north = extent.as_tuple()
+    return west, south, east + (360.0 if extent.crosses_antimeridian else 0.0), north

@@ -1,0 +1,84 @@
+"""What every source of imagery offers: a cheap, ordered list of tiles, and the pixels of any one of them.
+
+The two are apart so that listing can skip what is indexed already, or lies at sea, before anything is decoded, and so
+that decoding can run in worker processes. A source is therefore picklable: it holds settings, and opens files when it
+first reads in a process.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+import numpy as np
+import numpy.typing as npt
+
+from wildsat_core.types import Tile
+
+Pixels = npt.NDArray[np.generic]
+
+
+@dataclass(frozen=True, slots=True)
+class Candidate:
+    """A tile that a source could read.
+
+    Attributes:
+        tile: what is known before reading.
+        locator: where its pixels are; only its own source looks inside. Picklable and small.
+    """
+
+    tile: Tile
+    locator: Any = None
+
+
+@dataclass(frozen=True, slots=True)
+class Reading:
+    """What reading a tile gave.
+
+    Attributes:
+        pixels: (C, H, W) uint8, uint16 or float, bands in the source's order.
+        missing: share of pixels without data, in [0, 1].
+    """
+
+    pixels: Pixels
+    missing: float = 0.0
+
+
+class Source(Protocol):
+    """A set of tiles in a fixed order, the same at every start, so that an interrupted build can go on.
+
+    Attributes:
+        name: the kind of source, stored with each tile.
+        bands: names of the bands that `read` gives, in order.
+    """
+
+    @property
+    def name(self) -> str: ...
+
+    @property
+    def bands(self) -> tuple[str, ...]: ...
+
+    def candidates(self) -> Iterator[Candidate]:
+        """All tiles, in order, without decoding pixels.
+
+        Raises:
+            SourceError: the source can't be listed as asked.
+        """
+        ...
+
+    def count(self) -> int | None:
+        """How many candidates there are; None where only listing them would tell."""
+        ...
+
+    def read(self, candidate: Candidate) -> Reading:
+        """Pixels of one tile. Called in worker processes.
+
+        Raises:
+            SourceError: this tile can't be read; the build counts it and goes on.
+        """
+        ...
+
+    def provenance(self) -> dict[str, Any]:
+        """Facts for the manifest: kind of source, where it was read from, stretch, grid. JSON values only."""
+        ...

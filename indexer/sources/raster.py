@@ -1,0 +1,278 @@
+"""Any raster that GDAL reads, cut into squares: on a kilometre grid of the globe, or along the raster's own pixels.
+
+On the kilometre grid a tile is its box in degrees, resampled to a square of pixels; rows of the box shrink with the
+cosine of latitude, so up to 85 degrees the picture is near enough to a square on the ground. Nearer a pole it is not,
+and there the picture is a true square in an equal-area projection centred on the tile.
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final, NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+
+from indexer.grid import KilometreGrid
+from indexer.pixels import Stretch
+from indexer.sources.dataset import Dataset, open_dataset
+from indexer.sources.protocol import Candidate, Reading
+from wildsat_core.bands import RGB
+from wildsat_core.errors import InvalidInputError, SourceError
+from wildsat_core.geo import wrap_lon
+from wildsat_core.types import BBox, Tile
+
+POLAR_LATITUDE: Final = 85.0
+_TILE_PX: Final = (16, 2048)
+
+
+@dataclass(frozen=True, slots=True)
+class PixelGrid:
+    """Squares of `size_px` pixels of the raster itself, `step_px` apart; the last ones are flush with the edges."""
+
+    size_px: int
+    step_px: int
+
+    def __post_init__(self) -> None:
+        """Check once."""
+        if self.size_px < 1 or self.step_px < 1:
+            raise InvalidInputError(f"tile-px and step-px must be at least 1, got {self.size_px}, {self.step_px}", "px")
+
+    def starts(self, length: int) -> list[int]:
+        """First pixels along an axis of this length."""
+        if length < self.size_px:
+            return []
+        last = length - self.size_px
+        return [*range(0, last, self.step_px), last]
+
+
+class _Window(NamedTuple):
+    """Locator of a pixel-grid tile."""
+
+    column: int
+    row: int
+
+
+@dataclass(frozen=True)
+class RasterSource:
+    """Tiles of one raster.
+
+    Attributes:
+        path: a file, or any name that GDAL opens.
+        grid: how it is cut.
+        extent: where a picture without georeference lies, EPSG:4326; None for a georeferenced raster.
+        band_indexes: which of the file's bands, counted from 1; `bands` names them.
+        stretch: map of stored values to eight bits; None leaves them as they are.
+        nodata: value that means no data, None for what the file says.
+        tile_px: side of a kilometre-grid tile in pixels; None for the raster's own resolution.
+        area: only tiles with their centre in this box.
+        scene: first part of tile ids; None for the file's name.
+        captured_on: day of the picture.
+    """
+
+    path: str
+    grid: KilometreGrid | PixelGrid
+    extent: BBox | None = None
+    band_indexes: tuple[int, ...] = (1, 2, 3)
+    bands: tuple[str, ...] = RGB
+    stretch: Stretch | None = None
+    nodata: float | None = None
+    tile_px: int | None = None
+    area: BBox | None = None
+    scene: str | None = None
+    captured_on: dt.date | None = None
+    cloud_cover: float | None = None
+    name: str = "raster"
+
+    def __post_init__(self) -> None:
+        """Refuse settings that contradict the file, before any work."""
+        if len(self.band_indexes) != len(self.bands):
+            raise InvalidInputError(f"{len(self.band_indexes)} band indexes for the bands {self.bands}", "bands")
+        if self.tile_px is not None and not _TILE_PX[0] <= self.tile_px <= _TILE_PX[1]:
+            raise InvalidInputError(f"tile-px must lie in {_TILE_PX}, got {self.tile_px}", "tile-px")
+        raster = self._raster
+        count = raster.dataset.count
+        if any(not 1 <= i <= count for i in self.band_indexes):
+            raise SourceError(
+                f"{self.path} has {count} bands, asked for {self.band_indexes}; choose others with --bands"
+            )
+
+    @property
+    def _raster(self) -> Dataset:
+        return open_dataset(self.path, self.extent)
+
+    @property
+    def _scene(self) -> str:
+        return self.scene or slug(Path(self.path).stem)
+
+    def count(self) -> int | None:
+        """Number of grid squares that meet the raster."""
+        if isinstance(self.grid, KilometreGrid):
+            return self.grid.count(self._box())
+        raster = self._raster.dataset
+        return len(self.grid.starts(raster.height)) * len(self.grid.starts(raster.width)) if self.area is None else None
+
+    def candidates(self) -> Iterator[Candidate]:
+        """Squares from north to south, or from the raster's top row down."""
+        return self._cells(self.grid) if isinstance(self.grid, KilometreGrid) else self._windows(self.grid)
+
+    def read(self, candidate: Candidate) -> Reading:
+        """Resample or cut one square.
+
+        Raises:
+            SourceError: GDAL can't read it.
+        """
+        import rasterio
+
+        locator = candidate.locator
+        try:
+            if isinstance(locator, _Window):
+                values, valid = self._read_window(locator)
+            else:
+                values, valid = self._read_box(candidate.tile.bbox, locator)
+        except rasterio.errors.RasterioError as err:
+            raise SourceError(f"{self.path}: tile {candidate.tile.tile_id} can't be read: {err}") from err
+        values = np.where(valid, values, 0).astype(values.dtype)
+        return Reading(self.stretch(values) if self.stretch else values, 1.0 - float(valid.mean()))
+
+    def provenance(self) -> dict[str, Any]:
+        """What, how cut, how stretched."""
+        grid = self.grid
+        cut = grid.name if isinstance(grid, KilometreGrid) else f"{grid.size_px}px, step {grid.step_px}px"
+        return {
+            "source": self.name,
+            "input": Path(self.path).name,
+            "grid": cut,
+            "bands": list(self.bands),
+            "band_indexes": list(self.band_indexes),
+            "stretch": str(self.stretch) if self.stretch else None,
+        }
+
+    def _cells(self, grid: KilometreGrid) -> Iterator[Candidate]:
+        px = self.tile_px or self._own_px(grid.size_km)
+        for cell in grid.cells(self._box()):
+            tile = Tile(
+                tile_id=f"{self._scene}-{grid.cell_id(cell)}",
+                bbox=cell.bbox,
+                gsd_m=grid.size_km * 1000 / px,
+                source=self.name,
+                href=Path(self.path).name,
+                captured_on=self.captured_on,
+                cloud_cover=self.cloud_cover,
+            )
+            centre = (cell.lon, cell.lat) if abs(cell.lat) > POLAR_LATITUDE else None
+            yield Candidate(tile, (px, centre))
+
+    def _windows(self, grid: PixelGrid) -> Iterator[Candidate]:
+        raster = self._raster
+        for row in grid.starts(raster.dataset.height):
+            for column in grid.starts(raster.dataset.width):
+                bbox, outline = raster.window_outline(column, row, grid.size_px)
+                if self.area is not None and not _centre_in(self.area, bbox):
+                    continue
+                tile = Tile(
+                    tile_id=f"{self._scene}-{grid.size_px}px-y{row:05d}-x{column:05d}",
+                    bbox=bbox,
+                    gsd_m=raster.pixel_m,
+                    source=self.name,
+                    href=Path(self.path).name,
+                    captured_on=self.captured_on,
+                    cloud_cover=self.cloud_cover,
+                    footprint_wkb=outline,
+                )
+                yield Candidate(tile, _Window(column, row))
+
+    def _box(self) -> BBox | None:
+        """Where grid centres may lie: the asked area cut by the raster's extent; None is the globe."""
+        own = self._raster.box
+        return own if self.area is None else self.area if own is None else _common(own, self.area)
+
+    def _own_px(self, size_km: float) -> int:
+        px = round(size_km * 1000 / self._raster.pixel_m)
+        return min(max(px, _TILE_PX[0]), _TILE_PX[1])
+
+    def _read_window(self, window: _Window) -> tuple[npt.NDArray[Any], npt.NDArray[np.bool_]]:
+        from rasterio.windows import Window
+
+        assert isinstance(self.grid, PixelGrid)
+        dataset = self._raster.dataset
+        cut = Window(window.column, window.row, self.grid.size_px, self.grid.size_px)
+        values = dataset.read(list(self.band_indexes), window=cut)
+        return values, self._valid(values, dataset.dataset_mask(window=cut) > 0)
+
+    def _read_box(self, bbox: BBox, locator: tuple[int, tuple[float, float] | None]) -> tuple[Any, Any]:
+        """Resample a box of degrees, or near a pole a square around the centre, to px x px."""
+        px, centre = locator
+        raster = self._raster
+        if centre is not None:
+            assert isinstance(self.grid, KilometreGrid)
+            lon, lat = centre
+            half_m = self.grid.size_km * 500
+            crs = f"+proj=laea +lat_0={lat} +lon_0={lon} +datum=WGS84 +units=m"
+            return self._with_nodata(*raster.warp(crs, (-half_m, -half_m, half_m, half_m), px, px, self.band_indexes))
+        if not bbox.crosses_antimeridian:
+            return self._with_nodata(*raster.warp("EPSG:4326", bbox.as_tuple(), px, px, self.band_indexes))
+        # West of 180 degrees, then east of it: no raster in degrees goes on beyond its edge.
+        share = (180.0 - bbox.west) / bbox.width_deg
+        left = min(max(round(share * px), 1), px - 1)
+        parts = ((bbox.west, 180.0, left), (-180.0, bbox.east, px - left))
+        halves = [
+            raster.warp("EPSG:4326", (w, bbox.south, e, bbox.north), width, px, self.band_indexes)
+            for w, e, width in parts
+        ]
+        values, valid = (np.concatenate(both, axis=-1) for both in zip(*halves, strict=True))
+        return self._with_nodata(values, valid)
+
+    def _with_nodata(self, values: npt.NDArray[Any], mask: npt.NDArray[np.bool_]) -> tuple[Any, Any]:
+        return values, self._valid(values, mask)
+
+    def _valid(self, values: npt.NDArray[Any], mask: npt.NDArray[np.bool_]) -> npt.NDArray[np.bool_]:
+        """(H, W) True where there is data: by the file's mask, the nodata value given, and not NaN."""
+        valid = mask
+        if self.nodata is not None:
+            valid = valid & ~(values == self.nodata).all(axis=0)
+        if values.dtype.kind == "f":
+            valid = valid & np.isfinite(values).all(axis=0)
+        return valid
+
+
+def slug(text: str) -> str:
+    """Letters, digits, '-', '_' and '.' only, so that ids are safe in addresses.
+
+    Raises:
+        InvalidInputError: nothing is left.
+    """
+    kept = re.sub(r"[^A-Za-z0-9_.-]+", "-", text).strip("-.")
+    if not kept:
+        raise InvalidInputError(f"no tile id can be made of {text!r}; name the scene with --scene", "scene")
+    return kept
+
+
+def _centre_in(area: BBox, bbox: BBox) -> bool:
+    lon, lat = bbox.centre
+    return area.south <= lat <= area.north and (lon - area.west) % 360.0 <= area.width_deg
+
+
+def _common(extent: BBox, area: BBox) -> BBox:
+    """Overlap of a raster's extent with an asked area; either may cross the antimeridian.
+
+    Where an area meets an extent at both its ends, the larger box that holds both overlaps is returned.
+
+    Raises:
+        InvalidInputError: they don't meet.
+    """
+    south, north = max(extent.south, area.south), min(extent.north, area.north)
+    # Degrees eastwards from the extent's west edge; an area that begins beyond its end reaches into it from the west.
+    start = (area.west - extent.west) % 360.0
+    end = start + area.width_deg
+    if start > extent.width_deg:
+        start, end = 0.0, end - 360.0
+    end = min(end, extent.width_deg)
+    if south > north or end < start:
+        raise InvalidInputError(f"bbox {area.as_tuple()} does not meet the raster's extent {extent.as_tuple()}", "bbox")
+    east = float(wrap_lon(extent.west + end))
+    return BBox(float(wrap_lon(extent.west + start)), south, 180.0 if east == -180.0 else east, north)

@@ -1,0 +1,48 @@
+import numpy as np
+import pytest
+
+from indexer.land import LandMask
+from wildsat_core.types import BBox
+
+
+@pytest.fixture
+def mask():
+    """Cells of 10 degrees; land: the eastern hemisphere's northern half, and one cell just west of the antimeridian."""
+    land = np.zeros((18, 36), bool)
+    land[:9, 18:] = True
+    land[9, 35] = True  # 170..180 E, 10..0 S
+    return LandMask.from_cells(land)
+
+
+def test_share_of_land_is_the_share_of_cells(mask):
+    boxes = [BBox(0, 0, 90, 90), BBox(-90, 0, 90, 90), BBox(-180, -90, 180, 90), BBox(-90, -90, 0, 0)]
+    assert mask.share(boxes) == pytest.approx([1.0, 0.5, (9 * 18 + 1) / (18 * 36), 0.0])
+
+
+def test_a_box_across_the_antimeridian_counts_both_sides(mask):
+    assert mask.share([BBox(170, -10, -170, 0)]) == pytest.approx([0.5])
+    assert mask.share([BBox(160, 0, -160, 10)]) == pytest.approx([0.5])
+
+
+def test_a_box_smaller_than_a_cell_takes_the_cell_under_it(mask):
+    boxes = [BBox(45.0, 44.9, 45.1, 45.0), BBox(-45.1, 45.0, -45.0, 45.1), BBox(10.0, 90.0, 10.1, 90.0)]
+    assert mask.share(boxes).tolist() == [1.0, 0.0, 1.0]
+
+
+def test_no_boxes_give_no_shares(mask):
+    assert mask.share([]).shape == (0,)
+
+
+def test_sea_in_a_picture_is_what_is_blue_or_black():
+    colours = {
+        (5, 15, 42): False,  # deep sea
+        (28, 70, 128): False,  # shelf sea
+        (0, 1, 4): False,  # unlit sea
+        (21, 33, 11): True,  # rainforest
+        (226, 190, 140): True,  # desert
+        (250, 252, 255): True,  # ice
+    }
+    picture = np.array([list(colours)], np.uint8)  # (1, 6, 3)
+    width = 360 / len(colours)
+    boxes = [BBox(-180 + i * width, -90, -180 + (i + 1) * width, 90) for i in range(len(colours))]
+    assert LandMask.from_picture(picture).share(boxes).tolist() == [float(land) for land in colours.values()]

@@ -1,0 +1,218 @@
+import io
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections import Counter
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from indexer.grid import KilometreGrid
+from indexer.land import LandMask
+from indexer.listing import Chooser
+from indexer.pipeline import BuildOptions, build_collection
+from indexer.plan import plan_build
+from indexer.reading import ReadOptions
+from indexer.sources.raster import PixelGrid, RasterSource
+from tests.indexer.conftest import write_raster
+from wildsat_core.collection import open_collection
+from wildsat_core.collection.maintain import verify
+from wildsat_core.countries import Countries, Country
+from wildsat_core.errors import InvalidInputError, ModelMismatchError
+from wildsat_core.models.model import WildSATModel
+
+GRID = KilometreGrid(size_km=1500, step_km=1500)
+QUICK = BuildOptions(batch_tiles=16, workers=0, segment_tiles=64)
+
+
+def quick(**changes):
+    return BuildOptions(**({"batch_tiles": 16, "workers": 0, "segment_tiles": 64} | changes))
+
+
+@pytest.fixture
+def source(globe):
+    return RasterSource(str(globe), GRID, tile_px=32)
+
+
+def ids_of(collection):
+    return collection.tiles.arrow["tile_id"].to_pylist()
+
+
+def test_every_tile_is_found_again_with_its_own_vectors_and_thumbnail(source, model, tmp_path):
+    report = build_collection(source, model, tmp_path / "earth", QUICK, {"title": "Earth"})
+    collection = open_collection(tmp_path / "earth")
+    candidates = list(source.candidates())
+    assert report.added == len(collection) == len(candidates) == source.count()
+    assert sum(report.left_out.values()) == 0
+    for candidate in candidates[::40]:
+        row = collection.row_of(candidate.tile.tile_id)
+        assert collection.tile(row).bbox == candidate.tile.bbox
+        expected = model.embed_pixels(source.read(candidate).pixels[None])
+        expected["place"] = model.embed_places([candidate.tile.lon_lat])["place"]
+        for space, vectors in expected.items():
+            stored = collection.vectors(space, np.array([row]))
+            assert np.abs(stored - vectors).max() < 2e-3, space  # half precision
+        with Image.open(io.BytesIO(collection.thumbnail(row))) as picture:
+            assert (picture.format, picture.size) == ("WEBP", (128, 128))
+    assert verify(tmp_path / "earth") == []
+    assert collection.manifest.provenance["title"] == "Earth"
+    assert collection.manifest.provenance["grid"] == "1500x1500km"
+
+
+def test_the_same_build_again_changes_nothing(source, model, tmp_path):
+    first = build_collection(source, model, tmp_path / "earth", QUICK, {})
+    again = build_collection(source, model, tmp_path / "earth", QUICK, {})
+    assert (again.added, again.generation) == (0, first.generation)
+    assert again.left_out["already indexed"] == first.added
+
+
+def test_worker_processes_give_the_same_collection(source, model, tmp_path):
+    build_collection(source, model, tmp_path / "alone", QUICK, {})
+    build_collection(source, model, tmp_path / "helped", quick(workers=2), {})
+    alone, helped = open_collection(tmp_path / "alone"), open_collection(tmp_path / "helped")
+    assert [s.id for s in alone.manifest.segments] == [s.id for s in helped.manifest.segments]
+
+
+def test_a_build_goes_on_after_an_error_and_ends_as_if_nothing_had_happened(source, model, tmp_path, monkeypatch):
+    build_collection(source, model, tmp_path / "whole", QUICK, {})
+    calls = []
+    embed = WildSATModel.embed_pixels
+
+    def fail_late(self, pixels, **options):
+        calls.append(1)
+        if len(calls) == 10:
+            raise KeyboardInterrupt
+        return embed(self, pixels, **options)
+
+    monkeypatch.setattr(WildSATModel, "embed_pixels", fail_late)
+    with pytest.raises(KeyboardInterrupt):
+        build_collection(source, model, tmp_path / "halting", QUICK, {})
+    assert not (tmp_path / "halting" / "CURRENT").exists()
+    report = build_collection(source, model, tmp_path / "halting", QUICK, {})
+    whole, halting = open_collection(tmp_path / "whole"), open_collection(tmp_path / "halting")
+    assert report.adopted == 9 * 16  # an interruption, unlike a kill, loses nothing that was embedded
+    assert sorted(ids_of(whole)) == sorted(ids_of(halting))
+
+
+KILLED_BUILD = """
+import sys, time
+from indexer.grid import KilometreGrid
+from indexer.pipeline import BuildOptions, build_collection
+from indexer.sources.raster import RasterSource
+from wildsat_core.models.model import WildSATModel
+from pathlib import Path
+
+if __name__ == "__main__":
+    globe, folder, root, slow = sys.argv[1:]
+    embed = WildSATModel.embed_pixels
+    def slowly(self, pixels, **options):
+        time.sleep(float(slow))
+        return embed(self, pixels, **options)
+    WildSATModel.embed_pixels = slowly
+    source = RasterSource(globe, KilometreGrid(1500, 1500), tile_px=32)
+    options = BuildOptions(batch_tiles=16, workers=1, segment_tiles=64)
+    build_collection(source, WildSATModel.open(folder), Path(root), options, {})
+"""
+
+
+def test_a_killed_build_loses_at_most_a_segment_and_ends_as_the_same_collection(
+    source, model, model_folder, globe, tmp_path
+):
+    script, root = tmp_path / "build.py", tmp_path / "killed"
+    script.write_text(KILLED_BUILD)
+    command = [sys.executable, str(script), str(globe), str(model_folder), str(root)]
+    process = subprocess.Popen(
+        [*command, "0.15"], env={**os.environ, "PYTHONPATH": str(Path.cwd()), "OMP_NUM_THREADS": "1"}
+    )
+    deadline = time.monotonic() + 120
+    while not list(root.glob("segments/*/segment.json")) and time.monotonic() < deadline:
+        time.sleep(0.02)
+    process.send_signal(signal.SIGKILL)
+    assert process.wait() == -signal.SIGKILL
+    saved = len(list(root.glob("segments/*/segment.json")))
+    assert saved >= 1
+    assert not (root / "CURRENT").exists()  # nothing half built can be opened
+    report = build_collection(source, model, root, QUICK, {})
+    assert report.adopted == 64 * saved
+    build_collection(source, model, tmp_path / "whole", QUICK, {})
+    whole, killed = open_collection(tmp_path / "whole"), open_collection(root)
+    assert {s.id for s in whole.manifest.segments} == {s.id for s in killed.manifest.segments}
+
+
+def test_tiles_that_show_nothing_are_left_out_and_counted(model, tmp_path):
+    values = np.random.default_rng(0).integers(1, 255, (3, 32, 160)).astype(np.uint8)
+    values[:, :, 32:64] = 0
+    values[:, :, 64:96] = np.array([30, 60, 90], np.uint8)[:, None, None]
+    values[:, :20, 96:128] = 200
+    path = write_raster(tmp_path / "five.tif", values, "EPSG:4326", -98.5, 34, 0.01)
+    source = RasterSource(str(path), PixelGrid(32, 32), nodata=200)
+    report = build_collection(source, model, tmp_path / "five", QUICK, {})
+    assert report.added == 2
+    assert {k: n for k, n in report.left_out.items() if n} == {"all zero": 1, "one colour": 1, "no data": 1}
+    saved = json.loads((tmp_path / "five" / "build-report.json").read_text())
+    assert saved["left_out"] == {"all zero": 1, "one colour": 1, "no data": 1}
+    assert "2 tiles added" in report.text()
+
+
+def test_sea_is_left_out_and_coasts_get_the_country_that_they_show(source, model, tmp_path):
+    import shapely
+
+    countries = Countries([Country("EAS", "East", shapely.box(3, -90, 180, 90))])
+    options = quick(land=LandMask.from_countries(countries), min_land=0.05, countries=countries)
+    report = build_collection(source, model, tmp_path / "east", options, {})
+    collection = open_collection(tmp_path / "east")
+    assert report.left_out["sea"] + report.added == source.count()
+    assert 0.45 < report.added / source.count() < 0.6
+    west_centres = collection.tiles.lon < 3
+    assert west_centres.any()  # coasts, whose centre is at sea
+    assert collection.tiles.countries == ("EAS",)
+    assert (collection.tiles.country >= 0).all()
+
+
+def test_a_dry_run_counts_measures_and_writes_nothing(source, model, tmp_path):
+    plan = plan_build(source, model, QUICK, Chooser(lambda _: set()))
+    assert plan.tiles == source.count()
+    assert plan.sampled > 10
+    assert plan.seconds > 0
+    build_collection(source, model, tmp_path / "earth", QUICK, {})
+    on_disk = sum(p.stat().st_size for p in (tmp_path / "earth" / "segments").rglob("*") if p.is_file())
+    assert 0.3 < plan.bytes_on_disk / on_disk < 2
+    assert f"{plan.tiles:,} tiles" in plan.text()
+
+
+def test_bands_that_the_model_does_not_take_are_refused(globe, model, tmp_path):
+    source = RasterSource(str(globe), GRID, bands=("b05", "green", "blue"))
+    with pytest.raises(InvalidInputError, match=r"takes the bands red, green, blue.*gives b05"):
+        build_collection(source, model, tmp_path / "earth", QUICK, {})
+    assert not (tmp_path / "earth").exists()
+
+
+def test_sixteen_bits_without_a_stretch_are_refused(model, tmp_path):
+    values = np.random.default_rng(0).integers(1, 9999, (3, 32, 32)).astype(np.uint16)
+    path = write_raster(tmp_path / "deep.tif", values, "EPSG:4326", 10, 50, 0.01)
+    with pytest.raises(InvalidInputError, match="--stretch"):
+        build_collection(RasterSource(str(path), PixelGrid(32, 32)), model, tmp_path / "deep", QUICK, {})
+
+
+def test_another_model_is_refused_and_the_collection_stays(source, model, tmp_path):
+    build_collection(source, model, tmp_path / "earth", QUICK, {})
+    other = WildSATModel(model.config.model_copy(update={"name": "other"}))
+    with pytest.raises(ModelMismatchError, match="other"):
+        build_collection(source, other, tmp_path / "earth", QUICK, {})
+    assert len(open_collection(tmp_path / "earth")) == source.count()
+
+
+def test_progress_reaches_the_number_of_candidates(source, model, tmp_path):
+    done = Counter()
+    build_collection(source, model, tmp_path / "earth", QUICK, {}, lambda n: done.update(tiles=n))
+    assert done["tiles"] == source.count()
+
+
+def test_thumbnails_can_be_left_out(source, model, tmp_path):
+    build_collection(source, model, tmp_path / "bare", quick(read=ReadOptions(thumbnail_px=None)), {})
+    assert open_collection(tmp_path / "bare").thumbnail(0) is None

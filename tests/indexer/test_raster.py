@@ -1,0 +1,174 @@
+import datetime as dt
+import pickle
+
+import numpy as np
+import pytest
+import rasterio
+import shapely
+from PIL import Image
+
+from indexer.grid import KilometreGrid
+from indexer.pixels import Stretch
+from indexer.sources.raster import PixelGrid, RasterSource
+from tests.indexer.conftest import write_raster
+from wildsat_core.errors import InvalidInputError, SourceError
+from wildsat_core.types import BBox
+
+GRID = KilometreGrid(size_km=800, step_km=800)
+
+
+def by_centre(source):
+    return {c.tile.lon_lat: c for c in source.candidates()}
+
+
+def test_a_kilometre_tile_shows_the_ground_in_its_box(globe):
+    source = RasterSource(str(globe), GRID, tile_px=32)
+    for candidate in list(source.candidates())[40:400:60]:
+        reading, box = source.read(candidate), candidate.tile.bbox
+        assert reading.missing == 0
+        assert reading.pixels.shape == (3, 32, 32)
+        rows = box.north - (np.arange(32) + 0.5) / 32 * (box.north - box.south)
+        green = reading.pixels[1].mean(axis=1)
+        assert np.abs(green - (rows + 90) / 180 * 250).max() < 1.5  # north is up
+
+
+def test_a_tile_across_the_antimeridian_is_whole(globe):
+    source = RasterSource(str(globe), GRID, tile_px=32)
+    crossing = [c for c in source.candidates() if c.tile.bbox.crosses_antimeridian and abs(c.tile.lon_lat[1]) < 80]
+    assert len(crossing) > 20
+    for candidate in crossing:
+        reading, box = source.read(candidate), candidate.tile.bbox
+        lon = box.west + (np.arange(32) + 0.5) / 32 * box.width_deg
+        expected = (np.cos(np.radians(lon)) + 1) * 127
+        assert reading.missing == 0
+        assert np.abs(reading.pixels[0].mean(axis=0) - expected).max() < 2.5
+
+
+def test_the_poles_are_tiles_without_holes(globe):
+    source = RasterSource(str(globe), GRID, tile_px=32)
+    tiles = list(source.candidates())
+    for candidate, green in ((tiles[0], 250), (tiles[-1], 0)):
+        reading = source.read(candidate)
+        assert reading.missing == 0
+        assert reading.pixels[1, 16, 16] == pytest.approx(green, abs=3)  # the pole itself is in the middle
+        assert abs(float(reading.pixels[1, 16, 0]) - green) > 3  # and its neighbourhood around it
+
+
+def test_listing_is_the_same_each_time_and_counted(globe):
+    source = RasterSource(str(globe), GRID, area=BBox(170, -30, -150, 30))
+    ids = [c.tile.tile_id for c in source.candidates()]
+    assert ids == [c.tile.tile_id for c in pickle.loads(pickle.dumps(source)).candidates()]
+    assert len(set(ids)) == len(ids) == source.count() > 10
+    assert all(i.startswith("globe-800x800km-r") for i in ids)
+
+
+def test_a_picture_without_georeference_needs_an_extent(globe, tmp_path):
+    path = tmp_path / "world map (1).png"
+    with rasterio.open(globe) as raster:
+        Image.fromarray(raster.read().transpose(1, 2, 0)).save(path)
+    with pytest.raises(SourceError, match="--extent"):
+        RasterSource(str(path), GRID)
+    placed = RasterSource(str(path), GRID, extent=BBox(-180, -90, 180, 90), tile_px=32)
+    same = RasterSource(str(globe), GRID, tile_px=32)
+    a, b = list(placed.candidates())[100], list(same.candidates())[100]
+    assert a.tile.bbox == b.tile.bbox
+    assert a.tile.tile_id.startswith("world-map-1-")
+    assert np.array_equal(placed.read(a).pixels, same.read(b).pixels)
+
+
+def test_a_tiff_without_georeference_is_placed_by_its_extent(tmp_path):
+    values = np.random.default_rng(1).integers(1, 255, (3, 40, 40)).astype(np.uint8)
+    path = tmp_path / "bare.tif"
+    Image.fromarray(values.transpose(1, 2, 0)).save(path)
+    source = RasterSource(str(path), PixelGrid(20, 20), extent=BBox(-98, 33, -96, 35))
+    tiles = [c.tile for c in source.candidates()]
+    assert [t.bbox.as_tuple() for t in tiles[:2]] == [(-98, 34, -97, 35), (-97, 34, -96, 35)]
+    assert np.array_equal(source.read(list(source.candidates())[3]).pixels, values[:, 20:, 20:])
+
+
+@pytest.fixture
+def utm(tmp_path):
+    """100 x 70 pixels of 10 m in UTM 14 N near 33.5 N, 98 W, uint16, with a corner of nodata."""
+    values = np.random.default_rng(2).integers(100, 3000, (4, 70, 100)).astype(np.uint16)
+    values[:, :30, :30] = 0
+    return write_raster(tmp_path / "utm.tif", values, "EPSG:32614", 592_000, 3_707_000, 10, nodata=0), values
+
+
+def test_pixel_tiles_are_the_files_own_pixels_and_the_last_are_flush(utm):
+    path, values = utm
+    source = RasterSource(str(path), PixelGrid(32, 32), band_indexes=(3, 2, 1), captured_on=dt.date(2023, 7, 1))
+    tiles = list(source.candidates())
+    assert source.count() == len(tiles) == 3 * 4
+    last = tiles[-1]
+    assert last.tile.tile_id == "utm-32px-y00038-x00068"
+    assert np.array_equal(source.read(last).pixels, values[[2, 1, 0], 38:70, 68:100])
+    assert last.tile.gsd_m == pytest.approx(10)
+    assert last.tile.captured_on == dt.date(2023, 7, 1)
+
+
+def test_the_outline_of_a_projected_tile_is_exact_and_within_its_box(utm):
+    source = RasterSource(str(utm[0]), PixelGrid(32, 32))
+    tile = next(source.candidates()).tile
+    outline = shapely.from_wkb(tile.footprint_wkb)
+    assert tile.bbox.west < -98.0 + 0.1
+    assert 33.4 < tile.bbox.south < 33.6
+    assert shapely.box(*tile.bbox.as_tuple()).buffer(1e-9).contains(outline)
+    assert outline.area < shapely.box(*tile.bbox.as_tuple()).area  # it is turned a little
+
+
+def test_missing_pixels_are_measured_and_a_stretch_makes_bytes(utm):
+    source = RasterSource(str(utm[0]), PixelGrid(32, 32), stretch=Stretch(0, 3000))
+    first, second = list(source.candidates())[:2]
+    reading = source.read(first)
+    assert reading.missing == pytest.approx(30 * 30 / 32**2)
+    assert reading.pixels.dtype == np.uint8
+    assert source.read(second).missing == 0
+
+
+def test_a_nodata_value_may_be_given(utm, tmp_path):
+    path = write_raster(tmp_path / "nine.tif", np.full((3, 8, 8), 9, np.uint8), "EPSG:4326", 10, 50, 0.1)
+    tile = next(RasterSource(str(path), PixelGrid(8, 8)).candidates())
+    assert RasterSource(str(path), PixelGrid(8, 8)).read(tile).missing == 0
+    assert RasterSource(str(path), PixelGrid(8, 8), nodata=9).read(tile).missing == 1
+
+
+def test_kilometre_tiles_of_a_projected_raster_lie_within_it(tmp_path):
+    values = np.random.default_rng(3).integers(1, 255, (3, 300, 300)).astype(np.uint8)
+    path = write_raster(tmp_path / "utm1.tif", values, "EPSG:32614", 592_000, 3_707_000, 100)
+    source = RasterSource(str(path), KilometreGrid(5, 5))
+    tiles = list(source.candidates())
+    assert len(tiles) == pytest.approx(36, abs=10)
+    readings = [source.read(tile) for tile in tiles]
+    assert readings[0].pixels.shape == (3, 50, 50)  # the raster's own 100 m
+    assert sum(r.missing == 0 for r in readings) >= 16  # those that don't reach over an edge
+    assert max(r.missing for r in readings) < 0.8
+
+
+def test_a_projected_raster_across_the_antimeridian_lists_few_tiles(tmp_path):
+    values = np.ones((3, 100, 100), np.uint8)
+    path = write_raster(tmp_path / "fiji.tif", values, "EPSG:32701", 120_000, 8_130_000, 1000)
+    tiles = [c.tile for c in RasterSource(str(path), KilometreGrid(20, 20)).candidates()]
+    assert 9 <= len(tiles) <= 36
+    assert {t.lon_lat[0] > 0 for t in tiles} == {True, False}
+
+
+def test_an_area_that_does_not_meet_the_raster_is_refused(utm):
+    source = RasterSource(str(utm[0]), GRID, area=BBox(10, 40, 11, 41))
+    with pytest.raises(InvalidInputError, match="does not meet"):
+        list(source.candidates())
+
+
+def test_an_unusable_file_or_band_is_named(utm, tmp_path):
+    with pytest.raises(SourceError, match="nowhere"):
+        RasterSource(str(tmp_path / "nowhere.tif"), GRID)
+    with pytest.raises(SourceError, match="has 4 bands"):
+        RasterSource(str(utm[0]), GRID, band_indexes=(3, 4, 5))
+
+
+def test_a_damaged_file_is_an_error_of_its_tile(utm, tmp_path):
+    path = tmp_path / "cut.tif"
+    path.write_bytes(utm[0].read_bytes()[:20_000])
+    source = RasterSource(str(path), PixelGrid(32, 32))
+    last = list(source.candidates())[-1]
+    with pytest.raises(SourceError, match="can't be read"):
+        source.read(last)
