@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -14,13 +12,21 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from wildsat_core.errors import CheckpointError, ModelNotFoundError, SpaceUnavailableError
+from wildsat_core.errors import SpaceUnavailableError
 from wildsat_core.location import build_location
 from wildsat_core.models.backbones import build_backbone
 from wildsat_core.models.config import WEIGHTS_FILE, LocationConfig, ModelConfig, read_config, write_config
 from wildsat_core.models.heads import build_head
+from wildsat_core.models.weights import (
+    file_sha256,
+    load_exactly,
+    no_random_weights,
+    read_safetensors,
+    write_safetensors,
+)
 from wildsat_core.preprocess import preprocess
 from wildsat_core.text import TextEncoder, load_text_encoder
+from wildsat_core.text.familiarity import Familiarity
 from wildsat_core.types import ModelRef, Space, SpaceSpec
 
 Vectors = npt.NDArray[np.float32]
@@ -56,6 +62,7 @@ class WildSATModel(nn.Module):
         self.config = config
         self.weights_sha256 = ""
         self._text_encoder = text_encoder
+        self.familiarity: Familiarity | None = None
         self.backbone = build_backbone(config.architecture, config.architecture_args, config.preprocessing.channels)
         self.tile_heads = nn.ModuleDict({space: build_head(head) for space, head in config.tile_heads.items()})
         self.text_head = None if config.text_head is None else build_head(config.text_head)
@@ -145,6 +152,12 @@ class WildSATModel(nn.Module):
             vectors = self(values.to(device))
         return {space: _array(v) for space, v in vectors.items()}
 
+    def are_unfamiliar(self, texts: Sequence[str]) -> list[bool]:
+        """Which texts are about nothing that the model knows of places; none when that was never calibrated."""
+        if self.familiarity is None or not texts:
+            return [False] * len(texts)
+        return [bool(f < self.familiarity.threshold) for f in self.familiarity.of(self.encode_texts(texts))]
+
     def encode_texts(self, texts: Sequence[str]) -> Vectors:
         """Raw text embeddings (B, E), before the head."""
         return self.text_encoder.encode(list(texts))
@@ -174,20 +187,18 @@ class WildSATModel(nn.Module):
         assert self.config.location is not None
         return dict.fromkeys(self.config.location.spaces, vectors)
 
-    def save(self, directory: str | Path) -> str:
+    def save(self, directory: str | Path, *, half: bool = False) -> str:
         """Write the model directory and return the hash of its weight file.
 
         Weights go first and the config last, each by an atomic rename.
-        """
-        from safetensors.torch import save_file
 
+        Args:
+            directory: made if it isn't there.
+            half: store weights in float16; loading widens them again.
+        """
         path = Path(directory)
         path.mkdir(parents=True, exist_ok=True)
-        part = path / (WEIGHTS_FILE + ".part")
-        # Copies, because safetensors refuses tensors that share memory.
-        save_file({key: value.detach().cpu().clone().contiguous() for key, value in self.state_dict().items()}, part)
-        self.weights_sha256 = file_sha256(part)
-        part.replace(path / WEIGHTS_FILE)
+        self.weights_sha256 = write_safetensors(self.state_dict(), path / WEIGHTS_FILE, half=half)
         write_config(self.config, path)
         return self.weights_sha256
 
@@ -202,9 +213,12 @@ class WildSATModel(nn.Module):
         config = read_config(directory)
         path = Path(directory) / WEIGHTS_FILE
         weights = read_safetensors(path)
-        model = cls(config)
+        with no_random_weights():
+            model = cls(config)
         load_exactly(model, weights, path.name)
         model.weights_sha256 = file_sha256(path)
+        if config.no_match is not None:
+            model.familiarity = Familiarity.open(directory, config.no_match)
         return model.to(device).eval()
 
     def _scaled(self, vectors: torch.Tensor) -> torch.Tensor:
@@ -228,69 +242,6 @@ class _Evaluating:
     def __exit__(self, *_: object) -> None:
         if self.was_training:
             self.model.train()
-
-
-def load_exactly(
-    module: nn.Module, weights: dict[str, torch.Tensor], what: str, may_miss: frozenset[str] = frozenset()
-) -> None:
-    """Copy weights into a module; every key and shape must fit.
-
-    Args:
-        module: built for these weights.
-        weights: by key.
-        what: the file or model that they come from, for the message.
-        may_miss: the keys that may be absent; the module keeps its own values there.
-
-    Raises:
-        CheckpointError: a key is missing, unknown or of another shape; all are named. The module is then unchanged.
-    """
-    own = module.state_dict()
-    missing = sorted(own.keys() - weights.keys() - may_miss)
-    unknown = sorted(weights.keys() - own.keys())
-    misshapen = sorted(k for k in own.keys() & weights.keys() if own[k].shape != weights[k].shape)
-    faults = []
-    if missing:
-        faults.append(f"missing {_names(missing)}")
-    if unknown:
-        faults.append(f"unknown {_names(unknown)}")
-    if misshapen:
-        faults.append(
-            "of another shape "
-            + _names([f"{k} {tuple(weights[k].shape)} instead of {tuple(own[k].shape)}" for k in misshapen])
-        )
-    if faults:
-        raise CheckpointError(f"{what} does not fit {type(module).__name__}: {'; '.join(faults)}")
-    module.load_state_dict(weights, strict=not may_miss)
-
-
-def read_safetensors(path: Path) -> dict[str, torch.Tensor]:
-    """Read a safetensors file.
-
-    Raises:
-        ModelNotFoundError: there is no such file.
-        CheckpointError: the file is damaged.
-    """
-    from safetensors import SafetensorError
-    from safetensors.torch import load_file
-
-    if not path.is_file():
-        raise ModelNotFoundError(f"{path.parent} is not a model directory: it has no {path.name}")
-    try:
-        weights: dict[str, torch.Tensor] = load_file(path)
-    except (SafetensorError, OSError, json.JSONDecodeError) as err:
-        raise CheckpointError(f"{path} is damaged: {err}; convert or pull the model again") from err
-    return weights
-
-
-def file_sha256(path: Path) -> str:
-    """SHA-256 of a file, in hexadecimal."""
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
-
-
-def _names(keys: list[str], most: int = 8) -> str:
-    more = f" and {len(keys) - most} more" if len(keys) > most else ""
-    return f"{len(keys)} ({', '.join(keys[:most])}{more})"
 
 
 def _array(vectors: torch.Tensor) -> Vectors:

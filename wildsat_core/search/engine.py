@@ -2,22 +2,27 @@
 
 from __future__ import annotations
 
-import time
-from collections.abc import Iterator
-from contextlib import contextmanager
-from dataclasses import dataclass
-
 import numpy as np
 
 from wildsat_core.collection.reader import Collection
-from wildsat_core.errors import InvalidInputError, ModelMismatchError, SpaceUnavailableError
+from wildsat_core.errors import InvalidInputError, LimitExceededError, ModelMismatchError, SpaceUnavailableError
 from wildsat_core.search.cache import Cache
 from wildsat_core.search.distribution import Distribution
 from wildsat_core.search.filters import BlockBoxes, passing_rows
 from wildsat_core.search.heatmap import Footprints, HeatField
 from wildsat_core.search.plan import Plan, QueryModel, make_plan
 from wildsat_core.search.quantised import QuantisedScan, candidates
-from wildsat_core.search.query import Filters, Query, SearchHit, SearchResult, Share, SpeciesTerm, TextTerm
+from wildsat_core.search.query import (
+    MAX_APART,
+    Filters,
+    Query,
+    SearchHit,
+    SearchResult,
+    Share,
+    SpeciesTerm,
+    TextTerm,
+)
+from wildsat_core.search.ranking import Candidates, Ranking, Scored, timed
 from wildsat_core.search.scan import Rows, Scores, best_first, score_all, score_rows
 from wildsat_core.search.spread import Spread
 
@@ -27,31 +32,6 @@ _SAMPLE_ROWS = 65_536
 _FEW = 8  # filters that leave less than one row in so many are served by reading just those rows
 _CACHED_PLANS = 16
 _CACHED_FIELDS = 8
-
-
-@dataclass(frozen=True, slots=True)
-class Scored:
-    """Scores of all rows for one plan.
-
-    Attributes:
-        scores: (N,) float32, off by at most `bound`.
-        bound: 0 when the scores are exact.
-        distribution: of the live rows.
-    """
-
-    scores: Scores
-    bound: float
-    distribution: Distribution
-
-
-@dataclass(frozen=True, slots=True)
-class Candidates:
-    """The rows that passed the filters, ready to be ranked: (M,) rows ascending and their (M,) scores."""
-
-    rows: Rows
-    scores: Scores
-    bound: float
-    distribution: Distribution
 
 
 class SearchEngine:
@@ -105,20 +85,13 @@ class SearchEngine:
             InvalidInputError: the query is out of limits or needs what the collection lacks.
             TileNotFoundError: the query names a tile that is not there.
         """
-        timings: dict[str, float] = {}
-        with _timed(timings, "plan"):
-            plan = self.plan(query)
-        with _timed(timings, "filter"):
-            rows = self.passing(query.filters)
-        with _timed(timings, "scan"):
-            found = self._score(rows, plan, query.filters)
-            chosen, scores = self._choose(found, plan, query)
-        with _timed(timings, "hits"):
-            hits = self._hits(chosen, scores, found.distribution, plan, query)
+        ranking = self.rank(query, query.offset + query.k)
+        with timed(ranking.timings_ms, "hits"):
+            hits = self._hits(ranking, query)
         has_text = any(isinstance(term, TextTerm | SpeciesTerm) for term in query.terms)
         return SearchResult(
             hits=hits,
-            matched=len(found.rows),
+            matched=ranking.matched,
             total=len(self.collection),
             no_match=self._no_match(query),
             collection=self.collection.name,
@@ -126,8 +99,29 @@ class SearchEngine:
             model=self.model.ref.name,
             blend=self.blend_of(query) if has_text else None,
             backend="exact scan" if self._quantised is None else "exact scan after an int8 pass",
-            timings_ms=timings,
+            timings_ms=ranking.timings_ms,
         )
+
+    def rank(self, query: Query, limit: int) -> Ranking:
+        """The best `limit` rows, without their tiles; the query's k and offset play no part.
+
+        Raises:
+            InvalidInputError: as for `search`, or more than MAX_APART hits apart from one another.
+            TileNotFoundError: the query names a tile that is not there.
+        """
+        timings: dict[str, float] = {}
+        with timed(timings, "plan"):
+            plan = self.plan(query)
+        with timed(timings, "filter"):
+            rows = self.passing(query.filters)
+        with timed(timings, "scan"):
+            found = self._score(rows, plan, query.filters)
+            if query.spacing_km or query.max_per_country:
+                best, scores = self._best_apart(found, plan, query, limit)
+            else:
+                best, scores = self._best(found, plan, limit)
+        percentiles = found.distribution.percentile(scores)
+        return Ranking(plan, best, scores, percentiles, len(found.rows), timings)
 
     def suggest(self, query: Query, count: int = 5) -> list[int]:
         """Rows of unjudged tiles whose labels would tell most: those nearest to where the labels turn.
@@ -210,12 +204,12 @@ class SearchEngine:
             rows, mine = rows[keep], mine[keep]
         return Candidates(rows, mine, bound, distribution)
 
-    def _choose(self, found: Candidates, plan: Plan, query: Query) -> tuple[Rows, Scores]:
-        """The k rows after the offset, best first, and their exact scores."""
-        wanted = query.offset + query.k
-        if not (query.spacing_km or query.max_per_country):
-            best, scores = self._best(found, plan, wanted)
-            return best[query.offset :], scores[query.offset :]
+    def _best_apart(self, found: Candidates, plan: Plan, query: Query, wanted: int) -> tuple[Rows, Scores]:
+        """The best rows that are apart from one another, refilled from further down the ranking."""
+        if wanted > MAX_APART:
+            raise LimitExceededError(
+                f"at most {MAX_APART} hits apart from one another can be ranked, got {wanted}; drop spacing_km", "k"
+            )
         spread = Spread(self.collection.tiles, query.spacing_km, query.max_per_country)
         taken, ask = 0, 4 * wanted
         best, scores = self._best(found, plan, ask)
@@ -225,8 +219,7 @@ class SearchEngine:
                 break
             taken, ask = len(best), ask * 4
             best, scores = self._best(found, plan, ask)
-        kept = spread.kept[query.offset :]
-        return best[kept], scores[kept]
+        return best[spread.kept], scores[spread.kept]
 
     def _best(self, found: Candidates, plan: Plan, count: int) -> tuple[Rows, Scores]:
         """The `count` best, best first, with exact scores; equal scores in row order."""
@@ -237,19 +230,18 @@ class SearchEngine:
         chosen = best_first(scores, rows, count)
         return rows[chosen], scores[chosen]
 
-    def _hits(
-        self, rows: Rows, scores: Scores, distribution: Distribution, plan: Plan, query: Query
-    ) -> tuple[SearchHit, ...]:
-        share = distribution.percentile(scores)
-        explained = self._shares(rows, plan) if query.explain else [()] * len(rows)
+    def _hits(self, ranking: Ranking, query: Query) -> tuple[SearchHit, ...]:
+        page = slice(query.offset, None)
+        rows, scores, percentiles = ranking.rows[page], ranking.scores[page], ranking.percentiles[page]
+        shares = self._shares(rows, ranking.plan) if query.explain else [()] * len(rows)
         return tuple(
             SearchHit(
                 rank=query.offset + i + 1,
                 row=int(row),
                 tile=self.collection.tile(int(row)),
                 score=float(scores[i]),
-                percentile=float(share[i]),
-                shares=explained[i],
+                percentile=float(percentiles[i]),
+                shares=shares[i],
             )
             for i, row in enumerate(rows)
         )
@@ -262,14 +254,9 @@ class SearchEngine:
         ]
 
     def _no_match(self, query: Query) -> bool:
-        """Whether the texts asked for are like nothing that the model knows of places."""
-        return False
-
-
-@contextmanager
-def _timed(timings: dict[str, float], stage: str) -> Iterator[None]:
-    start = time.perf_counter()
-    try:
-        yield
-    finally:
-        timings[stage] = (time.perf_counter() - start) * 1000.0
+        """Whether everything asked for is words, and none of them about anything that the model knows of places."""
+        wanted = [term for term in query.terms if term.weight > 0]
+        texts = [term.text for term in wanted if isinstance(term, TextTerm)]
+        if not texts or len(texts) < len(wanted) or query.liked:
+            return False
+        return all(self.model.are_unfamiliar(texts))

@@ -59,6 +59,10 @@ class QueryModel(Protocol):
         """(B, D) vectors for the text and place spaces."""
         ...
 
+    def are_unfamiliar(self, texts: list[str]) -> list[bool]:
+        """Which texts are about nothing that the model knows of places."""
+        ...
+
     def embed_pixels(self, pixels: npt.NDArray[np.uint8]) -> Mapping[Space, Vector]:
         """(B, D) vectors by space for (B, C, H, W) pictures."""
         ...

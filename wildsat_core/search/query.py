@@ -20,6 +20,7 @@ MAX_TEXT_CHARACTERS = 500
 MAX_TERMS = 20
 MAX_K = 1_000
 MAX_OFFSET = 100_000
+MAX_APART = 10_000  # hits with spacing or a cap are compared pair by pair
 MAX_LABELS = 1_000
 MAX_WEIGHT = 10.0
 

@@ -147,6 +147,22 @@ def test_nothing_to_rank_by_gives_tiles_in_stored_order(engine):
     assert [h.row for h in result.hits] == [0, 1, 2, 3, 4]
 
 
+@pytest.mark.parametrize(
+    ("query", "expected"),
+    [
+        (Query((TextTerm("a bowl of ramen"),)), True),
+        (Query((TextTerm("dunes"),)), False),
+        (Query((TextTerm("ramen"), TextTerm("dunes"))), False),
+        (Query((TextTerm("ramen"), TextTerm("dunes", weight=-1.0))), True),
+        (Query((TextTerm("ramen"), PlaceTerm(0.0, 0.0))), False),
+        (Query((TextTerm("ramen"),), liked=("tile-1",)), False),
+        (Query(), False),
+    ],
+)
+def test_no_match_when_all_that_is_wanted_is_words_about_no_place(engine, query, expected):
+    assert engine.search(query).no_match is expected
+
+
 def test_a_deleted_tile_is_never_found(tmp_path):
     first = random_collection(tmp_path / "random", 50)
     best = SearchEngine(first, FakeModel()).search(Query((TextTerm("a"),), k=1)).hits[0]

@@ -1,10 +1,10 @@
-"""Tests of wildsat_core/search/calibration.py."""
+"""Tests of wildsat_core/text/familiarity.py."""
 
 import numpy as np
 import pytest
 
 from wildsat_core.errors import CheckpointError
-from wildsat_core.search.calibration import FAMILIARITY_FILE, Familiarity
+from wildsat_core.text.familiarity import FAMILIARITY_FILE, Familiarity
 
 KNOWN = np.asarray([[2.0, 0.0], [0.0, 1.0], [1.0, 1.0]])
 
