@@ -1,0 +1,1 @@
+"""Benchmarks: what a model finds, measured."""

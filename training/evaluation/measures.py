@@ -1,0 +1,60 @@
+"""How good a ranking is, and how sure we may be of it."""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+Float = NDArray[np.float64]
+Truth = NDArray[np.bool_]
+
+
+def precision_at(scores: NDArray[np.floating], relevant: Truth, k: int) -> Float:
+    """Share of relevant tiles among each query's best k, (Q,).
+
+    Where fewer than k tiles are relevant at all, the share is of those that could be found.
+
+    Args:
+        scores: (Q, N); equal scores keep the order of rows.
+        relevant: (Q, N).
+        k: how many of the best to look at.
+    """
+    best = np.argsort(-scores, axis=1, kind="stable")[:, :k]
+    found = np.take_along_axis(relevant, best, 1).sum(1)
+    return np.asarray(found / np.clip(relevant.sum(1), 1, min(k, scores.shape[1])))
+
+
+def ndcg_at(scores: NDArray[np.floating], relevant: Truth, k: int) -> Float:
+    """Normalised discounted cumulative gain of each query's best k, (Q,), gains 0 or 1."""
+    best = np.argsort(-scores, axis=1, kind="stable")[:, :k]
+    discount = 1 / np.log2(np.arange(2, best.shape[1] + 2))
+    gained = np.take_along_axis(relevant, best, 1) @ discount
+    possible = np.concatenate([[0.0], np.cumsum(discount)])[np.minimum(relevant.sum(1), best.shape[1])]
+    return np.asarray(gained / np.maximum(possible, 1e-12))
+
+
+def average_precision(scores: NDArray[np.floating], relevant: Truth) -> Float:
+    """Mean over the relevant tiles of the precision at each one's rank, (Q,); 0 without any."""
+    order = np.argsort(-scores, axis=1, kind="stable")
+    sorted_truth = np.take_along_axis(relevant, order, 1)
+    precision = np.cumsum(sorted_truth, 1) / np.arange(1, scores.shape[1] + 1)
+    return np.asarray((precision * sorted_truth).sum(1) / np.maximum(relevant.sum(1), 1))
+
+
+def bootstrap_interval(values: Float, draws: int = 2000, level: float = 0.95, seed: int = 0) -> tuple[float, float]:
+    """Interval of the mean of `values` over queries drawn again with repetition."""
+    rng = np.random.default_rng(seed)
+    means = values[rng.integers(len(values), size=(draws, len(values)))].mean(1)
+    low, high = np.quantile(means, [(1 - level) / 2, (1 + level) / 2])
+    return float(low), float(high)
+
+
+def standardise(scores: NDArray[np.floating]) -> NDArray[np.floating]:
+    """Each query's scores less their mean over all tiles, divided by their deviation, (Q, N)."""
+    deviation = scores.std(1, keepdims=True)
+    return np.asarray((scores - scores.mean(1, keepdims=True)) / np.maximum(deviation, 1e-9))
+
+
+def blended(text: NDArray[np.floating], place: NDArray[np.floating], blend: float) -> NDArray[np.floating]:
+    """The ranking of a text query, (Q, N): `blend` of the place space, the rest of the text space, on one scale."""
+    return np.asarray((1 - blend) * standardise(text) + blend * standardise(place))

@@ -1,0 +1,228 @@
+"""The retrieval benchmark: what a model finds when asked in words, over all land, against what is known of that land."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from training.evaluation.baseline import colour_vectors
+from training.evaluation.measures import (
+    average_precision,
+    blended,
+    bootstrap_interval,
+    ndcg_at,
+    precision_at,
+)
+from training.evaluation.queries import BenchmarkQuery, read_nonsense, read_paraphrases, read_queries, relevance
+from training.mini.cells import Cells
+from training.mini.imagery import crop_tiles, load_bmng
+from training.mini.tiles import TileTable, grid_tiles, held_out, land_tiles
+from wildsat_core.models.model import WildSATModel
+from wildsat_core.text.familiarity import Familiarity
+
+Scores = NDArray[np.float32]
+Truth = NDArray[np.bool_]
+
+FEWEST_RELEVANT = 20  # on the held-out blocks, queries with fewer answers there are left out
+OVERLAP_AT = 50
+BATCH = 512
+
+
+@dataclass(frozen=True, slots=True)
+class Evaluated:
+    """A model's vectors of the benchmark's tiles, and the truth about them.
+
+    Attributes:
+        tiles: N tiles; they lie half a step off the training tiles.
+        pixels: (N, 3, S, S) uint8.
+        text, place: (N, D) of length 1.
+        truth: (Q, N).
+    """
+
+    model: WildSATModel
+    tiles: TileTable
+    pixels: NDArray[np.uint8]
+    text: Scores
+    place: Scores
+    queries: list[BenchmarkQuery]
+    truth: Truth
+
+    def scores(self, texts: list[str], blend: float) -> NDArray[np.floating[Any]]:
+        """(T, N) the ranking of texts at a blend of the place space."""
+        query = self.model.embed_texts(texts)
+        return blended(query @ self.text.T, query @ self.place.T, blend)
+
+
+@dataclass(frozen=True, slots=True)
+class Summary:
+    """Means over a set of queries, and the interval of the mean precision at 20."""
+
+    queries: int
+    p1: float
+    p10: float
+    p20: float
+    p20_interval: tuple[float, float]
+    ndcg20: float
+    mean_average_precision: float
+    chance: float
+
+
+def embed_benchmark(model: WildSATModel, cells: Cells) -> Evaluated:
+    """Cut the benchmark's tiles from the demo's imagery and embed them."""
+    tiles = land_tiles(cells, grid_tiles(shift=0.5))
+    size_px = model.config.preprocessing.input_px or 48
+    pixels = crop_tiles(load_bmng(), tiles, size_px).transpose(0, 3, 1, 2)
+    text = [model.embed_pixels(pixels[start : start + BATCH])["text"] for start in range(0, len(tiles), BATCH)]
+    place = model.embed_places(tiles.lon_lat)["place"]
+    queries = read_queries()
+    return Evaluated(model, tiles, pixels, np.concatenate(text), place, queries, relevance(queries, cells, tiles))
+
+
+def measure(scores: NDArray[np.floating[Any]], truth: Truth) -> dict[str, NDArray[np.float64]]:
+    """Every measure of every query, each (Q,)."""
+    return {
+        "p1": precision_at(scores, truth, 1),
+        "p10": precision_at(scores, truth, 10),
+        "p20": precision_at(scores, truth, 20),
+        "ndcg20": ndcg_at(scores, truth, 20),
+        "ap": average_precision(scores, truth),
+    }
+
+
+def summarise(measures: dict[str, NDArray[np.float64]], truth: Truth, rows: Truth) -> Summary | None:
+    """Means over the queries of `rows`; None when there are none."""
+    if not rows.any():
+        return None
+    chance = truth.mean(1)[rows]
+    mean = {name: round(float(values[rows].mean()), 4) for name, values in measures.items()}
+    low, high = bootstrap_interval(measures["p20"][rows])
+    return Summary(
+        queries=int(rows.sum()),
+        p1=mean["p1"],
+        p10=mean["p10"],
+        p20=mean["p20"],
+        p20_interval=(round(low, 4), round(high, 4)),
+        ndcg20=mean["ndcg20"],
+        mean_average_precision=mean["ap"],
+        chance=round(float(chance.mean()), 4),
+    )
+
+
+def summaries(scores: NDArray[np.floating[Any]], truth: Truth, queries: list[BenchmarkQuery]) -> dict[str, Any]:
+    """Summaries of all queries, of each half, and of each kind (all, and its held half)."""
+    measures = measure(scores, truth)
+    held = np.asarray([query.held for query in queries])
+    kinds = np.asarray([query.kind for query in queries])
+    groups = {"all": np.ones_like(held), "tuning": ~held, "held": held}
+    for kind in dict.fromkeys(kinds.tolist()):
+        groups[f"kind {kind}"] = kinds == kind
+        groups[f"held kind {kind}"] = (kinds == kind) & held
+    found = {name: summarise(measures, truth, rows) for name, rows in groups.items()}
+    return {name: asdict(summary) for name, summary in found.items() if summary is not None}
+
+
+def rank_all(evaluated: Evaluated) -> dict[str, Any]:
+    """Summaries of each ranking over all tiles: both ends of the blend, the default, and colour alone."""
+    texts = [query.text for query in evaluated.queries]
+    default = evaluated.model.config.default_blend
+    rankings = {f"blend {blend:g}": evaluated.scores(texts, blend) for blend in (0.0, default, 1.0)}
+    everywhere = np.ones(len(evaluated.tiles), np.bool_)
+    rankings["colour"] = _colour_scores(evaluated, everywhere)
+    return {name: summaries(scores, evaluated.truth, evaluated.queries) for name, scores in rankings.items()}
+
+
+def rank_held_out(evaluated: Evaluated) -> dict[str, Any]:
+    """Image-only summaries on the held-out blocks alone, for a model that never saw them, and for colour.
+
+    Colour's regression learns from the same tiles as the model did: those outside the blocks.
+    """
+    unseen = held_out(evaluated.tiles.lon, evaluated.tiles.lat)
+    texts = [query.text for query in evaluated.queries]
+    truth = evaluated.truth[:, unseen]
+    enough = np.flatnonzero(truth.sum(1) >= FEWEST_RELEVANT)
+    queries = [evaluated.queries[row] for row in enough]
+    rankings = {
+        "image only": evaluated.scores(texts, 0.0),
+        "colour": _colour_scores(evaluated, ~unseen),
+    }
+    return {name: summaries(scores[enough][:, unseen], truth[enough], queries) for name, scores in rankings.items()}
+
+
+def _colour_scores(evaluated: Evaluated, known: NDArray[np.bool_]) -> Scores:
+    vectors = colour_vectors(evaluated.pixels, evaluated.place, known)
+    return np.asarray(evaluated.model.embed_texts([query.text for query in evaluated.queries]) @ vectors.T)
+
+
+def paraphrase_overlap(evaluated: Evaluated) -> dict[str, Any]:
+    """How much the best 50 of three wordings of one habitat have in common, at the default blend."""
+    overlaps = []
+    for group in read_paraphrases():
+        best = np.argsort(-evaluated.scores(group, evaluated.model.config.default_blend), axis=1)[:, :OVERLAP_AT]
+        pairs = [(a, b) for a in range(len(group)) for b in range(a)]
+        shared = [len(np.intersect1d(best[a], best[b])) / OVERLAP_AT for a, b in pairs]
+        overlaps.append({"texts": group, "overlap": round(float(np.mean(shared)), 3)})
+    values = np.asarray([entry["overlap"] for entry in overlaps])
+    return {"mean": round(float(values.mean()), 3), "at_least_half": int((values >= 0.5).sum()), "groups": overlaps}
+
+
+def no_match_rates(evaluated: Evaluated, directory: Path) -> dict[str, Any]:
+    """How often nonsense is seen for what it is, and how often a real query is taken for nonsense.
+
+    Args:
+        evaluated: the model and the queries.
+        directory: the model's directory, where its sample of known texts lies.
+    """
+    if evaluated.model.config.no_match is None:
+        return {}
+    familiarity = Familiarity.open(directory, evaluated.model.config.no_match)
+    nonsense, real = read_nonsense(), [query.text for query in evaluated.queries]
+    flagged = _unfamiliar(evaluated, familiarity, nonsense)
+    wrong = _unfamiliar(evaluated, familiarity, real)
+    held = [query.text for query in evaluated.queries if query.held]
+    return {
+        "nonsense_flagged": round(len(flagged) / len(nonsense), 4),
+        "real_flagged": round(len(wrong) / len(real), 4),
+        "real_flagged_held": round(len([text for text in wrong if text in held]) / max(len(held), 1), 4),
+        "nonsense_missed": [text for text in nonsense if text not in flagged],
+        "real_flagged_texts": wrong,
+    }
+
+
+def _unfamiliar(evaluated: Evaluated, familiarity: Familiarity, texts: list[str]) -> list[str]:
+    found = familiarity.of(evaluated.model.encode_texts(texts))
+    return [text for text, value in zip(texts, found, strict=True) if value < familiarity.threshold]
+
+
+def best_blend(evaluated: Evaluated, steps: int = 20) -> float:
+    """The blend with the best mean precision at 20 on the tuning half; of equals, the one nearest to the middle."""
+    tuning = np.asarray([not query.held for query in evaluated.queries])
+    texts = [query.text for query in evaluated.queries]
+    found = []
+    for blend in np.linspace(0, 1, steps + 1):
+        precision = precision_at(evaluated.scores(texts, float(blend)), evaluated.truth, 20)[tuning].mean()
+        found.append((round(float(precision), 4), -abs(float(blend) - 0.5), float(blend)))
+    return round(max(found)[2], 3)
+
+
+def queries_report(evaluated: Evaluated) -> list[dict[str, Any]]:
+    """Every query with its precision at 20 at each blend, worst at the default first."""
+    texts = [query.text for query in evaluated.queries]
+    default = evaluated.model.config.default_blend
+    found = {blend: precision_at(evaluated.scores(texts, blend), evaluated.truth, 20) for blend in (0.0, default, 1.0)}
+    rows = [
+        {
+            "text": query.text,
+            "kind": query.kind,
+            "held": query.held,
+            "relevant": int(evaluated.truth[i].sum()),
+            "p20": round(float(found[default][i]), 3),
+            "p20_image": round(float(found[0.0][i]), 3),
+            "p20_place": round(float(found[1.0][i]), 3),
+        }
+        for i, query in enumerate(evaluated.queries)
+    ]
+    return sorted(rows, key=lambda row: row["p20"])

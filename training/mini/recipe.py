@@ -1,0 +1,182 @@
+"""How wildsat-mini is made, from facts to a model directory; every costly step is kept in a work folder and read again.
+
+On a laptop: `wildsat train mini --data $WILDSAT_DATA --work work/mini --out wildsat_core/pretrained/wildsat-mini`
+(two cores: about 8 minutes for facts, texts and pictures, 15 for teacher and position encoder, 60 for the image encoder).
+"""
+
+from __future__ import annotations
+
+import logging
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from training.mini.bank import Bank, BankBuilder
+from training.mini.cells import Cells, load_cells
+from training.mini.climate_sentences import add_climate_sentences
+from training.mini.features import Standard, fit_standard, teacher_input, tile_facts
+from training.mini.habitat_sentences import add_habitat_sentences
+from training.mini.imagery import load_bmng, load_z7
+from training.mini.model import mini_config
+from training.mini.sampling import SentenceSampler
+from training.mini.species_sentences import add_species_sentences
+from training.mini.student import StudentSettings, train_student
+from training.mini.teacher import TeacherRun, TeacherSettings, teach, train_teacher
+from training.mini.tiles import TileTable, grid_tiles, held_out, land_shares, land_tiles
+from training.mini.views import Views, load_views, make_views, save_views
+from training.mini.vision import VisionSettings, VisionStudent, VisionTargets, VisionTrainer
+from training.mini.vocabulary import Vocabulary
+from wildsat_core.models.model import WildSATModel
+
+log = logging.getLogger(__name__)
+
+DENSE_STRIDE_KM = 60.0  # places that the position encoder learns from
+
+
+@dataclass(frozen=True, slots=True)
+class MiniSettings:
+    """Everything that decides the weights, beside the data."""
+
+    architecture: str = "timm:mobilenetv4_conv_small"
+    input_px: int = 48
+    views_per_mosaic: int = 5
+    hold_out: bool = False
+    teacher: TeacherSettings = field(default_factory=TeacherSettings)
+    student: StudentSettings = field(default_factory=StudentSettings)
+    vision: VisionSettings = field(default_factory=VisionSettings)
+
+
+@dataclass(frozen=True, slots=True)
+class Material:
+    """What does not depend on the hold-out: facts, tiles, texts and pictures."""
+
+    cells: Cells
+    tiles: TileTable
+    bank: Bank
+    embeddings: NDArray[np.float16]
+    views: Views
+
+
+def prepare_material(data: Path, work: Path, settings: MiniSettings) -> Material:
+    """Read the material from the work folder, making what is missing (about 12 minutes on two cores)."""
+    cells = load_cells(work / "cells.npz")
+    tiles = land_tiles(cells, grid_tiles())
+    log.info("%d land cells, %d tiles", len(cells), len(tiles))
+    bank = _bank(cells, tiles, data, work / "bank")
+    views = _views(tiles, data, work, settings)
+    return Material(cells, tiles, bank, _embeddings(bank, work / "bank" / "embeddings.npy"), views)
+
+
+def _bank(cells: Cells, tiles: TileTable, data: Path, folder: Path) -> Bank:
+    if not (folder / "shares.npy").exists():
+        vocabulary = Vocabulary(cells)
+        builder = BankBuilder(land_shares(cells, tiles))
+        add_habitat_sentences(builder, vocabulary)
+        add_climate_sentences(builder, vocabulary)
+        log.info("%d predicates of habitats and places", builder.predicates)
+        add_species_sentences(builder, vocabulary, data)
+        builder.build().save(folder)
+    bank = Bank.load(folder)
+    log.info("%d sentences over %d predicates", len(bank.sentences), len(bank.shares))
+    return bank
+
+
+def _embeddings(bank: Bank, path: Path) -> NDArray[np.float16]:
+    if not path.exists():
+        from wildsat_core.text.minilm import MiniLMEncoder
+
+        embeddings = MiniLMEncoder().encode(bank.sentences).astype(np.float16)
+        np.save(path, embeddings)
+    return np.asarray(np.load(path))
+
+
+def _views(tiles: TileTable, data: Path, work: Path, settings: MiniSettings) -> Views:
+    folder = work / f"views-{settings.input_px}"
+    if not (folder / "squares.npy").exists():
+        mosaics = [load_bmng()] * settings.views_per_mosaic
+        mosaics += [load_z7(data, work / "z7.npy")] * settings.views_per_mosaic
+        save_views(make_views(tiles, mosaics, settings.input_px), folder)
+    return load_views(folder)
+
+
+@dataclass(frozen=True, slots=True)
+class Places:
+    """The teacher and text head, and how the teacher's input is scaled."""
+
+    run: TeacherRun
+    standard: Standard
+
+    def vectors(self, cells: Cells, tiles: TileTable) -> NDArray[np.float32]:
+        """(N, D) the teacher's vectors of any squares."""
+        return teach(self.run.teacher, teacher_input(tiles, tile_facts(cells, tiles), self.standard))
+
+
+def training_rows(tiles: TileTable, hold_out: bool) -> NDArray[np.int64]:
+    """All tiles, or those outside the held-out blocks."""
+    return np.flatnonzero(~held_out(tiles.lon, tiles.lat)) if hold_out else np.arange(len(tiles))
+
+
+def make_places(material: Material, settings: MiniSettings) -> Places:
+    """Train the place teacher and the text head."""
+    rows = training_rows(material.tiles, settings.hold_out)
+    facts = tile_facts(material.cells, material.tiles)
+    standard = fit_standard(facts)
+    sampler = SentenceSampler(material.bank, rows, np.random.default_rng(settings.teacher.seed))
+    inputs = teacher_input(material.tiles, facts, standard)
+    return Places(train_teacher(inputs, material.embeddings, sampler, rows, settings.teacher), standard)
+
+
+def vision_targets(material: Material, places: Places) -> VisionTargets:
+    """What the image encoder is to find in each view, for the very square that the view shows."""
+    vocabulary = Vocabulary(material.cells)
+    masks = np.stack([facet.mask for facet in vocabulary.facets.values()], 1).astype(np.float32)  # (cells, P)
+    vectors, facts, facets = [], [], []
+    for table in material.views.tables:
+        raw = tile_facts(material.cells, table)
+        facts.append((raw - places.standard.mean) / places.standard.deviation)
+        vectors.append(places.vectors(material.cells, table))
+        facets.append(np.asarray(land_shares(material.cells, table) @ masks).clip(0, 1))
+    texts = project_texts(places.run, material.embeddings)
+    return VisionTargets(np.stack(vectors), np.stack(facts).astype(np.float32), np.stack(facets), texts)
+
+
+def project_texts(run: TeacherRun, embeddings: NDArray[np.float16] | NDArray[np.float32]) -> NDArray[np.float32]:
+    """(S, 384) sentence embeddings to (S, D) vectors of length 1."""
+    import torch
+
+    with torch.inference_mode():
+        texts = run.text_head(torch.from_numpy(embeddings.astype(np.float32)))
+        return np.asarray(torch.nn.functional.normalize(texts, dim=-1).numpy())
+
+
+def make_model(material: Material, settings: MiniSettings) -> WildSATModel:
+    """Train all parts and put them together."""
+    import torch
+
+    places = make_places(material, settings)
+    torch.manual_seed(settings.vision.seed)
+    model = WildSATModel(mini_config(settings.architecture, settings.input_px))
+    assert model.text_head is not None
+    assert model.location is not None
+    model.text_head.load_state_dict(places.run.text_head.state_dict())
+    teach_positions(model, material.cells, places, settings)
+    targets = vision_targets(material, places)
+    rows = training_rows(material.tiles, settings.hold_out)
+    student = VisionStudent(model, targets.facts.shape[2], targets.facets.shape[2])
+    sampler = SentenceSampler(material.bank, rows, np.random.default_rng(settings.vision.seed))
+    trainer = VisionTrainer(student, material.views, targets, sampler, rows, settings=settings.vision)
+    return trainer.run()
+
+
+def teach_positions(model: WildSATModel, cells: Cells, places: Places, settings: MiniSettings) -> None:
+    """Distil the teacher into the model's position encoder, in place."""
+    from wildsat_core.location.position import PositionEncoder
+
+    assert model.location is not None
+    assert isinstance(model.location.encoder, PositionEncoder)
+    tiles = land_tiles(cells, grid_tiles(stride_km=DENSE_STRIDE_KM))
+    rows = training_rows(tiles, settings.hold_out)
+    log.info("%d places teach the position encoder", len(rows))
+    train_student(model.location.encoder, tiles.lon_lat[rows], places.vectors(cells, tiles)[rows], settings.student)

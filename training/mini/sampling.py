@@ -1,0 +1,56 @@
+"""Which sentences a training step reads."""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from training.mini.bank import FULL, Bank
+
+KIND_WEIGHTS = {
+    "composed": 0.16,
+    "combined": 0.20,
+    "atom": 0.20,
+    "attribute": 0.05,
+    "use": 0.04,
+    "in_place": 0.12,
+    "place": 0.05,
+    "flagship": 0.09,
+    "ecoregion": 0.04,
+    "mammal": 0.03,
+    "bird": 0.02,
+    "family": 0.03,
+}
+TRUE_SHARE = 0.3
+
+
+class SentenceSampler:
+    """Draws sentences by kind, among those that are true of at least one training tile.
+
+    Args:
+        bank: the text bank.
+        tiles: rows of the training tiles.
+        rng: source of chance.
+    """
+
+    def __init__(self, bank: Bank, tiles: NDArray[np.int64], rng: np.random.Generator) -> None:
+        """Work out the chance of each sentence."""
+        useful = (np.asarray(bank.shares[:, tiles]) > TRUE_SHARE * FULL).any(1)[bank.predicate]
+        kinds = np.asarray(bank.kinds)
+        chance = np.zeros(len(kinds))
+        for kind, weight in KIND_WEIGHTS.items():
+            rows = (kinds == kind) & useful
+            chance[rows] = weight / max(rows.sum(), 1)
+        self._bank = bank
+        self._cumulative = np.cumsum(chance / chance.sum())
+        self._rng = rng
+
+    def sentences(self, count: int) -> NDArray[np.int64]:
+        """(count,) rows of sentences, with repetition."""
+        drawn = np.searchsorted(self._cumulative, self._rng.random(count))
+        return np.minimum(drawn, len(self._cumulative) - 1)
+
+    def truth(self, sentences: NDArray[np.int64], tiles: NDArray[np.int64]) -> NDArray[np.float32]:
+        """(S, N) share of each tile's land that each sentence is true of."""
+        rows = np.asarray(self._bank.shares[self._bank.predicate[sentences]])
+        return rows[:, tiles].astype(np.float32) / FULL

@@ -1,0 +1,126 @@
+"""The place teacher and the text head, trained together: which text fits which place, knowing the place's climate.
+
+The text head ships. The teacher does not: it shows the image encoder and the position encoder where to go.
+"""
+
+from __future__ import annotations
+
+import logging
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from training.mini.objectives import alignment
+from training.mini.sampling import SentenceSampler
+from wildsat_core.errors import TrainingError
+from wildsat_core.models.heads import ResidualHead
+
+log = logging.getLogger(__name__)
+
+TEXT_SIZE, DIM, TEXT_HIDDEN = 384, 256, 1024
+FIRST_SCALE, HIGHEST_SCALE = 14.0, 60.0
+TEXT_NOISE, FACT_NOISE = 0.01, 0.05
+
+
+class PlaceTeacher(nn.Module):
+    """Facts of a place (B, F) to (B, D) of length 1."""
+
+    def __init__(self, features: int, dim: int = DIM, width: int = 384, depth: int = 3) -> None:
+        """Build with random weights."""
+        super().__init__()
+        self.input = nn.Linear(features, width)
+        self.blocks = nn.ModuleList(
+            nn.Sequential(
+                nn.LayerNorm(width), nn.Linear(width, width), nn.GELU(), nn.Dropout(0.1), nn.Linear(width, width)
+            )
+            for _ in range(depth)
+        )
+        self.output = nn.Linear(width, dim)
+
+    def forward(self, facts: Tensor) -> Tensor:
+        """Encode standardised facts."""
+        x = self.input(facts)
+        for block in self.blocks:
+            x = x + block(x)
+        return F.normalize(self.output(F.gelu(x)), dim=-1)
+
+
+@dataclass(frozen=True, slots=True)
+class TeacherRun:
+    """A trained teacher, the text head beside it, and the scale of their similarities."""
+
+    teacher: PlaceTeacher
+    text_head: ResidualHead
+    scale: float
+
+
+@dataclass(frozen=True, slots=True)
+class TeacherSettings:
+    """Steps, sentences and tiles a step, rate."""
+
+    steps: int = 450
+    sentences: int = 384
+    tiles: int = 2500
+    rate: float = 1.5e-3
+    seed: int = 0
+
+
+def train_teacher(
+    facts: NDArray[np.float32],
+    embeddings: NDArray[np.float16],
+    sampler: SentenceSampler,
+    rows: NDArray[np.int64],
+    settings: TeacherSettings,
+) -> TeacherRun:
+    """Train teacher and text head with exact soft positives.
+
+    Args:
+        facts: (N, F) the teacher's input for every tile.
+        embeddings: (S, 384) of the bank's sentences, length 1.
+        sampler: draws sentences and knows what they are true of.
+        rows: training tiles.
+        settings: length and size of the run.
+
+    Raises:
+        TrainingError: the loss is not finite.
+    """
+    torch.manual_seed(settings.seed)
+    rng = np.random.default_rng(settings.seed)
+    teacher, head = PlaceTeacher(facts.shape[1]), ResidualHead(TEXT_SIZE, DIM, TEXT_HIDDEN)
+    log_scale = nn.Parameter(torch.tensor(np.log(FIRST_SCALE), dtype=torch.float32))
+    weights = [*teacher.parameters(), *head.parameters()]
+    groups = [{"params": weights, "weight_decay": 1e-2}, {"params": [log_scale], "weight_decay": 0.0}]
+    optimiser = torch.optim.AdamW(groups, lr=settings.rate)
+    schedule = torch.optim.lr_scheduler.OneCycleLR(optimiser, settings.rate, total_steps=settings.steps, pct_start=0.1)
+    inputs = torch.from_numpy(facts)
+    for step in range(settings.steps):
+        sentences = sampler.sentences(settings.sentences)
+        tiles = rng.choice(rows, min(settings.tiles, len(rows)), replace=False)
+        text = torch.from_numpy(embeddings[sentences].astype(np.float32))
+        texts = F.normalize(head(text + torch.randn_like(text) * TEXT_NOISE), dim=-1)
+        place = inputs[tiles]
+        places = teacher(place + torch.randn_like(place) * FACT_NOISE)
+        logits = texts @ places.T * log_scale.exp().clamp(max=HIGHEST_SCALE)  # (S, D) @ (D, N)
+        loss = alignment(logits, torch.from_numpy(sampler.truth(sentences, tiles)))
+        if not torch.isfinite(loss):
+            raise TrainingError(f"the teacher's loss is {loss.item()} at step {step}; lower the rate")
+        optimiser.zero_grad()
+        loss.backward()
+        optimiser.step()
+        schedule.step()
+        if step % 50 == 0 or step == settings.steps - 1:
+            log.info(
+                "teacher step %d/%d loss %.3f scale %.1f", step + 1, settings.steps, loss.item(), log_scale.exp().item()
+            )
+    return TeacherRun(teacher.eval(), head.eval(), float(log_scale.detach().exp().clamp(max=HIGHEST_SCALE)))
+
+
+@torch.inference_mode()
+def teach(teacher: PlaceTeacher, facts: NDArray[np.float32]) -> NDArray[np.float32]:
+    """(N, D) the teacher's vectors of places."""
+    parts = [teacher(torch.from_numpy(facts[start : start + 4096])) for start in range(0, len(facts), 4096)]
+    return torch.cat(parts).numpy()
