@@ -36,6 +36,10 @@ class TileNotFoundError(WildsatError, KeyError):
         return str(self.args[0]) if self.args else ""
 
 
+class SpeciesNotFoundError(InvalidInputError):
+    """The species table has no such name."""
+
+
 class CollectionNotFoundError(WildsatError, FileNotFoundError):
     """There is no collection of this name."""
 
@@ -82,6 +86,10 @@ class MissingExtraError(WildsatError, ImportError):
         super().__init__(
             f"{purpose} needs the package {package!r}, which is not installed: pip install 'wildsat[{extra}]'"
         )
+
+
+class MissingDataError(WildsatError, FileNotFoundError):
+    """A data file that a model needs is not on this machine."""
 
 
 class SourceError(WildsatError):

@@ -174,19 +174,11 @@ class TileTable:
 
     def tile(self, row: int) -> Tile:
         """The tile of one row, deleted or not."""
-        values: dict[str, Any] = self.arrow.slice(row, 1).to_pylist()[0]
-        box = values["bbox"]
-        return Tile(
-            tile_id=values["tile_id"],
-            bbox=BBox(box["xmin"], box["ymin"], box["xmax"], box["ymax"]),
-            gsd_m=values["gsd_m"],
-            source=values["source"],
-            href=values["href"] or "",
-            captured_on=values["captured_on"],
-            cloud_cover=values["cloud_cover"],
-            country=values["country"],
-            footprint_wkb=None if values["is_box"] else values["geometry"],
-        )
+        return _tile(self.arrow.slice(row, 1).to_pylist()[0])
+
+    def tiles_at(self, rows: npt.NDArray[np.integer]) -> list[Tile]:
+        """The tiles of some rows in the order given; much faster than one by one."""
+        return [_tile(values) for values in self.arrow.take(rows).to_pylist()]
 
     def rows_of(self, tile_ids: Sequence[str]) -> npt.NDArray[np.int64]:
         """Live rows of these ids, in row order; unknown ids are left out."""
@@ -201,6 +193,21 @@ class TileTable:
         days = self.captured_on[self.live]
         days = days[~np.isnat(days)]
         return (days.min().item(), days.max().item()) if days.size else None
+
+
+def _tile(values: dict[str, Any]) -> Tile:
+    box = values["bbox"]
+    return Tile(
+        tile_id=values["tile_id"],
+        bbox=BBox(box["xmin"], box["ymin"], box["xmax"], box["ymax"]),
+        gsd_m=values["gsd_m"],
+        source=values["source"],
+        href=values["href"] or "",
+        captured_on=values["captured_on"],
+        cloud_cover=values["cloud_cover"],
+        country=values["country"],
+        footprint_wkb=None if values["is_box"] else values["geometry"],
+    )
 
 
 def _numpy(column: pa.ChunkedArray) -> npt.NDArray[Any]:
