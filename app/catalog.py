@@ -15,6 +15,7 @@ from app.imagery import Imagery
 from wildsat_core.collection import Collection, list_collections, open_collection
 from wildsat_core.collection.manifest import read_current_generation
 from wildsat_core.errors import CollectionFormatError, CollectionNotFoundError, WildsatError
+from wildsat_core.search.habitats import HabitatNames, read_phrases
 
 if TYPE_CHECKING:
     from wildsat_core.search.engine import SearchEngine
@@ -36,6 +37,11 @@ class Served:
     @property
     def name(self) -> str:
         return self.collection.name
+
+    @cached_property
+    def habitats(self) -> HabitatNames:
+        """Names for what a tile shows."""
+        return HabitatNames(self.collection, self.model, read_phrases())
 
     @cached_property
     def imagery(self) -> Imagery | None:

@@ -8,6 +8,7 @@ from app.catalog import Catalog, Served
 from app.metrics import Metrics
 from app.settings import Settings
 from wildsat_core.search.query import Query, SearchResult
+from wildsat_core.species import TABLE, SpeciesTable, load_species
 
 
 def settings_of(request: Request) -> Settings:
@@ -25,6 +26,11 @@ def metrics_of(request: Request) -> Metrics:
     return metrics
 
 
+def species_of(request: Request) -> SpeciesTable:
+    """The species table, read at the first need; the lifespan reads it too, so that a bad one stops the start."""
+    return load_species(settings_of(request).species_table or TABLE)
+
+
 def run_search(request: Request, served: Served, query: Query) -> SearchResult:
     """Search and count what it took."""
     result = served.engine.search(query)
@@ -33,3 +39,8 @@ def run_search(request: Request, served: Served, query: Query) -> SearchResult:
     if result.no_match:
         metrics.no_match.inc()
     return result
+
+
+def base_url(request: Request) -> str:
+    """Absolute address of the service, without a slash at the end: as configured, else as the client reached it."""
+    return settings_of(request).public_url.rstrip("/") or str(request.base_url).rstrip("/")

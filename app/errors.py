@@ -18,6 +18,7 @@ from wildsat_core.errors import (
     MissingExtraError,
     ModelMismatchError,
     ModelNotFoundError,
+    SpeciesNotFoundError,
     TileNotFoundError,
     WildsatError,
 )
@@ -68,6 +69,7 @@ STATUS_OF: dict[type[Exception], int] = {
     BodyTooLargeError: 413,
     UnsupportedMediaError: 415,
     TileNotFoundError: 404,
+    SpeciesNotFoundError: 404,
     CollectionNotFoundError: 404,
     KeyRequiredError: 401,
     RateLimitedError: 429,

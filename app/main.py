@@ -10,6 +10,7 @@ from fastapi import FastAPI
 from fastapi.concurrency import run_in_threadpool
 from fastapi.middleware.cors import CORSMiddleware
 
+from app.body_limit import BodyLimitMiddleware
 from app.catalog import Catalog, ModelLoader, Watcher, registry_loader
 from app.clients import ClientsMiddleware
 from app.errors import install_handlers
@@ -17,14 +18,27 @@ from app.gate import Gate
 from app.headers import HeadersMiddleware
 from app.metrics import Metrics, MetricsMiddleware
 from app.openapi import TAGS, describe_errors, operation_id
-from app.routes import collections, docs, health, maps, page, search, tiles
+from app.routes import collections, docs, export, health, heatmap, maps, page, search, species, tiles, upload
 from app.settings import Settings
 from app.static_files import PageFiles
 from wildsat_core import __version__
+from wildsat_core.species import TABLE, load_species
 
 log = logging.getLogger(__name__)
 
-ROUTERS = (page.router, search.router, tiles.router, collections.router, maps.router, health.router, docs.router)
+ROUTERS = (
+    page.router,
+    search.router,
+    upload.router,
+    export.router,
+    species.router,
+    tiles.router,
+    collections.router,
+    heatmap.router,
+    maps.router,
+    health.router,
+    docs.router,
+)
 
 
 def create_app(settings: Settings | None = None, load: ModelLoader | None = None) -> FastAPI:
@@ -64,6 +78,7 @@ def create_app(settings: Settings | None = None, load: ModelLoader | None = None
 
 def _add_layers(app: FastAPI, settings: Settings) -> None:
     """Middleware, innermost first: a refused client still gets CORS, headers and an id."""
+    app.add_middleware(BodyLimitMiddleware, json_bytes=settings.max_body_bytes, upload_bytes=settings.max_upload_bytes)
     app.add_middleware(ClientsMiddleware, settings=settings)
     if settings.cors_origins:
         app.add_middleware(
@@ -85,6 +100,7 @@ async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
     settings: Settings = app.state.settings
     catalog: Catalog = app.state.catalog
     await run_in_threadpool(catalog.open_all)
+    await run_in_threadpool(load_species, settings.species_table or TABLE)
     if not catalog.all():
         log.warning("no collection in %s yet; the service is up and not ready", settings.collections)
     watcher = Watcher(catalog, settings.swap_interval_s)

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import datetime as dt
+import re
+from collections.abc import Iterable
 from typing import Any
 
 from app.catalog import Served
+from wildsat_core.errors import InvalidInputError
 
 
 def spatial_extent(served: Served) -> list[float]:
@@ -20,16 +24,18 @@ def spatial_extent(served: Served) -> list[float]:
 
 
 def temporal_extent(served: Served) -> list[str | None]:
-    """First and last day as RFC 3339 times; nulls when no tile's day is known."""
+    """First and last day as RFC 3339 times; open to the past when no tile's day is known."""
     span = served.collection.tiles.dates_spanned()
-    return [f"{span[0].isoformat()}T00:00:00Z", f"{span[1].isoformat()}T23:59:59Z"] if span else [None, None]
+    if span is None:
+        return [None, served.collection.manifest.created_at.strftime("%Y-%m-%dT%H:%M:%SZ")]
+    return [f"{span[0].isoformat()}T00:00:00Z", f"{span[1].isoformat()}T23:59:59Z"]
 
 
 def collection_entry(served: Served) -> dict[str, Any]:
-    """A collection with its extent, links and what this service adds under "wildsat"."""
+    """A collection with its extent and what this service adds under "wildsat"; without links."""
     manifest = served.collection.manifest
     told = manifest.provenance
-    path, imagery = f"/collections/{served.name}", imagery_entry(served)
+    imagery = imagery_entry(served)
     return {
         "id": served.name,
         "name": served.name,
@@ -55,10 +61,6 @@ def collection_entry(served: Served) -> dict[str, Any]:
             "imagery": imagery,
             "created_at": manifest.created_at.isoformat(),
         },
-        "links": [
-            {"rel": "self", "href": path, "type": "application/json"},
-            {"rel": "items", "href": f"{path}/items", "type": "application/geo+json"},
-        ],
     }
 
 
@@ -72,3 +74,69 @@ def imagery_entry(served: Served) -> dict[str, Any] | None:
         return None
     least, greatest = served.imagery.zooms
     return {"tiles": f"/collections/{served.name}/imagery/{{z}}/{{x}}/{{y}}", "minzoom": least, "maxzoom": greatest}
+
+
+CONFORMANCE = (
+    "http://www.opengis.net/spec/ogcapi-features-1/1.0/conf/core",
+    "http://www.opengis.net/spec/ogcapi-features-1/1.0/conf/geojson",
+    "https://api.stacspec.org/v1.0.0/core",
+    "https://api.stacspec.org/v1.0.0/collections",
+    "https://api.stacspec.org/v1.0.0/ogcapi-features",
+)
+
+
+def landing(served: Iterable[Served], base: str) -> dict[str, Any]:
+    """The service as an OGC landing page and a STAC Catalog in one."""
+    links = [
+        {"rel": "self", "href": f"{base}/", "type": "application/json"},
+        {"rel": "root", "href": f"{base}/", "type": "application/json"},
+        {"rel": "service-desc", "href": f"{base}/openapi.json", "type": "application/json"},
+        {"rel": "service-doc", "href": f"{base}/docs", "type": "text/html"},
+        {"rel": "conformance", "href": f"{base}/conformance", "type": "application/json"},
+        {"rel": "data", "href": f"{base}/collections", "type": "application/json"},
+    ]
+    links += [
+        {"rel": "child", "href": f"{base}/collections/{s.name}", "type": "application/json", "title": s.name}
+        for s in served
+    ]
+    return {
+        "type": "Catalog",
+        "stac_version": "1.1.0",
+        "stac_extensions": [],
+        "id": "wildsat",
+        "title": "WildSAT habitat search",
+        "description": "Satellite tiles that can be searched by habitat text, place, picture or species.",
+        "conformsTo": list(CONFORMANCE),
+        "links": links,
+    }
+
+
+def parse_datetime(text: str) -> tuple[dt.date | None, dt.date | None]:
+    """First and last day of an OGC `datetime`: an instant or an interval, open where an end is ".." or empty.
+
+    Raises:
+        InvalidInputError: not RFC 3339, or both ends open.
+    """
+    ends = text.split("/")
+    if len(ends) == 1:
+        ends *= 2
+    days = [_day(end) for end in ends] if len(ends) == 2 else []
+    if not days or days == [None, None]:
+        raise InvalidInputError(
+            f"datetime must be an RFC 3339 time or an interval such as 2024-01-01T00:00:00Z/.., got {text[:80]!r}",
+            "datetime",
+        )
+    return days[0], days[1]
+
+
+def _day(text: str) -> dt.date | None:
+    if text in ("", ".."):
+        return None
+    if not re.fullmatch(r"\d{4}-\d\d-\d\d(?:[Tt]\d\d:\d\d:\d\d(?:\.\d+)?(?:[Zz]|[+-]\d\d:\d\d))?", text, re.ASCII):
+        raise InvalidInputError(f"datetime has RFC 3339 times: 2024-01-01T00:00:00Z; got {text[:40]!r}", "datetime")
+    try:
+        if len(text) == 10:
+            return dt.date.fromisoformat(text)
+        return dt.datetime.fromisoformat(text.upper()).astimezone(dt.UTC).date()
+    except (ValueError, OverflowError) as err:
+        raise InvalidInputError(f"datetime has no such time: {text[:40]!r}", "datetime") from err

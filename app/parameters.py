@@ -41,7 +41,7 @@ from wildsat_core.search.query import (
 MAX_AREA_CHARACTERS = 200_000  # a URL is no place for more; POST /search takes the rest
 MAX_LABELS_IN_URL = 200
 
-SpeciesTexts = Callable[[str], SpeciesTerm]
+SpeciesTexts = Callable[[str, float], SpeciesTerm]
 
 NUMBER = r"-?\d{1,3}(?:\.\d{1,15})?"
 TILE_ID = r"[A-Za-z0-9][A-Za-z0-9_.:@+~-]{0,127}"
@@ -148,17 +148,18 @@ class SearchParameters(BaseModel):
         """What was asked, by the names of the URL, without what was left out."""
         return self.model_dump(mode="json", by_alias=True, exclude_none=True, exclude_defaults=True) | {"k": self.k}
 
-    def to_query(self, species: SpeciesTexts) -> Query:
+    def to_query(self, species: SpeciesTexts, more: tuple[Term, ...] = ()) -> Query:
         """The core's query.
 
         Args:
             species: turns a species' name into its habitat texts.
+            more: terms that don't stand in the URL, such as a picture.
 
         Raises:
             InvalidInputError: nothing to rank by, or a value out of range; the parameter is named.
         """
         query = Query(
-            terms=self._terms(species),
+            terms=(*self._terms(species), *more),
             filters=self._filters(),
             blend=self.blend,
             k=self.k,
@@ -185,7 +186,7 @@ class SearchParameters(BaseModel):
             lon, lat = _numbers(self.near)
             terms.append(PlaceTerm(lon, lat))
         if self.species:
-            terms.append(species(self.species))
+            terms.append(species(self.species, 1.0))
         return tuple(terms)
 
     def _filters(self) -> Filters:

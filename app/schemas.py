@@ -114,6 +114,45 @@ class TileAnswer(Shape):
     attribution: str | None
 
 
+class HabitatShape(Shape):
+    """A phrase and how much better it fits this tile than the average one, in standard deviations."""
+
+    phrase: str
+    score: float
+
+
+class HabitatsAnswer(Shape):
+    """The phrases that fit a tile best."""
+
+    tile_id: str
+    collection: str
+    generation: int
+    habitats: list[HabitatShape]
+
+
+class SpeciesShape(Shape):
+    """A species, and the texts that stand for it in a query."""
+
+    common_name: str
+    scientific_name: str = Field(description="empty where the common name means several species")
+    habitat: str
+    texts: list[str]
+
+
+class SpeciesAnswer(Shape):
+    """Species by name."""
+
+    species: list[SpeciesShape]
+
+
+class LegendAnswer(Shape):
+    """Colours of the heat-map."""
+
+    floor: float = Field(description="percentile below which nothing is painted")
+    top: float
+    colours: list[list[int]] = Field(description="red, green, blue, alpha from floor to top in equal steps")
+
+
 class SearchAnswer(Shape):
     """Hits in rank order, and what a reader needs to judge them."""
 
@@ -132,3 +171,64 @@ class SearchAnswer(Shape):
     timings_ms: dict[str, float]
     links: list[Link]
     features: list[HitFeature]
+
+
+class Conformance(Shape):
+    """URIs of the standards' parts that are met."""
+
+    conformsTo: list[str]  # noqa: N815 - the name that OGC gives it
+
+
+class StacLink(Link):
+    """A link with an absolute address."""
+
+
+class CollectionAnswer(BaseModel):
+    """An OGC collection and STAC Collection in one."""
+
+    model_config = ConfigDict(extra="allow")
+
+    id: str
+    type: Literal["Collection"]
+    stac_version: str
+    title: str
+    description: str
+    license: str
+    notice: str | None
+    attribution: str | None
+    extent: dict[str, Any]
+    wildsat: dict[str, Any] = Field(description="tiles, generation, model, spaces, imagery")
+    links: list[StacLink]
+
+
+class CollectionsAnswer(Shape):
+    """All collections."""
+
+    collections: list[CollectionAnswer]
+    links: list[StacLink]
+
+
+class ItemAnswer(Shape):
+    """A tile as a STAC Item."""
+
+    type: Literal["Feature"]
+    stac_version: str
+    stac_extensions: list[str]
+    id: str
+    collection: str
+    bbox: Box
+    geometry: Geometry
+    properties: dict[str, Any]
+    assets: dict[str, Any]
+    links: list[StacLink]
+
+
+class ItemsAnswer(Shape):
+    """A page of Items."""
+
+    type: Literal["FeatureCollection"]
+    numberMatched: int  # noqa: N815 - the names that OGC gives them
+    numberReturned: int  # noqa: N815
+    timeStamp: str  # noqa: N815
+    features: list[ItemAnswer]
+    links: list[StacLink]

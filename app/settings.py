@@ -26,6 +26,9 @@ class Settings(BaseSettings):
         default=Path("collections"), description="folder whose sub-folders are the collections to serve"
     )
     default_collection: str = Field(default="demo", description="collection searched when a request names none")
+    species_table: Path | None = Field(
+        default=None, description="CSV of common_name, scientific_name, habitat; empty: the one that comes along"
+    )
     device: str = Field(default="cpu", description="torch device of the encoders, such as cpu or cuda:0")
     static_dir: Path = Field(
         default=REPOSITORY / "static", description="folder of the page's scripts, styles and vendor/ assets"

@@ -1,26 +1,103 @@
-"""What can be searched."""
+"""OGC API Features and STAC: what can be searched, and every tile of it as an Item. Links here are absolute."""
 
 from __future__ import annotations
 
-from typing import Any
+import datetime as dt
+from typing import Annotated, Any
+from urllib.parse import urlencode
 
-from fastapi import APIRouter, Request
+from fastapi import APIRouter, Query, Request
+from fastapi.responses import JSONResponse, Response
 
-from app.context import catalog_of
-from app.ogc import collection_entry
-from app.parameters import CollectionName
+from app.context import base_url, catalog_of
+from app.gate import Gated
+from app.ogc import CONFORMANCE, collection_entry, parse_datetime
+from app.parameters import Box, CollectionName, TileId
+from app.routes.search import GeoJSONResponse
+from app.schemas import CollectionAnswer, CollectionsAnswer, Conformance, ItemAnswer, ItemsAnswer
+from app.stac import GEOJSON, JSON, stac_collection, stac_item
+from wildsat_core.geo import parse_bbox
+from wildsat_core.search.query import Filters
 
 router = APIRouter(tags=["collections"])
 
+MAX_ITEMS = 1000
 
-@router.get("/collections")
-def collections(request: Request) -> dict[str, Any]:
+
+@router.get("/conformance", response_model=Conformance)
+def conformance() -> dict[str, Any]:
+    """The parts of OGC API Features and STAC API that are met."""
+    return {"conformsTo": list(CONFORMANCE)}
+
+
+@router.get("/collections", response_model=CollectionsAnswer)
+def collections(request: Request) -> Response:
     """Every collection, the default one first."""
-    entries = [collection_entry(served) for served in catalog_of(request).all()]
-    return {"collections": entries, "links": [{"rel": "self", "href": "/collections", "type": "application/json"}]}
+    base = base_url(request)
+    entries = [stac_collection(served, collection_entry(served), base) for served in catalog_of(request).all()]
+    links = [
+        {"rel": "self", "href": f"{base}/collections", "type": JSON},
+        {"rel": "root", "href": f"{base}/", "type": JSON},
+    ]
+    return JSONResponse({"collections": entries, "links": links})
 
 
-@router.get("/collections/{name}")
-def collection(request: Request, name: CollectionName) -> dict[str, Any]:
-    """One collection."""
-    return collection_entry(catalog_of(request).get(name))
+@router.get("/collections/{name}", response_model=CollectionAnswer)
+def collection(request: Request, name: CollectionName) -> Response:
+    """One collection: extent, licence, model, spaces."""
+    served = catalog_of(request).get(name)
+    return JSONResponse(stac_collection(served, collection_entry(served), base_url(request)))
+
+
+@router.get("/collections/{name}/items", response_class=GeoJSONResponse, response_model=ItemsAnswer)
+def items(
+    request: Request,
+    name: CollectionName,
+    gate: Gated,
+    bbox: Annotated[Box | None, Query(description="west,south,east,north in degrees")] = None,
+    datetime: Annotated[str | None, Query(max_length=80, description="RFC 3339 time or interval, open with ..")] = None,
+    limit: Annotated[int, Query(ge=1, le=MAX_ITEMS, description="how many items")] = 100,
+    offset: Annotated[int, Query(ge=0, le=2**31 - 1, description="items to skip")] = 0,
+) -> Response:
+    """Tiles in stored order, which keeps neighbours together; filters as in OGC API Features."""
+    served, base = catalog_of(request).get(name), base_url(request)
+    first, last = parse_datetime(datetime) if datetime is not None else (None, None)
+    rows = served.engine.passing(Filters(bbox=parse_bbox(bbox) if bbox else None, date_from=first, date_to=last))
+    tiles = served.collection.tiles.tiles_at(rows[offset : offset + limit])
+    asked = {n: v for n, v in (("bbox", bbox), ("datetime", datetime), ("limit", limit)) if v is not None}
+    return GeoJSONResponse(
+        {
+            "type": "FeatureCollection",
+            "numberMatched": len(rows),
+            "numberReturned": len(tiles),
+            "timeStamp": dt.datetime.now(dt.UTC).strftime("%Y-%m-%dT%H:%M:%SZ"),
+            "features": [stac_item(served, tile, base) for tile in tiles],
+            "links": _item_links(f"{base}/collections/{name}", base, asked, offset, limit, len(rows)),
+        }
+    )
+
+
+def _item_links(
+    path: str, base: str, asked: dict[str, Any], offset: int, limit: int, matched: int
+) -> list[dict[str, str]]:
+    def page(rel: str, start: int) -> dict[str, str]:
+        return {"rel": rel, "href": f"{path}/items?{urlencode(asked | {'offset': start})}", "type": GEOJSON}
+
+    links = [page("self", offset)]
+    if offset + limit < matched:
+        links.append(page("next", offset + limit))
+    if offset > 0:
+        links.append(page("prev", max(0, offset - limit)))
+    return [
+        *links,
+        {"rel": "collection", "href": path, "type": JSON},
+        {"rel": "root", "href": f"{base}/", "type": JSON},
+    ]
+
+
+@router.get("/collections/{name}/items/{tile_id}", response_class=GeoJSONResponse, response_model=ItemAnswer)
+def item(request: Request, name: CollectionName, tile_id: TileId) -> Response:
+    """One tile as a STAC Item."""
+    served = catalog_of(request).get(name)
+    tile = served.collection.tile(served.collection.row_of(tile_id))
+    return GeoJSONResponse(stac_item(served, tile, base_url(request)))

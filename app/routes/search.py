@@ -6,12 +6,11 @@ from fastapi import APIRouter, Request
 from fastapi.responses import JSONResponse, Response
 
 from app.answers import feature_collection
-from app.context import catalog_of, run_search
+from app.context import catalog_of, run_search, species_of
 from app.etags import etag_of, not_modified
 from app.gate import Gated
 from app.parameters import SearchQuery
 from app.schemas import SearchAnswer
-from app.species import species_term
 
 router = APIRouter(tags=["search"])
 
@@ -26,7 +25,7 @@ class GeoJSONResponse(JSONResponse):
 def search(request: Request, parameters: SearchQuery, gate: Gated) -> Response:
     """Rank tiles; give at least one of q, like, near, species and up."""
     served = catalog_of(request).get(parameters.collection)
-    query, asked = parameters.to_query(species_term), parameters.normalised()
+    query, asked = parameters.to_query(species_of(request).term), parameters.normalised()
     etag = etag_of(served, "search", asked)
     if unchanged := not_modified(request, etag):
         return unchanged

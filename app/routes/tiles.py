@@ -5,23 +5,24 @@ from __future__ import annotations
 from typing import Annotated
 
 from fastapi import APIRouter, Query, Request
-from fastapi.responses import Response
+from fastapi.responses import JSONResponse, Response
 from starlette.exceptions import HTTPException
 
 from app.answers import feature_collection, notes, tile_links
-from app.context import catalog_of, run_search
+from app.context import catalog_of, run_search, species_of
 from app.etags import etag_of, not_modified
 from app.gate import Gated
 from app.parameters import CollectionName, SearchQuery, TileId
 from app.routes.search import GeoJSONResponse
-from app.schemas import SearchAnswer, TileAnswer
-from app.species import species_term
+from app.schemas import HabitatsAnswer, SearchAnswer, TileAnswer
 from wildsat_core.search.geojson import tile_feature
 
 router = APIRouter(prefix="/tiles/{tile_id}", tags=["tiles"])
 
 PICTURE_CACHE = "public, max-age=3600"
 Chosen = Annotated[CollectionName | None, Query(description="collection; default: the service's")]
+
+PhraseCount = Annotated[int, Query(ge=1, le=50, description="how many phrases")]
 
 
 @router.get("", response_class=GeoJSONResponse, response_model=TileAnswer)
@@ -53,9 +54,27 @@ def similar(request: Request, tile_id: TileId, parameters: SearchQuery, gate: Ga
     """Tiles like this one; short for /search?like=ID, and takes the same parameters. The tile itself comes first."""
     parameters = parameters.model_copy(update={"like": tile_id})
     served = catalog_of(request).get(parameters.collection)
-    query, asked = parameters.to_query(species_term), parameters.normalised()
+    query, asked = parameters.to_query(species_of(request).term), parameters.normalised()
     etag = etag_of(served, "search", asked)
     if unchanged := not_modified(request, etag):
         return unchanged
     answer = feature_collection(served, run_search(request, served, query), asked)
     return GeoJSONResponse(answer, headers={"ETag": etag, "Cache-Control": "no-cache"})
+
+
+@router.get("/habitats", response_model=HabitatsAnswer)
+def habitats(request: Request, tile_id: TileId, gate: Gated, k: PhraseCount = 5, collection: Chosen = None) -> Response:
+    """What this tile may be called: the habitat phrases that fit it best."""
+    served = catalog_of(request).get(collection)
+    row = served.collection.row_of(tile_id)
+    etag = etag_of(served, "habitats", tile_id, k)
+    if unchanged := not_modified(request, etag):
+        return unchanged
+    found = [{"phrase": h.phrase, "score": round(h.score, 4)} for h in served.habitats.of(row, k)]
+    body = {
+        "tile_id": tile_id,
+        "collection": served.name,
+        "generation": served.collection.generation,
+        "habitats": found,
+    }
+    return JSONResponse(body, headers={"ETag": etag, "Cache-Control": "no-cache"})

@@ -33,6 +33,9 @@ class ToyModel:
         counts += 0.01
         return counts / np.linalg.norm(counts, axis=1, keepdims=True)
 
+    def are_unfamiliar(self, texts: list[str]) -> list[bool]:
+        return ["motherboard" in text for text in texts]
+
     def embed_pixels(self, pixels: np.ndarray) -> Mapping[str, np.ndarray]:
         red, green, blue = (pixels[:, band].mean(axis=(1, 2)) / 255.0 for band in range(3))
         vectors = np.stack([green, red, blue, (red + green + blue) / 3], axis=1).astype(np.float32) + 0.01

@@ -132,3 +132,8 @@ def test_the_same_question_is_answered_by_304(client: TestClient) -> None:
     assert again.status_code == 304
     other = client.get("/search", params={"q": "ice"}, headers={"If-None-Match": first.headers["etag"]})
     assert other.status_code == 200
+
+
+def test_words_about_no_place_are_answered_with_no_match(client: TestClient) -> None:
+    assert client.get("/search", params={"q": "motherboard"}).json()["no_match"] is True
+    assert client.get("/search", params={"q": "forest"}).json()["no_match"] is False

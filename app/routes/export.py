@@ -1,0 +1,50 @@
+"""GET /export: a long ranking as a file."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from fastapi import APIRouter, Query, Request
+from fastapi.responses import Response, StreamingResponse
+from pydantic import Field
+
+from app.context import base_url, catalog_of, settings_of, species_of
+from app.exporting import FORMATS, ExportFormat
+from app.gate import Gated
+from app.parameters import SearchParameters
+from wildsat_core.errors import LimitExceededError
+from wildsat_core.search.query import MAX_K
+
+router = APIRouter(tags=["search"])
+
+
+class ExportParameters(SearchParameters):
+    """A search, how many rows of it, and in which format."""
+
+    format: ExportFormat = Field(default=ExportFormat.GEOJSON, description="geojson, csv, geoparquet or stac")
+    limit: int = Field(default=10_000, ge=1, description="how many rows at most")
+
+
+@router.get(
+    "/export",
+    response_class=StreamingResponse,
+    responses={200: {"content": {chosen.media_type: {} for chosen in FORMATS.values()}}},
+)
+def export(request: Request, parameters: Annotated[ExportParameters, Query()], gate: Gated) -> Response:
+    """The best tiles as a file; `limit` takes the place of k and offset."""
+    most = settings_of(request).max_export_rows
+    if parameters.limit > most:
+        raise LimitExceededError(f"limit must be at most {most}, got {parameters.limit}", "limit")
+    if (parameters.spacing_km or parameters.max_per_country) and parameters.limit > MAX_K:
+        raise LimitExceededError(
+            f"with spacing_km or max_per_country limit must be at most {MAX_K}, got {parameters.limit}", "limit"
+        )
+    served = catalog_of(request).get(parameters.collection)
+    ranking = served.engine.rank(parameters.to_query(species_of(request).term), parameters.limit)
+    asked = {name: value for name, value in parameters.normalised().items() if name not in ("k", "offset", "format")}
+    chosen = FORMATS[parameters.format]
+    name = f"{served.name}-{served.collection.generation}.{chosen.suffix}"
+    headers = {"Content-Disposition": f'attachment; filename="{name}"', "Cache-Control": "no-cache"}
+    return StreamingResponse(
+        chosen.write(served, ranking, asked, base_url(request)), media_type=chosen.media_type, headers=headers
+    )

@@ -1,0 +1,218 @@
+"""Other ways in and out: JSON bodies, pictures, exports, OGC and STAC, heat-map, species, habitats."""
+
+import csv
+import io
+import json
+
+import numpy as np
+import pytest
+from fastapi.testclient import TestClient
+from PIL import Image
+
+from tests.app.conftest import picture
+
+
+def ids(answer: dict) -> list[str]:
+    return [feature["id"] for feature in answer["features"]]
+
+
+def test_a_json_query_with_weights_ranks_like_the_url(client: TestClient) -> None:
+    by_url = client.get("/search", params={"q": "forest", "not": "water", "bbox": "-180,-30,180,40", "k": 4}).json()
+    body = {
+        "terms": [{"text": "forest"}, {"text": "water", "weight": -1}],
+        "filters": {"bbox": [-180, -30, 180, 40]},
+        "k": 4,
+    }
+    response = client.post("/search", json=body)
+    assert response.status_code == 200
+    assert ids(response.json()) == ids(by_url)
+    assert response.json()["query"] == body | {
+        "terms": [{"text": "forest"}, {"text": "water", "weight": -1.0}],
+        "filters": {"bbox": [-180.0, -30.0, 180.0, 40.0]},
+    }
+
+
+@pytest.mark.parametrize(
+    "term",
+    [
+        {"tile": "sahara"},
+        {"place": [-98, 33.5]},
+        {"species": "fennec fox"},
+        {"species": "Vulpes zerda"},
+        {"vector": [0.0, 1.0, 0.0, 0.0], "space": "text"},
+    ],
+)
+def test_every_kind_of_term_is_taken(client: TestClient, term: dict) -> None:
+    assert len(ids(client.post("/search", json={"terms": [term]}).json())) == 6
+
+
+@pytest.mark.parametrize(
+    ("body", "said"),
+    [
+        ({}, "terms, up or down"),
+        ({"terms": [{"text": "x", "tile": "fiji"}]}, "exactly one"),
+        ({"terms": [{"text": "x", "weight": 0}]}, "not be 0"),
+        ({"terms": [{"text": "x"}] * 21}, "20"),
+        ({"terms": [{"vector": [1.0], "space": "text"}]}, "4 numbers"),
+        ({"terms": [{"vector": [0.0] * 4, "space": "text"}]}, "not all zero"),
+        ({"terms": [{"text": "x"}], "filters": {"area": {"type": "Polygon"}}}, "well-formed"),
+        ({"terms": [{"text": "x"}], "filters": {"months": [0]}}, "greater than or equal to 1"),
+        ({"terms": [{"species": "unicorn"}]}, "no species 'unicorn'"),
+        ({"term": []}, "not permitted"),
+    ],
+)
+def test_a_bad_body_is_refused_with_its_reason(client: TestClient, body: dict, said: str) -> None:
+    response = client.post("/search", json=body)
+    assert response.status_code in (404, 422)
+    assert said in response.json()["detail"]
+
+
+@pytest.mark.parametrize("content", [b"{", b"[" * 100_000, b'{"k": NaN}', b"\xff", b'{"k": 1e999}', b"null"])
+def test_what_is_not_a_query_is_a_problem_and_never_a_crash(client: TestClient, content: bytes) -> None:
+    response = client.post("/search", content=content, headers={"Content-Type": "application/json"})
+    assert response.status_code in (400, 422)
+    assert response.headers["content-type"] == "application/problem+json"
+
+
+def test_a_body_beyond_the_limit_is_refused_even_without_a_length(client: TestClient) -> None:
+    big = b" " * (2 * 2**20 + 1)
+    assert client.post("/search", content=big).status_code == 413
+    unannounced = client.post("/search", content=iter([big]), headers={"Content-Type": "application/json"})
+    assert unannounced.status_code == 413
+    assert "2097152 bytes" in unannounced.json()["detail"]
+
+
+@pytest.mark.parametrize("kind", ["PNG", "JPEG", "WEBP", "TIFF"])
+def test_a_picture_finds_tiles_of_its_colour(client: TestClient, kind: str) -> None:
+    sand = picture((220, 10, 10), kind, size=16)  # the toy model takes red for desert
+    response = client.post("/search/image", files={"image": ("a", sand)}, params={"k": 1})
+    assert response.status_code == 200, response.text
+    assert ids(response.json()) == ["sahara"]
+
+
+def test_a_picture_and_a_text_work_together(client: TestClient) -> None:
+    files = {"image": ("a.png", picture((10, 220, 10), "PNG", 16))}
+    response = client.post("/search/image", files=files, params={"not": "water", "k": 1, "blend": 0})
+    assert ids(response.json()) == ["congo"]
+
+
+@pytest.mark.parametrize(
+    ("content", "status", "said"),
+    [
+        (b"GIF89a" + b"\0" * 50, 415, "PNG, JPEG, WebP or GeoTIFF"),
+        (b"<svg xmlns='http://www.w3.org/2000/svg'/>", 415, "PNG, JPEG, WebP or GeoTIFF"),
+        (b"", 415, "none of these"),
+        (picture((1, 2, 3), "PNG", 64)[:90], 415, "damaged"),
+        (b"II*\x00" + b"\0" * 40, 415, "GeoTIFF can't be read"),
+        (picture((1, 2, 3), "PNG", 4), 422, "at least 8 pixels"),
+        (picture((1, 2, 3), "PNG", 5001), 413, "25000000"),
+        (b"\x89PNG\r\n\x1a\n" + b"\0" * (16 * 2**20), 413, "16777216 bytes"),
+    ],
+)
+def test_a_bad_picture_is_refused_by_limit_or_kind(client: TestClient, content: bytes, status: int, said: str) -> None:
+    response = client.post("/search/image", files={"image": ("a.png", content)})
+    assert response.status_code == status, response.text
+    assert said in response.json()["detail"]
+
+
+def test_an_export_holds_the_whole_ranking_in_every_format(client: TestClient) -> None:
+    params = {"q": "forest", "blend": "0", "limit": "5"}
+    expected = ids(client.get("/search", params={"q": "forest", "blend": "0", "k": 5}).json())
+
+    geojson = client.get("/export", params=params)
+    assert ids(geojson.json()) == expected
+    assert geojson.json()["matched"] == 6
+    assert 'filename="demo-1.geojson"' in geojson.headers["content-disposition"]
+
+    rows = list(csv.DictReader(io.StringIO(client.get("/export", params=params | {"format": "csv"}).text)))
+    assert [row["tile_id"] for row in rows] == expected
+    assert [row["rank"] for row in rows] == ["1", "2", "3", "4", "5"]
+
+    items = client.get("/export", params=params | {"format": "stac"}).json()
+    assert ids(items) == expected
+    assert items["features"][0]["properties"]["wildsat:rank"] == 1
+
+
+def test_a_geoparquet_export_opens_as_geoparquet(client: TestClient) -> None:
+    pq = pytest.importorskip("pyarrow.parquet")
+    content = client.get("/export", params={"q": "forest", "blend": "0", "format": "geoparquet"}).content
+    table = pq.read_table(io.BytesIO(content))
+    assert table["tile_id"].to_pylist()[:3] == ["congo", "amazon", "fiji"]
+    assert table["rank"].to_pylist() == [1, 2, 3, 4, 5, 6]
+    geo = json.loads(table.schema.metadata[b"geo"])
+    assert geo["primary_column"] == "geometry"
+    assert json.loads(table.schema.metadata[b"wildsat"])["generation"] == 1
+
+
+def test_an_export_beyond_the_limit_is_refused_not_trimmed(client: TestClient) -> None:
+    assert "100000" in client.get("/export", params={"q": "x", "limit": 100_001}).json()["detail"]
+    spaced = client.get("/export", params={"q": "x", "limit": 1001, "spacing_km": 10})
+    assert (spaced.status_code, spaced.json()["parameter"]) == (422, "limit")
+
+
+def test_pystac_reads_and_validates_catalog_collection_and_items(client: TestClient) -> None:
+    pytest.importorskip("jsonschema")
+    validation = pytest.importorskip("pystac.validation")  # its schemas come with it: no network
+    landing = client.get("/", headers={"Accept": "application/json"}).json()
+    validation.validate_dict(landing)
+    validation.validate_dict(client.get("/collections/demo").json())
+    page = client.get("/collections/demo/items").json()
+    assert (page["numberMatched"], page["numberReturned"]) == (6, 6)
+    for item in page["features"]:
+        validation.validate_dict(item)
+        assert client.get(f"/collections/demo/items/{item['id']}").json()["id"] == item["id"]
+
+
+def test_items_are_filtered_and_paged_as_ogc_says(client: TestClient) -> None:
+    def items(**params: object) -> dict:
+        return client.get("/collections/demo/items", params=params).json()
+
+    assert set(ids(items(bbox="170,-30,-170,0"))) == {"fiji"}
+    assert set(ids(items(datetime="2024-07-01T00:00:00Z/.."))) == {"amazon", "congo"}
+    assert set(ids(items(datetime="2024-03-03"))) == {"texas"}
+    first = items(limit=4)
+    following = client.get(next(link["href"] for link in first["links"] if link["rel"] == "next")).json()
+    assert len(set(ids(first)) | set(ids(following))) == 6
+    for bad in ("yesterday", "../..", "2024-01-01/2024-02-01/2024-03-01", "2024-02-30"):
+        response = client.get("/collections/demo/items", params={"datetime": bad})
+        assert (response.status_code, response.json()["parameter"]) == (422, "datetime")
+
+
+def test_the_heat_map_is_a_picture_with_colour_where_the_best_tiles_are(client: TestClient) -> None:
+    response = client.get("/heatmap/0/0/0.png", params={"q": "desert", "floor": 50})
+    assert response.headers["content-type"] == "image/png"
+    heat = np.asarray(Image.open(io.BytesIO(response.content)).convert("RGBA"))
+    assert heat.shape == (256, 256, 4)
+    again = client.get(
+        "/heatmap/0/0/0.png", params={"q": "desert", "floor": 50}, headers={"If-None-Match": response.headers["etag"]}
+    )
+    assert again.status_code == 304
+    for bad in (
+        "/heatmap/0/1/0.png?q=x",
+        "/heatmap/30/0/0.png?q=x",
+        "/heatmap/0/0/0.png",
+        "/heatmap/0/0/0.png?q=x&floor=100",
+    ):
+        assert client.get(bad).status_code == 422, bad
+
+
+def test_the_legend_runs_from_the_floor_to_the_best(client: TestClient) -> None:
+    legend = client.get("/heatmap/legend", params={"steps": 4}).json()
+    assert len(legend["colours"]) == 4
+    assert (legend["floor"], legend["top"]) == (75.0, 100.0)
+
+
+def test_species_are_found_by_both_names(client: TestClient) -> None:
+    (found,) = client.get("/species", params={"q": "panthera onca"}).json()["species"]
+    assert found["common_name"] == "jaguar"
+    assert any("jaguar" in text for text in found["texts"])
+    assert len(client.get("/species", params={"limit": 5}).json()["species"]) == 5
+    assert client.get("/search", params={"species": "jaguar"}).status_code == 200
+    unknown = client.get("/search", params={"species": "jagaur"})
+    assert (unknown.status_code, "jaguar" in unknown.json()["detail"]) == (404, True)
+
+
+def test_a_tile_is_named_by_the_phrases_that_fit_it_best(client: TestClient) -> None:
+    named = client.get("/tiles/sahara/habitats", params={"k": 3}).json()["habitats"]
+    assert "desert" in named[0]["phrase"]
+    assert [h["score"] for h in named] == sorted((h["score"] for h in named), reverse=True)
