@@ -1,0 +1,147 @@
+"""The engine's scan against numpy, FAISS and usearch on the same vectors in one run; filters; the heat-map.
+
+    python -m benchmarks.search [--rows 1000000] [--folder /tmp/bench] [--rounds 15]
+
+Figures are medians in milliseconds and ratios to the engine; every contender must find the same best 20.
+"""
+
+import argparse
+import statistics
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+
+from benchmarks.random_collection import DIM, RandomModel, random_collection
+from wildsat_core.area import Area
+from wildsat_core.search.engine import SearchEngine
+from wildsat_core.search.heatmap import paint
+from wildsat_core.search.query import Filters, Query, TextTerm
+from wildsat_core.types import BBox
+
+K = 20
+
+
+class Contender:
+    """Something that finds the K best rows for a query vector."""
+
+    def __init__(self, name: str, search: Callable[[np.ndarray], np.ndarray]) -> None:
+        self.name, self.search = name, search
+        self.times_ms: list[float] = []
+        self.recalls: list[float] = []
+
+
+def numpy_best(vectors: np.ndarray, query: np.ndarray) -> np.ndarray:
+    scores = vectors @ query
+    best = np.argpartition(-scores, K)[:K]
+    return best[np.argsort(-scores[best])]
+
+
+def contenders(vectors: np.ndarray) -> list[Contender]:
+    import faiss
+
+    flat = faiss.IndexFlatIP(DIM)
+    flat.add(vectors)
+    half = faiss.IndexScalarQuantizer(DIM, faiss.ScalarQuantizer.QT_fp16, faiss.METRIC_INNER_PRODUCT)
+    half.train(vectors[:1000])
+    half.add(vectors)
+    eight = faiss.IndexScalarQuantizer(DIM, faiss.ScalarQuantizer.QT_8bit, faiss.METRIC_INNER_PRODUCT)
+    eight.train(vectors[:100_000])
+    eight.add(vectors)
+    found = [
+        Contender("numpy float32", lambda q: numpy_best(vectors, q)),
+        Contender("FAISS IndexFlatIP", lambda q: flat.search(q[None], K)[1][0]),
+        Contender("FAISS SQ fp16", lambda q: half.search(q[None], K)[1][0]),
+        Contender("FAISS SQ 8 bit", lambda q: eight.search(q[None], K)[1][0]),
+    ]
+    try:
+        from usearch.index import MetricKind, search
+    except ImportError:
+        print("usearch is not installed: left out")
+        return found
+    codes = np.clip(np.rint(vectors * 127 / np.abs(vectors).max()), -127, 127).astype(np.int8)
+
+    def usearch_best(q: np.ndarray) -> np.ndarray:
+        query = np.clip(np.rint(q * 127 / np.abs(q).max()), -127, 127).astype(np.int8)
+        return search(codes, query, K, MetricKind.IP, exact=True, threads=2).keys
+
+    return [*found, Contender("usearch exact int8", usearch_best)]
+
+
+def milliseconds(run: Callable[[], object]) -> tuple[float, object]:
+    start = time.perf_counter()
+    answer = run()
+    return (time.perf_counter() - start) * 1e3, answer
+
+
+def report(name: str, times: list[float], base: float, note: str = "") -> None:
+    median = statistics.median(times)
+    print(f"{name:34} {median:8.2f} ms   x {median / base:5.2f}   {note}", flush=True)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--rows", type=int, default=1_000_000)
+    parser.add_argument("--folder", type=Path, default=Path("/tmp/wildsat-benchmarks"))
+    parser.add_argument("--rounds", type=int, default=15)
+    args = parser.parse_args()
+
+    opened, collection = milliseconds(lambda: random_collection(args.folder, args.rows))
+    opened, collection = milliseconds(lambda: random_collection(args.folder, args.rows))
+    model = RandomModel()
+    ready, engine = milliseconds(lambda: SearchEngine(collection, model))
+    prepared, _ = milliseconds(lambda: engine.search(Query((TextTerm("warm up"),))))
+    print(f"{args.rows} x {DIM}: open {opened:.0f} ms, engine {ready:.0f} ms, first search {prepared:.0f} ms")
+
+    vectors = collection.vectors("text", np.arange(args.rows))
+    rivals = contenders(vectors)
+    mine: list[float] = []
+    for i in range(args.rounds):  # one after the other in each round, so that a slow moment meets all
+        query = Query((TextTerm(f"query {i}"),), k=K)
+        took, result = milliseconds(lambda query=query: engine.search(query))
+        mine.append(took)
+        best = [hit.row for hit in result.hits]
+        vector = model.embed_texts([f"query {i}"])[0]
+        for rival in rivals:
+            took, found = milliseconds(lambda rival=rival, vector=vector: rival.search(vector))
+            rival.times_ms.append(took)
+            rival.recalls.append(len(set(best) & set(np.asarray(found).tolist())) / K)
+    base = statistics.median(mine)
+    report("this engine", mine, base, "filters, percentiles and tiles included")
+    for rival in rivals:
+        report(rival.name, rival.times_ms, base, f"same best {K}: {statistics.mean(rival.recalls):.3f}")
+    filtered(engine, args.rounds, base)
+    heat(engine, base)
+
+
+def filtered(engine: SearchEngine, rounds: int, base: float) -> None:
+    box = Filters(bbox=BBox(0.0, 0.0, 7.2, 30.0))  # 1 % of the sphere
+    ring = [[0, 0], [14, 2], [12, 18], [3, 15], [0, 0]]
+    polygon = Filters(area=Area.from_geojson({"type": "Polygon", "coordinates": [ring]}))
+    for name, filters in (("1 % box", box), ("polygon", polygon)):
+        times, recalls, matched = [], [], 0
+        rows = engine.passing(filters)
+        for i in range(rounds):
+            query = Query((TextTerm(f"filtered {i}"),), filters, k=K)
+            took, result = milliseconds(lambda query=query: engine.search(query))
+            times.append(took)
+            vector = engine.model.embed_texts([f"filtered {i}"])[0]
+            scores = engine.collection.vectors("text", rows) @ vector
+            best = rows[np.argsort(-scores, kind="stable")[:K]]
+            recalls.append(len({hit.row for hit in result.hits} & set(best.tolist())) / K)
+            matched = result.matched
+        note = f"{matched} tiles pass, recall@{K} {statistics.mean(recalls):.3f}"
+        report(f"this engine, {name}", times, base, note)
+
+
+def heat(engine: SearchEngine, base: float) -> None:
+    field = engine.heat(Query((TextTerm("query 0"),)))
+    field.grid(0, 0, 0)
+    for z, x, y in ((0, 0, 0), (3, 4, 3), (4, 8, 7), (6, 33, 31), (9, 260, 250)):
+        times = [milliseconds(lambda z=z, x=x, y=y: paint(field.grid(z, x, y)))[0] for _ in range(9)]
+        report(f"heat-map tile {z}/{x}/{y}", times, base, "query cached")
+
+
+if __name__ == "__main__":
+    main()
