@@ -56,6 +56,7 @@ def serve(
             create_app(settings),
             host=host,
             port=port,
+            root_path=settings.root_path,
             log_config=log_config(log_level),
             access_log=False,  # ours leaves out the query; see app/headers.py
             proxy_headers=False,  # forwarded addresses are read in app/clients.py, from configured proxies only

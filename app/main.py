@@ -22,6 +22,7 @@ from app.routes import collections, docs, export, health, heatmap, maps, page, s
 from app.settings import Settings
 from app.static_files import PageFiles
 from wildsat_core import __version__
+from wildsat_core.countries import load_countries
 from wildsat_core.species import TABLE, load_species
 
 log = logging.getLogger(__name__)
@@ -53,7 +54,6 @@ def create_app(settings: Settings | None = None, load: ModelLoader | None = None
         title="WildSAT",
         summary="Search the Earth's habitats: satellite tiles ranked by text, picture, place or species.",
         version=__version__,
-        root_path=settings.root_path,
         lifespan=_lifespan,
         openapi_tags=TAGS,
         generate_unique_id_function=operation_id,
@@ -94,13 +94,19 @@ def _add_layers(app: FastAPI, settings: Settings) -> None:
     )
 
 
+def _warm(settings: Settings) -> None:
+    """Read what the first searcher would otherwise wait for; a damaged table stops the start."""
+    load_species(settings.species_table or TABLE)
+    load_countries()
+
+
 @asynccontextmanager
 async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
     """Open models and collections once, then watch for new generations until the end."""
     settings: Settings = app.state.settings
     catalog: Catalog = app.state.catalog
     await run_in_threadpool(catalog.open_all)
-    await run_in_threadpool(load_species, settings.species_table or TABLE)
+    await run_in_threadpool(_warm, settings)
     if not catalog.all():
         log.warning("no collection in %s yet; the service is up and not ready", settings.collections)
     watcher = Watcher(catalog, settings.swap_interval_s)
