@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     import torch
 
 Normalisation = Literal["reference", "standard"]
+DROPPED = -1  # the position of a band that the model has no channel for
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,7 +29,8 @@ class Preprocessing:
         input_px: side of the square input in pixels; None leaves pixels at their own size.
         bands: names of the bands given, in order.
         channels: number of the model's input channels.
-        positions: the model channel of each given band; other channels are zero.
+        positions: the model channel of each given band, -1 for a band that counts in the normalisation and is then
+            dropped; channels that no band goes to are zero.
         normalisation: "reference" or "standard".
         mean, std: per given band, of values in [0, 1]; only for "standard".
         scale: pixels are divided by it first; 255 for eight-bit pictures, 10,000 for reflectance.
@@ -47,12 +49,13 @@ class Preprocessing:
 
     def __post_init__(self) -> None:
         """Refuse settings that contradict each other."""
-        if len(self.positions) != len(self.bands) or len(set(self.positions)) != len(self.positions):
+        used = [p for p in self.positions if p != DROPPED]
+        if len(self.positions) != len(self.bands) or len(set(used)) != len(used) or not used:
             raise InvalidInputError(
                 f"each of the bands {self.bands} needs a channel of its own, got positions {self.positions}",
                 "positions",
             )
-        if any(not 0 <= p < self.channels for p in self.positions):
+        if any(not 0 <= p < self.channels for p in used):
             raise InvalidInputError(f"positions must lie in 0..{self.channels - 1}, got {self.positions}", "positions")
         if self.input_px is not None and self.input_px < 1:
             raise InvalidInputError(f"input_px must be at least 1, got {self.input_px}", "input_px")
@@ -69,7 +72,8 @@ class Preprocessing:
     def describe(self) -> str:
         """One line that two models share exactly when they prepare pixels alike."""
         size = "own size" if self.input_px is None else f"{self.input_px} px"
-        placed = " ".join(f"{band}@{position}" for band, position in zip(self.bands, self.positions, strict=True))
+        places = zip(self.bands, ("-" if p == DROPPED else p for p in self.positions), strict=True)
+        placed = " ".join(f"{band}@{place}" for band, place in places)
         line = f"/{self.scale:g}, {size}, {placed} of {self.channels}, {self.normalisation}"
         if self.normalisation == "standard":
             line += f" mean {' '.join(f'{m:g}' for m in self.mean)} std {' '.join(f'{s:g}' for s in self.std)}"
@@ -141,5 +145,6 @@ def _place(values: torch.Tensor, spec: Preprocessing) -> torch.Tensor:
     if spec.positions == tuple(range(spec.channels)):
         return values
     placed = values.new_zeros((values.shape[0], spec.channels, *values.shape[-2:]))
-    placed[:, list(spec.positions)] = values
+    kept = [i for i, position in enumerate(spec.positions) if position != DROPPED]
+    placed[:, [spec.positions[i] for i in kept]] = values[:, kept]
     return placed

@@ -32,7 +32,7 @@ def guard_torchvision() -> Any:  # noqa: ANN401 - torch.library.Library, or None
 
     if torch.version.cuda is not None or not _built_for_cuda():
         return None
-    library = torch.library.Library("torchvision", "DEF")
+    library: Any = torch.library.Library("torchvision", "DEF")  # type: ignore[no-untyped-call]
     for schema in _SCHEMAS:
         library.define(schema)
     return library

@@ -36,6 +36,14 @@ def build_location(kind: str, parameters: dict[str, Any]) -> nn.Module:
             from wildsat_core.location.position import PositionEncoder
 
             return PositionEncoder(**parameters)
+        if kind == "sinr":
+            from wildsat_core.location.sinr import SinrEncoder
+
+            return SinrEncoder(**parameters)
+        if kind == "satclip":
+            from wildsat_core.location.satclip import SatCLIPEncoder
+
+            return SatCLIPEncoder(**parameters)
     except (TypeError, ValueError) as err:
         raise CheckpointError(f"can't build a {kind!r} location encoder with {parameters}: {err}") from err
     raise CheckpointError(f"unknown location encoder {kind!r}")
