@@ -52,6 +52,13 @@ export function createApi(root) {
       const query = formatState(state, SEARCH_KEYS);
       return request(`/search${query}${offset ? `&offset=${offset}` : ""}`, { signal });
     },
+    /** Rank by likeness to a picture, beside whatever else the state asks. @param {import("./state.js").State} state @param {File} file */
+    searchPicture(state, file, { offset = 0, signal } = {}) {
+      const body = new FormData();
+      body.append("image", file);
+      const query = formatState({ ...state, ...(offset && { offset: String(offset) }) }, [...SEARCH_KEYS, "offset"]);
+      return request(`/search/image${query}`, { method: "POST", body, signal });
+    },
     get: (path, signal) => request(path, { signal }),
   };
 }

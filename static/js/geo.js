@@ -103,3 +103,16 @@ export function partOf([lon, lat], bbox) {
   const east = wrapLon(lon - (west + width / 2)) + width / 2; // an island beyond the western edge stays west
   return COMPASS[third((lat - south) / (north - south || 1))][third(east / (width || 1))];
 }
+
+/** A circle on the sphere as a polygon; it goes on past 180 degrees. @param {number} lon @param {number} lat @param {number} km */
+export function circlePolygon(lon, lat, km, corners = 72) {
+  const angle = km / EARTH_RADIUS_KM;
+  const phi = radians(lat);
+  const ring = Array.from({ length: corners + 1 }, (_, i) => {
+    const bearing = (-2 * Math.PI * i) / corners; // anticlockwise, as RFC 7946 wants outer rings
+    const toLat = Math.asin(Math.sin(phi) * Math.cos(angle) + Math.cos(phi) * Math.sin(angle) * Math.cos(bearing));
+    const east = Math.atan2(Math.sin(bearing) * Math.sin(angle) * Math.cos(phi), Math.cos(angle) - Math.sin(phi) * Math.sin(toLat));
+    return [lon + (east * 180) / Math.PI, (toLat * 180) / Math.PI];
+  });
+  return { type: "Polygon", coordinates: [ring] };
+}

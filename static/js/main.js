@@ -1,66 +1,117 @@
 /** Connects the parts: address bar, search service, list and map. Everything that happens is a change of state. */
 
 import { createApi, isAnswerError } from "./api.js";
-import { byId, element, icon } from "./dom.js";
-import { bboxPolygon, formatBbox, parseBbox } from "./geo.js";
+import { createCompare } from "./compare.js";
+import { createDetail } from "./detail.js";
+import { byId } from "./dom.js";
+import { createFilters } from "./filters.js";
+import { installKeys } from "./keys.js";
 import { createLatest } from "./latest.js";
 import { createMessages } from "./messages.js";
+import { createPicture } from "./picture.js";
+import { titleOf } from "./queries.js";
 import { createResults } from "./results.js";
-import { formatState, formatView, hasTerms, parseState, patchState, readList, readView, sameSearch } from "./state.js";
+import { createStage } from "./stage.js";
+import { formatState, hasTerms, parseState, patchState, readList, sameSearch } from "./state.js";
+import { createSuggestions, remember } from "./suggest.js";
+import { createTakeaway } from "./takeaway.js";
 import { installTheme } from "./theme.js";
 import { placeName } from "./words.js";
+
+const TITLE = "WildSAT habitat search";
+const KEPT_BY_LINKS = ["view", "flat", "heat", "bbox", "area", "circle", "countries", "collection"]; // a new question asks it of the same place
 
 const page = JSON.parse(byId("page-data").textContent);
 const root = document.documentElement.dataset.root;
 const api = createApi(root);
 const searches = createLatest();
-const messages = createMessages({ onRetry: () => search(), onPatch: (patch) => go(patch) });
 const input = /** @type {HTMLInputElement} */ (byId("q"));
-
-const TITLE = "WildSAT habitat search";
+const now = () => state;
 
 let state = parseState(location.search);
-let map = null;
 let world = null;
 let answer = null;
 
-const results = createResults({
-  root,
-  likeUrl: (feature) => `${root}/${formatState(patchState({}, { like: feature.properties.tile_id, collection: state.collection }))}`,
-  onHover: (id) => highlight(id),
-  onSelect: (id) => go({ tile: id === state.tile ? null : id }),
-  onJudge: judge,
+const messages = createMessages({ onRetry: () => search(), onPatch: (patch) => go(patch) });
+const likeUrl = (feature) => `${root}/${formatState(patchState({}, { like: feature.properties.tile_id, collection: state.collection }))}`;
+const onSelect = (id) => go({ tile: id === state.tile ? null : id });
+const results = createResults({ list: byId("hits"), root, likeUrl, onHover: highlight, onSelect, onJudge: judge });
+const stage = createStage({ root, api, collection: page.collection, state: now, go, onMove: keepView, onHover: highlight, onWorld: useWorld, say: messages.say });
+const detail = createDetail({ api, go, onClose: () => go({ tile: null }) });
+const picture = createPicture({ onPicture: usePicture, say: messages.say });
+const filters = createFilters({ api, go, state: now, moreTerms: picture.chips, drawArea: stage.drawArea, viewBox: stage.viewBox, say: messages.say });
+const takeaway = createTakeaway({ api, state: now, say: messages.say });
+const compare = createCompare({ api, root, go, state: now, likeUrl, onSelect, onFeatures: (others) => stage.showHits(results.features(), others) });
+const suggestions = createSuggestions({
+  api,
+  onHistory: (found) => ask(parseState(found)),
+  onSpecies: (name) => ask({ species: name }),
 });
 
-/** Change the state; a change of the question searches again. @param {Record<string, unknown>} patch @param {{replace?: boolean}} [options] */
+/** Change the state; a change of the question searches again. @param {Record<string, unknown>} patch @param {{replace?: boolean}} [how] */
 function go(patch, { replace = false } = {}) {
   const before = state;
   state = patchState(state, patch);
+  if (!sameSearch(before, state) && state.tile === before.tile) state = patchState(state, { tile: null });
   const address = `${root}/${formatState(state)}`;
   if (replace) history.replaceState(null, "", address);
-  else history.pushState(null, "", address);
-  apply(before);
+  else if (formatState(before) !== formatState(state)) history.pushState(null, "", address);
+  apply({ ...before, view: state.view }); // the map itself moved, or will: it needs no telling
+}
+
+/** The camera is kept in the address, and is nothing to go back to. @param {string} view */
+function keepView(view) {
+  state = patchState(state, { view });
+  history.replaceState(null, "", `${root}/${formatState(state)}`);
+}
+
+/** A new question, asked of the same part of the world. @param {Record<string, string>} wanted */
+function ask(wanted) {
+  picture.clear();
+  const cleared = Object.fromEntries(Object.keys(state).filter((key) => !KEPT_BY_LINKS.includes(key)).map((key) => [key, null]));
+  go({ ...cleared, ...wanted });
 }
 
 /** Make the page agree with the state, doing only what changed. */
 function apply(before) {
+  if (before.collection !== state.collection) return location.reload(); // another model, notice and imagery
+  stage.follow(before);
   if (!sameSearch(before, state)) {
     input.value = state.q ?? "";
-    if (state.tile === before.tile) state = patchState(state, { tile: null });
     search();
-  }
-  if (before.flat !== state.flat) map?.setFlat(Boolean(state.flat));
-  if (before.tile !== state.tile) select(state.tile ?? null);
-  drawTools();
+  } else if (before.tile !== state.tile) select(state.tile ?? null);
+  if (before.vs !== state.vs || (state.vs && !sameSearch(before, state))) compare.search();
+  drawControls();
+  return undefined;
+}
+
+function drawControls() {
+  filters.draw(state);
+  takeaway.draw(state);
+  compare.draw();
+  const blend = document.getElementById("blend");
+  if (blend && document.activeElement !== blend) blend.value = state.blend ?? blend.dataset.default;
+}
+
+/** Whether there is anything to rank by. */
+const asks = () => hasTerms(state) || Boolean(picture.file());
+
+const request = (options) => (picture.file() ? api.searchPicture(state, picture.file(), options) : api.search(state, options));
+
+function usePicture(file) {
+  if (file) go({ q: null, not: null, like: null, near: null, species: null, up: null, down: null, tile: null });
+  drawControls();
+  search();
 }
 
 async function search() {
-  showArea();
-  byId("welcome").hidden = hasTerms(state);
-  if (!hasTerms(state)) return show(null);
+  if (!asks()) {
+    searches.stop();
+    return show(null);
+  }
   const waiting = setTimeout(startWaiting, 120);
   try {
-    const found = await searches.run((signal) => api.search(state, { signal }));
+    const found = await searches.run((signal) => request({ signal }));
     if (found) show(found);
   } catch (error) {
     if (!isAnswerError(error)) throw error; // our own mistake belongs in the console, not in a sentence
@@ -74,48 +125,59 @@ async function search() {
 }
 
 function startWaiting() {
+  byId("welcome").hidden = true;
   byId("results").setAttribute("aria-busy", "true");
   messages.waiting(state);
   if (results.features().length === 0) results.showSkeleton(6);
 }
 
+const verdicts = () => ({ up: readList(state.up), down: readList(state.down) });
+
 /** @param {object | null} found a FeatureCollection of hits, or null for none */
 function show(found) {
   answer = found;
-  document.title = state.q ? `${state.q} – ${TITLE}` : TITLE;
   const features = found?.features ?? [];
-  const verdicts = { up: readList(state.up), down: readList(state.down) };
-  byId("welcome").hidden = hasTerms(state);
-  results.show(features, verdicts);
+  document.title = [titleOf(state), TITLE].filter(Boolean).join(" – ");
+  byId("welcome").hidden = asks();
+  results.show(features, verdicts());
   messages.answer(found, state);
   byId("more").hidden = !found || found.returned < Number(state.k ?? 20) || features.length >= found.matched;
-  map?.showHits(features);
+  stage.showHits(features, compare.features());
   select(state.tile ?? null, { move: false });
-  if (map && features.length && !features.some(({ properties: p }) => map.sees([p.lon, p.lat]))) map.flyTo(features[0]);
+  if (!state.tile) stage.reveal(features);
+  if (found) remember(titleOf(state), formatState(patchState(state, { view: null, tile: null })));
 }
 
 async function showMore() {
-  const shown = results.features();
-  const found = await searches.run((signal) => api.search(state, { offset: shown.length, signal })).catch((error) => messages.error(error));
+  const found = await searches.run((signal) => request({ offset: results.features().length, signal })).catch((error) => messages.error(error));
   if (!found) return;
-  results.show(found.features, { up: readList(state.up), down: readList(state.down) }, true);
+  results.show(found.features, verdicts(), true);
   byId("more").hidden = found.features.length === 0;
   messages.answer({ ...answer, returned: results.features().length }, state);
-  map?.showHits(results.features());
-  select(state.tile ?? null, { move: false });
+  stage.showHits(results.features(), compare.features());
 }
+
+const featureOf = (tileId) => (tileId ? results.feature(tileId) ?? compare.feature(tileId) : null);
 
 function highlight(tileId) {
-  const feature = tileId ? results.feature(tileId) : null;
+  const feature = featureOf(tileId);
   results.highlight(tileId);
-  map?.highlight(feature, feature ? `${feature.properties.rank} · ${placeName(feature.properties, world?.boxes)}` : undefined);
+  stage.highlight(feature, feature ? `${feature.properties.rank} · ${placeName(feature.properties, world?.boxes)}` : undefined);
 }
 
-function select(tileId, { move = true } = {}) {
-  const feature = tileId ? results.feature(tileId) : null;
-  results.select(feature ? tileId : null, { scroll: true });
-  map?.select(feature ? tileId : null);
-  if (feature && move) map?.flyTo(feature, { zoom: Math.max(map.zoom(), 3.6) });
+/** A tile may come from a link or from another tile's neighbours and be no hit; it is shown all the same. */
+async function select(tileId, { move = true } = {}) {
+  results.select(tileId, { scroll: true });
+  if (!tileId) {
+    detail.hide();
+    return stage.select(null);
+  }
+  const where = state.collection ? `?collection=${encodeURIComponent(state.collection)}` : "";
+  const feature = featureOf(tileId) ?? (await api.get(`/tiles/${encodeURIComponent(tileId)}${where}`).catch(() => null));
+  if (state.tile !== tileId) return undefined;
+  if (!feature) return messages.say(`The tile ${tileId} is not in this collection.`);
+  detail.show(feature, world?.boxes, { collection: state.collection, asked: hasTerms(state) });
+  return stage.select(feature, { move });
 }
 
 /** A thumb pressed twice is taken back; a tile is never both. */
@@ -127,69 +189,34 @@ function judge(tileId, verdict) {
   go({ up: toggled("up").join(","), down: toggled("down").join(",") });
 }
 
-function showArea() {
-  const bbox = parseBbox(state.bbox ?? null);
-  map?.setArea(bbox ? bboxPolygon(bbox) : null);
-}
-
-function drawTools() {
-  const tool = (name, label, pressed, onclick) =>
-    element("button", { type: "button", class: "quiet", "aria-pressed": pressed, title: label, onclick }, icon(name), element("span", { text: label }));
-  byId("map-tools").replaceChildren(
-    tool("view", state.bbox ? "Search everywhere" : "Search this view", String(Boolean(state.bbox)), toggleView),
-    tool(state.flat ? "globe" : "flat", state.flat ? "Globe" : "Flat map", "false", () => go({ flat: !state.flat })),
-  );
-}
-
-function toggleView() {
-  const bbox = state.bbox ? null : map?.viewBbox();
-  go({ bbox: bbox ? formatBbox(bbox) : null });
-}
-
-async function startMap() {
-  const collection = page.collection ?? {};
-  const { createMap } = await import("./map.js");
-  const { loadWorld } = await import("./world.js");
-  map = await createMap(byId("map"), {
-    view: readView(state.view),
-    imagery: collection.imagery ? new URL(`${root}/collections/${encodeURIComponent(collection.name)}/imagery/{z}/{x}/{y}`, location.href).href.replaceAll("%7B", "{").replaceAll("%7D", "}") : null,
-    imageryMaxZoom: collection.imagery_max_zoom ?? 5,
-    attribution: [collection.attribution, "Natural Earth"].filter(Boolean).join(" | "),
-    flat: Boolean(state.flat),
-    onHover: highlight,
-    onSelect: (id) => go({ tile: id }),
-    onMove: (center, zoom) => go({ view: formatView(center, zoom) }, { replace: true }),
-    onPlace: () => state.tile && go({ tile: null }),
-  });
-  showArea();
-  if (answer) map.showHits(answer.features);
-  if (state.tile) select(state.tile, { move: !state.view });
-  world = await loadWorld(root, "110m");
-  map.setWorld(world);
-  byId("map").dataset.ready = "true";
+function useWorld(found) {
+  world = found;
   results.usePlaceNames(world.boxes);
-  map.onZoomPast(3.5, async () => map.setWorld(await loadWorld(root, "50m")));
+  compare.usePlaceNames(world.boxes);
+  filters.useCountries(world.names);
 }
 
 function listen() {
   byId("search").addEventListener("submit", (event) => {
     event.preventDefault();
-    go({ q: input.value.trim(), like: null, up: null, down: null, tile: null });
-    if (hasTerms(state)) input.blur();
+    suggestions.close();
+    if (input.value.trim()) picture.clear();
+    go({ q: input.value.trim(), like: null, near: null, species: null, up: null, down: null, tile: null });
   });
   byId("more").addEventListener("click", showMore);
+  document.getElementById("blend")?.addEventListener("change", ({ target }) => go({ blend: target.value === target.dataset.default ? null : target.value }));
+  document.getElementById("collection")?.addEventListener("change", ({ target }) => go({ collection: target.value, tile: null, like: null, up: null, down: null }));
   addEventListener("popstate", () => {
     const before = state;
     state = parseState(location.search);
-    if (state.view !== before.view && map) map.setView(readView(state.view));
     apply(before);
   });
   document.addEventListener("click", followLink);
-  document.addEventListener("keydown", onKey);
   byId("about-open").addEventListener("click", (event) => {
     event.preventDefault();
     byId("about").showModal();
   });
+  installKeys({ input, results, isBusy: searches.busy, stop: searches.stop, letGo: () => state.tile && go({ tile: null }) });
 }
 
 /** Examples and "more like this" are plain links that work without a script; with one, the page stays. */
@@ -197,32 +224,16 @@ function followLink(event) {
   const link = event.target.closest?.("a.example, a[data-slot=like]");
   if (!link || event.ctrlKey || event.metaKey || event.shiftKey) return;
   event.preventDefault();
-  const wanted = parseState(new URL(link.href).search);
-  const cleared = Object.fromEntries(Object.keys(state).filter((key) => !["view", "flat", "bbox", "collection"].includes(key)).map((key) => [key, null]));
-  go({ ...cleared, ...wanted });
-}
-
-function onKey(event) {
-  const typing = /^(INPUT|TEXTAREA|SELECT)$/.test(document.activeElement?.tagName ?? "");
-  if (event.key === "/" && !typing) {
-    event.preventDefault();
-    input.focus();
-    input.select();
-  } else if ((event.key === "ArrowDown" || event.key === "ArrowUp") && (!typing || document.activeElement === input)) {
-    if (byId("hits").contains(document.activeElement) || document.activeElement === input || document.activeElement === document.body) {
-      if (results.step(event.key === "ArrowDown" ? 1 : -1)) event.preventDefault();
-    }
-  } else if (event.key === "Escape" && !byId("about").open) {
-    if (searches.busy()) searches.stop();
-    else if (state.tile) go({ tile: null });
-  }
+  ask(parseState(new URL(link.href).search));
 }
 
 installTheme(byId("theme"));
 listen();
-drawTools();
+drawControls();
 if (page.problem) messages.error(page.problem);
 else if (page.result) show(page.result);
 else if (hasTerms(state)) search();
-startMap().catch((error) => messages.noMap(error));
+else if (state.tile) select(state.tile, { move: !state.view });
+if (state.vs) compare.search();
+stage.start().then(() => state.tile && select(state.tile, { move: !state.view }));
 document.documentElement.dataset.ready = "true";

@@ -1,8 +1,9 @@
 /** The only file that knows MapLibre. It shows what it is given and reports what the visitor does on the map. */
 
 import { AttributionControl, Map as MapLibreMap, NavigationControl, Popup, ScaleControl, setWorkerUrl } from "../vendor/maplibre-gl/dist/maplibre-gl.mjs";
+import { drawPolygon } from "./draw.js";
 import { bboxAround, distanceKm, wrapLon } from "./geo.js";
-import { mapStyle } from "./style.js";
+import { ABOVE_HEAT, mapStyle } from "./style.js";
 
 setWorkerUrl(new URL("../vendor/maplibre-gl/dist/maplibre-gl-worker.mjs", import.meta.url).href);
 
@@ -64,6 +65,7 @@ function report(map, { onHover, onSelect, onMove, onPlace }) {
   });
   map.on("mouseout", () => onHover((hovered = null)));
   map.on("click", ({ point, lngLat }) => {
+    if (map.getContainer().dataset.drawing) return;
     const id = hitAt(point);
     if (id) onSelect(id);
     else onPlace([wrapLon(lngLat.lng), lngLat.lat]);
@@ -76,6 +78,7 @@ function report(map, { onHover, onSelect, onMove, onPlace }) {
 
 function controls(map) {
   const popup = new Popup({ closeButton: false, closeOnClick: false, focusAfterOpen: false, offset: 12, maxWidth: "260px" });
+  const place = new Popup({ closeButton: false, closeOnClick: true, className: "place-card", focusAfterOpen: true, maxWidth: "280px" });
   const marked = { hovered: null, selected: null };
   let ids = new Set();
 
@@ -110,6 +113,34 @@ function controls(map) {
       popup.remove();
       map.getContainer().dataset.hits = String(features.length); // lets a test, or a style, know what the canvas shows
     },
+    /** Hits of the query that this one is compared with. @param {object[]} features */
+    showOthers(features) {
+      const point = ({ properties: { lon, lat } }) => ({ type: "Feature", properties: {}, geometry: { type: "Point", coordinates: [lon, lat] } });
+      map.getSource("others").setData({ type: "FeatureCollection", features: features.map(point) });
+      map.getContainer().dataset.others = String(features.length);
+    },
+    /** @param {string | null} tiles address of the heat map's tiles, null for none @param {number} opacity 0 to 1 */
+    setHeat(tiles, opacity) {
+      const source = map.getSource("heat");
+      if (tiles && !source) {
+        map.addSource("heat", { type: "raster", tiles: [tiles], tileSize: 256, maxzoom: 8 });
+        map.addLayer({ id: "heat", type: "raster", source: "heat", paint: { "raster-opacity": opacity, "raster-fade-duration": 150 } }, ABOVE_HEAT);
+      } else if (tiles && source.tiles[0] !== tiles) source.setTiles([tiles]);
+      if (tiles) map.setPaintProperty("heat", "raster-opacity", opacity);
+      else if (source) map.removeLayer("heat").removeSource("heat");
+      map.getContainer().dataset.heat = tiles ? String(opacity) : "";
+    },
+    /** A card with things to do, fixed to a place. @param {[number, number]} lonLat @param {HTMLElement} card */
+    showCard(lonLat, card) {
+      place.setLngLat(lonLat).setDOMContent(card).addTo(map);
+    },
+    hideCard: () => place.remove(),
+    drawArea() {
+      map.getContainer().dataset.drawing = "true";
+      return drawPolygon(map, "area").finally(() => {
+        map.getContainer().dataset.drawing = "";
+      });
+    },
     /** @param {object | null} feature @param {string} [label] */
     highlight(feature, label) {
       mark("hovered", feature?.properties.tile_id ?? null);
@@ -118,8 +149,8 @@ function controls(map) {
     },
     select: (tileId) => mark("selected", tileId),
     /** Bring a hit into sight without losing the scale. @param {object} feature */
-    flyTo(feature, { zoom = map.getZoom() } = {}) {
-      map.flyTo({ center: [feature.properties.lon, feature.properties.lat], zoom, duration: 1100 });
+    flyTo(feature, { zoom = map.getZoom(), offset = [0, 0] } = {}) {
+      map.flyTo({ center: [feature.properties.lon, feature.properties.lat], zoom, offset, duration: 1100 });
     },
     setView: (view) => map.jumpTo(view ?? wholeGlobe(map.getContainer())),
     sees: (lonLat) => isInSight(map, lonLat),

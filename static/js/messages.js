@@ -59,11 +59,9 @@ export function createMessages({ onRetry, onPatch }) {
       const wrongInput = problem.status >= 400 && problem.status < 500 && problem.status !== 429;
       say(wrongInput ? "The service could not take that" : "That did not work", sentences, ...(wrongInput ? [] : [action("Try again", onRetry)]));
     },
-    /** The list goes on without the map. */
-    noMap(error) {
-      const note = byId("map-note");
-      note.textContent = `The map could not start (${error.message}). The search and the list work without it.`;
-      note.hidden = false;
+    /** One sentence about something small, for a while in the status line. @param {string} sentence */
+    say(sentence) {
+      status.textContent = sentence;
     },
   };
 }

@@ -6,14 +6,14 @@ import { fitWords, formatMonth, pictureAlt, placeName } from "./words.js";
 
 /**
  * @param {object} options
+ * @param {HTMLElement} options.list
  * @param {string} options.root
  * @param {(feature: object) => string} options.likeUrl address of "more like this"
  * @param {(tileId: string | null) => void} options.onHover
  * @param {(tileId: string) => void} options.onSelect
  * @param {(tileId: string, verdict: "up" | "down") => void} options.onJudge
  */
-export function createResults({ root, likeUrl, onHover, onSelect, onJudge }) {
-  const list = byId("hits");
+export function createResults({ list, root, likeUrl, onHover, onSelect, onJudge }) {
   const template = /** @type {HTMLTemplateElement} */ (byId("hit-template"));
   const items = new Map();
   let names = new Map();
@@ -21,7 +21,7 @@ export function createResults({ root, likeUrl, onHover, onSelect, onJudge }) {
   function draw(feature, verdicts) {
     const item = template.content.firstElementChild.cloneNode(true);
     const { tile_id: id, rank } = feature.properties;
-    item.id = `hit-${rank}`;
+    item.id = `${list.id === "hits" ? "hit" : `${list.id}-hit`}-${rank}`;
     item.dataset.tile = id;
     const picture = slot(item, "thumbnail");
     picture.src = `${root}${feature.properties.thumbnail}`;

@@ -24,6 +24,7 @@ export function mapStyle({ imagery, imageryMaxZoom, flat }) {
       area: { type: "geojson", data: EMPTY },
       hits: { type: "geojson", data: EMPTY, promoteId: "tile_id" },
       dots: { type: "geojson", data: EMPTY, promoteId: "tile_id" },
+      others: { type: "geojson", data: EMPTY },
       ...(imagery && { imagery: { type: "raster", tiles: [imagery], tileSize: 256, maxzoom: imageryMaxZoom } }),
     },
     layers: [
@@ -34,10 +35,17 @@ export function mapStyle({ imagery, imageryMaxZoom, flat }) {
       { id: "borders", type: "line", source: "borders", paint: { "line-color": "#ffffff", "line-opacity": 0.4, "line-width": 0.8, "line-dasharray": [3, 2] } },
       { id: "area-fill", type: "fill", source: "area", paint: { "fill-color": "#6fd6ab", "fill-opacity": 0.1 } },
       { id: "area-line", type: "line", source: "area", paint: { "line-color": "#6fd6ab", "line-width": 2, "line-dasharray": [2, 1.5] } },
+      {
+        id: "others", type: "circle", source: "others",
+        paint: { "circle-color": "rgba(0, 0, 0, 0)", "circle-radius": ["interpolate", ["linear"], ["zoom"], 0, 5.5, 4, 8], "circle-stroke-color": "#5cd6ff", "circle-stroke-width": 3 },
+      },
       ...hitLayers(),
     ],
   };
 }
+
+/** The layer that the heat map goes under: everything drawn stays above it. */
+export const ABOVE_HEAT = "coast";
 
 function hitLayers() {
   return [

@@ -3,9 +3,10 @@
 import feature from "../vendor/topojson-client/src/feature.js";
 import mesh from "../vendor/topojson-client/src/mesh.js";
 import { geometryBbox } from "./geo.js";
+import { alpha3 } from "./iso.js";
 import { unroll } from "./outline.js";
 
-/** @typedef {{land: object, borders: object, coast: object, boxes: Map<string, number[]>}} World */
+/** @typedef {{land: object, borders: object, coast: object, boxes: Map<string, number[]>, names: Map<string, string>}} World */
 
 /**
  * @param {string} root path prefix of the service
@@ -22,6 +23,7 @@ export async function loadWorld(root, scale) {
     borders: unroll(mesh(topology, countries, (a, b) => a !== b)),
     coast: unroll(mesh(topology, countries, (a, b) => a === b)),
     boxes: mainlandBoxes(flat(feature(topology, countries))),
+    names: countryNames(countries.geometries),
   };
 }
 
@@ -37,4 +39,9 @@ export function mainlandBoxes(countries) {
     boxes.set(properties.name, found.reduce((best, box) => (size(box) > size(best) ? box : best)));
   }
   return boxes;
+}
+
+/** Names by alpha-3 code, of the countries that the base map draws. @param {{id: string, properties: {name: string}}[]} geometries */
+export function countryNames(geometries) {
+  return new Map(geometries.map(({ id, properties }) => [alpha3(id), properties.name]).filter(([code]) => code));
 }

@@ -82,10 +82,13 @@ def open_page(chromium: Any, request: pytest.FixtureRequest) -> Iterator[Any]:
     """Opens pages; afterwards no page may have thrown, or met a refusal of the security policy."""
     contexts, complaints = [], []
 
-    def open_(url: str, **options: Any) -> Any:
+    def open_(url: str, live_map: bool = True, **options: Any) -> Any:
+        """A page; without the live map it starts in a second, with the still map that a browser without WebGL gets."""
         context = chromium.new_context(**({"viewport": {"width": 1280, "height": 800}} | options))
         contexts.append(context)
         page = context.new_page()
+        if not live_map:
+            page.route("**/maplibre-gl.mjs", lambda route: route.abort())
         page.set_default_timeout(15_000)
         page.on("pageerror", lambda error: complaints.append(str(error)))
         page.on("console", lambda message: complaints.append(message.text) if is_complaint(message) else None)

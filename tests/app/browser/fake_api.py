@@ -180,6 +180,45 @@ async def thumbnail(request: Request) -> Response:
     return Response(out.getvalue(), media_type="image/webp")
 
 
+async def tile(request: Request) -> Response:
+    found = next((one for one in tiles() if one["tile_id"] == request.path_params["tile_id"]), None)
+    if found is None:
+        return JSONResponse({"title": "Not found", "status": 404, "detail": "no such tile"}, status_code=404)
+    alone = feature(found, 1)
+    for name in ("rank", "score", "percentile"):
+        del alone["properties"][name]
+    return JSONResponse(alone)
+
+
+async def similar(request: Request) -> Response:
+    return JSONResponse(answer({"like": request.path_params["tile_id"], **request.query_params}))
+
+
+async def habitats(request: Request) -> Response:
+    return JSONResponse(
+        {"habitats": [{"phrase": "tidal mud flats", "score": 2.1}, {"phrase": "salt marsh", "score": 1.7}]}
+    )
+
+
+async def species(request: Request) -> Response:
+    known = [
+        {"common_name": "Jaguar", "scientific_name": "Panthera onca", "habitat": "forest", "texts": ["rainforest"]}
+    ]
+    wanted = request.query_params.get("q", "").lower()
+    return JSONResponse({"species": [one for one in known if wanted in one["common_name"].lower()]})
+
+
+async def search_picture(request: Request) -> Response:
+    form = await request.form()
+    return JSONResponse(answer({"q": f"picture {form['image'].filename}", **request.query_params}))
+
+
+async def heat(request: Request) -> Response:
+    out = io.BytesIO()
+    Image.new("RGBA", (256, 256), (24, 145, 148, 120)).save(out, "PNG")
+    return Response(out.getvalue(), media_type="image/png")
+
+
 class Policy:
     """Adds the security policy to every answer."""
 
@@ -200,7 +239,13 @@ def create_fake(prefix: str = "") -> Any:
     routes = [
         Route("/", index),
         Route("/search", search),
+        Route("/search/image", search_picture, methods=["POST"]),
+        Route("/tiles/{tile_id}", tile),
+        Route("/tiles/{tile_id}/similar", similar),
+        Route("/tiles/{tile_id}/habitats", habitats),
         Route("/tiles/{tile_id}/thumbnail.webp", thumbnail),
+        Route("/heatmap/{z}/{x}/{y}.png", heat),
+        Route("/species", species),
         Mount("/static", StaticFiles(directory=ROOT / "static")),
     ]
     app = Starlette(routes=[Mount(prefix, routes=routes)] if prefix else routes)

@@ -13,7 +13,7 @@ pytestmark = pytest.mark.browser
 
 
 def test_waiting_says_what_is_being_done(open_page: Any, fake_url: str) -> None:
-    page = open_page(fake_url)
+    page = open_page(fake_url, live_map=False)
     search(page, "slow bog")
     page.wait_for_selector("#results[aria-busy='true'] .skeleton")
     assert "slow bog" in page.inner_text("#status")
@@ -22,7 +22,7 @@ def test_waiting_says_what_is_being_done(open_page: Any, fake_url: str) -> None:
 
 
 def test_an_old_answer_never_overwrites_a_newer_one(open_page: Any, fake_url: str) -> None:
-    page = open_page(fake_url)
+    page = open_page(fake_url, live_map=False)
     search(page, "slow bog")
     search(page, "quick fen")
     page.wait_for_selector(".hit")
@@ -32,7 +32,7 @@ def test_an_old_answer_never_overwrites_a_newer_one(open_page: Any, fake_url: st
 
 
 def test_a_failure_says_so_and_can_be_tried_again(open_page: Any, fake_url: str) -> None:
-    page = open_page(fake_url)
+    page = open_page(fake_url, live_map=False)
     search(page, "broken")
     page.wait_for_selector("#message >> text=The search failed.")
     assert "req-1" in page.inner_text("#message")
@@ -41,14 +41,14 @@ def test_a_failure_says_so_and_can_be_tried_again(open_page: Any, fake_url: str)
 
 
 def test_a_refusal_shows_the_service_s_sentence(open_page: Any, fake_url: str) -> None:
-    page = open_page(fake_url)
+    page = open_page(fake_url, live_map=False)
     search(page, "refused")
     page.wait_for_selector("#message >> text=q must not be refused")
     assert page.get_by_role("button", name="Try again").count() == 0
 
 
 def test_a_lost_connection_is_told_apart(open_page: Any, fake_url: str) -> None:
-    page = open_page(fake_url)
+    page = open_page(fake_url, live_map=False)
     page.wait_for_selector("html[data-ready]")
     page.context.set_offline(True)
     search(page, "fjord")
@@ -60,14 +60,14 @@ def test_a_lost_connection_is_told_apart(open_page: Any, fake_url: str) -> None:
 
 
 def test_no_match_is_said_and_filters_can_be_dropped(open_page: Any, fake_url: str) -> None:
-    page = open_page(f"{fake_url}/?q=nothing+at+all&bbox=0,0,30,30")
+    page = open_page(f"{fake_url}/?q=nothing+at+all&bbox=0,0,30,30", live_map=False)
     assert "Nothing here really matches" in page.inner_text("#message")
     page.get_by_role("button", name="Search without filters").click()
     until(page, lambda: "bbox" not in parameters(page))
 
 
 def test_an_area_without_tiles_says_what_to_loosen(open_page: Any, fake_url: str) -> None:
-    page = open_page(f"{fake_url}/?q=heath&bbox=1,1,2,2")
+    page = open_page(f"{fake_url}/?q=heath&bbox=1,1,2,2", live_map=False)
     page.wait_for_selector("#message >> text=No tile passes the filters")
     assert "the area" in page.inner_text("#message")
 
@@ -80,14 +80,15 @@ def test_without_webgl_the_list_still_works(open_page: Any, fake_url: str) -> No
         "  return /webgl/.test(kind) ? null : real.call(this, kind, ...rest); };"
     )
     page.goto(f"{fake_url}/?q=marsh")
-    page.wait_for_selector("#map-note:not([hidden])")
+    page.wait_for_selector("#map-fallback[data-hits='20'] canvas")
+    assert "still map" in page.inner_text("#map-note")
     assert page.locator(".hit").count() == 20
     search(page, "meadow")
     page.wait_for_selector(f".hit[data-tile='{answer({'q': 'meadow'})['features'][0]['id']}']")
 
 
 def test_the_theme_follows_the_system_until_chosen(open_page: Any, fake_url: str) -> None:
-    page = open_page(fake_url, color_scheme="dark")
+    page = open_page(fake_url, color_scheme="dark", live_map=False)
     background = "getComputedStyle(document.body).backgroundColor"
     dark = page.evaluate(background)
     page.click("#theme")
@@ -114,7 +115,7 @@ def test_keys_alone_search_and_walk_the_hits(open_page: Any, fake_url: str) -> N
 
 
 def test_about_opens_as_a_dialog_and_closes(open_page: Any, fake_url: str) -> None:
-    page = open_page(fake_url)
+    page = open_page(fake_url, live_map=False)
     page.click("#about-open")
     assert page.get_by_role("dialog").is_visible()
     page.keyboard.press("Escape")

@@ -1,0 +1,74 @@
+/** A second question beside the first: two lists, and both sets of hits on one map (dots and rings). */
+
+import { isAnswerError } from "./api.js";
+import { byId } from "./dom.js";
+import { createLatest } from "./latest.js";
+import { titleOf } from "./queries.js";
+import { createResults } from "./results.js";
+import { hasTerms, patchState } from "./state.js";
+
+/**
+ * @param {object} options
+ * @param {import("./api.js").Api} options.api
+ * @param {string} options.root
+ * @param {(patch: Record<string, unknown>) => void} options.go
+ * @param {() => import("./state.js").State} options.state
+ * @param {(feature: object) => string} options.likeUrl
+ * @param {(tileId: string) => void} options.onSelect
+ * @param {(features: object[]) => void} options.onFeatures
+ */
+export function createCompare({ api, root, go, state, likeUrl, onSelect, onFeatures }) {
+  const latest = createLatest();
+  const results = createResults({ list: byId("others"), root, likeUrl, onHover: (id) => results.highlight(id), onSelect, onJudge: () => {} });
+  let opened = false;
+
+  byId("compare").addEventListener("click", () => {
+    opened = true;
+    draw();
+    byId("vs").focus();
+  });
+  byId("compare-end").addEventListener("click", () => {
+    opened = false;
+    go({ vs: null });
+  });
+  byId("compare-form").addEventListener("submit", (event) => {
+    event.preventDefault();
+    go({ vs: byId("vs").value.trim() });
+  });
+
+  /** The same filters, other words: the terms of the first question stay out of the second. */
+  const question = () => patchState(state(), { q: state().vs, not: null, like: null, near: null, species: null, up: null, down: null });
+
+  async function search() {
+    draw();
+    if (!state().vs || !hasTerms(state())) {
+      latest.stop();
+      results.show([], { up: [], down: [] });
+      return onFeatures([]);
+    }
+    try {
+      const found = await latest.run((signal) => api.search(question(), { signal }));
+      if (!found) return undefined;
+      results.show(found.features, { up: [], down: [] });
+      byId("others-title").textContent = state().vs;
+    } catch (error) {
+      if (!isAnswerError(error)) throw error;
+      results.show([], { up: [], down: [] });
+      byId("others-title").textContent = error.message;
+    }
+    return onFeatures(results.features());
+  }
+
+  function draw() {
+    const [asked, comparing] = [hasTerms(state()), Boolean(state().vs)];
+    byId("compare").hidden = !asked || opened || comparing;
+    byId("compare-form").hidden = !asked || !(opened || comparing);
+    byId("others-results").hidden = !comparing;
+    byId("hits-title").hidden = !comparing;
+    byId("hits-title").textContent = titleOf(state());
+    if (document.activeElement !== byId("vs")) byId("vs").value = state().vs ?? "";
+    document.body.classList.toggle("is-comparing", comparing);
+  }
+
+  return { search, draw, usePlaceNames: results.usePlaceNames, features: results.features, feature: results.feature };
+}

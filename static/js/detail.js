@@ -1,0 +1,129 @@
+/** One hit in full: its picture, where and when, why it ranks where it does, what it looks like, and its neighbours. */
+
+import { byId, element, icon } from "./dom.js";
+import { formatLonLat } from "./geo.js";
+import { createLatest } from "./latest.js";
+import { fitWords, formatMonth, pictureAlt, placeName } from "./words.js";
+
+/**
+ * @param {object} options
+ * @param {import("./api.js").Api} options.api
+ * @param {(patch: Record<string, unknown>) => void} options.go
+ * @param {() => void} options.onClose
+ */
+export function createDetail({ api, go, onClose }) {
+  const box = byId("detail");
+  const latest = createLatest();
+  let shown = null;
+
+  function draw(feature, boxes, query) {
+    const p = feature.properties;
+    const place = placeName(p, boxes);
+    const close = element("button", { type: "button", class: "tool detail-close", title: "Close", onclick: onClose }, icon("close"), element("span", { class: "visually-hidden", text: "Close" }));
+    box.replaceChildren(
+      close,
+      element("img", { class: "detail-picture", src: api.url(p.thumbnail), alt: pictureAlt(p, place), width: 320, height: 220 }),
+      element("h2", { id: "detail-title", text: place }),
+      element("p", { class: "detail-where", text: formatLonLat(p.lon, p.lat, 2) }),
+      facts(p),
+      ...(p.percentile === undefined ? [] : [why(p)]),
+      element("div", { id: "detail-habitats" }),
+      element("div", { id: "detail-neighbours" }),
+      element("div", { class: "actions" }, ...actions(feature, query)),
+    );
+    box.setAttribute("aria-labelledby", "detail-title");
+    box.hidden = false;
+  }
+
+  function actions(feature, query) {
+    const p = feature.properties;
+    const circle = `${p.lon.toFixed(3)},${p.lat.toFixed(3)},500`;
+    const online = `https://www.openstreetmap.org/#map=9/${p.lat.toFixed(4)}/${p.lon.toFixed(4)}`;
+    return [
+      element("button", { type: "button", class: "quiet", text: "More like this", onclick: () => go({ q: null, not: null, near: null, species: null, up: null, down: null, like: p.tile_id, tile: null }) }),
+      ...(query ? [element("button", { type: "button", class: "quiet", text: "Only within 500 km", onclick: () => go({ circle, bbox: null, area: null }) })] : []),
+      element("a", { class: "quiet", href: online, target: "_blank", rel: "noopener noreferrer", text: "Open in OpenStreetMap" }),
+    ];
+  }
+
+  async function fill(feature, collection) {
+    const id = encodeURIComponent(feature.properties.tile_id);
+    const where = collection ? `collection=${encodeURIComponent(collection)}` : "";
+    await latest.run(async (signal) => {
+      const ask = (path) => api.get(path, signal).catch((error) => (error.name === "AbortError" ? Promise.reject(error) : null));
+      const [habitats, similar] = await Promise.all([ask(`/tiles/${id}/habitats?${where}`), ask(`/tiles/${id}/similar?k=6&${where}`)]);
+      if (habitats) showHabitats(habitats);
+      if (similar) showNeighbours(similar.features.filter((other) => other.id !== feature.id).slice(0, 5), api, go);
+    });
+  }
+
+  return {
+    /** @param {object} feature @param {Map<string, number[]> | undefined} boxes @param {{collection?: string, asked: boolean}} context */
+    show(feature, boxes, { collection, asked }) {
+      if (shown === feature.id && !box.hidden) return;
+      shown = feature.id;
+      draw(feature, boxes, asked);
+      fill(feature, collection);
+    },
+    hide() {
+      latest.stop();
+      shown = null;
+      box.hidden = true;
+      box.replaceChildren();
+    },
+  };
+}
+
+function facts(p) {
+  const rows = [
+    ["Taken", formatMonth(p.captured_on)],
+    ["Cloud", p.cloud_cover === null || p.cloud_cover === undefined ? "" : `${Math.round(p.cloud_cover * 100)} %`],
+    ["Pixel", p.gsd_m ? (p.gsd_m >= 1000 ? `${(p.gsd_m / 1000).toFixed(1)} km` : `${Math.round(p.gsd_m)} m`) : ""],
+    ["Tile", p.tile_id],
+  ];
+  return element("dl", { class: "facts" }, ...rows.filter(([, value]) => value).flatMap(([name, value]) => [element("dt", { text: name }), element("dd", { text: value })]));
+}
+
+/** Percentile and score in words, and what each term gave. */
+function why(p) {
+  const sentence = `Of all tiles, ${p.percentile >= 99.995 ? "none fits" : `${(100 - p.percentile).toFixed(2)} % fit`} better. The raw score is ${p.score.toFixed(3)}; it only ranks, and means nothing by itself.`;
+  const section = element("section", { class: "detail-why" }, element("h3", { text: `Why rank ${p.rank}: ${fitWords(p.percentile)}` }), element("p", { text: sentence }));
+  if (p.shares?.length) {
+    const most = Math.max(...p.shares.map(({ value }) => Math.abs(value)), 1e-9);
+    section.append(element("ul", { class: "shares" }, ...p.shares.map((share) => shareBar(share, most))));
+  }
+  return section;
+}
+
+const SPACE_WORDS = { text: "looks like it", place: "lives there", image: "looks alike", location: "similar nature" };
+
+function shareBar({ term, space, value }, most) {
+  const signed = `${value < 0 ? "−" : "+"}${Math.abs(value).toFixed(2)}`;
+  return element(
+    "li",
+    {},
+    element("span", { class: "share-term", text: `${term} · ${SPACE_WORDS[space] ?? space}` }),
+    element("meter", { min: 0, max: most, value: Math.abs(value), class: value < 0 ? "is-minus" : "", "aria-label": `${term}: ${signed}` }),
+    element("span", { class: "share-value", text: signed }),
+  );
+}
+
+function showHabitats(answer) {
+  const habitats = (answer.habitats ?? []).slice(0, 5);
+  if (habitats.length === 0) return;
+  byId("detail-habitats").replaceChildren(
+    element("h3", { text: "Looks most like" }),
+    element("ul", { class: "habitats" }, ...habitats.map((habitat) => element("li", { text: habitat.phrase }))),
+  );
+}
+
+function showNeighbours(features, api, go) {
+  if (features.length === 0) return;
+  const picture = (feature) =>
+    element(
+      "button",
+      { type: "button", class: "neighbour", title: feature.properties.country_name ?? "At sea", onclick: () => go({ tile: feature.id }) },
+      element("img", { src: api.url(feature.properties.thumbnail), alt: pictureAlt(feature.properties, feature.properties.country_name ?? "the sea"), width: 56, height: 56 }),
+    );
+  byId("detail-neighbours").replaceChildren(element("h3", { text: "Tiles most like this one" }), element("div", { class: "neighbours" }, ...features.map(picture)));
+}

@@ -1,0 +1,53 @@
+/** Drawing a polygon on the map: click the corners, finish on the first one, with Enter or a double click; Escape gives up. */
+
+const CLOSE_PX = 14;
+
+/**
+ * @param {object} map a MapLibre map; only its events, projection and one GeoJSON source are used
+ * @param {string} source id of the source that shows the outline
+ * @returns {Promise<number[][] | null>} corners [lon, lat], or null when given up
+ */
+export function drawPolygon(map, source) {
+  const corners = [];
+  const canvas = map.getCanvas();
+  const cursor = canvas.style.cursor;
+  canvas.style.cursor = "crosshair";
+  map.doubleClickZoom.disable();
+
+  const show = (moving) => {
+    const points = moving ? [...corners, moving] : corners;
+    const geometry = points.length > 2 ? { type: "Polygon", coordinates: [[...points, points[0]]] } : { type: "LineString", coordinates: points };
+    map.getSource(source).setData(points.length > 1 ? geometry : { type: "FeatureCollection", features: [] });
+  };
+  const isFirst = (point) => {
+    if (corners.length < 3) return false;
+    const first = map.project(corners[0]);
+    return Math.hypot(first.x - point.x, first.y - point.y) < CLOSE_PX;
+  };
+
+  return new Promise((resolve) => {
+    const finish = (result) => {
+      map.off("click", onClick).off("mousemove", onMove).off("dblclick", onDouble);
+      removeEventListener("keydown", onKey, true);
+      setTimeout(() => map.doubleClickZoom.enable(), 300); // the closing double click must not zoom
+      canvas.style.cursor = cursor;
+      resolve(result);
+    };
+    const onClick = ({ point, lngLat }) => {
+      if (isFirst(point)) return finish(corners);
+      corners.push([lngLat.lng, lngLat.lat]);
+      return show();
+    };
+    const onMove = ({ lngLat }) => show([lngLat.lng, lngLat.lat]);
+    const onDouble = () => corners.length > 3 && finish(corners.slice(0, -1));
+    const onKey = (event) => {
+      if (event.key === "Enter" && corners.length >= 3) finish(corners);
+      else if (event.key === "Escape") finish(null);
+      else return;
+      event.preventDefault();
+      event.stopPropagation();
+    };
+    map.on("click", onClick).on("mousemove", onMove).on("dblclick", onDouble);
+    addEventListener("keydown", onKey, true);
+  });
+}

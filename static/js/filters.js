@@ -1,0 +1,110 @@
+/** The filter fields, and the chips that show and remove what is set. */
+
+import { polygonOf, readArea } from "./area.js";
+import { byId, element, icon } from "./dom.js";
+import { COUNTED_KEYS, filterParts, termParts } from "./queries.js";
+import { hasTerms, patchState, readList } from "./state.js";
+import { formatCount } from "./words.js";
+
+const FIELDS = ["from", "to", "max_cloud", "min_percentile", "spacing_km", "k", "not"];
+
+/**
+ * @param {object} options
+ * @param {import("./api.js").Api} options.api
+ * @param {(patch: Record<string, unknown>) => void} options.go
+ * @param {() => import("./state.js").State} options.state
+ * @param {() => Promise<number[][] | null>} options.drawArea asks the map for corners
+ * @param {() => string | null} options.viewBox
+ * @param {() => HTMLElement[]} options.moreTerms chips of terms that are not in the address
+ * @param {(sentence: string) => void} options.say
+ */
+export function createFilters({ api, go, state, drawArea, viewBox, moreTerms, say }) {
+  let countries = new Map(); // code to name
+  const counts = new Map(); // one filter's parameters to the number of tiles that pass it
+  let round = 0;
+
+  for (const key of FIELDS) {
+    byId(key).addEventListener("change", ({ target }) => target.checkValidity() && go({ [key]: target.value.trim() }));
+  }
+  for (const box of document.querySelectorAll("[data-month]")) box.addEventListener("change", () => go({ months: checkedMonths() }));
+  byId("country").addEventListener("change", addCountry);
+  byId("area-view").addEventListener("click", () => go({ bbox: viewBox(), area: null, circle: null }));
+  byId("area-draw").addEventListener("click", draw);
+  byId("area-file").addEventListener("change", upload);
+
+  function addCountry({ target }) {
+    const wanted = target.value.trim().toLowerCase();
+    const code = [...countries].find(([code_, name]) => name.toLowerCase() === wanted || code_.toLowerCase() === wanted)?.[0];
+    if (!code) return wanted && say(`No country is called “${target.value}”; choose one of the list.`);
+    target.value = "";
+    return go({ countries: [...new Set([...readList(state().countries), code])].join(",") });
+  }
+
+  async function draw() {
+    const corners = await drawArea();
+    if (corners) go({ area: JSON.stringify(polygonOf(corners)), bbox: null, circle: null });
+  }
+
+  async function upload({ target }) {
+    const [file] = target.files;
+    target.value = "";
+    if (!file) return;
+    try {
+      const { geometry, simplified } = readArea(await file.text());
+      go({ area: JSON.stringify(geometry), bbox: null, circle: null });
+      if (simplified) say("The outline was simplified so that it fits into a link.");
+    } catch (error) {
+      say(error.message);
+    }
+  }
+
+  /** How many tiles each single filter lets through; the service counts, one small request a filter. */
+  async function count(parts, mine) {
+    for (const { keys } of parts.filter(({ keys: [key] }) => COUNTED_KEYS.includes(key))) {
+      const one = patchState({}, { q: "land", collection: state().collection, k: 1, ...Object.fromEntries(keys.map((key) => [key, state()[key]])) });
+      const id = JSON.stringify(one);
+      if (!counts.has(id)) counts.set(id, await api.search(one).then(({ matched }) => matched, () => null));
+      if (mine !== round) return;
+      const passed = counts.get(id);
+      const mark = document.querySelector(`#filters [data-keys="${keys.join()}"] .chip-count`);
+      if (mark && passed !== null) mark.textContent = formatCount(passed);
+    }
+  }
+
+  return {
+    /** @param {import("./state.js").State} now */
+    draw(now) {
+      for (const key of FIELDS) if (document.activeElement !== byId(key)) byId(key).value = now[key] ?? "";
+      for (const box of document.querySelectorAll("[data-month]")) box.checked = readList(now.months).includes(box.dataset.month);
+      const parts = filterParts(now, (code) => countries.get(code) ?? code);
+      byId("filters").replaceChildren(...parts.map((part) => chip(part, go, "filter")));
+      byId("terms").replaceChildren(...moreTerms(), ...termParts(now).map((part) => chip(part, go, "term", api)));
+      round += 1;
+      if (hasTerms(now)) count(parts, round);
+    },
+    /** @param {Map<string, string>} codes alpha-3 code to name */
+    useCountries(codes) {
+      countries = codes;
+      byId("country-list").replaceChildren(...[...codes.values()].sort().map((name) => element("option", { value: name })));
+      this.draw(state());
+    },
+  };
+}
+
+function checkedMonths() {
+  return [...document.querySelectorAll("[data-month]:checked")].map((box) => box.dataset.month).join(",");
+}
+
+function chip(part, go, kind, api = null) {
+  const picture = part.thumbnail && api ? element("img", { src: api.url(`/tiles/${encodeURIComponent(part.thumbnail)}/thumbnail.webp`), alt: "", width: 22, height: 22 }) : icon(part.icon);
+  const remove = element("button", { type: "button", class: "chip-remove", title: "Remove", onclick: () => go(part.patch) }, icon("close"));
+  remove.append(element("span", { class: "visually-hidden", text: `Remove ${part.label}` }));
+  return element(
+    "span",
+    { class: part.minus ? `chip ${kind} is-minus` : `chip ${kind}`, "data-keys": part.keys.join() },
+    ...(kind === "term" ? [picture] : []),
+    element("span", { class: "chip-label", text: part.label }),
+    ...(kind === "filter" ? [element("span", { class: "chip-count", title: "Tiles that pass this filter" })] : []),
+    remove,
+  );
+}

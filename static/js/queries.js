@@ -1,0 +1,93 @@
+/** What a state asks, as the parts that a visitor can see and take away; pure. */
+
+import { formatLonLat, parseBbox } from "./geo.js";
+import { readList } from "./state.js";
+import { monthName, plural } from "./words.js";
+
+/** @typedef {{label: string, icon: string, minus?: boolean, patch: Record<string, unknown>, keys: string[], thumbnail?: string}} Part */
+
+/** Filters in groups: the keys that are set together are taken away together. */
+export const FILTER_GROUPS = Object.freeze([["bbox"], ["area"], ["circle"], ["countries"], ["from", "to"], ["months"], ["max_cloud"], ["min_percentile"], ["spacing_km"]]);
+
+/** Filters that decide which tiles pass; spacing only thins out the hits. */
+export const COUNTED_KEYS = Object.freeze(["bbox", "area", "circle", "countries", "from", "to", "months", "max_cloud"]);
+
+const clear = (keys) => Object.fromEntries(keys.map((key) => [key, null]));
+
+/**
+ * Terms beside the words in the search box.
+ *
+ * @param {import("./state.js").State} state
+ * @returns {Part[]}
+ */
+export function termParts(state) {
+  const parts = [];
+  const add = (keys, icon, label, more = {}) => parts.push({ keys, icon, label, patch: clear(keys), ...more });
+  if (state.not) add(["not"], "minus", state.not, { minus: true });
+  if (state.like) add(["like"], "like", "Like this tile", { thumbnail: state.like });
+  if (state.near) {
+    const [lon, lat] = state.near.split(",").map(Number);
+    add(["near"], "pin", `Like the nature at ${formatLonLat(lon, lat)}`);
+  }
+  if (state.species) add(["species"], "leaf", `Habitat of ${state.species}`);
+  const [up, down] = [readList(state.up), readList(state.down)];
+  if (up.length + down.length) {
+    const words = [up.length && plural(up.length, "good match", "good matches"), down.length && plural(down.length, "poor match", "poor matches")];
+    add(["up", "down"], "up", words.filter(Boolean).join(", "));
+  }
+  return parts;
+}
+
+/**
+ * @param {import("./state.js").State} state
+ * @param {(code: string) => string} [countryName]
+ * @returns {Part[]}
+ */
+export function filterParts(state, countryName = (code) => code) {
+  const words = {
+    bbox: () => bboxWords(state.bbox),
+    area: () => "Drawn area",
+    circle: () => circleWords(state.circle),
+    countries: () => readList(state.countries).map(countryName).join(", "),
+    from: () => dateWords(state.from, state.to),
+    months: () => readList(state.months).map(monthName).join(", "),
+    max_cloud: () => `At most ${Math.round(Number(state.max_cloud) * 100)} % cloud`,
+    min_percentile: () => `Only the top ${trim(100 - Number(state.min_percentile))} %`,
+    spacing_km: () => `${state.spacing_km} km apart`,
+  };
+  return FILTER_GROUPS.filter((keys) => keys.some((key) => state[key])).map((keys) => ({
+    keys, icon: "close", label: words[keys[0]](), patch: clear(keys),
+  }));
+}
+
+const trim = (number) => String(Math.round(number * 100) / 100);
+
+function dateWords(from, to) {
+  if (from && to) return `${from} to ${to}`;
+  return from ? `Since ${from}` : `Until ${to}`;
+}
+
+function bboxWords(text) {
+  const bbox = parseBbox(text);
+  if (!bbox) return "Area";
+  const [west, south, east, north] = bbox;
+  return `View ${formatLonLat(west, south, 0)} to ${formatLonLat(east, north, 0)}`;
+}
+
+function circleWords(text) {
+  const [lon, lat, km] = text.split(",").map(Number);
+  return `Within ${trim(km)} km of ${formatLonLat(lon, lat)}`;
+}
+
+/** The question as one line, for a title, a history entry or a heading. @param {import("./state.js").State} state */
+export function titleOf(state) {
+  const terms = termParts(state).map(({ label, minus }) => (minus ? `− ${label}` : label));
+  return [state.q, ...terms].filter(Boolean).join(" · ");
+}
+
+/** The same search in Python, with the project's client. @param {import("./state.js").State} state @param {string} service address of the service */
+export function pythonCall(state, service) {
+  const quote = (text) => JSON.stringify(text);
+  const options = Object.entries(state).map(([key, value]) => `${quote(key)}: ${quote(value)}`);
+  return `import httpx\n\nhits = httpx.get(${quote(`${service}/search`)}, params={${options.join(", ")}}).raise_for_status().json()["features"]`;
+}

@@ -1,0 +1,178 @@
+/** Everything to the right of the list: the map, or a still map where there is no WebGL, and the tools that float on it. */
+
+import { byId, element, icon } from "./dom.js";
+import { bboxPolygon, circlePolygon, formatBbox, formatLonLat, parseBbox } from "./geo.js";
+import { SEARCH_KEYS, formatState, formatView, hasTerms, patchState, readView } from "./state.js";
+import { loadWorld } from "./world.js";
+
+const DEFAULT_HEAT = 70; // per cent of opacity
+const DETAIL_ZOOM = 3.6;
+
+/**
+ * @param {object} options
+ * @param {string} options.root
+ * @param {import("./api.js").Api} options.api
+ * @param {object | null} options.collection
+ * @param {() => import("./state.js").State} options.state
+ * @param {(patch: Record<string, unknown>, how?: {replace?: boolean}) => void} options.go
+ * @param {(view: string) => void} options.onMove
+ * @param {(tileId: string | null) => void} options.onHover
+ * @param {(world: import("./world.js").World) => void} options.onWorld
+ * @param {(sentence: string) => void} options.say
+ */
+export function createStage({ root, api, collection, state, go, onMove, onHover, onWorld, say }) {
+  let map = null;
+  let still = null;
+  let shown = { features: [], others: [] };
+
+  async function start() {
+    const { createMap } = await import("./map.js");
+    map = await createMap(byId("map"), {
+      view: readView(state().view),
+      imagery: collection?.imagery ? tileAddress(`/collections/${encodeURIComponent(collection.name)}/imagery/{z}/{x}/{y}`) : null,
+      imageryMaxZoom: collection?.imagery_max_zoom ?? 5,
+      attribution: [collection?.attribution, "Natural Earth"].filter(Boolean).join(" | "),
+      flat: Boolean(state().flat),
+      onHover,
+      onSelect: (id) => go({ tile: id }),
+      onMove: (center, zoom) => onMove(formatView(center, zoom)),
+      onPlace: offerPlace,
+    });
+    map.showHits(shown.features);
+    map.showOthers(shown.others);
+    refresh();
+    useWorld(await loadWorld(root, "110m"));
+    byId("map").dataset.ready = "true";
+    map.onZoomPast(3.5, async () => map.setWorld(await loadWorld(root, "50m")));
+  }
+
+  /** The list goes on without the map, and so does a still one. */
+  async function startStill(error) {
+    map = null;
+    byId("map").hidden = true;
+    still = createStillMapOf(await import("./stillmap.js"));
+    still.showHits(shown.features);
+    byId("map-note").textContent = `A still map: the live one could not start here (${error.message || "no WebGL"}).`;
+    byId("map-note").hidden = false;
+    drawTools();
+    useWorld(await loadWorld(root, "110m"));
+  }
+  const createStillMapOf = ({ createStillMap }) => createStillMap(byId("map-fallback"));
+
+  function useWorld(world) {
+    (map ?? still).setWorld(world);
+    onWorld(world);
+  }
+
+  const tileAddress = (path) => `${location.origin}${root}${path}`;
+
+  /** A click beside every hit lets go of the selected one, or offers what can be done with the place. */
+  function offerPlace(lonLat) {
+    if (state().tile) return go({ tile: null });
+    const [lon, lat] = lonLat.map((value) => value.toFixed(2));
+    const act = (text, patch) => element("button", { type: "button", class: "quiet", text, onclick: () => { map.hideCard(); go(patch); } });
+    const card = element("div", { class: "place" }, element("p", { text: formatLonLat(...lonLat) }));
+    if (collection?.wildsat?.spaces?.location) card.append(act("Places with nature like here", { near: `${lon},${lat}`, q: null, like: null, species: null, not: null, up: null, down: null }));
+    card.append(act("Only within 500 km", { circle: `${lon},${lat},500`, bbox: null, area: null }));
+    return map.showCard(lonLat, card);
+  }
+
+  function refresh() {
+    showArea();
+    showHeat();
+    drawTools();
+  }
+
+  function showArea() {
+    const { bbox, area, circle } = state();
+    const box = parseBbox(bbox ?? null);
+    if (area) map?.setArea(parseArea(area));
+    else if (circle) map?.setArea(circlePolygon(...circle.split(",").map(Number)));
+    else map?.setArea(box ? bboxPolygon(box) : null);
+  }
+
+  function showHeat() {
+    const { heat } = state();
+    const asked = patchState(state(), { k: null, spacing_km: null, min_percentile: null });
+    map?.setHeat(heat && hasTerms(state()) ? tileAddress(`/heatmap/{z}/{x}/{y}.png${formatState(asked, SEARCH_KEYS)}`) : null, Number(heat ?? 0) / 100);
+    byId("legend").hidden = !heat || !map;
+    byId("heat-opacity").value = heat ?? String(DEFAULT_HEAT);
+  }
+
+  function drawTools() {
+    const now = state();
+    const tool = (name, label, pressed, onclick) =>
+      element("button", { type: "button", class: "quiet", "aria-pressed": pressed, title: label, onclick }, icon(name), element("span", { text: label }));
+    const tools = map
+      ? [
+          tool("view", now.bbox ? "Search everywhere" : "Search this view", String(Boolean(now.bbox)), () => go({ bbox: now.bbox ? null : viewBox(), area: null, circle: null })),
+          ...(hasTerms(now) ? [tool("heat", "Heat map", String(Boolean(now.heat)), () => go({ heat: now.heat ? null : DEFAULT_HEAT }))] : []),
+          tool(now.flat ? "globe" : "flat", now.flat ? "Globe" : "Flat map", null, () => go({ flat: !now.flat })),
+        ]
+      : [];
+    const focused = [...byId("map-tools").children].indexOf(document.activeElement);
+    byId("map-tools").replaceChildren(...tools);
+    if (focused >= 0) byId("map-tools").children[focused]?.focus();
+  }
+
+  /** Where the middle of the free part of the map is, as an offset from its centre in pixels. */
+  function besideDetail() {
+    const [card, stage] = [byId("detail").getBoundingClientRect(), byId("map").getBoundingClientRect()];
+    const covers = card.width > 0.8 * stage.width ? [0, -Math.max(0, stage.bottom - card.top) / 2] : [-card.width / 2, 0];
+    return card.width ? covers : [0, 0];
+  }
+
+  const viewBox = () => {
+    const bbox = map?.viewBbox();
+    return bbox ? formatBbox(bbox) : null;
+  };
+
+  byId("heat-opacity").addEventListener("input", ({ target }) => go({ heat: target.value }, { replace: true }));
+
+  return {
+    start: () => start().catch(startStill),
+    refresh,
+    viewBox,
+    async drawArea() {
+      if (!map) return null;
+      say("Click the corners of the area; click the first one again, or press Enter, to finish. Escape gives up.");
+      const corners = await map.drawArea();
+      say("");
+      showArea();
+      return corners;
+    },
+    /** @param {object[]} features @param {object[]} [others] hits of the query compared with */
+    showHits(features, others = []) {
+      shown = { features, others };
+      (map ?? still)?.showHits(features);
+      map?.showOthers(others);
+    },
+    /** Turn towards the first hit when none is in sight. */
+    reveal(features) {
+      if (map && features.length && !features.some(({ properties: p }) => map.sees([p.lon, p.lat]))) map.flyTo(features[0]);
+    },
+    highlight(feature, label) {
+      map?.highlight(feature, label);
+      still?.mark("hovered", feature?.properties.tile_id ?? null);
+    },
+    select(feature, { move = true } = {}) {
+      map?.select(feature?.properties.tile_id ?? null);
+      still?.mark("selected", feature?.properties.tile_id ?? null);
+      if (feature && move) map?.flyTo(feature, { zoom: Math.max(map.zoom(), DETAIL_ZOOM), offset: besideDetail() });
+    },
+    /** @param {import("./state.js").State} before */
+    follow(before) {
+      if (before.flat !== state().flat) map?.setFlat(Boolean(state().flat));
+      if (before.view !== state().view) map?.setView(readView(state().view));
+      refresh();
+    },
+  };
+}
+
+function parseArea(text) {
+  try {
+    return JSON.parse(text);
+  } catch {
+    return null; // the service says what is wrong with it
+  }
+}

@@ -1,0 +1,66 @@
+/** What can be carried away: files, the link, the API call, a line of Python, a printed list. */
+
+import { byId, element } from "./dom.js";
+import { pythonCall } from "./queries.js";
+import { SEARCH_KEYS, formatState, hasTerms, parseState } from "./state.js";
+
+const FORMATS = [["geojson", "GeoJSON"], ["csv", "CSV"], ["geoparquet", "GeoParquet"], ["stac", "STAC items"]];
+const EVERY_ROW = "100000"; // the most that one export gives
+
+/**
+ * @param {object} options
+ * @param {import("./api.js").Api} options.api
+ * @param {() => import("./state.js").State} options.state
+ * @param {(sentence: string) => void} options.say
+ */
+export function createTakeaway({ api, state, say }) {
+  const menu = byId("takeaway");
+  const origin = () => new URL(api.url(""), location.origin).href.replace(/\/$/, "");
+
+  async function copy(text, what) {
+    try {
+      await navigator.clipboard.writeText(text);
+      say(`${what} copied.`);
+    } catch {
+      prompt(`Copy the ${what.toLowerCase()}:`, text); // no permission, or not a secure page
+    }
+    menu.open = false;
+  }
+  const button = (text, onclick) => element("li", {}, element("button", { type: "button", text, onclick }));
+
+  menu.querySelector(".menu-body").append(
+    element("h3", { text: "Download the hits" }),
+    element("ul", { id: "export-hits" }),
+    element("h3", { text: "Download every tile's score" }),
+    element("ul", { id: "export-all" }),
+    element("h3", { text: "Share" }),
+    element(
+      "ul", {},
+      button("Copy link to this page", () => copy(location.href, "Link")),
+      button("Copy the API call", () => copy(new URL(api.searchUrl(state()), location.origin).href, "API call")),
+      button("Copy as Python", () => copy(pythonCall(parseState(formatState(state(), SEARCH_KEYS)), origin()), "Python")),
+      button("Print the list", () => { menu.open = false; print(); }),
+    ),
+  );
+  document.addEventListener("click", ({ target }) => { if (!menu.contains(target)) menu.open = false; });
+  menu.addEventListener("keydown", (event) => {
+    if (event.key !== "Escape" || !menu.open) return;
+    menu.open = false;
+    menu.querySelector("summary").focus();
+    event.stopPropagation();
+  });
+
+  return {
+    /** @param {import("./state.js").State} now */
+    draw(now) {
+      menu.hidden = !hasTerms(now);
+      const links = (limit) => FORMATS.map(([format, name]) => {
+        const query = formatState({ ...now, k: undefined, ...(limit === EVERY_ROW && { spacing_km: undefined }) }, SEARCH_KEYS);
+        const address = api.url(`/export${query}&limit=${limit}&format=${format}`);
+        return element("li", {}, element("a", { href: address, download: "", text: name }));
+      });
+      byId("export-hits").replaceChildren(...links(now.k ?? "20"));
+      byId("export-all").replaceChildren(...links(EVERY_ROW));
+    },
+  };
+}

@@ -1,0 +1,219 @@
+"""What the page offers beyond the main job, each as a visitor does it."""
+
+from __future__ import annotations
+
+import io
+import json
+from typing import Any
+
+import pytest
+from PIL import Image
+
+from tests.app.browser.conftest import listed, parameters, search, until, wait_for_map
+from tests.app.browser.fake_api import answer
+
+pytestmark = pytest.mark.browser
+
+
+def chip_labels(page: Any, kind: str) -> list[str]:
+    return page.locator(f".chip.{kind} .chip-label").all_inner_texts()
+
+
+def test_each_filter_is_a_chip_with_its_count_and_can_be_removed(open_page: Any, fake_url: str) -> None:
+    page = open_page(f"{fake_url}/?q=fen&bbox=0,0,50,40&months=6,7&spacing_km=300", live_map=False)
+    assert chip_labels(page, "filter") == ["View 0° N, 0° E to 40° N, 50° E", "Jun, Jul", "300 km apart"]
+    inside = answer({"q": "fen", "bbox": "0,0,50,40"})["matched"]
+    until(page, lambda: page.inner_text("[data-keys='bbox'] .chip-count") == str(inside))
+    page.get_by_role("button", name="Remove Jun, Jul").click()
+    until(page, lambda: "months" not in parameters(page))
+    assert parameters(page)["bbox"] == "0,0,50,40"
+
+
+def test_filter_fields_set_the_address(open_page: Any, fake_url: str) -> None:
+    page = open_page(f"{fake_url}/?q=fen", live_map=False)
+    page.locator("#narrow summary").click()
+    page.fill("#from", "2020-05-01")
+    page.fill("#min_percentile", "99")
+    page.locator("#min_percentile").press("Tab")
+    page.locator("label:has([data-month='3'])").click()
+    page.wait_for_selector("#country-list option", state="attached")
+    page.fill("#country", "Brazil")
+    page.locator("#country").press("Tab")
+    until(page, lambda: parameters(page).get("countries") == "BRA")
+    set_ = parameters(page)
+    assert (set_["from"], set_["min_percentile"], set_["months"]) == ("2020-05-01", "99", "3")
+    assert chip_labels(page, "filter") == ["Brazil", "Since 2020-05-01", "Mar", "Only the top 1 %"]
+
+
+def test_an_uploaded_area_narrows_the_search(open_page: Any, fake_url: str) -> None:
+    page = open_page(f"{fake_url}/?q=fen", live_map=False)
+    square = {"type": "Polygon", "coordinates": [[[0, 0], [30, 0], [30, 20], [0, 20], [0, 0]]]}
+    document = {"type": "FeatureCollection", "features": [{"type": "Feature", "properties": {}, "geometry": square}]}
+    page.set_input_files(
+        "#area-file", {"name": "a.geojson", "mimeType": "application/json", "buffer": json.dumps(document).encode()}
+    )
+    until(page, lambda: "area" in parameters(page))
+    assert json.loads(parameters(page)["area"]) == square
+    page.set_input_files("#area-file", {"name": "b.json", "mimeType": "application/json", "buffer": b"not json"})
+    page.wait_for_selector("#status >> text=not GeoJSON")
+
+
+def test_an_area_is_drawn_on_the_map(open_page: Any, fake_url: str) -> None:
+    page = open_page(f"{fake_url}/?q=fen&flat=1&view=10,10,3")
+    wait_for_map(page, hits=20)
+    page.locator("#narrow summary").click()
+    page.click("#area-draw")
+    box = page.locator("#map").bounding_box()
+    for x, y in [(0.4, 0.6), (0.6, 0.6), (0.5, 0.35)]:
+        page.mouse.click(box["x"] + box["width"] * x, box["y"] + box["height"] * y)
+        page.wait_for_timeout(400)  # slower than a double click
+    page.keyboard.press("Enter")
+    until(page, lambda: "area" in parameters(page))
+    ring = json.loads(parameters(page)["area"])["coordinates"][0]
+    assert len(ring) == 4
+    assert ring[0] == ring[-1]
+    assert all(-60 < lon < 80 and -50 < lat < 60 for lon, lat in ring)
+
+
+def test_thumbs_move_the_result_and_are_taken_back(open_page: Any, fake_url: str) -> None:
+    page = open_page(f"{fake_url}/?q=fen", live_map=False)
+    first, second = listed(page)[:2]
+    page.locator(".hit").nth(0).get_by_role("button", name="Good match").click()
+    until(page, lambda: parameters(page).get("up") == first)
+    until(page, lambda: listed(page) == [f["id"] for f in answer({"q": "fen", "up": first})["features"]])
+    page.evaluate("history.back()")
+    until(page, lambda: "up" not in parameters(page))
+    until(page, lambda: listed(page)[:2] == [first, second])
+    page.locator(".hit").nth(1).get_by_role("button", name="Poor match").click()
+    until(page, lambda: parameters(page).get("down") == second)
+    page.get_by_role("button", name="Remove 1 poor match").click()
+    until(page, lambda: "down" not in parameters(page))
+
+
+def test_more_like_this_asks_for_the_tile(open_page: Any, fake_url: str) -> None:
+    page = open_page(f"{fake_url}/?q=fen", live_map=False)
+    tile = listed(page)[2]
+    page.locator(".hit").nth(2).get_by_role("link", name="More like this").click()
+    until(page, lambda: parameters(page) == {"like": tile})
+    assert chip_labels(page, "term") == ["Like this tile"]
+
+
+def test_a_picture_is_a_question(open_page: Any, fake_url: str) -> None:
+    page = open_page(fake_url, live_map=False)
+    out = io.BytesIO()
+    Image.new("RGB", (8, 8), (20, 120, 60)).save(out, "PNG")
+    page.set_input_files("#picture-file", {"name": "bog.png", "mimeType": "image/png", "buffer": out.getvalue()})
+    until(page, lambda: listed(page) == [f["id"] for f in answer({"q": "picture bog.png"})["features"]])
+    assert chip_labels(page, "term") == ["Like bog.png"]
+    page.get_by_role("button", name="Remove the picture").click()
+    page.wait_for_selector("#welcome:visible")
+
+
+def test_species_are_completed(open_page: Any, fake_url: str) -> None:
+    page = open_page(fake_url, live_map=False)
+    page.locator("#q").press_sequentially("jag")
+    page.wait_for_selector("#suggestions >> text=Panthera onca")
+    page.keyboard.press("ArrowDown")
+    page.keyboard.press("Enter")
+    until(page, lambda: parameters(page) == {"species": "Jaguar"})
+    assert chip_labels(page, "term") == ["Habitat of Jaguar"]
+
+
+def test_earlier_searches_are_offered(open_page: Any, fake_url: str) -> None:
+    page = open_page(fake_url, live_map=False)
+    search(page, "salt lake")
+    page.wait_for_selector(".hit")
+    page.goto(fake_url)
+    page.focus("#q")
+    page.get_by_role("option", name="salt lake").click()
+    until(page, lambda: parameters(page).get("q") == "salt lake")
+
+
+def test_the_blend_is_part_of_the_question(open_page: Any, fake_url: str) -> None:
+    page = open_page(f"{fake_url}/?q=fen", live_map=False)
+    page.locator("#blend").press("End")
+    until(page, lambda: parameters(page).get("blend") == "1")
+
+
+def test_a_selected_hit_tells_all_about_itself(open_page: Any, fake_url: str) -> None:
+    page = open_page(f"{fake_url}/?q=fen", live_map=False)
+    page.locator(".hit-main").nth(4).click()
+    page.wait_for_selector("#detail >> text=tidal mud flats")
+    words = page.inner_text("#detail")
+    assert "July 2004" in words
+    assert "7.4 km" in words
+    assert "it only ranks" in words
+    assert page.locator(".neighbour").count() == 5
+    assert page.get_by_role("link", name="Open in OpenStreetMap").get_attribute("rel") == "noopener noreferrer"
+    page.get_by_role("button", name="Close").click()
+    until(page, lambda: "tile" not in parameters(page))
+
+
+def test_a_linked_tile_that_is_no_hit_is_shown(open_page: Any, fake_url: str) -> None:
+    page = open_page(f"{fake_url}/?tile=t10_20", live_map=False)
+    page.wait_for_selector("#detail:visible")
+    assert "20.00° N, 10.00° E" in page.inner_text("#detail")
+
+
+def test_two_questions_stand_side_by_side(open_page: Any, fake_url: str) -> None:
+    page = open_page(f"{fake_url}/?q=fen")
+    page.get_by_role("button", name="Compare").click()
+    page.fill("#vs", "bog")
+    page.keyboard.press("Enter")
+    page.wait_for_selector("#others .hit")
+    assert page.inner_text("#others-title") == "bog"
+    page.wait_for_selector("#map[data-ready][data-hits='20'][data-others='20']", timeout=30_000)
+    page.reload()
+    page.wait_for_selector("#others .hit")
+    page.click("#compare-end")
+    until(page, lambda: "vs" not in parameters(page))
+
+
+def test_the_heat_map_has_a_legend_and_an_opacity(open_page: Any, fake_url: str) -> None:
+    page = open_page(f"{fake_url}/?q=fen")
+    wait_for_map(page, hits=20)
+    with page.expect_response("**/heatmap/*/*/*.png?q=fen"):
+        page.get_by_role("button", name="Heat map").click()
+    page.wait_for_selector("#map[data-heat='0.7']")
+    assert page.locator("#legend").is_visible()
+    page.locator("#heat-opacity").press("Home")
+    until(page, lambda: parameters(page)["heat"] == "10")
+    page.get_by_role("button", name="Heat map").click()
+    until(page, lambda: "heat" not in parameters(page))
+
+
+def test_globe_and_flat_are_kept_in_the_link(open_page: Any, fake_url: str) -> None:
+    page = open_page(f"{fake_url}/?q=fen")
+    wait_for_map(page)
+    page.get_by_role("button", name="Flat map").click()
+    until(page, lambda: parameters(page).get("flat") == "1")
+    page.get_by_role("button", name="Globe").click()
+    until(page, lambda: "flat" not in parameters(page))
+
+
+def test_what_can_be_carried_away(open_page: Any, fake_url: str) -> None:
+    page = open_page(
+        f"{fake_url}/?q=fen&not=farm&bbox=0,0,9,9", live_map=False, permissions=["clipboard-read", "clipboard-write"]
+    )
+    page.get_by_text("Export").click()
+    wanted = "/export?q=fen&not=farm&bbox=0,0,9,9&limit=20&format="
+    assert page.locator("#export-hits a").evaluate_all("links => links.map((link) => link.getAttribute('href'))") == [
+        wanted + name for name in ("geojson", "csv", "geoparquet", "stac")
+    ]
+    page.get_by_role("button", name="Copy the API call").click()
+    until(
+        page,
+        lambda: page.evaluate("navigator.clipboard.readText()") == f"{fake_url}/search?q=fen&not=farm&bbox=0,0,9,9",
+    )
+    page.get_by_text("Export").click()
+    page.get_by_role("button", name="Copy as Python").click()
+    until(page, lambda: f'"{fake_url}/search"' in page.evaluate("navigator.clipboard.readText()"))
+
+
+def test_a_place_on_the_map_can_be_searched_around(open_page: Any, fake_url: str) -> None:
+    page = open_page(f"{fake_url}/?q=fen&flat=1&view=5,5,5")
+    wait_for_map(page, hits=20)
+    box = page.locator("#map").bounding_box()
+    page.mouse.click(box["x"] + box["width"] / 2, box["y"] + box["height"] / 2)
+    page.get_by_role("button", name="Only within 500 km").click()
+    until(page, lambda: parameters(page).get("circle", "").startswith("5.0"))
