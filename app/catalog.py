@@ -75,12 +75,14 @@ class Catalog:
         self._reload = threading.Lock()
 
     def open_all(self) -> None:
-        """Open every collection of the folder.
+        """Open every collection of the folder that is not open yet.
 
         Raises:
             WildsatError: the default collection is there but can't be served; others are kept out with a logged error.
         """
         for name in list_collections(self.folder):
+            if name in self._served:
+                continue
             try:
                 self._open(name)
             except WildsatError as err:

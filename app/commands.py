@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging.config
 import os
 from pathlib import Path
 from typing import Annotated
@@ -51,13 +52,16 @@ def serve(
         settings = Settings()
     except ValidationError as err:
         raise WildsatError(f"a setting is not valid: {err}") from err
+    logging.config.dictConfig(log_config(log_level))
+    app = create_app(settings)
+    app.state.catalog.open_all()  # before the server, so that a refusal is one sentence and exit code 1
     server = uvicorn.Server(
         uvicorn.Config(
-            create_app(settings),
+            app,
             host=host,
             port=port,
             root_path=settings.root_path,
-            log_config=log_config(log_level),
+            log_config=None,
             access_log=False,  # ours leaves out the query; see app/headers.py
             proxy_headers=False,  # forwarded addresses are read in app/clients.py, from configured proxies only
             server_header=False,

@@ -30,6 +30,8 @@ CONTENT_SECURITY_POLICY = "; ".join(
     ]
 )
 
+PROBED = ("/livez", "/readyz", "/metrics")
+
 SECURITY_HEADERS = {
     "Content-Security-Policy": CONTENT_SECURITY_POLICY,
     "X-Content-Type-Options": "nosniff",
@@ -81,6 +83,7 @@ class HeadersMiddleware:
 
     def _log(self, scope: Scope, status: int, seconds: float, request_id: str) -> None:
         path = scope["path"]
+        level = logging.DEBUG if path.endswith(PROBED) else logging.INFO  # probes come every second and say nothing
         if self.log_queries and scope["query_string"]:
             path += "?" + scope["query_string"].decode("latin-1")
-        access.info("%s %r %d %.1f ms %s", scope["method"], path, status, seconds * 1000, request_id)
+        access.log(level, "%s %r %d %.1f ms %s", scope["method"], path, status, seconds * 1000, request_id)
