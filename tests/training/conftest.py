@@ -1,0 +1,86 @@
+"""A tiny data set of painted pictures: each species has a colour of its own, so that there is something to learn."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from PIL import Image
+from safetensors.numpy import save_file
+
+from training.config import TrainConfig
+from training.data.cells import cell_of
+from training.data.tables import (
+    EMBEDDINGS,
+    DatasetAbout,
+    pairs_table,
+    places_table,
+    texts_table,
+    write_dataset,
+)
+
+SIDE_PX = 32
+TEXT_DIM = 8
+
+
+def make_dataset(folder: Path, *, places: int = 24, dates: int = 2, species: int = 12, seed: int = 0) -> Path:
+    """Places in a row along the 40th parallel, each with pictures of several dates; one text a species."""
+    random = np.random.default_rng(seed)
+    colours = random.integers(40, 200, (species, 3))
+    pictures = folder / "pictures"
+    pictures.mkdir(parents=True)
+    rows: list[dict[str, Any]] = []
+    pairs: list[dict[str, Any]] = []
+    for site in range(places):
+        kind, lon, lat = site % species, -100.0 + 3 * site, 40.0
+        for date in range(dates):
+            pixels = colours[kind] + random.integers(-30, 30, (SIDE_PX, SIDE_PX, 3))
+            name = f"{site}_{date}.png"
+            Image.fromarray(pixels.clip(0, 255).astype(np.uint8)).save(pictures / name)
+            part = "val" if site >= places - species // 2 else "train"
+            rows.append(
+                {
+                    "path": name,
+                    "window": None,
+                    "lon": lon,
+                    "lat": lat,
+                    "captured_on": None,
+                    "cell": int(cell_of(lon, lat, 100.0)),
+                    "site": site,
+                    "split": part,
+                }
+            )
+        pairs.append({"place": len(rows) - 1, "text": kind, "group": site, "lon": lon, "lat": lat})
+    texts = [
+        {"species": f"Species {i}", "section": "habitat", "text": f"Habitat {i}", "source": "test", "licence": "CC0"}
+        for i in range(species)
+    ]
+    embeddings = random.standard_normal((species, TEXT_DIM)).astype(np.float32)
+    save_file({"embeddings": embeddings / np.linalg.norm(embeddings, axis=1, keepdims=True)}, folder / EMBEDDINGS)
+    about = DatasetAbout(imagery="pictures", text_encoder="minilm")
+    write_dataset(folder, about, places_table(rows), texts_table(texts), pairs_table(pairs))
+    return folder
+
+
+@pytest.fixture(scope="session")
+def painted(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Folder of the tiny data set; read only."""
+    return make_dataset(tmp_path_factory.mktemp("painted") / "set")
+
+
+def tiny_config(data: Path, run: Path, /, **sections: dict[str, Any]) -> TrainConfig:
+    """A run of a small ResNet on small pictures, without a location term."""
+    content: dict[str, Any] = {
+        "name": "tiny",
+        "model": {"row": "timm:resnet10t", "start": "none", "input_px": 32, "dim": 16},
+        "data": {"folder": data, "tile_px": None, "workers": 0},
+        "losses": {"location": 0, "scale": 10.0},
+        "augment": {"crop_px": 32},
+        "optimiser": {"lr": 1e-3, "schedule": "none"},
+        "run": {"folder": run, "batch": 4, "steps": 4, "log_every": 1, "device": "cpu", "precision": "fp32"},
+    }
+    for name, changes in sections.items():
+        content[name] = content.get(name, {}) | changes
+    return TrainConfig.model_validate(content)

@@ -1,0 +1,215 @@
+"""Finds the pictures of a place in imagery on disk: a folder with a table, a SatlasPretrain tree, or a large raster."""
+
+from __future__ import annotations
+
+import csv
+import datetime as dt
+import math
+import re
+from collections import defaultdict
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol
+
+import numpy as np
+import numpy.typing as npt
+
+from training.data.cells import cell_centre, cell_of
+from training.data.pixels import Window
+from wildsat_core.bands import RGB
+from wildsat_core.errors import InvalidInputError, MissingDataError, MissingExtraError
+from wildsat_core.geo import square_bbox, unit_vectors
+
+SATLAS_ZOOM = 13
+_SATLAS_NAME = re.compile(r"(\d+)_(\d+)$")
+
+
+@dataclass(frozen=True, slots=True)
+class Picture:
+    """One picture of some ground.
+
+    Attributes:
+        path: under the imagery's root.
+        window: part of the file, None for the whole.
+        lon: of its centre, degrees.
+        lat: of its centre, degrees.
+        site: pictures of one site show the same ground.
+        captured_on: day, if known.
+    """
+
+    path: str
+    window: Window | None
+    lon: float
+    lat: float
+    site: int
+    captured_on: dt.date | None = None
+
+
+class Imagery(Protocol):
+    """Something that has pictures of places."""
+
+    @property
+    def root(self) -> Path:
+        """Folder that the pictures' paths begin at."""
+        ...
+
+    @property
+    def bands(self) -> tuple[str, ...]:
+        """Bands of a file, in order."""
+        ...
+
+    def pictures_at(self, lon: float, lat: float) -> list[Picture]:
+        """All pictures that show a position, at any date; none if there are none."""
+        ...
+
+
+def open_imagery(source: str, *, side_km: float, bands: tuple[str, ...] = RGB) -> Imagery:
+    """Open imagery by `folder:DIRECTORY`, `satlas:DIRECTORY` or `raster:FILE`.
+
+    Args:
+        source: kind and path.
+        side_km: side of the ground that a picture shows; for a raster, of the squares cut from it; for a folder, how
+            far from a picture's centre its ground reaches.
+        bands: names of the bands in a file, in order.
+
+    Raises:
+        InvalidInputError: an unknown kind, or a table without its columns.
+        MissingDataError: nothing is there.
+    """
+    kind, _, rest = source.partition(":")
+    path = Path(rest).expanduser()
+    if kind not in ("folder", "satlas", "raster") or not rest:
+        raise InvalidInputError(
+            f"imagery must be folder:DIRECTORY, satlas:DIRECTORY or raster:FILE, got {source!r}", "imagery"
+        )
+    if not path.exists():
+        raise MissingDataError(f"there is no imagery at {path}")
+    if kind == "folder":
+        return FolderImagery(path, side_km, bands)
+    if kind == "satlas":
+        return SatlasImagery(path, bands)
+    return RasterImagery(path, side_km, bands)
+
+
+class FolderImagery:
+    """Pictures in a folder, with a table `index.csv` of file, lon, lat and, if known, date."""
+
+    def __init__(self, root: Path, side_km: float, bands: tuple[str, ...]) -> None:
+        """Read the table.
+
+        Raises:
+            MissingDataError: there is no table.
+            InvalidInputError: a column or a number is wrong.
+        """
+        self.root, self.bands = root, bands
+        index = root / "index.csv"
+        if not index.is_file():
+            raise MissingDataError(f"{root} has no index.csv with the columns file, lon, lat and, if known, date")
+        with index.open(encoding="utf-8-sig", newline="") as lines:
+            rows = list(csv.DictReader(lines))
+        try:
+            self._files = [row["file"] for row in rows]
+            self._lon_lat = np.array([(float(row["lon"]), float(row["lat"])) for row in rows]).reshape(-1, 2)
+            self._dates = [dt.date.fromisoformat(row["date"][:10]) if row.get("date") else None for row in rows]
+        except (KeyError, ValueError, TypeError) as err:
+            raise InvalidInputError(
+                f"{index} needs the columns file, lon, lat and ISO dates: {err}", "imagery"
+            ) from err
+        self._sites = cell_of(self._lon_lat[:, 0], self._lon_lat[:, 1], side_km)
+        self._near = _Near(self._lon_lat, side_km / math.sqrt(2))
+
+    def pictures_at(self, lon: float, lat: float) -> list[Picture]:
+        """Pictures of the site of the nearest picture, if its ground reaches the position."""
+        nearest = self._near.find(lon, lat)
+        if nearest is None:
+            return []
+        rows = np.flatnonzero(self._sites == self._sites[nearest])
+        return [self._picture(int(row)) for row in rows]
+
+    def _picture(self, row: int) -> Picture:
+        lon, lat = self._lon_lat[row].tolist()
+        return Picture(self._files[row], None, lon, lat, int(self._sites[row]), self._dates[row])
+
+
+class SatlasImagery:
+    """A SatlasPretrain tree: `<image>/tci/<column>_<row>.png`, Web Mercator tiles of zoom 13, one folder an image."""
+
+    def __init__(self, root: Path, bands: tuple[str, ...]) -> None:
+        """List the tree; every image that has a tile shows it at a date of its own."""
+        self.root, self.bands = root, bands
+        self._tiles: dict[tuple[int, int], list[str]] = defaultdict(list)
+        for file in sorted(root.glob("*/tci/*.png")):
+            found = _SATLAS_NAME.match(file.stem)
+            if found:
+                self._tiles[int(found[1]), int(found[2])].append(file.relative_to(root).as_posix())
+
+    def pictures_at(self, lon: float, lat: float) -> list[Picture]:
+        """The tile that holds the position, in every image that has it."""
+        column, row = mercator_tile(lon, lat)
+        site, centre = column * 2**SATLAS_ZOOM + row, mercator_centre(column, row)
+        return [Picture(path, None, *centre, site) for path in self._tiles.get((column, row), [])]
+
+
+class RasterImagery:
+    """Squares cut from one georeferenced raster, on a grid of equal-area cells."""
+
+    def __init__(self, file: Path, side_km: float, bands: tuple[str, ...]) -> None:
+        """Read the raster's extent."""
+        import rasterio
+
+        self.root, self.bands, self._name = file.parent, bands, file.name
+        self._side_km = side_km
+        with rasterio.open(file) as raster:
+            self._crs, self._transform, self._size = raster.crs, raster.transform, (raster.width, raster.height)
+        if self._crs is None:
+            raise InvalidInputError(f"{file} says nothing of its position; give a georeferenced raster", "imagery")
+
+    def pictures_at(self, lon: float, lat: float) -> list[Picture]:
+        """The square of the cell that holds the position, if the raster has all of it."""
+        from rasterio.warp import transform_bounds
+        from rasterio.windows import from_bounds
+
+        cell = int(cell_of(lon, lat, self._side_km))
+        centre = cell_centre(cell, self._side_km)
+        box = square_bbox(*centre, self._side_km)
+        if box.crosses_antimeridian:
+            return []
+        part = from_bounds(*transform_bounds("EPSG:4326", self._crs, *box.as_tuple()), transform=self._transform)
+        left, top, width, height = (round(v) for v in (part.col_off, part.row_off, part.width, part.height))
+        inside = left >= 0 and top >= 0 and left + width <= self._size[0] and top + height <= self._size[1]
+        if not inside or min(width, height) < 1:
+            return []
+        return [Picture(self._name, (left, top, width, height), *centre, cell)]
+
+
+def mercator_tile(lon: float, lat: float) -> tuple[int, int]:
+    """Column and row of the Web Mercator tile of zoom 13 at a position."""
+    count = 2**SATLAS_ZOOM
+    x = (lon + 180) / 360 * count
+    y = (1 - math.asinh(math.tan(math.radians(max(-85.05, min(85.05, lat))))) / math.pi) / 2 * count
+    return min(int(x), count - 1), min(int(y), count - 1)
+
+
+def mercator_centre(column: int, row: int) -> tuple[float, float]:
+    """Longitude and latitude of the middle of a Web Mercator tile of zoom 13."""
+    count = 2**SATLAS_ZOOM
+    lat = math.degrees(math.atan(math.sinh(math.pi * (1 - 2 * (row + 0.5) / count))))
+    return (column + 0.5) / count * 360 - 180, lat
+
+
+class _Near:
+    """The nearest of many positions on the sphere, if it is near enough."""
+
+    def __init__(self, lon_lat: npt.NDArray[np.float64], most_km: float) -> None:
+        try:
+            from scipy.spatial import cKDTree
+        except ImportError as err:
+            raise MissingExtraError("scipy", "train", "matching sightings to pictures") from err
+        from wildsat_core.geo import EARTH_RADIUS_KM
+
+        self._tree = cKDTree(unit_vectors(lon_lat[:, 0], lon_lat[:, 1]))
+        self._most = 2 * math.sin(min(most_km / EARTH_RADIUS_KM, math.pi) / 2)  # chord of the arc
+
+    def find(self, lon: float, lat: float) -> int | None:
+        distance, row = self._tree.query(unit_vectors(lon, lat))
+        return int(row) if distance <= self._most else None

@@ -1,0 +1,102 @@
+"""Reads one picture, a file Pillow knows or a window of a raster, as (C, H, W) with the bands that a model asks for."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+
+from wildsat_core.bands import RGB, select_bands
+from wildsat_core.errors import SourceError
+
+PICTURES = {".png", ".jpg", ".jpeg", ".webp"}
+Window = tuple[int, int, int, int]  # left, top, width, height in pixels
+Pixels = npt.NDArray[np.generic]
+
+
+@dataclass(frozen=True, slots=True)
+class PixelReader:
+    """How pictures of one data set are read.
+
+    Attributes:
+        root: folder that paths begin at.
+        available: bands of a file, in order.
+        wanted: bands to give, in order.
+        band_files: bands beyond red, green and blue are files in folders beside the picture's.
+        side_px: side of what is given; a picture of another size is resized. None gives pictures as they are.
+    """
+
+    root: Path
+    available: tuple[str, ...] = RGB
+    wanted: tuple[str, ...] = RGB
+    band_files: bool = False
+    side_px: int | None = None
+
+    def read(self, path: str, window: Window | None = None) -> Pixels:
+        """(C, H, W) in the file's own type, uint8 or uint16.
+
+        Raises:
+            SourceError: the file is missing, damaged, without the bands, or all of one value; it is named.
+        """
+        try:
+            if self.band_files:
+                pixels = self._read_band_files(path, window)
+            else:
+                pixels = self._read_file(self.root / path, select_bands(self.available, self.wanted), window)
+        except (OSError, ValueError, SyntaxError) as err:  # Pillow raises SyntaxError for a broken PNG
+            raise SourceError(f"{self.root / path} can't be read: {err}") from err
+        if pixels.min() == pixels.max():
+            raise SourceError(f"{self.root / path} has one value everywhere: no data")
+        return pixels
+
+    def _read_file(self, file: Path, rows: Sequence[int], window: Window | None) -> Pixels:
+        if file.suffix.lower() in PICTURES and window is None:
+            return _read_picture(file, rows, self.side_px)
+        return _read_raster(file, rows, window, self.side_px)
+
+    def _read_band_files(self, path: str, window: Window | None) -> Pixels:
+        """`<scene>/tci/<name>` holds red, green and blue, `<scene>/<band>/<name>` each other band."""
+        picture = self.root / path
+        parts = [self._read_file(picture, select_bands(RGB, [b for b in self.wanted if b in RGB]), window)]
+        for band in (b for b in self.wanted if b not in RGB):
+            file = picture.parent.parent / band / picture.name
+            if not file.is_file():
+                raise SourceError(f"{file} is missing; a missing band is not filled in")
+            parts.append(self._read_file(file, (0,), window))
+        order = [b for b in self.wanted if b in RGB] + [b for b in self.wanted if b not in RGB]
+        return np.concatenate(parts)[[order.index(b) for b in self.wanted]]
+
+
+def _read_picture(file: Path, rows: Sequence[int], side_px: int | None) -> Pixels:
+    from PIL import Image
+
+    with Image.open(file) as opened:
+        picture = opened.convert("L" if max(rows) == 0 and opened.mode in ("L", "I;16") else "RGB")
+    if side_px is not None and picture.size != (side_px, side_px):
+        picture = picture.resize((side_px, side_px), Image.Resampling.BILINEAR)  # antialiased
+    pixels = np.asarray(picture)
+    pixels = pixels[None] if pixels.ndim == 2 else pixels.transpose(2, 0, 1)
+    return np.ascontiguousarray(pixels[list(rows)])
+
+
+def _read_raster(file: Path, rows: Sequence[int], window: Window | None, side_px: int | None) -> Pixels:
+    import rasterio
+    from rasterio.enums import Resampling
+    from rasterio.errors import RasterioError
+    from rasterio.windows import Window as RasterWindow
+
+    try:
+        with rasterio.open(file) as raster:
+            if max(rows) >= raster.count:
+                raise ValueError(f"it has {raster.count} bands, band {max(rows) + 1} is asked for")
+            part = None if window is None else RasterWindow(*window)
+            shape = None if side_px is None else (len(rows), side_px, side_px)
+            pixels: Pixels = raster.read(
+                [row + 1 for row in rows], window=part, out_shape=shape, resampling=Resampling.bilinear
+            )
+            return pixels
+    except RasterioError as err:
+        raise OSError(str(err)) from err

@@ -1,0 +1,195 @@
+"""Converts WildSAT's own data files to the open format, once and without running anything that is in them.
+
+`dataloader_data.npy` is a pickled dictionary: a list of groups, one a species in a cell, each a list of
+`(path, lon, lat, text row, [paths of other dates])`. `wiki_data_v4.pt` holds text embeddings, their keys
+`(species row, section)`, and taxon numbers by species row. The first is read by an unpickler that knows numpy's arrays
+and plain containers and refuses all else; the second by torch's restricted reader.
+"""
+
+from __future__ import annotations
+
+import pickle
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from training.data.build import BuildReport, SplitPlan
+from training.data.cells import cell_of, spatial_splits
+from training.data.tables import (
+    EMBEDDINGS,
+    DatasetAbout,
+    pairs_table,
+    places_table,
+    texts_table,
+    write_dataset,
+)
+from wildsat_core.bands import NINE_BANDS
+from wildsat_core.errors import CheckpointError, MissingDataError
+
+CELL_KM = 100.0
+SOURCE = "LE-SINR wiki_data_v4"
+LICENCE = "CC BY-SA (Wikipedia)"
+
+_SAFE_BUILTINS = {"set", "frozenset", "complex", "bytearray", "slice", "range"}
+_SAFE_NUMPY = {"dtype", "ndarray"}
+_SAFE_MULTIARRAY = {"_reconstruct", "scalar"}
+
+
+class _PlainUnpickler(pickle.Unpickler):  # the one place where this format is read; nothing but arrays gets through
+    """Makes numpy arrays, numbers, strings and containers, and nothing that could run code."""
+
+    def find_class(self, module: str, name: str) -> Any:  # noqa: ANN401 - the signature of pickle
+        if module == "builtins" and name in _SAFE_BUILTINS:
+            return getattr(__import__("builtins"), name)
+        if module == "numpy" and name in _SAFE_NUMPY:
+            return getattr(np, name)
+        if module in ("numpy.core.multiarray", "numpy._core.multiarray") and name in _SAFE_MULTIARRAY:
+            return getattr(_multiarray(), name)
+        raise CheckpointError(
+            f"the file asks for {module}.{name}, which a list of pictures has no need of; nothing was run"
+        )
+
+
+def _multiarray() -> Any:  # noqa: ANN401 - a module that numpy does not type
+    """Numpy's own module of array functions, whose place has moved between versions."""
+    from numpy._core import multiarray
+
+    return multiarray
+
+
+def read_pickled_array(path: Path) -> Any:  # noqa: ANN401 - whatever plain thing the file holds
+    """Read an `.npy` file whose elements are plain Python objects.
+
+    Raises:
+        MissingDataError: there is no such file.
+        CheckpointError: not such a file, or it asks for anything but arrays and plain containers.
+    """
+    try:
+        with path.open("rb") as file:
+            version = np.lib.format.read_magic(file)
+            header = np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
+            shape, _, dtype = header(file)
+            if not dtype.hasobject:
+                raise CheckpointError(f"{path} holds plain numbers ({dtype}), not a list of pictures")
+            content = _PlainUnpickler(file).load()
+    except FileNotFoundError as err:
+        raise MissingDataError(f"there is no file at {path}") from err
+    except (ValueError, EOFError, pickle.UnpicklingError, AttributeError, TypeError, IndexError, KeyError) as err:
+        if isinstance(err, CheckpointError):
+            raise
+        raise CheckpointError(f"{path} can't be read as a pickled array: {err}") from err
+    return content.item() if isinstance(content, np.ndarray) and shape == () else content
+
+
+def import_reference(
+    folder: Path, pictures: Path, wiki: Path, imagery: Path, *, plan: SplitPlan, nine_bands: bool = False
+) -> BuildReport:
+    """Write the reference's data as tables and safetensors.
+
+    Args:
+        folder: of the new data set.
+        pictures: `dataloader_data.npy`.
+        wiki: `wiki_data_v4.pt`.
+        imagery: the SatlasPretrain tree that its paths begin at; need not be there yet.
+        plan: of the parts; the reference itself holds nothing out.
+        nine_bands: whether band files lie beside the true-colour pictures.
+
+    Raises:
+        MissingDataError: a file is missing.
+        CheckpointError: a file is unsafe or not of this format.
+    """
+    places, pairs = _read_groups(read_pickled_array(pictures), pictures)
+    texts, embeddings = _read_wiki(wiki)
+    for pair in pairs:
+        if not 0 <= pair["text"] < len(texts):
+            raise CheckpointError(f"{pictures} refers to text {pair['text']}, {wiki} has {len(texts)}")
+    lon, lat = [p["lon"] for p in places], [p["lat"] for p in places]
+    parts, cells = spatial_splits(lon, lat, plan.block_deg, plan.shares, plan.seed), cell_of(lon, lat, CELL_KM)
+    for place, cell, part in zip(places, cells, parts, strict=True):
+        place.update(cell=int(cell), split=str(part))
+    about = DatasetAbout(
+        imagery=str(imagery.expanduser().resolve()),
+        text_encoder="gritlm",
+        provenance={"pictures": pictures.name, "texts": wiki.name, "block_deg": plan.block_deg, "seed": plan.seed},
+    )
+    if nine_bands:
+        about = about.model_copy(update={"bands": NINE_BANDS, "band_files": True})
+    _save_embeddings(folder, embeddings)
+    write_dataset(folder, about, places_table(places), texts_table(texts), pairs_table(pairs))
+    report = BuildReport(len(places), len(texts), len(pairs))
+    report.splits.update(str(part) for part in parts)
+    return report
+
+
+def _read_groups(content: Any, path: Path) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:  # noqa: ANN401
+    """Groups to rows of places and pairs. Pictures that a sample names together share a site."""
+    groups = content.get("dataloader_data") if isinstance(content, dict) else None
+    if groups is None:
+        raise CheckpointError(f"{path} has no entry 'dataloader_data'")
+    rows: dict[str, int] = {}
+    places: list[dict[str, Any]] = []
+    pairs: list[dict[str, Any]] = []
+
+    def place_of(name: str, lon: float, lat: float, site: int | None) -> int:
+        if name not in rows:
+            rows[name] = len(places)
+            site = rows[name] if site is None else site
+            places.append({"path": name, "window": None, "lon": lon, "lat": lat, "captured_on": None, "site": site})
+        return rows[name]
+
+    for number, name, lon, lat, text, others in _samples(groups, path):
+        place = place_of(name, lon, lat, None)
+        for other in others:
+            place_of(other, lon, lat, places[place]["site"])
+        pairs.append({"place": place, "text": text, "group": number, "lon": lon, "lat": lat})
+    if not pairs:
+        raise CheckpointError(f"{path} holds no samples")
+    return places, pairs
+
+
+def _samples(groups: Any, path: Path) -> Iterator[tuple[int, str, float, float, int, list[str]]]:  # noqa: ANN401
+    for number, group in enumerate(groups):
+        for sample in group:
+            try:
+                name, lon, lat, text, others = sample
+                yield number, str(name), float(lon), float(lat), int(text), [str(o) for o in others]
+            except (TypeError, ValueError) as err:
+                raise CheckpointError(
+                    f"{path}: group {number} has a sample that is not (path, lon, lat, text, [paths]): {sample!r:.200}"
+                ) from err
+
+
+def _read_wiki(path: Path) -> tuple[list[dict[str, Any]], Any]:
+    """Rows of the table of texts, and the embeddings as a tensor (T, 4096)."""
+    import torch
+
+    from wildsat_core.models.checkpoint import read_checkpoint
+
+    if not path.is_file():
+        raise MissingDataError(f"there is no file at {path}")
+    content = read_checkpoint(path)
+    data, keys, taxa = content.get("data"), content.get("keys"), content.get("taxon_id")
+    if not isinstance(data, torch.Tensor) or data.ndim != 2 or keys is None or taxa is None or len(keys) != len(data):
+        raise CheckpointError(f"{path} needs data (T, E), as many keys, and taxon_id; it has {sorted(content)}")
+    texts = [
+        {
+            "species": f"taxon {int(taxa[int(species)])}",
+            "section": str(section),
+            "text": None,
+            "source": SOURCE,
+            "licence": LICENCE,
+        }
+        for species, section in keys
+    ]
+    return texts, data
+
+
+def _save_embeddings(folder: Path, embeddings: Any) -> None:  # noqa: ANN401 - a tensor; torch loads late here
+    from safetensors.torch import save_file
+
+    folder.mkdir(parents=True, exist_ok=True)
+    part = folder / (EMBEDDINGS + ".part")
+    save_file({"embeddings": embeddings.contiguous()}, part)
+    part.replace(folder / EMBEDDINGS)
