@@ -92,6 +92,10 @@ class MissingDataError(WildsatError, FileNotFoundError):
     """A data file that a model needs is not on this machine."""
 
 
+class UnsupportedVersionError(WildsatError, ImportError):
+    """An installed package is of a version that is known to give wrong results."""
+
+
 class SourceError(WildsatError):
     """A source of imagery can't be read as asked."""
 
