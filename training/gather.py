@@ -32,7 +32,7 @@ def gather_rows(rows: torch.Tensor) -> torch.Tensor:
     """
     if not is_distributed():
         return rows
-    gathered: torch.Tensor = _GatherRows.apply(rows)
+    gathered: torch.Tensor = _GatherRows.apply(rows)  # type: ignore[no-untyped-call]
     return gathered
 
 

@@ -1,0 +1,259 @@
+"""The loop: resumed runs, signals, faults, ranks, and that it learns."""
+
+from __future__ import annotations
+
+import errno
+import json
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+import yaml
+from safetensors.torch import load_file
+
+from tests.training.conftest import make_dataset, tiny_config
+from training import checkpoint, loop
+from training.config import OptimiserSection, TrainConfig
+from training.ema import WeightMean
+from training.losses import LogitScale
+from training.schedule import rate_at
+from training.validate import recall_at
+from wildsat_core.errors import CheckpointError, TrainingError
+from wildsat_core.models.model import WildSATModel
+
+ROOT = Path(__file__).parents[2]
+
+
+@pytest.fixture(autouse=True)
+def _one_thread() -> None:
+    torch.set_num_threads(1)
+
+
+def metrics(run: Path, name: str = "loss") -> list[float]:
+    rows = [json.loads(line) for line in (run / "metrics.jsonl").read_text().splitlines()]
+    return [row[name] for row in rows if name in row]
+
+
+def last_weights(run: Path) -> dict[str, torch.Tensor]:
+    return load_file(run / "checkpoints" / (run / "LATEST").read_text().strip() / "module.safetensors")
+
+
+# --- a run and what it leaves ---
+
+
+def test_a_run_leaves_a_model_that_serves_metrics_a_curve_and_its_config(painted: Path, tmp_path: Path) -> None:
+    run = tmp_path / "run"
+    outcome = loop.train(tiny_config(painted, run))
+    assert outcome.finished
+    assert outcome.steps == 4
+    assert len(metrics(run)) == 4
+    assert {"loss_text", "accuracy_text", "loss_image", "learning_rate", "tiles_per_s", "memory_mb"} <= set(
+        json.loads((run / "metrics.jsonl").read_text().splitlines()[0])
+    )
+    assert (run / "loss.png").read_bytes().startswith(b"\x89PNG")
+    assert list((run / "tensorboard").iterdir())
+    assert TrainConfig.model_validate(json.loads((run / "config.json").read_text())).name == "tiny"
+    model = WildSATModel.open(run / "model")
+    vectors = model.embed_pixels(np.zeros((1, 3, 32, 32), np.uint8) + np.arange(32, dtype=np.uint8))
+    assert set(vectors) == {"text", "image"}
+    assert vectors["text"].shape == (1, 16)
+    assert 0 <= outcome.best <= 1
+    with pytest.raises(TrainingError, match="--resume"):
+        loop.train(tiny_config(painted, run))
+
+
+def test_a_resumed_run_goes_on_to_the_last_digit(painted: Path, tmp_path: Path) -> None:
+    options: dict[str, Any] = {
+        "optimiser": {"lr": 1e-3, "schedule": "cosine", "warmup_steps": 2, "ema": 0.9, "clip": 1.0},
+        "losses": {"location": 0, "learned_scale": True, "scale": 5.0},
+        "model": {"architecture_args": {"drop_path_rate": 0.2}},
+    }
+    whole, cut = tmp_path / "whole", tmp_path / "cut"
+    run = {"steps": 6, "checkpoint_every": 3, "accumulate": 1}
+    loop.train(tiny_config(painted, whole, run=run, **options))
+    loop.train(tiny_config(painted, cut, run=run, **options))
+    first = (cut / "checkpoints" / "step-00000003").rename(tmp_path / "kept")
+    checkpoint.shutil.rmtree(cut / "checkpoints")
+    (cut / "checkpoints").mkdir()
+    first.rename(cut / "checkpoints" / "step-00000003")
+    (cut / "LATEST").write_text("step-00000003\n")
+    loop.train(tiny_config(painted, cut, run=run, **options), resume=True)
+    assert metrics(cut) == metrics(whole)
+    assert metrics(cut, "val_score") == metrics(whole, "val_score")
+    a, b = last_weights(whole), last_weights(cut)
+    assert all(torch.equal(a[name], b[name]) for name in a)
+
+
+def test_accumulation_takes_the_batches_apart_and_workers_change_nothing(painted: Path, tmp_path: Path) -> None:
+    run = {"steps": 3, "batch": 3, "accumulate": 2}
+    loop.train(tiny_config(painted, tmp_path / "a", run=run))
+    loop.train(tiny_config(painted, tmp_path / "b", run=run, data={"workers": 2}))
+    assert metrics(tmp_path / "a") == metrics(tmp_path / "b")
+
+
+def test_sigterm_writes_a_checkpoint_and_exits_with_0(painted: Path, tmp_path: Path) -> None:
+    config = tiny_config(painted, tmp_path / "run", run={"steps": 100_000, "validate_every": 100_000})
+    file = tmp_path / "run.yaml"
+    file.write_text(yaml.safe_dump(config.model_dump(mode="json")))
+    command = [sys.executable, "-m", "training", "--config", str(file)]
+    environment = os.environ | {"OMP_NUM_THREADS": "1"}
+    with subprocess.Popen(command, cwd=ROOT, stderr=subprocess.PIPE, text=True, env=environment) as process:
+        assert process.stderr is not None
+        for line in process.stderr:
+            if line.startswith("step 2/"):
+                process.send_signal(signal.SIGTERM)
+                break
+        rest = process.stderr.read()
+        assert process.wait(60) == 0, rest
+    assert "go on with --resume" in rest
+    state = json.loads(
+        (
+            tmp_path / "run" / "checkpoints" / (tmp_path / "run" / "LATEST").read_text().strip() / "state.json"
+        ).read_text()
+    )
+    assert state["progress"]["step"] >= 2
+
+
+# --- faults ---
+
+
+def test_a_loss_that_is_not_finite_stops_and_leaves_the_last_checkpoint(
+    painted: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    real, calls = loop.weighted_sum, []
+
+    def spoiled(*arguments: Any) -> torch.Tensor:
+        calls.append(1)
+        return real(*arguments) * (float("nan") if len(calls) == 4 else 1)
+
+    monkeypatch.setattr(loop, "weighted_sum", spoiled)
+    run = tmp_path / "run"
+    with pytest.raises(TrainingError, match="loss became nan at step 4"):
+        loop.train(tiny_config(painted, run, run={"steps": 6, "checkpoint_every": 2}))
+    assert (run / "LATEST").read_text().strip() == "step-00000002"
+    assert all(value.isfinite().all() for value in last_weights(run).values())
+
+
+def test_a_full_disk_stops_and_leaves_the_last_checkpoint(
+    painted: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    real, calls = checkpoint._save, []
+
+    def full(tensors: Any, path: Path) -> None:
+        calls.append(path)
+        if len(calls) > 3:  # the first checkpoint took two files
+            path.write_bytes(b"half")
+            raise OSError(errno.ENOSPC, "No space left on device")
+        real(tensors, path)
+
+    monkeypatch.setattr(checkpoint, "_save", full)
+    run = tmp_path / "run"
+    with pytest.raises(TrainingError, match=r"the disk is full.*last good one is intact"):
+        loop.train(tiny_config(painted, run, run={"steps": 6, "checkpoint_every": 2}))
+    assert [p.name for p in (run / "checkpoints").iterdir()] == ["step-00000002"]
+    monkeypatch.setattr(checkpoint, "_save", real)
+    assert loop.train(tiny_config(painted, run, run={"steps": 6, "checkpoint_every": 2}), resume=True).steps == 6
+
+
+def test_too_many_damaged_pictures_stop_the_run(tmp_path: Path) -> None:
+    folder = make_dataset(tmp_path / "set")
+    for picture in sorted((folder / "pictures").glob("*_1.png"))[:8]:
+        picture.write_bytes(b"damaged")
+    with pytest.raises(TrainingError, match=r"data\.most_damaged"):
+        loop.train(tiny_config(folder, tmp_path / "run", run={"steps": 20}))
+    tolerant = loop.train(tiny_config(folder, tmp_path / "run2", data={"most_damaged": 0.9}))
+    assert tolerant.finished
+
+
+def test_a_damaged_checkpoint_is_named(painted: Path, tmp_path: Path) -> None:
+    run = tmp_path / "run"
+    loop.train(tiny_config(painted, run, run={"steps": 2}))
+    file = run / "checkpoints" / "step-00000002" / "module.safetensors"
+    file.write_bytes(file.read_bytes()[:1000])
+    with pytest.raises(CheckpointError, match=r"module\.safetensors"):
+        loop.train(tiny_config(painted, run, run={"steps": 4}), resume=True)
+
+
+# --- several processes ---
+
+
+def test_two_ranks_train_as_one_process_with_the_whole_batch(painted: Path, tmp_path: Path) -> None:
+    quiet: dict[str, Any] = {
+        # Without random views and batch statistics two ranks of four must equal one of eight.
+        "augment": {"flips": False, "mixing": 0, "noise_sigma": 0, "jitter_chance": 0, "grey_chance": 0,
+                    "blur_chance": 0, "crop_area": (1.0, 1.0)},
+        "tuning": {"mode": "frozen"},
+        "losses": {"location": 0, "mask_species": True, "learned_scale": True, "scale": 5.0},
+    }  # fmt: skip
+    loop.train(tiny_config(painted, tmp_path / "one", run={"batch": 8}, **quiet))
+    config = tiny_config(painted, tmp_path / "two", run={"batch": 4}, **quiet)
+    file = tmp_path / "two.yaml"
+    file.write_text(yaml.safe_dump(config.model_dump(mode="json")))
+    command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
+    environment = os.environ | {"OMP_NUM_THREADS": "1"}
+    result = subprocess.run(
+        [*command, "-m", "training", "--config", str(file)], cwd=ROOT, env=environment, capture_output=True, text=True
+    )
+    assert result.returncode == 0, result.stderr
+    np.testing.assert_allclose(metrics(tmp_path / "two"), metrics(tmp_path / "one"), rtol=2e-5)
+    one, two = last_weights(tmp_path / "one"), last_weights(tmp_path / "two")
+    for name in one:
+        torch.testing.assert_close(two[name], one[name], rtol=2e-3, atol=2e-5)
+
+
+def test_ranks_and_steps_have_seeds_of_their_own() -> None:
+    from training.distributed import step_seed
+
+    seeds = {step_seed(seed, rank, step) for seed in (1, 2) for rank in range(8) for step in range(50)}
+    assert len(seeds) == 2 * 8 * 50
+
+
+# --- parts ---
+
+
+def test_a_learned_scale_is_in_the_optimiser_and_moves(painted: Path, tmp_path: Path) -> None:
+    module = torch.nn.ModuleList([LogitScale(5.0, learned=True)])
+    optimiser = loop.make_optimiser(module, OptimiserSection(weight_decay=0.1), torch.device("cpu"))
+    (group,) = optimiser.param_groups
+    assert group["params"][0] is module[0].log_scale
+    assert group["weight_decay"] == 0.0
+    loop.train(tiny_config(painted, tmp_path / "run", losses={"learned_scale": True, "scale": 5.0}))
+    moved = last_weights(tmp_path / "run")["scale.log_scale"]
+    assert float(moved) != pytest.approx(np.log(5.0), abs=1e-9)
+
+
+def test_schedules_follow_their_formulas() -> None:
+    step = OptimiserSection(lr=1.0, schedule="step", step_epochs=10, step_factor=0.5)
+    assert [rate_at(s, step, steps=300, steps_per_epoch=5) for s in (0, 49, 50, 100)] == [1.0, 1.0, 0.5, 0.25]
+    cosine = OptimiserSection(lr=2.0, schedule="cosine", warmup_steps=4)
+    rates = [rate_at(s, cosine, steps=104, steps_per_epoch=1) for s in (0, 3, 4, 54, 104)]
+    np.testing.assert_allclose(rates, [0.5, 2.0, 2.0, 1.0, 0.0], atol=1e-12)
+    assert rate_at(99, OptimiserSection(lr=3.0, schedule="none"), steps=100, steps_per_epoch=1) == 3.0
+
+
+def test_the_running_mean_follows_its_formula_and_gives_weights_back() -> None:
+    module = torch.nn.Linear(1, 1, bias=False)
+    torch.nn.init.constant_(module.weight, 0.0)
+    mean = WeightMean(module, 0.5)
+    torch.nn.init.constant_(module.weight, 1.0)
+    mean.update(module, 0)  # decay min(0.5, 1/10)
+    assert float(mean.values["weight"]) == pytest.approx(0.9)
+    mean.update(module, 100)
+    assert float(mean.values["weight"]) == pytest.approx(0.95)
+    with mean.in_place_of(module):
+        assert float(module.weight.detach()) == pytest.approx(0.95)
+    assert float(module.weight.detach()) == 1.0
+
+
+def test_recall_counts_ties_against_and_several_relevant_for() -> None:
+    scores = np.array([[0.9, 0.1, 0.5], [0.5, 0.5, 0.5], [0.1, 0.2, 0.3]])
+    relevant = np.array([[1, 0, 0], [0, 1, 0], [1, 1, 0]], bool)
+    found = recall_at(scores, relevant)
+    assert found[1] == pytest.approx(1 / 3)
+    assert found[5] == 1.0

@@ -1,0 +1,180 @@
+"""`wildsat train` and `wildsat dataset`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from wildsat_core.errors import InvalidInputError
+
+if TYPE_CHECKING:
+    from training.data.build import SplitPlan
+
+train = typer.Typer(add_completion=False, no_args_is_help=True)
+dataset = typer.Typer(add_completion=False, no_args_is_help=True)
+
+Block = Annotated[float, typer.Option(help="Side of the blocks held out whole, in degrees, 5 to 15.")]
+Shares = Annotated[str, typer.Option(help="Shares of places for train, val and test.")]
+Seed = Annotated[int, typer.Option(help="Seed of the division into parts.")]
+
+
+@train.callback(invoke_without_command=True)
+def train_model(
+    context: typer.Context,
+    config: Annotated[str, typer.Option(help="A YAML file, or the name of a row, as resnet50-random.")] = "",
+    changes: Annotated[
+        list[str] | None, typer.Option("--set", help="Change a value: section.key=value; may be given often.")
+    ] = None,
+    dry_run: Annotated[bool, typer.Option(help="Print what would be trained, how long, and how much memory.")] = False,
+    resume: Annotated[bool, typer.Option(help="Go on from the run's newest checkpoint.")] = False,
+) -> None:
+    """Train a model as a config says, or one of the models below.
+
+    Several GPUs or processes: torchrun --nproc-per-node 4 -m training --config ...
+    """
+    if context.invoked_subcommand is not None:
+        return
+    if not config:
+        raise InvalidInputError("name a config: wildsat train --config resnet50-random --set data.folder=...", "config")
+    from training.config import read_train_config
+
+    wanted = read_train_config(config, changes)
+    if dry_run:
+        from training.estimate import estimate
+
+        for line in estimate(wanted).lines():
+            typer.echo(line)
+        return
+    from training.loop import train as run_training
+
+    outcome = run_training(wanted, resume=resume)
+    state = "finished" if outcome.finished else "stopped"
+    typer.echo(f"{state} after {outcome.steps} steps, loss {outcome.loss:.4f}; {outcome.folder}", err=True)
+
+
+@train.command("sinr")
+def train_sinr(
+    observations: Annotated[Path, typer.Option(help="CSV of species, lon, lat, as GBIF and iNaturalist write it.")],
+    out: Annotated[Path, typer.Option(help="New directory of the location encoder.")],
+    inputs: Annotated[str, typer.Option(help="sin_cos: position; env: climate; sin_cos_env: both.")] = "sin_cos",
+    width: Annotated[int, typer.Option(help="Width of the network.")] = 256,
+    depth: Annotated[int, typer.Option(help="Residual blocks.")] = 4,
+    sinusoids: Annotated[int, typer.Option(help="Position features, four to an octave.")] = 4,
+    epochs: Annotated[int, typer.Option(help="Times through the sightings.")] = 10,
+    batch: Annotated[int, typer.Option(help="Sightings a step.")] = 2048,
+    lr: Annotated[float, typer.Option(help="Learning rate.")] = 5e-4,
+    seed: Annotated[int, typer.Option(help="Seed.")] = 123,
+    least: Annotated[int, typer.Option(help="Leave out species with fewer sightings.")] = 1,
+    maps: Annotated[int, typer.Option(help="Draw range maps of so many of the commonest species.")] = 6,
+) -> None:
+    """Train a location encoder from sightings alone, and draw range maps."""
+    from training.data.observations import read_observations
+    from training.sinr import SinrConfig, train_sinr_encoder
+
+    seen = read_observations(observations)
+    typer.echo(seen.report())
+    settings = SinrConfig(
+        inputs=inputs, width=width, depth=depth, sinusoids=sinusoids, epochs=epochs, batch=batch, lr=lr, seed=seed,
+        least_sightings=least,
+    )  # fmt: skip
+    result = train_sinr_encoder(seen.rows, settings, out, source=observations, say=typer.echo)
+    if maps:
+        from training.range_map import draw_range_maps
+
+        for picture in draw_range_maps(result, seen.rows, out / "maps", most=maps):
+            typer.echo(f"drew {picture}")
+
+
+@train.command("range-map")
+def range_map(
+    encoder: Annotated[Path, typer.Argument(help="Directory that `wildsat train sinr` wrote.")],
+    species: Annotated[str, typer.Argument(help="Name of a species that it knows.")],
+    out: Annotated[Path, typer.Option(help="Picture to write (PNG).")],
+) -> None:
+    """Draw where a location encoder expects a species."""
+    from training.range_map import draw_range_map
+    from training.sinr import load_sinr
+
+    typer.echo(f"drew {draw_range_map(load_sinr(encoder), species, out)}")
+
+
+@dataset.command("build")
+def build(
+    folder: Annotated[Path, typer.Argument(help="New folder of the data set.")],
+    observations: Annotated[Path, typer.Option(help="CSV of species, lon, lat and date.")],
+    texts: Annotated[Path, typer.Option(help="Parquet or CSV of species, text, source, licence.")],
+    imagery: Annotated[str, typer.Option(help="folder:DIRECTORY, satlas:DIRECTORY or raster:FILE.")],
+    side_km: Annotated[float, typer.Option(help="Side of the ground that a picture shows.")] = 5.0,
+    cell_km: Annotated[float, typer.Option(help="Side of the equal-area cells that group sightings.")] = 100.0,
+    bands: Annotated[str, typer.Option(help="Bands of a file, in order.")] = "red,green,blue",
+    block_deg: Block = 10.0,
+    shares: Shares = "0.8,0.1,0.1",
+    seed: Seed = 123,
+) -> None:
+    """Join sightings, texts and imagery to a data set."""
+    from training.data.build import build_dataset, read_texts
+    from training.data.imagery import open_imagery
+    from training.data.observations import read_observations
+
+    plan = _plan(block_deg, shares, seed)
+    seen = read_observations(observations)
+    typer.echo(seen.report())
+    names = tuple(band.strip() for band in bands.split(","))
+    pictures = open_imagery(imagery, side_km=side_km, bands=names)
+    report = build_dataset(folder, seen, read_texts(texts), pictures, cell_km=cell_km, plan=plan)
+    for line in report.lines():
+        typer.echo(line)
+    typer.echo(f"now: wildsat dataset embed-texts {folder}")
+
+
+@dataset.command("import")
+def import_files(
+    folder: Annotated[Path, typer.Argument(help="New folder of the data set.")],
+    pictures: Annotated[Path, typer.Option(help="WildSAT's dataloader_data.npy.")],
+    wiki: Annotated[Path, typer.Option(help="LE-SINR's wiki_data_v4.pt.")],
+    imagery: Annotated[Path, typer.Option(help="Sentinel-2 folder of the SatlasPretrain tree.")],
+    nine_bands: Annotated[bool, typer.Option(help="Band files lie beside the true-colour pictures.")] = False,
+    block_deg: Block = 10.0,
+    shares: Shares = "0.98,0.01,0.01",
+    seed: Seed = 123,
+) -> None:
+    """Convert the reference's own data files, once and safely."""
+    from training.data.reference import import_reference
+
+    plan = _plan(block_deg, shares, seed)
+    for line in import_reference(folder, pictures, wiki, imagery, plan=plan, nine_bands=nine_bands).lines():
+        typer.echo(line)
+
+
+@dataset.command("embed-texts")
+def embed(
+    folder: Annotated[Path, typer.Argument(help="Folder of the data set.")],
+    encoder: Annotated[str, typer.Option(help="minilm, gritlm, or st:<sentence-transformers model>.")] = "minilm",
+    batch: Annotated[int, typer.Option(help="Texts at a time.")] = 256,
+    device: Annotated[str, typer.Option(help="cpu or cuda.")] = "cpu",
+) -> None:
+    """Precompute the text embeddings of a data set."""
+    from training.data.embed import embed_texts
+    from wildsat_core.text import load_text_encoder
+
+    def show(done: int, count: int) -> None:
+        typer.echo(f"\r{done}/{count} texts", nl=done == count, err=True)
+
+    done = embed_texts(folder, load_text_encoder(encoder, device), batch=batch, progress=show)
+    typer.echo(f"embedded {done} texts with {encoder}")
+
+
+def _plan(block_deg: float, shares: str, seed: int) -> SplitPlan:
+    from training.data.build import SplitPlan
+
+    try:
+        parts: Any = tuple(float(share) for share in shares.split(","))
+        if len(parts) != 3 or abs(sum(parts) - 1) > 1e-6 or min(parts) < 0:
+            raise ValueError("they must be three and sum to 1")
+    except ValueError as err:
+        raise InvalidInputError(f"shares must be like 0.8,0.1,0.1, got {shares!r}: {err}", "shares") from err
+    if not 5 <= block_deg <= 15:
+        raise InvalidInputError(f"blocks must be 5 to 15 degrees wide, got {block_deg}", "block_deg")
+    return SplitPlan(block_deg, parts, seed)

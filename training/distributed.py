@@ -1,0 +1,71 @@
+"""Several processes that train one model together, started by torchrun."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import torch
+import torch.distributed as dist
+
+from wildsat_core.errors import InvalidInputError
+
+
+def choose_device(wanted: str) -> torch.device:
+    """The device of this process: its own GPU of several, or the CPU.
+
+    Raises:
+        InvalidInputError: a GPU is wanted and there is none.
+    """
+    if wanted == "cuda" and not torch.cuda.is_available():
+        raise InvalidInputError("run.device is cuda, and this machine has no CUDA device", "run.device")
+    if wanted == "cpu" or not torch.cuda.is_available():
+        return torch.device("cpu")
+    device = torch.device("cuda", int(os.environ.get("LOCAL_RANK", "0")))
+    torch.cuda.set_device(device)
+    return device
+
+
+@contextmanager
+def process_group(device: torch.device) -> Iterator[None]:
+    """Join the other processes if torchrun started this one; nothing alone."""
+    if int(os.environ.get("WORLD_SIZE", "1")) == 1:
+        yield
+        return
+    dist.init_process_group("nccl" if device.type == "cuda" else "gloo")
+    try:
+        yield
+    finally:
+        dist.destroy_process_group()
+
+
+def any_rank(flag: bool, device: torch.device) -> bool:
+    """Whether the flag is set on any rank."""
+    if not dist.is_initialized():
+        return flag
+    value = torch.tensor(float(flag), device=device)
+    dist.all_reduce(value, op=dist.ReduceOp.MAX)
+    return bool(value.item())
+
+
+def barrier() -> None:
+    """Wait for the other ranks."""
+    if dist.is_initialized():
+        dist.barrier()
+
+
+def step_seed(seed: int, rank: int, step: int) -> int:
+    """A seed of its own for each rank and step.
+
+    With it the random numbers of a step depend on nothing but these three, so a resumed run draws the same ones.
+    """
+    mixed = (seed * 1_000_003 + rank) * 1_000_000_007 + step
+    return mixed % (2**63 - 1)
+
+
+def supports_bf16(device: torch.device) -> bool:
+    """Whether the device multiplies bfloat16 itself; elsewhere it would be slower than float32."""
+    if device.type == "cuda":
+        return bool(torch.cuda.is_bf16_supported(including_emulation=False))
+    return bool(torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported())

@@ -1,0 +1,334 @@
+"""The training loop, top to bottom.
+
+On a laptop:          wildsat train --config resnet50-random --set data.folder=birds losses.location=0 run.batch=16
+On one GPU:           the same, with run.batch=64; bf16 and the GPU are taken when they are there
+On several GPUs:      torchrun --nproc-per-node 4 -m training --config resnet50-imagenet --set ... run.batch=16
+On several machines:  torchrun --nnodes 2 --nproc-per-node 8 --rdzv-endpoint HOST:29500 -m training --config ...
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import math
+import signal
+import threading
+from collections.abc import Iterator
+from contextlib import AbstractContextManager, contextmanager, nullcontext
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import nn
+
+from training.assembly import build_model
+from training.checkpoint import Progress, disk_faults, load_checkpoint, save_checkpoint
+from training.config import OptimiserSection, TrainConfig
+from training.data.pixels import PixelReader
+from training.data.stream import Batch, DamageCount, EpochBatches, PairDataset, batch_loader
+from training.data.tables import TrainingSet, open_dataset
+from training.distributed import any_rank, barrier, choose_device, process_group, step_seed, supports_bf16
+from training.ema import WeightMean
+from training.gather import mean_over_ranks, rank, world_size
+from training.losses import Match
+from training.report import Reporter
+from training.schedule import rate_at
+from training.terms import TrainingModule, make_views, match_terms, weighted_sum
+from training.tuning import apply_tuning, without_adapters
+from training.validate import validate
+from wildsat_core.errors import InvalidInputError, TrainingError
+
+logger = logging.getLogger(__name__)
+
+CONFIG_FILE, MODEL_FOLDER = "config.json", "model"
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """How a run ended.
+
+    Attributes:
+        folder: of the run.
+        steps: done.
+        finished: false when a signal stopped it before its last step.
+        loss: of the last step.
+        best: highest validation score, -1 without validation.
+    """
+
+    folder: Path
+    steps: int
+    finished: bool
+    loss: float
+    best: float
+
+
+def train(config: TrainConfig, *, resume: bool = False) -> Outcome:
+    """Train a model as a config says; torchrun's environment makes it one rank of several.
+
+    Args:
+        config: the run.
+        resume: go on from the run's newest checkpoint.
+
+    Raises:
+        InvalidInputError: the config doesn't fit the data or this machine.
+        TrainingError: the loss is not finite, too many pictures are damaged, or the disk is full; the last checkpoint
+            is intact.
+    """
+    device = choose_device(config.run.device)
+    with process_group(device), _stop_signals() as stop:
+        return _Run(config, device, resume).train(stop)
+
+
+class _Run:
+    """Everything a run holds; `train` is the loop."""
+
+    def __init__(self, config: TrainConfig, device: torch.device, resume: bool) -> None:
+        self.config, self.device = config, device
+        self.folder = run_folder(config)
+        self.data = open_training_data(config)
+        model = build_model(config, self.data)
+        apply_tuning(model, config.tuning)
+        self.module = TrainingModule(model, config.losses).to(device)
+        self.module.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        self.optimiser = make_optimiser(self.module, config.optimiser, device)
+        self.mean = None if config.optimiser.ema is None else WeightMean(self.module, config.optimiser.ema)
+        self.bf16 = use_bf16(config, device)
+        self.progress = self._start(resume)
+        reader = pixel_reader(config, self.data, model.config.preprocessing.bands)
+        seed, other_date = config.run.seed, config.losses.image > 0
+        self.val_rows = self.data.pairs_of("val")
+        self.pairs = PairDataset(self.data, self.data.pairs_of("train"), reader, seed, other_date=other_date)
+        self.held_out = PairDataset(self.data, self.val_rows, reader, seed, other_date=False)
+        self.batches = plan_batches(config, self.data, self.progress.step)
+        self.steps_per_epoch = max(1, self.batches.per_epoch // config.run.accumulate)
+        self.steps = len(self.batches) // config.run.accumulate + self.progress.step
+        self.damage = DamageCount(config.data.most_damaged, self.batches.per_epoch * config.run.batch)
+        self.damage.messages, self.damage.reads = dict(self.progress.damaged), self.progress.reads
+
+    def train(self, stop: threading.Event) -> Outcome:
+        """Step until the last step or a signal."""
+        run, network = self.config.run, self._network()
+        loader = batch_loader(
+            self.pairs, self.batches, workers=self.config.data.workers, pin=self.device.type == "cuda"
+        )
+        stream, loss, stopped = iter(loader), math.nan, False
+        reporter = Reporter(
+            self.folder,
+            steps=self.steps,
+            first=self.progress.step,
+            pairs_per_step=run.batch * run.accumulate * world_size(),
+            active=rank() == 0,
+        )
+        self.module.train()
+        with reporter:
+            while self.progress.step < self.steps and not stopped:
+                numbers = self._step(network, stream, reporter)
+                loss = numbers["loss"]
+                self.progress.step += 1
+                step = self.progress.step
+                if step % run.log_every == 0 or step == self.steps:
+                    reporter.step(step, numbers)
+                if self._is_due(run.validate_every):
+                    self._validate(reporter)
+                stopped = any_rank(stop.is_set(), self.device)
+                if stopped or self._is_due(run.checkpoint_every):
+                    self._save()
+            if stopped:
+                reporter.say(f"stopped by a signal after step {self.progress.step}; go on with --resume")
+            elif self.damage.damaged:
+                reporter.say(f"{self.damage.damaged} of {self.damage.reads} pictures could not be read")
+        return Outcome(self.folder, self.progress.step, not stopped, loss, self.progress.best)
+
+    def _step(self, network: nn.Module, stream: Iterator[Batch], reporter: Reporter) -> dict[str, float]:
+        """One optimiser step over as many batches as are accumulated; its numbers, the mean of all ranks."""
+        config, step = self.config, self.progress.step
+        rate = rate_at(step, config.optimiser, steps=self.steps, steps_per_epoch=self.steps_per_epoch)
+        for group in self.optimiser.param_groups:
+            group["lr"] = rate
+        self.optimiser.zero_grad(set_to_none=True)
+        totals: dict[str, torch.Tensor] = {}
+        for part in range(config.run.accumulate):
+            batch = self._next(stream, reporter).to(self.device)
+            last = part == config.run.accumulate - 1
+            with _no_sync(network, wanted=not last):
+                loss, matches = self._forward(network, batch, step * config.run.accumulate + part)
+                (loss / config.run.accumulate).backward()  # type: ignore[no-untyped-call]
+            for name, value in _numbers(loss, matches).items():
+                totals[name] = totals.get(name, torch.zeros((), device=self.device)) + value / config.run.accumulate
+        numbers = _read(totals)
+        if not math.isfinite(numbers["loss"]):
+            raise TrainingError(
+                f"the loss became {numbers['loss']} at step {step + 1} ({numbers}); nothing was changed by it and the "
+                "last checkpoint is intact. Try a lower optimiser.lr, optimiser.clip=1, or run.precision=fp32"
+            )
+        if config.optimiser.clip is not None:
+            norm = nn.utils.clip_grad_norm_(self.module.parameters(), config.optimiser.clip)
+            numbers["gradient_norm"] = float(norm)
+        self.optimiser.step()
+        if self.mean is not None:
+            self.mean.update(self.module, step)
+        return numbers | {"learning_rate": rate}
+
+    def _forward(self, network: nn.Module, batch: Batch, number: int) -> tuple[torch.Tensor, dict[str, Match]]:
+        config = self.config
+        seed = step_seed(config.run.seed, rank(), number)
+        torch.manual_seed(seed)  # dropout and dropped paths; so a step's random numbers need no saved state
+        views = make_views(batch, self.module.model, config.augment, config.losses, seed)
+        with torch.autocast(self.device.type, torch.bfloat16, enabled=self.bf16):
+            vectors = network(views.anchor, views.positive, batch.text, batch.lon_lat)
+        matches = match_terms(vectors, batch, config.losses)
+        return weighted_sum(matches, config.losses), matches
+
+    def _next(self, stream: Iterator[Batch], reporter: Reporter) -> Batch:
+        batch = next(stream)
+        for message in self.damage.add(batch):
+            reporter.say(f"damaged picture: {message}")
+        self.progress.damaged, self.progress.reads = self.damage.messages, self.damage.reads
+        return batch
+
+    def _is_due(self, every: int) -> bool:
+        """Whether something is done after this step: every so many, or at the end of epochs, and always at the end."""
+        step = self.progress.step
+        return step == self.steps or step % (every or self.steps_per_epoch) == 0
+
+    def _validate(self, reporter: Reporter) -> None:
+        """Measure retrieval on held-out blocks and keep the best model; without such blocks the newest is kept."""
+        run = self.config.run
+        if rank() == 0:
+            averaged = nullcontext() if self.mean is None else self.mean.in_place_of(self.module)
+            with averaged:
+                score = float(self.progress.step)
+                if len(self.val_rows) and self.config.losses.text:
+                    found = validate(
+                        self.module, self.held_out, self.val_rows, most=run.validation_pairs, batch=run.batch,
+                        device=self.device, bf16=self.bf16,
+                    )  # fmt: skip
+                    reporter.validation(self.progress.step, found)
+                    score = found["score"]
+                if score > self.progress.best:
+                    self.progress.best, self.progress.best_step = score, self.progress.step
+                    with disk_faults(self.folder / MODEL_FOLDER / "model.safetensors.part"):
+                        without_adapters(self.module.model).save(self.folder / MODEL_FOLDER)
+        barrier()
+
+    def _save(self) -> None:
+        if rank() == 0:
+            save_checkpoint(self.folder, self.module, self.optimiser, self.mean, self.progress, self.config.run.keep)
+        barrier()
+
+    def _start(self, resume: bool) -> Progress:
+        """Take up the newest checkpoint, or begin in a folder without one."""
+        if resume:
+            progress = load_checkpoint(self.folder, self.module, self.optimiser, self.mean)
+            if progress is None:
+                raise TrainingError(f"{self.folder} has no checkpoint to go on from")
+            return progress
+        if (self.folder / "LATEST").exists():
+            raise TrainingError(f"{self.folder} has checkpoints already; go on with --resume or set another run.folder")
+        if rank() == 0:
+            self.folder.mkdir(parents=True, exist_ok=True)
+            text = json.dumps(self.config.model_dump(mode="json"), indent=2)
+            (self.folder / CONFIG_FILE).write_text(text + "\n", encoding="utf-8")
+        barrier()
+        return Progress()
+
+    def _network(self) -> nn.Module:
+        network: nn.Module = self.module
+        if world_size() > 1:
+            network = nn.parallel.DistributedDataParallel(network, broadcast_buffers=True)
+        return torch.compile(network) if self.config.run.compile else network  # type: ignore[return-value]
+
+
+def run_folder(config: TrainConfig) -> Path:
+    """Where a run is kept."""
+    return config.run.folder or Path("runs") / config.name
+
+
+def open_training_data(config: TrainConfig) -> TrainingSet:
+    """The run's data set.
+
+    Raises:
+        InvalidInputError: the config names none.
+    """
+    if config.data.folder is None:
+        raise InvalidInputError("data.folder is not set; name a data set, as in --set data.folder=birds", "data.folder")
+    return open_dataset(config.data.folder)
+
+
+def pixel_reader(config: TrainConfig, data: TrainingSet, bands: tuple[str, ...]) -> PixelReader:
+    """How this run's pictures are read."""
+    root = config.data.imagery or data.imagery_root
+    return PixelReader(root, data.about.bands, bands, data.about.band_files, config.data.tile_px)
+
+
+def plan_batches(config: TrainConfig, data: TrainingSet, first_step: int) -> EpochBatches:
+    """This rank's batches from a step to the end of the run."""
+    run, rows = config.run, data.pairs_of("train")
+    groups = data.column("pairs", "group")[rows]
+    batches = EpochBatches(
+        rows, groups, batch=run.batch, ranks=world_size(), rank=rank(), order=config.data.order, seed=run.seed
+    )  # fmt: skip
+    steps = run.steps or run.epochs * max(1, batches.per_epoch // run.accumulate)
+    batches.limit(first_step * run.accumulate, steps * run.accumulate)
+    return batches
+
+
+def make_optimiser(module: nn.Module, config: OptimiserSection, device: torch.device) -> torch.optim.Optimizer:
+    """Adam over every trained parameter, the scale of the losses included if it is learned.
+
+    Weights of more than one axis decay, if anything does; biases, norms and the scale don't.
+    """
+    trained = [p for p in module.parameters() if p.requires_grad]
+    decayed, others = [p for p in trained if p.ndim > 1], [p for p in trained if p.ndim <= 1]
+    groups: list[dict[str, Any]] = [
+        {"params": decayed, "weight_decay": config.weight_decay},
+        {"params": others, "weight_decay": 0.0},
+    ]
+    groups = [group for group in groups if group["params"]]
+    # One fused kernel a step in place of one per tensor.
+    return torch.optim.AdamW(groups, lr=config.lr, betas=config.betas, fused=device.type in ("cuda", "cpu"))
+
+
+def use_bf16(config: TrainConfig, device: torch.device) -> bool:
+    """Whether the network runs in bfloat16."""
+    if config.run.precision == "auto":
+        return supports_bf16(device)
+    return config.run.precision == "bf16"
+
+
+def _numbers(loss: torch.Tensor, matches: dict[str, Match]) -> dict[str, torch.Tensor]:
+    named = {"loss": loss.detach()}
+    for term, match in matches.items():
+        named[f"loss_{term}"], named[f"accuracy_{term}"] = match.loss.detach(), match.accuracy
+    return named
+
+
+def _read(totals: dict[str, torch.Tensor]) -> dict[str, float]:
+    """Mean over ranks, in one exchange and one wait for the device."""
+    values = mean_over_ranks(torch.stack(list(totals.values()))).tolist()
+    return dict(zip(totals, values, strict=True))
+
+
+def _no_sync(network: nn.Module, *, wanted: bool) -> AbstractContextManager[None]:
+    """Keep gradients on this rank until the last accumulated batch."""
+    if wanted and isinstance(network, nn.parallel.DistributedDataParallel):
+        held: AbstractContextManager[None] = network.no_sync()
+        return held
+    return nullcontext()
+
+
+@contextmanager
+def _stop_signals() -> Iterator[threading.Event]:
+    """An event that SIGTERM or SIGINT sets; the loop then ends after the present step."""
+    stop = threading.Event()
+    if threading.current_thread() is not threading.main_thread():
+        yield stop
+        return
+    signals = (signal.SIGTERM, signal.SIGINT)
+    before = [signal.signal(s, lambda *_: stop.set()) for s in signals]
+    try:
+        yield stop
+    finally:
+        for s, handler in zip(signals, before, strict=True):
+            signal.signal(s, handler)

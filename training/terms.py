@@ -1,0 +1,109 @@
+"""One step's computation: views of a batch, the network once over all of them, and the weighted sum of terms."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import nn
+
+from training.augment import AugmentConfig, Chance, anchor_view, positive_view
+from training.augment_ops import resize
+from training.config import LossSection
+from training.data.stream import Batch
+from training.losses import LogitScale, Match, symmetric_loss
+from training.tuning import settle_modes
+from wildsat_core.models.model import WildSATModel
+
+TERMS = ("text", "location", "image", "place")
+
+
+@dataclass(frozen=True, slots=True)
+class Views:
+    """What the network sees of one batch: pixels in the model's own scale, (B, C, h, w); no positive, no image term."""
+
+    anchor: torch.Tensor
+    positive: torch.Tensor | None
+
+
+class TrainingModule(nn.Module):
+    """The model and the scale of its losses, so that one forward pass touches every trained parameter."""
+
+    def __init__(self, model: WildSATModel, losses: LossSection) -> None:
+        """Wrap a model whose heads fit the terms in use."""
+        super().__init__()
+        self.model = model
+        self.scale = LogitScale(losses.scale, learned=losses.learned_scale)
+        self.uses_place = losses.location > 0 or losses.place > 0
+        self.uses_text = losses.text > 0 or losses.place > 0
+
+    def train(self, mode: bool = True) -> TrainingModule:
+        """Training mode for what is trained; what is frozen stays in evaluation mode."""
+        super().train(mode)
+        if mode:
+            settle_modes(self.model)
+        return self
+
+    def forward(
+        self, anchor: torch.Tensor, positive: torch.Tensor | None, text: torch.Tensor, lon_lat: torch.Tensor
+    ) -> dict[str, torch.Tensor]:
+        """Vectors (B, D) by name: the tile's "text", "location", "image"; "positive"; the text's "words"; the "place".
+
+        Also "scale", a scalar. The backbone runs once over anchors and positives together.
+        """
+        count = len(anchor)
+        views = anchor if positive is None else torch.cat([anchor, positive])
+        tiles = self.model(views)
+        vectors: dict[str, torch.Tensor] = {space: v[:count] for space, v in tiles.items()}
+        if positive is not None:
+            vectors["positive"] = tiles["image"][count:]
+        if self.uses_text:
+            vectors["words"] = self.model.project_texts(text)
+        if self.uses_place:
+            vectors["place"] = self.model.locate(lon_lat)
+        vectors["scale"] = torch.as_tensor(self.scale(), device=anchor.device)
+        return vectors
+
+
+def make_views(batch: Batch, model: WildSATModel, augment: AugmentConfig, losses: LossSection, seed: int) -> Views:
+    """Two views of a batch on its device.
+
+    Pictures are brought to the network's size first, so that everything after works on no more pixels than are used.
+    """
+    spec, chance = model.config.preprocessing, Chance(seed, batch.anchor.device)
+
+    def prepared(pixels: torch.Tensor) -> torch.Tensor:
+        values = (pixels.float() / spec.scale).clamp(0, 1)
+        return values if spec.input_px is None else resize(values, spec.input_px)
+
+    def laid_out(pixels: torch.Tensor) -> torch.Tensor:
+        return (pixels * spec.scale).contiguous(memory_format=torch.channels_last)
+
+    with torch.no_grad():
+        anchor = laid_out(anchor_view(prepared(batch.anchor), augment, chance))
+        if losses.image == 0:
+            return Views(anchor, None)
+        return Views(anchor, laid_out(positive_view(prepared(batch.positive), augment, chance)))
+
+
+def match_terms(vectors: dict[str, torch.Tensor], batch: Batch, losses: LossSection) -> dict[str, Match]:
+    """The terms in use, by name."""
+    species = batch.species if losses.mask_species else None
+    cell = batch.cell if losses.mask_cell else None
+    sides = {
+        "text": ("text", "words"),
+        "location": ("location", "place"),
+        "image": ("image", "positive"),
+        "place": ("place", "words"),
+    }
+    return {
+        term: symmetric_loss(vectors[sides[term][0]], vectors[sides[term][1]], vectors["scale"], species, cell)
+        for term in TERMS
+        if getattr(losses, term) > 0
+    }
+
+
+def weighted_sum(matches: dict[str, Match], losses: LossSection) -> torch.Tensor:
+    """The loss that is made small."""
+    parts = [getattr(losses, term) * match.loss for term, match in matches.items()]
+    return torch.stack(parts).sum()
