@@ -28,6 +28,7 @@ log = logging.getLogger(__name__)
 PROBLEM_JSON = "application/problem+json"
 # What the framework says in a bare phrase, in a sentence.
 UNADORNED = {
+    400: "the body can't be read: it must be JSON in UTF-8, or for pictures multipart/form-data, as /docs describes",
     404: "there is nothing at this address; /docs and /openapi.json tell what there is",
     405: "this address does not take this method; /docs tells which it takes",
 }
@@ -108,7 +109,8 @@ def problem_of(error: Exception, request_id: str) -> dict[str, Any]:
         return _validation_problem(error, request_id)
     if isinstance(error, HTTPException):
         detail = str(error.detail)
-        said = UNADORNED.get(error.status_code) if detail == HTTPStatus(error.status_code).phrase else None
+        bare = detail in (HTTPStatus(error.status_code).phrase, "There was an error parsing the body")
+        said = UNADORNED.get(error.status_code) if bare else None
         return problem(error.status_code, said or detail, request_id)
     status = status_of(error)
     if status == 500:

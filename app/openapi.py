@@ -34,8 +34,10 @@ PROBLEM_SCHEMA: dict[str, Any] = {
 }
 
 ERRORS = {
+    "400": "the body can't be read at all",
     "401": "a key is needed, or the key is not known",
     "404": "no such collection or tile",
+    "405": "the address does not take this method",
     "413": "the body or the picture is larger than allowed",
     "415": "the body or the picture is of a kind that is not read",
     "422": "a parameter is malformed or out of range; it is named",

@@ -60,7 +60,11 @@ def _decode_plain(content: bytes, max_pixels: int) -> Pixels:
         raise UnsupportedMediaError(
             "picture must be a PNG, JPEG, WebP or GeoTIFF; this file is none of these", "image"
         ) from err
-    except (OSError, ValueError, SyntaxError, EOFError, Image.DecompressionBombError) as err:
+    except Image.DecompressionBombError as err:  # raised from the header, far beyond any cap of ours
+        raise BodyTooLargeError(
+            f"picture is too large: {err}; at most {max_pixels} pixels are allowed", "image"
+        ) from err
+    except (OSError, ValueError, SyntaxError, EOFError) as err:
         raise UnsupportedMediaError(f"picture is damaged: {err}", "image") from err
     return np.ascontiguousarray(rgb.transpose(2, 0, 1))  # (H, W, 3) -> (3, H, W)
 

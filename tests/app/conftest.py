@@ -4,11 +4,16 @@ from __future__ import annotations
 
 import datetime as dt
 import io
+import threading
+import time
 from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
 import pytest
+import uvicorn
+from fastapi import FastAPI
 from fastapi.testclient import TestClient
 from PIL import Image
 
@@ -101,3 +106,27 @@ def client(toy_folder: Path) -> Iterator[TestClient]:
         create_app(toy_settings(toy_folder), lambda name: ToyModel()), raise_server_exceptions=False
     ) as client:
         yield client
+
+
+@contextmanager
+def running(app: FastAPI) -> Iterator[str]:
+    """A real server on loopback; gives its address."""
+    server = uvicorn.Server(uvicorn.Config(app, host="127.0.0.1", port=0, log_config=None, access_log=False))
+    thread = threading.Thread(target=server.run, daemon=True)
+    thread.start()
+    while not server.started:
+        assert thread.is_alive(), "the server did not start"
+        time.sleep(0.01)
+    port = server.servers[0].sockets[0].getsockname()[1]
+    try:
+        yield f"http://127.0.0.1:{port}"
+    finally:
+        server.should_exit = True
+        thread.join(timeout=20)
+
+
+@pytest.fixture(scope="session")
+def live_url(toy_folder: Path) -> Iterator[str]:
+    """Address of a real server with default settings."""
+    with running(create_app(toy_settings(toy_folder), lambda name: ToyModel())) as url:
+        yield url
