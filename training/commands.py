@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from training.mini.commands import train_mini
 from wildsat_core.errors import InvalidInputError
 
 if TYPE_CHECKING:
@@ -14,6 +15,7 @@ if TYPE_CHECKING:
 
 train = typer.Typer(add_completion=False, no_args_is_help=True)
 dataset = typer.Typer(add_completion=False, no_args_is_help=True)
+train.command("mini")(train_mini)
 
 Block = Annotated[float, typer.Option(help="Side of the blocks held out whole, in degrees, 5 to 15.")]
 Shares = Annotated[str, typer.Option(help="Shares of places for train, val and test.")]

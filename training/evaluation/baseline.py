@@ -1,4 +1,4 @@
-"""The simplest thing that could work: a tile's mean colour and its spread, brought to the text space by ridge regression."""
+"""The simplest thing that could work: a tile's mean colour and spread, brought to the text space by regression."""
 
 from __future__ import annotations
 

@@ -52,7 +52,7 @@ def retrieval(
     out.mkdir(parents=True, exist_ok=True)
     evaluated = embed_benchmark(load_model(directory), load_cells(work / "cells.npz"))
     if held_out:
-        report = {"model": model, "held_out_blocks": rank_held_out(evaluated)}
+        report: dict[str, Any] = {"model": model, "held_out_blocks": rank_held_out(evaluated)}
         _write(report, out / HELD_OUT_FILE)
         _show(report["held_out_blocks"], "image only, on blocks never seen")
         return

@@ -1,4 +1,4 @@
-"""A picture for people to judge by: the best tiles of each query in a row, right ones framed in green, wrong ones in red."""
+"""A picture for people to judge by: each query's best tiles in a row, right ones framed in green, wrong ones in red."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The retrieval benchmark: what a model finds when asked in words, over all land, against what is known of that land."""
+"""The retrieval benchmark: what a model finds over all land when asked in words, against what is known of it."""
 
 from __future__ import annotations
 

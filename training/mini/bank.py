@@ -1,7 +1,8 @@
 """The text bank: sentences, and for each the exact share of every tile's land for which it is true.
 
-Every sentence belongs to a *predicate*, a mask over land cells. `shares[predicate, tile]` says how much of the tile satisfies
-it, so a training step knows for each pair of sentence and tile whether, and how far, it is a positive. No negative is guessed.
+Every sentence belongs to a *predicate*, a mask over land cells. `shares[predicate, tile]` says how much of the tile
+satisfies it, so a training step knows for each pair of sentence and tile whether, and how far, it is a positive. No
+negative is guessed.
 """
 
 from __future__ import annotations

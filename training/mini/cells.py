@@ -24,9 +24,12 @@ Float = NDArray[np.float32]
 
 ROWS, COLUMNS = 720, 1440
 STEP_DEG = 360 / COLUMNS
-ZONES = (
-    "Af Am As Aw BSh BSk BWh BWk Cfa Cfb Cfc Csa Csb Csc Cwa Cwb Cwc Dfa Dfb Dfc Dfd Dsa Dsb Dsc Dsd Dwa Dwb Dwc Dwd EF ET"
-).split()
+# fmt: off
+ZONES = [
+    "Af", "Am", "As", "Aw", "BSh", "BSk", "BWh", "BWk", "Cfa", "Cfb", "Cfc", "Csa", "Csb", "Csc", "Cwa", "Cwb", "Cwc",
+    "Dfa", "Dfb", "Dfc", "Dfd", "Dsa", "Dsb", "Dsc", "Dsd", "Dwa", "Dwb", "Dwc", "Dwd", "EF", "ET",
+]
+# fmt: on
 EARTH_RADIUS_KM = 6371.0
 LAPSE_C_PER_M = 0.0055  # between the coarse temperature map and the finer terrain
 ICE_CAP_LATITUDE = -62.0  # the zone map stops short of Antarctica, which is ice
@@ -129,7 +132,7 @@ def grid_centres() -> tuple[Float, Float]:
 
 def _land_mask() -> NDArray[np.bool_]:
     with np.load(package_folder("global_land_mask") / "globe_combined_mask_compressed.npz") as stored:
-        land = ~stored["mask"]
+        land: NDArray[np.bool_] = ~stored["mask"]
         south_first = stored["lat"][0] < stored["lat"][-1]
     return land[::-1] if south_first else land
 
@@ -198,7 +201,7 @@ def unit_vectors(lat: NDArray[Any], lon: NDArray[Any]) -> NDArray[np.float64]:
     return np.stack([np.cos(lat_rad) * np.cos(lon_rad), np.cos(lat_rad) * np.sin(lon_rad), np.sin(lat_rad)], -1)
 
 
-def _tenth_centres() -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+def _tenth_centres() -> tuple[NDArray[Any], NDArray[Any]]:
     return 90 - (np.arange(1800) + 0.5) * 0.1, -180 + (np.arange(3600) + 0.5) * 0.1
 
 

@@ -1,4 +1,4 @@
-"""Sentences about climate, terrain and land use, built from small attributes that are true of a tile at the same time."""
+"""Sentences about climate, terrain and land use, built from attributes that are true of a tile at the same time."""
 
 from __future__ import annotations
 
@@ -27,7 +27,9 @@ class Attribute:
     clauses: tuple[str, ...]
 
 
-def add_climate_sentences(builder: BankBuilder, vocabulary: Vocabulary, seed: int = 1) -> None:
+def add_climate_sentences(
+    builder: BankBuilder, vocabulary: Vocabulary, seed: int = 1, combinations: int = COMBINATIONS
+) -> None:
     """All sentences of this module, in a fixed order for a fixed seed."""
     rng = np.random.default_rng(seed)
     attributes = read_attributes(vocabulary)
@@ -41,7 +43,7 @@ def add_climate_sentences(builder: BankBuilder, vocabulary: Vocabulary, seed: in
         said = [form for text in use.sayings for form in (text, f"land of {text}")]
         builder.add(use.mask, said, "use")
     things = [facet for facet in vocabulary.facets.values() if facet.kind == "habitat"] + vocabulary.scenes + uses
-    Combiner(builder, attributes, things, list(vocabulary.places.values()), rng).add(COMBINATIONS)
+    Combiner(builder, attributes, things, list(vocabulary.places.values()), rng).add(combinations)
 
 
 def read_attributes(vocabulary: Vocabulary) -> list[Attribute]:
@@ -102,7 +104,7 @@ class Combiner:
             attributes = [self._attributes[i] for i in self._pick("attribute", tile, int(self._rng.integers(1, 4)))]
             things = [self._things[i] for i in self._pick("thing", tile, int(self._rng.random() < 0.65))]
             places = [self._places[i] for i in self._pick("place", tile, int(self._rng.random() < 0.25))]
-            masks = [part.mask for part in (*attributes, *things, *places)]
+            masks = [attribute.mask for attribute in attributes] + [phrase.mask for phrase in things + places]
             if len(masks) < 2:
                 continue
             mask = np.logical_and.reduce(masks)

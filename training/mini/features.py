@@ -1,4 +1,4 @@
-"""What the place teacher knows of a tile: position, climate, terrain and coast. None of it is needed once training is over."""
+"""What the place teacher knows of a tile: position, climate, terrain and coast. Inference needs none of it."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ class Standard:
 
 
 def tile_facts(cells: Cells, tiles: TileTable) -> Float:
-    """(N, F) climate and terrain of tiles: means, deviations of the later ones within the tile, shares of climate zones.
+    """(N, F) climate and terrain of tiles: means, deviations within the tile of the later ones, shares of zones.
 
     Amounts are brought to scales on which a step means about as much everywhere: square roots of rain and height,
     logarithms of distance and area. A tile without land has zeros.

@@ -12,9 +12,20 @@ from training.mini.bank import BankBuilder
 from training.mini.vocabulary import Phrase, Vocabulary
 
 FRAMES = (
-    "{}|{}|{}|satellite view of {}|habitat: {}|landscape of {}|places with {}|where to find {}|an area of {}|{} habitat"
-    "|species living in {}|{} seen from above|land of {}"
-).split("|")
+    "{}",
+    "{}",
+    "{}",
+    "satellite view of {}",
+    "habitat: {}",
+    "landscape of {}",
+    "places with {}",
+    "where to find {}",
+    "an area of {}",
+    "{} habitat",
+    "species living in {}",
+    "{} seen from above",
+    "land of {}",
+)
 IN_PLACE = ("{} in {}", "{} of {}", "{}, {}")
 KIND_OF_LAND = {
     "coast": "coast < 70",

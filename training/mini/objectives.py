@@ -52,7 +52,8 @@ def two_views(first: Tensor, second: Tensor, scale: Tensor, same: Tensor) -> Ten
     """Cross-entropy between two pictures of each place, where neighbouring places are neither right nor wrong.
 
     Args:
-        first, second: (B, D) of length 1; row i of both is one place.
+        first: (B, D) of length 1, pictures of B places.
+        second: (B, D) of length 1, other pictures of the same places in the same order.
         scale: multiplies the similarities.
         same: (B, B) bool, true for pairs of places so near that their pictures overlap; the diagonal is ignored.
     """
@@ -67,7 +68,8 @@ def follow_teacher(student: Tensor, teacher: Tensor, candidates: Tensor, scale: 
     """Cross-entropy from the teacher's similarities to candidate places to the student's.
 
     Args:
-        student, teacher: (B, D) of length 1.
+        student: (B, D) of length 1.
+        teacher: (B, D) of length 1, of the same places.
         candidates: (M, D) of length 1, teacher's vectors of places.
         scale: multiplies the student's similarities.
         sharpness: multiplies the teacher's.

@@ -98,6 +98,10 @@ class Predicates:
             raise InvalidInputError(f"unknown climate zone {unknown[0]!r}; known are {' '.join(ZONES)}")
         return np.isin(self._cells.zone, [ZONES.index(name) for name in names.split()])
 
+    def _apply(self, op: type[ast.AST], left: ast.expr, right: ast.expr, text: str) -> Value:
+        value: Value = _OPERATORS[op](self._evaluate(left, text), self._evaluate(right, text))
+        return value
+
     def _evaluate(self, node: ast.expr, text: str) -> Value:
         match node:
             case ast.Constant(value=float() | int() | str() as constant):
@@ -109,9 +113,9 @@ class Predicates:
             case ast.UnaryOp(op=ast.USub(), operand=operand):
                 return -self._evaluate(operand, text)  # type: ignore[operator]
             case ast.BinOp(left=left, op=op, right=right) if type(op) in _OPERATORS:
-                return _OPERATORS[type(op)](self._evaluate(left, text), self._evaluate(right, text))
+                return self._apply(type(op), left, right, text)
             case ast.Compare(left=left, ops=[op], comparators=[right]) if type(op) in _OPERATORS:
-                return _OPERATORS[type(op)](self._evaluate(left, text), self._evaluate(right, text))
+                return self._apply(type(op), left, right, text)
             case ast.Call(func=ast.Name(id=name), args=args, keywords=[]) if name in self._functions:
                 return self._functions[name](*[self._evaluate(arg, text) for arg in args])
         raise InvalidInputError(f"predicate {text!r}: {ast.unparse(node)!r} is not understood")

@@ -1,7 +1,7 @@
 """How wildsat-mini is made, from facts to a model directory; every costly step is kept in a work folder and read again.
 
 On a laptop: `wildsat train mini --data $WILDSAT_DATA --work work/mini --out wildsat_core/pretrained/wildsat-mini`
-(two cores: about 8 minutes for facts, texts and pictures, 15 for teacher and position encoder, 60 for the image encoder).
+(two cores: about 10 minutes for facts, texts and pictures, 15 for teacher and position encoder, 60 for the images).
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from training.mini.climate_sentences import add_climate_sentences
 from training.mini.features import Standard, fit_standard, teacher_input, tile_facts
 from training.mini.habitat_sentences import add_habitat_sentences
 from training.mini.imagery import load_bmng, load_z7
-from training.mini.model import mini_config
+from training.mini.model import INPUT_PX, mini_config
 from training.mini.sampling import SentenceSampler
 from training.mini.species_sentences import add_species_sentences
 from training.mini.student import StudentSettings, train_student
@@ -39,8 +39,6 @@ DENSE_STRIDE_KM = 60.0  # places that the position encoder learns from
 class MiniSettings:
     """Everything that decides the weights, beside the data."""
 
-    architecture: str = "timm:mobilenetv4_conv_small"
-    input_px: int = 48
     views_per_mosaic: int = 5
     hold_out: bool = False
     teacher: TeacherSettings = field(default_factory=TeacherSettings)
@@ -93,11 +91,11 @@ def _embeddings(bank: Bank, path: Path) -> NDArray[np.float16]:
 
 
 def _views(tiles: TileTable, data: Path, work: Path, settings: MiniSettings) -> Views:
-    folder = work / f"views-{settings.input_px}"
+    folder = work / "views"
     if not (folder / "squares.npy").exists():
         mosaics = [load_bmng()] * settings.views_per_mosaic
         mosaics += [load_z7(data, work / "z7.npy")] * settings.views_per_mosaic
-        save_views(make_views(tiles, mosaics, settings.input_px), folder)
+        save_views(make_views(tiles, mosaics, INPUT_PX), folder)
     return load_views(folder)
 
 
@@ -157,7 +155,7 @@ def make_model(material: Material, settings: MiniSettings) -> WildSATModel:
 
     places = make_places(material, settings)
     torch.manual_seed(settings.vision.seed)
-    model = WildSATModel(mini_config(settings.architecture, settings.input_px))
+    model = WildSATModel(mini_config())
     assert model.text_head is not None
     assert model.location is not None
     model.text_head.load_state_dict(places.run.text_head.state_dict())
@@ -165,6 +163,7 @@ def make_model(material: Material, settings: MiniSettings) -> WildSATModel:
     targets = vision_targets(material, places)
     rows = training_rows(material.tiles, settings.hold_out)
     student = VisionStudent(model, targets.facts.shape[2], targets.facets.shape[2])
+    student.to(memory_format=torch.channels_last)  # type: ignore[call-overload]  # faster on processors
     sampler = SentenceSampler(material.bank, rows, np.random.default_rng(settings.vision.seed))
     trainer = VisionTrainer(student, material.views, targets, sampler, rows, settings=settings.vision)
     return trainer.run()

@@ -35,7 +35,7 @@ class SentenceSampler:
 
     def __init__(self, bank: Bank, tiles: NDArray[np.int64], rng: np.random.Generator) -> None:
         """Work out the chance of each sentence."""
-        useful = (np.asarray(bank.shares[:, tiles]) > TRUE_SHARE * FULL).any(1)[bank.predicate]
+        useful = np.asarray((bank.shares[:, tiles] > TRUE_SHARE * FULL).any(1))[bank.predicate]
         kinds = np.asarray(bank.kinds)
         chance = np.zeros(len(kinds))
         for kind, weight in KIND_WEIGHTS.items():
@@ -53,4 +53,4 @@ class SentenceSampler:
     def truth(self, sentences: NDArray[np.int64], tiles: NDArray[np.int64]) -> NDArray[np.float32]:
         """(S, N) share of each tile's land that each sentence is true of."""
         rows = np.asarray(self._bank.shares[self._bank.predicate[sentences]])
-        return rows[:, tiles].astype(np.float32) / FULL
+        return np.asarray(rows[:, tiles], dtype=np.float32) / np.float32(FULL)

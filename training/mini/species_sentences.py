@@ -1,6 +1,7 @@
 """Sentences about flagship species, ecoregions, mammals and birds, with the land where they may live.
 
-Ranges are approximations made here from published facts, never occurrence records: a box, narrowed by habitat and climate.
+Ranges are approximations made here from published facts, never occurrence records: a box, narrowed by habitat and
+climate.
 Sources: PanTHERIA (Jones et al. 2009) for mammals, AVONET (Tobias et al. 2022) for birds, WWF WildFinder for names and
 ecoregions; the flagship lines are our own general knowledge.
 """
@@ -20,10 +21,13 @@ from training.mini.predicates import Mask
 from training.mini.species_tables import BirdRange, MammalRange, habitat_masks, read_birds, read_mammals
 from training.mini.vocabulary import Phrase, Vocabulary, read_csv, read_yaml
 
-COMMON_WORDS = set(
-    "Great Desert Islands North South Forest Plain Basin Mountains Coast Gulf Range East Central West Southern Western Highlands "
-    "Peninsula Plateau River Delta Cape Plains Island Lakes Ocean".split()
-)
+# fmt: off
+COMMON_WORDS = {
+    "Great", "Desert", "Islands", "North", "South", "Forest", "Plain", "Basin", "Mountains", "Coast", "Gulf",
+    "Range", "East", "Central", "West", "Southern", "Western", "Highlands", "Peninsula", "Plateau", "River",
+    "Delta", "Cape", "Plains", "Island", "Lakes", "Ocean",
+}
+# fmt: on
 BIRD_SAMPLE = 0.65  # the rest would only add more of the same
 NUMEROUS = 0.98  # a tile with as many species of a family as this quantile of tiles has the full share
 

@@ -1,7 +1,7 @@
 """Ranges of mammals and birds, rebuilt roughly from the published traits tables.
 
-PanTHERIA gives a mammal's range box, its area, and the mean temperature and rain of the range; AVONET gives a bird's band of
-latitude, its centre, the area, and a class of habitat.
+PanTHERIA gives a mammal's range box, its area, and the mean temperature and rain of the range; AVONET gives a bird's
+band of latitude, its centre, the area, and a class of habitat.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Teaches the position encoder what the place teacher knows, so that longitude and latitude alone suffice afterwards."""
+"""Teaches the position encoder what the place teacher knows, so that longitude and latitude suffice afterwards."""
 
 from __future__ import annotations
 
@@ -65,7 +65,7 @@ def train_student(
         if not torch.isfinite(loss):
             raise TrainingError(f"the position encoder's loss is {loss.item()} at step {step}; lower the rate")
         optimiser.zero_grad()
-        loss.backward()
+        loss.backward()  # type: ignore[no-untyped-call]
         optimiser.step()
         schedule.step()
         if step % 100 == 0 or step == settings.steps - 1:

@@ -109,7 +109,7 @@ def train_teacher(
         if not torch.isfinite(loss):
             raise TrainingError(f"the teacher's loss is {loss.item()} at step {step}; lower the rate")
         optimiser.zero_grad()
-        loss.backward()
+        loss.backward()  # type: ignore[no-untyped-call]
         optimiser.step()
         schedule.step()
         if step % 50 == 0 or step == settings.steps - 1:

@@ -85,7 +85,7 @@ def land_tiles(cells: Cells, tiles: TileTable, antarctic_share: int = 4) -> Tile
 
 
 def overlap(cells: Cells, tiles: TileTable) -> csr_matrix:
-    """(N tiles, cells) sparse: the share of the tile's area that is land of this cell. Rows sum to the tile's land share."""
+    """(N tiles, cells) sparse: the share of a tile's area that is land of a cell. Rows sum to the tile's land share."""
     from scipy.sparse import csr_matrix
 
     position = np.full(ROWS * COLUMNS, -1)

@@ -1,4 +1,4 @@
-"""Many pictures of each tile's neighbourhood: both mosaics, several scales, moved a little; made once, then read at random."""
+"""Many pictures of each tile's neighbourhood: both mosaics, several scales, moved a little; made once."""
 
 from __future__ import annotations
 
@@ -64,7 +64,7 @@ def load_views(folder: Path) -> Views:
 
 
 def distort(pixels: NDArray[np.uint8], generator: torch.Generator) -> Tensor:
-    """(B, S, S, 3) uint8 pictures to (B, 3, S, S) float32 in [0, 255], mirrored, turned, and changed in light and colour.
+    """(B, S, S, 3) uint8 pictures to (B, 3, S, S) float32 in [0, 255], mirrored, turned, changed in light and colour.
 
     The changes stand for what differs between mosaics and sensors and says nothing about the habitat.
     """

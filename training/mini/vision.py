@@ -1,4 +1,4 @@
-"""The image encoder: taught by the place teacher, by the texts, by facts of the land, and by other pictures of the place."""
+"""The image encoder: taught by the place teacher, the texts, facts of the land, and other pictures of the place."""
 
 from __future__ import annotations
 
@@ -132,7 +132,7 @@ class VisionTrainer:
             if not torch.isfinite(loss):
                 raise TrainingError(f"the image encoder's loss is {loss.item()} at step {step}; lower the rate")
             self.optimiser.zero_grad()
-            loss.backward()
+            loss.backward()  # type: ignore[no-untyped-call]
             nn.utils.clip_grad_norm_(self.student.parameters(), LARGEST_GRADIENT)
             self.optimiser.step()
             self._update_average(step)

@@ -80,7 +80,7 @@ class Vocabulary:
 
     def any_facet(self, names: list[str]) -> Mask:
         """Land where at least one of the named facets is true, (N,)."""
-        return np.logical_or.reduce([self._facet_mask(name) for name in names])
+        return np.asarray(np.logical_or.reduce([self._facet_mask(name) for name in names]))
 
     def any_place(self, text: str) -> Mask:
         """Land in one of the places: names or boxes `west south east north`, parted by semicolons."""
@@ -94,7 +94,7 @@ class Vocabulary:
         return mask
 
 
-def read_yaml(name: str) -> Any:
+def read_yaml(name: str) -> Any:  # noqa: ANN401 - the tables differ in shape
     """One of the tables of this package."""
     return yaml.safe_load((resources.files("training.mini") / "tables" / name).read_text(encoding="utf-8"))
 

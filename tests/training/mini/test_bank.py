@@ -1,0 +1,85 @@
+"""Tests of training/mini/bank.py, sampling.py and the sentence makers."""
+
+import numpy as np
+import pytest
+
+from training.mini.bank import FULL, Bank, BankBuilder
+from training.mini.climate_sentences import add_climate_sentences
+from training.mini.sampling import SentenceSampler
+from training.mini.species_sentences import plural
+from training.mini.tiles import TileTable, land_shares
+from training.mini.vocabulary import Vocabulary
+
+
+@pytest.fixture
+def tiles(six_cells):
+    return TileTable(six_cells.lon.astype(float), six_cells.lat.astype(float), np.full(6, 20.0))
+
+
+@pytest.fixture
+def builder(six_cells, tiles):
+    return BankBuilder(land_shares(six_cells, tiles))
+
+
+def test_shares_are_exact(builder, six_cells):
+    shares = builder.shares_of((six_cells.lat > 0)[None])
+    np.testing.assert_allclose(shares[0], six_cells.lat > 0)
+
+
+def test_a_bank_keeps_sentences_with_their_predicates(builder, six_cells, tmp_path):
+    builder.add(six_cells.lat > 0, ["the  north", "up north", "up north"], "atom")
+    builder.add(np.zeros(6, bool), ["nowhere"], "atom")
+    builder.add_shares(np.linspace(0, 1, 6, dtype=np.float32), ["more and more"], "family")
+    builder.build().save(tmp_path)
+    bank = Bank.load(tmp_path)
+    assert bank.sentences == ["the north", "up north", "more and more"]
+    assert bank.predicate.tolist() == [0, 0, 1]
+    assert bank.kinds == ["atom", "atom", "family"]
+    np.testing.assert_array_equal(bank.shares[0], (six_cells.lat > 0) * FULL)
+    np.testing.assert_array_equal(bank.shares[1], np.round(np.linspace(0, 1, 6) * FULL))
+
+
+def test_the_sampler_draws_only_what_is_true_of_training_tiles(builder, six_cells):
+    builder.add(six_cells.lat > 0, ["north"], "atom")
+    builder.add(six_cells.lat < 0, ["south"], "atom")
+    bank = builder.build()
+    sampler = SentenceSampler(bank, np.flatnonzero(six_cells.lat > 0), np.random.default_rng(0))
+    assert {bank.sentences[row] for row in sampler.sentences(50)} == {"north"}
+
+
+def test_truth_is_the_share_for_each_sentence_and_tile(builder, six_cells):
+    builder.add(six_cells.lat > 0, ["north"], "atom")
+    builder.add(six_cells.lat < 0, ["south"], "atom")
+    sampler = SentenceSampler(builder.build(), np.arange(6), np.random.default_rng(0))
+    north = (six_cells.lat > 0).astype(np.float32)
+    np.testing.assert_allclose(
+        sampler.truth(np.asarray([1, 0]), np.asarray([0, 5])), [1 - north[[0, 5]], north[[0, 5]]]
+    )
+
+
+def test_climate_sentences_are_true_where_they_are_said_to_be(builder, six_cells):
+    add_climate_sentences(builder, Vocabulary(six_cells), combinations=20)
+    bank = builder.build()
+    said = dict(zip(bank.sentences, bank.predicate, strict=True))
+    deep_frozen = bank.shares[said["rivers freeze to the bottom in winter"]] == FULL
+    np.testing.assert_array_equal(deep_frozen, six_cells.temp_c.min(0) < -25)
+    koeppen = bank.shares[said["K\u00f6ppen climate BWh"]] == FULL
+    np.testing.assert_array_equal(koeppen, np.round(six_cells.lat) == 24)
+
+
+@pytest.mark.parametrize(
+    ("one", "many"),
+    [
+        ("wolf", "wolves"),
+        ("wild goose", "wild geese"),
+        ("fox", "foxes"),
+        ("pony", "ponies"),
+        ("kangaroo", "kangaroos"),
+        ("monkey", "monkeys"),
+        ("finch", "finches"),
+        ("sheep", "sheep"),
+        ("grass", "grass"),
+    ],
+)
+def test_plurals(one, many):
+    assert plural(one) == many

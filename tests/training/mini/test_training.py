@@ -1,0 +1,145 @@
+"""Tests of training/mini/teacher.py, student.py and vision.py: a few steps on a world of two kinds of land."""
+
+import numpy as np
+import pytest
+import torch
+
+from training.mini.bank import FULL, Bank
+from training.mini.sampling import SentenceSampler
+from training.mini.student import StudentSettings, train_student
+from training.mini.teacher import TEXT_SIZE, TeacherSettings, teach, train_teacher
+from training.mini.tiles import TileTable
+from training.mini.views import Views
+from training.mini.vision import VisionSettings, VisionStudent, VisionTargets, VisionTrainer
+from wildsat_core.errors import TrainingError
+from wildsat_core.location.position import PositionEncoder
+from wildsat_core.models.config import HeadConfig, ModelConfig
+from wildsat_core.models.model import WildSATModel
+from wildsat_core.preprocess import Preprocessing
+
+TILES, SENTENCES = 12, 8
+
+
+@pytest.fixture
+def wet():
+    return np.arange(TILES) % 2 == 0
+
+
+@pytest.fixture
+def bank(wet):
+    shares = np.stack([wet, ~wet]).astype(np.uint8) * FULL
+    predicate = np.arange(SENTENCES) % 2
+    return Bank([f"text {i}" for i in range(SENTENCES)], ["atom"] * SENTENCES, predicate, shares)
+
+
+@pytest.fixture
+def embeddings():
+    rng = np.random.default_rng(0)
+    kinds = rng.normal(size=(2, TEXT_SIZE))
+    found = kinds[np.arange(SENTENCES) % 2] + 0.3 * rng.normal(size=(SENTENCES, TEXT_SIZE))
+    return (found / np.linalg.norm(found, axis=1, keepdims=True)).astype(np.float16)
+
+
+def facts_of(wet):
+    return np.stack([wet, ~wet, np.ones(TILES)], 1).astype(np.float32)
+
+
+def test_the_teacher_learns_which_text_fits_which_place(bank, embeddings, wet):
+    rows = np.arange(TILES)
+    sampler = SentenceSampler(bank, rows, np.random.default_rng(0))
+    settings = TeacherSettings(steps=30, sentences=8, tiles=8)
+    run = train_teacher(facts_of(wet), embeddings, sampler, rows, settings)
+    places = teach(run.teacher, facts_of(wet))
+    with torch.inference_mode():
+        texts = torch.nn.functional.normalize(run.text_head(torch.from_numpy(embeddings.astype(np.float32))), dim=1)
+    scores = texts.numpy() @ places.T
+    np.testing.assert_allclose(np.linalg.norm(places, axis=1), 1, rtol=1e-5)
+    assert scores[0, wet].min() > scores[0, ~wet].max()
+    assert scores[1, ~wet].min() > scores[1, wet].max()
+
+
+def test_the_same_seed_gives_the_same_teacher(bank, embeddings, wet):
+    def train():
+        sampler = SentenceSampler(bank, np.arange(TILES), np.random.default_rng(0))
+        return train_teacher(facts_of(wet), embeddings, sampler, np.arange(TILES), TeacherSettings(steps=3, tiles=8))
+
+    first, second = train(), train()
+    torch.testing.assert_close(first.teacher.state_dict(), second.teacher.state_dict(), atol=0, rtol=0)
+
+
+def test_a_loss_that_is_not_finite_stops_the_teacher(bank, embeddings, wet):
+    sampler = SentenceSampler(bank, np.arange(TILES), np.random.default_rng(0))
+    facts = np.full((TILES, 3), np.nan, np.float32)
+    with pytest.raises(TrainingError, match="step 0"):
+        train_teacher(facts, embeddings, sampler, np.arange(TILES), TeacherSettings(steps=2))
+
+
+def test_the_position_encoder_memorises_its_teacher():
+    rng = np.random.default_rng(0)
+    lon_lat = np.stack([rng.uniform(-180, 180, 40), rng.uniform(-60, 60, 40)], 1)
+    taught = rng.normal(size=(40, 6))
+    taught = (taught / np.linalg.norm(taught, axis=1, keepdims=True)).astype(np.float32)
+    torch.manual_seed(0)
+    encoder = PositionEncoder(dim=6, waves=32, width=32, depth=1)
+    train_student(encoder, lon_lat, taught, StudentSettings(steps=150, places=40, rate=1e-2))
+    with torch.inference_mode():
+        found = torch.nn.functional.normalize(encoder(torch.from_numpy(lon_lat).float()), dim=1).numpy()
+    assert (found * taught).sum(1).mean() > 0.9
+
+
+@pytest.fixture
+def trainer(bank, wet):
+    rng = np.random.default_rng(0)
+    head = {"in_features": 8, "out_features": 4}
+    config = ModelConfig(
+        name="tiny",
+        architecture="timm:resnet10t",
+        architecture_args={"channels": [4, 4, 8, 8], "stem_width": 8},
+        feature_size=8,
+        preprocessing=Preprocessing(input_px=16, normalisation="standard", mean=(0.5,) * 3, std=(0.2,) * 3),
+        tile_heads={"text": HeadConfig(**head), "image": HeadConfig(**head)},
+    )
+    kinds = rng.normal(size=(2, 4)).astype(np.float32)
+    kinds /= np.linalg.norm(kinds, axis=1, keepdims=True)
+    pixels = np.where(wet[:, None, None, None, None], 200, 60) + rng.integers(0, 30, (TILES, 3, 16, 16, 3))
+    table = TileTable(np.linspace(-170, 170, TILES), np.zeros(TILES), np.full(TILES, 200.0))
+    targets = VisionTargets(
+        places=np.repeat(np.where(wet[:, None], kinds[0], kinds[1])[None], 3, 0).astype(np.float32),
+        facts=np.repeat(wet[None, :, None], 3, 0).astype(np.float32),
+        facets=np.repeat(wet[None, :, None], 3, 0).astype(np.float32),
+        texts=kinds[np.arange(SENTENCES) % 2],
+    )
+    torch.manual_seed(0)
+    student = VisionStudent(WildSATModel(config), 1, 1)
+    rows = np.arange(TILES)
+    sampler = SentenceSampler(bank, rows, np.random.default_rng(0))
+    settings = VisionSettings(steps=25, places=8, sentences=6, memory=6, rate=5e-3)
+    return VisionTrainer(
+        student, Views(pixels.astype(np.uint8), (table,) * 3), targets, sampler, rows, settings=settings
+    )
+
+
+def test_every_loss_of_the_image_encoder_is_finite_and_learned_scales_are_in_the_optimiser(trainer):
+    losses = trainer.step()
+    assert set(losses) == {"place", "facts", "facets", "text", "location", "image"}
+    assert all(torch.isfinite(loss) for loss in losses.values())
+    optimised = {id(p) for group in trainer.optimiser.param_groups for p in group["params"]}
+    assert {id(p) for p in trainer.student.parameters()} == optimised
+
+
+def test_the_image_encoder_learns_to_tell_two_kinds_of_land_apart(trainer, wet):
+    model = trainer.run()
+    pixels = trainer.views.pixels[:, 0].transpose(0, 3, 1, 2)
+    vectors = model.embed_pixels(pixels)["text"]
+    wet_text = trainer.targets.texts[0]
+    assert (vectors @ wet_text)[wet].mean() > (vectors @ wet_text)[~wet].mean() + 0.1
+
+
+def test_only_training_rows_are_seen(trainer):
+    trainer.rows = np.arange(0, TILES, 2)
+    trainer.settings = VisionSettings(places=4, sentences=4, memory=4)
+    before = trainer.memory.clone()
+    trainer.step()
+    changed = (trainer.memory != before).any(1).numpy()
+    assert changed.any()
+    assert not changed[1::2].any()

