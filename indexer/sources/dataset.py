@@ -41,15 +41,17 @@ class Dataset:
         """Extent in degrees, None when it goes around the globe."""
         return self._box_of(0, 0, self.dataset.width, self.dataset.height)
 
-    def window_outline(self, column: int, row: int, size: int) -> tuple[BBox, bytes | None]:
+    def window_outline(self, column: int, row: int, width: int, height: int) -> tuple[BBox, bytes | None]:
         """Box of a pixel window and, where the box says too much, its outline as WKB."""
         import shapely
         from rasterio.warp import transform
 
-        box = self._box_of(column, row, size, size) or BBox(-180.0, -90.0, 180.0, 90.0)
+        box = self._box_of(column, row, width, height) or BBox(-180.0, -90.0, 180.0, 90.0)
         if box.crosses_antimeridian or (self.crs.is_geographic and self.transform.is_rectilinear):
             return box, None
-        corners = [self.transform @ (column + x, row + y) for x, y in ((0, 0), (size, 0), (size, size), (0, size))]
+        corners = [
+            self.transform @ (column + x, row + y) for x, y in ((0, 0), (width, 0), (width, height), (0, height))
+        ]
         lon, lat = transform(self.crs, "EPSG:4326", *zip(*corners, strict=True))
         return box, shapely.to_wkb(shapely.Polygon(list(zip(lon, lat, strict=True))))
 

@@ -8,7 +8,6 @@ and there the picture is a true square in an equal-area projection centred on th
 from __future__ import annotations
 
 import datetime as dt
-import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,6 +19,7 @@ import numpy.typing as npt
 from indexer.grid import KilometreGrid
 from indexer.pixels import Stretch
 from indexer.sources.dataset import Dataset, open_dataset
+from indexer.sources.places import centre_in, slug
 from indexer.sources.protocol import Candidate, Reading
 from wildsat_core.bands import RGB
 from wildsat_core.errors import InvalidInputError, SourceError
@@ -171,8 +171,8 @@ class RasterSource:
         raster = self._raster
         for row in grid.starts(raster.dataset.height):
             for column in grid.starts(raster.dataset.width):
-                bbox, outline = raster.window_outline(column, row, grid.size_px)
-                if self.area is not None and not _centre_in(self.area, bbox):
+                bbox, outline = raster.window_outline(column, row, grid.size_px, grid.size_px)
+                if self.area is not None and not centre_in(self.area, bbox):
                     continue
                 tile = Tile(
                     tile_id=f"{self._scene}-{grid.size_px}px-y{row:05d}-x{column:05d}",
@@ -238,23 +238,6 @@ class RasterSource:
         if values.dtype.kind == "f":
             valid = valid & np.isfinite(values).all(axis=0)
         return valid
-
-
-def slug(text: str) -> str:
-    """Letters, digits, '-', '_' and '.' only, so that ids are safe in addresses.
-
-    Raises:
-        InvalidInputError: nothing is left.
-    """
-    kept = re.sub(r"[^A-Za-z0-9_.-]+", "-", text).strip("-.")
-    if not kept:
-        raise InvalidInputError(f"no tile id can be made of {text!r}; name the scene with --scene", "scene")
-    return kept
-
-
-def _centre_in(area: BBox, bbox: BBox) -> bool:
-    lon, lat = bbox.centre
-    return area.south <= lat <= area.north and (lon - area.west) % 360.0 <= area.width_deg
 
 
 def _common(extent: BBox, area: BBox) -> BBox:

@@ -1,0 +1,150 @@
+"""A folder of pictures, each one tile: georeferenced, or placed by a CSV with longitude, latitude and a date."""
+
+from __future__ import annotations
+
+import csv
+import datetime as dt
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final
+
+from indexer.pixels import Stretch
+from indexer.sources.dataset import open_dataset
+from indexer.sources.picture import read_picture
+from indexer.sources.places import box_around, slug
+from indexer.sources.protocol import Candidate, Reading
+from wildsat_core.bands import RGB
+from wildsat_core.errors import SourceError
+from wildsat_core.geo import check_lon_lat
+from wildsat_core.types import BBox, Tile
+
+SUFFIXES: Final = frozenset({".tif", ".tiff", ".jp2", ".png", ".jpg", ".jpeg", ".webp"})
+TABLE_NAMES: Final = ("index.csv", "tiles.csv")
+
+
+@dataclass(frozen=True)
+class FolderSource:
+    """Pictures below a folder.
+
+    Attributes:
+        root: the folder.
+        table: CSV with a column `file` and, for pictures without georeference, `lon` and `lat`; further columns are
+            `date` (YYYY-MM-DD), `cloud` (0..1), `gsd_m` and `id`. None reads every georeferenced picture of the folder.
+        gsd_m: ground size of a pixel of pictures without georeference, where the table does not say.
+        band_indexes: which of the files' bands, counted from 1; `bands` names them.
+        stretch: map of stored values to eight bits; None leaves them as they are.
+    """
+
+    root: str
+    table: str | None = None
+    gsd_m: float | None = None
+    band_indexes: tuple[int, ...] = (1, 2, 3)
+    bands: tuple[str, ...] = RGB
+    stretch: Stretch | None = None
+    name: str = "folder"
+
+    def __post_init__(self) -> None:
+        """Say at once when there is no such folder."""
+        if not Path(self.root).is_dir():
+            raise SourceError(f"{self.root} is not a folder")
+        if self.table is not None and not Path(self.table).is_file():
+            raise SourceError(f"{self.table}, the table of the pictures, is not a file")
+
+    def count(self) -> int | None:
+        """Number of rows or files."""
+        return sum(1 for _ in self._rows())
+
+    def candidates(self) -> Iterator[Candidate]:
+        """In the order of the table, or of the file names."""
+        for number, row in enumerate(self._rows(), start=2):
+            yield self._candidate(row, number)
+
+    def read(self, candidate: Candidate) -> Reading:
+        """The whole picture.
+
+        Raises:
+            SourceError: not readable, or bands are missing.
+        """
+        reading = read_picture(str(candidate.locator), self.band_indexes)
+        return Reading(self.stretch(reading.pixels), reading.missing) if self.stretch else reading
+
+    def provenance(self) -> dict[str, Any]:
+        """What and how stretched."""
+        return {
+            "source": self.name,
+            "input": Path(self.root).resolve().name,
+            "bands": list(self.bands),
+            "band_indexes": list(self.band_indexes),
+            "stretch": str(self.stretch) if self.stretch else None,
+        }
+
+    def _rows(self) -> Iterator[dict[str, str]]:
+        if self.table is None:
+            files = sorted(p for p in Path(self.root).rglob("*") if p.suffix.lower() in SUFFIXES)
+            yield from ({"file": str(p.relative_to(self.root))} for p in files)
+            return
+        with Path(self.table).open(encoding="utf-8-sig", newline="") as file:
+            reader = csv.DictReader(file)
+            if "file" not in (reader.fieldnames or []):
+                raise SourceError(f"{self.table} has no column 'file'; it has: {', '.join(reader.fieldnames or [])}")
+            yield from reader
+
+    def _candidate(self, row: dict[str, str], line: int) -> Candidate:
+        path = Path(self.root) / row["file"]
+        if not path.resolve().is_relative_to(Path(self.root).resolve()):
+            raise SourceError(f"{self.table}, line {line}: {row['file']} lies outside of {self.root}")
+        where = f"{self.table}, line {line}" if self.table else str(path)
+        try:
+            box, outline, gsd_m = self._place(path, row)
+            date = dt.date.fromisoformat(row["date"]) if row.get("date") else None
+            cloud = float(row["cloud"]) if row.get("cloud") else None
+        except ValueError as err:
+            raise SourceError(f"{where}: {err}") from err
+        given = row.get("id") or slug(str(Path(row["file"]).with_suffix("")).replace("/", "-"))
+        tile = Tile(
+            tile_id=f"{given}-{date}" if date and not row.get("id") else given,
+            bbox=box,
+            gsd_m=gsd_m,
+            source=self.name,
+            href=row["file"],
+            captured_on=date,
+            cloud_cover=cloud,
+            footprint_wkb=outline,
+        )
+        return Candidate(tile, str(path))
+
+    def _place(self, path: Path, row: dict[str, str]) -> tuple[BBox, bytes | None, float]:
+        """Box, outline where the box says too much, and pixel size: of the file itself, or of its row in the table."""
+        if row.get("lon") and row.get("lat"):
+            gsd_m = float(row.get("gsd_m") or self.gsd_m or 0)
+            if gsd_m > 0:
+                width, height = _size(path)
+                lon, lat = float(row["lon"]), float(row["lat"])
+                check_lon_lat(lon, lat)
+                return box_around(lon, lat, width * gsd_m / 1000, height * gsd_m / 1000), None, gsd_m
+        try:
+            dataset = open_dataset(str(path), None)
+        except SourceError as err:
+            raise SourceError(
+                f"{path} has no place: it is not georeferenced, and a table with lon and lat and a pixel size "
+                "(column gsd_m, or --gsd-m) is needed"
+            ) from err
+        box, outline = dataset.window_outline(0, 0, dataset.dataset.width, dataset.dataset.height)
+        return box, outline, dataset.pixel_m
+
+
+def find_table(root: str) -> str | None:
+    """The table beside the pictures, by its usual names; None where there is none."""
+    found = (Path(root) / name for name in TABLE_NAMES)
+    return next((str(path) for path in found if path.is_file()), None)
+
+
+def _size(path: Path) -> tuple[int, int]:
+    from PIL import Image, UnidentifiedImageError
+
+    try:
+        with Image.open(path) as picture:
+            return picture.size
+    except (OSError, UnidentifiedImageError) as err:
+        raise SourceError(f"{path} can't be read as a picture: {err}") from err

@@ -1,0 +1,224 @@
+"""Web map tiles as imagery: an MBTiles file, a folder of z/x/y pictures, or an address with {z}, {x} and {y}."""
+
+from __future__ import annotations
+
+import functools
+import os
+import re
+import sqlite3
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
+
+from indexer.sources.mercator import map_tile_box, map_tiles_in, pixel_m
+from indexer.sources.picture import decode_picture
+from indexer.sources.places import centre_in, slug
+from indexer.sources.protocol import Candidate, Reading
+from wildsat_core.bands import RGB
+from wildsat_core.errors import InvalidInputError, SourceError
+from wildsat_core.types import BBox, Tile
+
+if TYPE_CHECKING:
+    import httpx
+
+ALLOWED_HOSTS_VARIABLE: Final = "WILDSAT_XYZ_HOSTS"
+MAX_BYTES: Final = 16 * 2**20
+TIMEOUT_S: Final = 20.0
+_PICTURE: Final = re.compile(r"^(\d+)\.(png|jpg|jpeg|webp|tif|tiff)$", re.IGNORECASE)
+
+
+@dataclass(frozen=True)
+class XyzSource:
+    """Map tiles of one zoom.
+
+    Attributes:
+        location: file, folder or address template.
+        zoom: which zoom; None takes the finest of a file or folder.
+        area: only tiles with their centre in this box; an address needs one.
+        hosts: hosts that an address may name, from $WILDSAT_XYZ_HOSTS if left out.
+        scene: first part of tile ids.
+    """
+
+    location: str
+    zoom: int | None = None
+    area: BBox | None = None
+    scene: str | None = None
+    hosts: tuple[str, ...] | None = None
+    tile_px: int = 256
+    bands: tuple[str, ...] = RGB
+    name: str = "xyz"
+
+    def __post_init__(self) -> None:
+        """Check the address before anything is fetched."""
+        if self.is_address:
+            self._check_address()
+        elif not Path(self.location).exists():
+            raise SourceError(f"{self.location} is neither a file, a folder nor an address with {{z}}, {{x}} and {{y}}")
+
+    @property
+    def is_address(self) -> bool:
+        return "://" in self.location
+
+    def count(self) -> int | None:
+        """Number of map tiles; None for a folder, which must be walked to count."""
+        if Path(self.location).is_file() and self.area is None:
+            query = "SELECT count(*) FROM tiles WHERE zoom_level = ?"
+            return int(_mbtiles(self.location).execute(query, (self._zoom(),)).fetchone()[0])
+        if self.is_address:
+            assert self.area is not None
+            assert self.zoom is not None
+            return sum(1 for _ in map_tiles_in(self.area, self.zoom))
+        return None
+
+    def candidates(self) -> Iterator[Candidate]:
+        """Map tiles in a fixed order."""
+        zoom = self._zoom()
+        for column, row, where in self._places(zoom):
+            box = map_tile_box(zoom, column, row)
+            if self.area is not None and not centre_in(self.area, box):
+                continue
+            tile = Tile(
+                tile_id=f"{self._scene}-{zoom}-{column}-{row}",
+                bbox=box,
+                gsd_m=pixel_m(box, self.tile_px),
+                source=self.name,
+                href=f"{zoom}/{column}/{row}",
+            )
+            yield Candidate(tile, (zoom, column, row, where))
+
+    def read(self, candidate: Candidate) -> Reading:
+        """One map tile, (3, H, W) uint8.
+
+        Raises:
+            SourceError: missing or not a picture.
+        """
+        zoom, column, row, where = candidate.locator
+        if self.is_address:
+            data = _fetch(self.location.format(z=zoom, x=column, y=row))
+        elif where:
+            data = (Path(self.location) / where).read_bytes()
+        else:
+            data = _mbtiles_picture(self.location, zoom, column, row)
+        return decode_picture(data, (1, 2, 3), candidate.tile.tile_id)
+
+    def provenance(self) -> dict[str, Any]:
+        """What and which zoom."""
+        return {"source": self.name, "input": self._scene, "zoom": self._zoom(), "bands": list(self.bands)}
+
+    @property
+    def _scene(self) -> str:
+        if self.scene:
+            return self.scene
+        return slug(self.location.split("://")[1].split("/")[0] if self.is_address else Path(self.location).stem)
+
+    def _zoom(self) -> int:
+        if self.zoom is not None:
+            return self.zoom
+        if Path(self.location).is_file():
+            finest = _mbtiles(self.location).execute("SELECT max(zoom_level) FROM tiles").fetchone()[0]
+        else:
+            finest = max((int(p.name) for p in Path(self.location).iterdir() if p.name.isdecimal()), default=None)
+        if finest is None:
+            raise SourceError(f"{self.location} holds no map tiles")
+        return int(finest)
+
+    def _places(self, zoom: int) -> Iterator[tuple[int, int, str]]:
+        """Column, row from the north, and for a folder the file."""
+        if self.is_address:
+            assert self.area is not None
+            yield from ((column, row, "") for column, row in map_tiles_in(self.area, zoom))
+        elif Path(self.location).is_file():
+            query = "SELECT tile_column, tile_row FROM tiles WHERE zoom_level = ? ORDER BY tile_row DESC, tile_column"
+            rows = _mbtiles(self.location).execute(query, (zoom,))
+            # MBTiles counts rows from the south.
+            yield from ((column, (1 << zoom) - 1 - row, "") for column, row in rows)
+        else:
+            yield from self._files(zoom)
+
+    def _files(self, zoom: int) -> Iterator[tuple[int, int, str]]:
+        folder = Path(self.location) / str(zoom)
+        for column in sorted((p for p in folder.iterdir() if p.name.isdecimal()), key=lambda p: int(p.name)):
+            found = ((_PICTURE.fullmatch(p.name), p) for p in column.iterdir())
+            for row, path in sorted((int(match.group(1)), path) for match, path in found if match):
+                yield int(column.name), row, str(path.relative_to(self.location))
+
+    def _check_address(self) -> None:
+        """Refuse what would fetch from a host that nobody allowed.
+
+        Raises:
+            InvalidInputError: the host is not allowed, or zoom or area is missing.
+        """
+        import httpx
+
+        url = httpx.URL(self.location.replace("{z}", "0").replace("{x}", "0").replace("{y}", "0"))
+        allowed = self.hosts if self.hosts is not None else _allowed_hosts()
+        host = url.host if url.port is None else f"{url.host}:{url.port}"
+        if url.scheme not in ("http", "https") or host not in allowed:
+            raise InvalidInputError(
+                f"fetching from {url.scheme}://{host} is not allowed; set {ALLOWED_HOSTS_VARIABLE}={host} if the owner "
+                f"of that service lets you download its tiles (allowed now: {', '.join(allowed) or 'none'})",
+                "input",
+            )
+        if any(part not in self.location for part in ("{z}", "{x}", "{y}")):
+            raise InvalidInputError(f"the address needs {{z}}, {{x}} and {{y}}, got {self.location}", "input")
+        if self.zoom is None or self.area is None:
+            raise InvalidInputError("an address needs --zoom and --bbox", "zoom")
+
+
+def _allowed_hosts() -> tuple[str, ...]:
+    return tuple(host.strip() for host in os.environ.get(ALLOWED_HOSTS_VARIABLE, "").split(",") if host.strip())
+
+
+@functools.lru_cache(maxsize=4)
+def _mbtiles(path: str) -> sqlite3.Connection:
+    """Open read-only, once a process and file.
+
+    Raises:
+        SourceError: not an MBTiles file.
+    """
+    connection = sqlite3.connect(f"{Path(path).absolute().as_uri()}?mode=ro", uri=True)
+    try:
+        connection.execute("SELECT zoom_level, tile_column, tile_row FROM tiles LIMIT 1")
+    except sqlite3.DatabaseError as err:
+        connection.close()
+        raise SourceError(f"{path} is not an MBTiles file: {err}") from err
+    return connection
+
+
+def _mbtiles_picture(path: str, zoom: int, column: int, row: int) -> bytes:
+    query = "SELECT tile_data FROM tiles WHERE zoom_level = ? AND tile_column = ? AND tile_row = ?"
+    found = _mbtiles(path).execute(query, (zoom, column, (1 << zoom) - 1 - row)).fetchone()
+    if found is None:
+        raise SourceError(f"{path} has no map tile {zoom}/{column}/{row}")
+    return bytes(found[0])
+
+
+@functools.lru_cache(maxsize=1)
+def _client() -> httpx.Client:
+    """One client a process. Redirects are not followed: they could lead to a host that is not allowed."""
+    import httpx
+
+    return httpx.Client(timeout=TIMEOUT_S, follow_redirects=False, headers={"User-Agent": "wildsat-indexer"})
+
+
+def _fetch(url: str) -> bytes:
+    """One picture over HTTP, no larger than MAX_BYTES.
+
+    Raises:
+        SourceError: no answer, another status than 200, or too large.
+    """
+    import httpx
+
+    try:
+        with _client().stream("GET", url) as answer:
+            if answer.status_code != 200:
+                raise SourceError(f"{url} answered {answer.status_code}")
+            data = bytearray()
+            for part in answer.iter_bytes():
+                data += part
+                if len(data) > MAX_BYTES:
+                    raise SourceError(f"{url} is larger than {MAX_BYTES} bytes")
+            return bytes(data)
+    except httpx.HTTPError as err:
+        raise SourceError(f"{url} can't be fetched: {err!r}") from err

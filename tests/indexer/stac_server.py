@@ -1,0 +1,116 @@
+"""A small STAC API and file server on loopback: search with paging, and files by range requests."""
+
+import json
+import re
+import threading
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+
+PAGE = 2
+
+
+class StacServer:
+    """Serves `items` and the files of `folder`; keeps what was asked for."""
+
+    def __init__(self, folder):
+        self.folder = Path(folder)
+        self.items = []
+        self.searches = []
+        self.ranges = []
+        self.full_reads = []
+        server = self
+
+        class Handler(BaseHTTPRequestHandler):
+            protocol_version = "HTTP/1.1"
+
+            def log_message(self, *_):
+                pass
+
+            def do_POST(self):
+                length = int(self.headers["Content-Length"])
+                server._search(self, json.loads(self.rfile.read(length)))
+
+            def do_GET(self):
+                if self.path == "/":
+                    return send_json(self, server._landing())
+                return server._file(self, head=False)
+
+            def do_HEAD(self):
+                server._file(self, head=True)
+
+        self._http = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+        self.url = f"http://127.0.0.1:{self._http.server_address[1]}"
+        self._thread = threading.Thread(target=self._http.serve_forever, daemon=True)
+
+    def __enter__(self):
+        self._thread.start()
+        return self
+
+    def __exit__(self, *_):
+        self._http.shutdown()
+        self._http.server_close()
+        self._thread.join()
+
+    def _landing(self):
+        core = ["https://api.stacspec.org/v1.0.0/core", "https://api.stacspec.org/v1.0.0/item-search"]
+        return {
+            "type": "Catalog",
+            "stac_version": "1.0.0",
+            "id": "loopback",
+            "description": "a test's catalogue",
+            "conformsTo": core,
+            "links": [
+                {"rel": "self", "href": self.url, "type": "application/json"},
+                {"rel": "root", "href": self.url, "type": "application/json"},
+                {"rel": "search", "href": f"{self.url}/search", "type": "application/geo+json", "method": "POST"},
+            ],
+        }
+
+    def _search(self, handler, query):
+        self.searches.append(query)
+        start, end = query["datetime"].split("/")
+        found = [
+            item
+            for item in self.items
+            if item["collection"] in query["collections"]
+            and start <= item["properties"]["datetime"] <= end
+            and boxes_meet(item["bbox"], query["bbox"])
+        ]
+        first = query.get("token", 0)
+        answer = {"type": "FeatureCollection", "features": found[first : first + PAGE], "links": []}
+        if first + PAGE < len(found):
+            link = {"rel": "next", "href": f"{self.url}/search", "method": "POST", "merge": True}
+            answer["links"].append({**link, "body": {"token": first + PAGE}})
+        send_json(handler, answer)
+
+    def _file(self, handler, head):
+        path = self.folder / handler.path.lstrip("/").split("?")[0]
+        if not path.is_file():
+            return send(handler, 404, b"no such file", "text/plain")
+        data = path.read_bytes()
+        wanted = re.fullmatch(r"bytes=(\d+)-(\d*)", handler.headers.get("Range", ""))
+        if not wanted:
+            if not head:
+                self.full_reads.append(handler.path)
+            return send(handler, 200, data, "image/tiff", {"Accept-Ranges": "bytes"}, head)
+        first, last = int(wanted[1]), min(int(wanted[2] or len(data) - 1), len(data) - 1)
+        self.ranges.append((handler.path, first, last))
+        headers = {"Content-Range": f"bytes {first}-{last}/{len(data)}", "Accept-Ranges": "bytes"}
+        return send(handler, 206, data[first : last + 1], "image/tiff", headers, head)
+
+
+def send_json(handler, value):
+    send(handler, 200, json.dumps(value).encode(), "application/json")
+
+
+def send(handler, status, body, kind, headers=None, head=False):
+    handler.send_response(status)
+    for name, value in {"Content-Type": kind, "Content-Length": str(len(body)), **(headers or {})}.items():
+        handler.send_header(name, value)
+    handler.end_headers()
+    if not head:
+        handler.wfile.write(body)
+
+
+def boxes_meet(a, b):
+    return a[0] <= b[2] and b[0] <= a[2] and a[1] <= b[3] and b[1] <= a[3]

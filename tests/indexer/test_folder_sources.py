@@ -1,0 +1,259 @@
+"""Folders of pictures, SatlasPretrain trees and web map tiles."""
+
+import datetime as dt
+import json
+import sqlite3
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from threading import Thread
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from indexer.pixels import Stretch
+from indexer.sources.folder import FolderSource, find_table
+from indexer.sources.mercator import map_tile_box, map_tiles_in
+from indexer.sources.satlas import SatlasSource
+from indexer.sources.xyz import XyzSource
+from tests.indexer.conftest import write_raster
+from wildsat_core.errors import InvalidInputError, SourceError
+from wildsat_core.types import BBox
+
+
+def picture(seed=0, side=32, bands=3):
+    return np.random.default_rng(seed).integers(1, 255, (side, side, bands)).astype(np.uint8)
+
+
+def save(path, pixels):
+    path.parent.mkdir(parents=True, exist_ok=True)
+    Image.fromarray(pixels.squeeze()).save(path)
+
+
+@pytest.fixture
+def pictures(tmp_path):
+    """Two PNG pictures with a table, and a georeferenced GeoTIFF."""
+    save(tmp_path / "prairie.png", picture(1))
+    save(tmp_path / "islands" / "fiji.png", picture(2))
+    deep = np.random.default_rng(3).integers(0, 3000, (4, 64, 64)).astype(np.uint16)
+    write_raster(tmp_path / "utm.tif", deep, "EPSG:32614", 592_000, 3_707_000, 10)
+    (tmp_path / "index.csv").write_text(
+        "file,lon,lat,date,cloud,gsd_m\n"
+        "prairie.png,-98.0,33.5,2021-06-01,0.1,10\n"
+        "islands/fiji.png,179.999,-17.5,,,100\n"
+        "utm.tif,,,2022-01-01,,\n"
+    )
+    return tmp_path
+
+
+def test_a_table_places_pictures_without_georeference(pictures):
+    source = FolderSource(str(pictures), find_table(str(pictures)))
+    prairie, fiji, utm = source.candidates()
+    assert source.count() == 3
+    assert prairie.tile.tile_id == "prairie-2021-06-01"
+    assert prairie.tile.captured_on == dt.date(2021, 6, 1)
+    assert (prairie.tile.gsd_m, prairie.tile.cloud_cover) == (10, pytest.approx(0.1))
+    assert prairie.tile.lon_lat == (pytest.approx(-98), pytest.approx(33.5))
+    assert (prairie.tile.bbox.north - prairie.tile.bbox.south) * 111.195 == pytest.approx(0.32, rel=1e-3)
+    assert fiji.tile.tile_id == "islands-fiji"
+    assert fiji.tile.bbox.crosses_antimeridian
+    assert utm.tile.gsd_m == pytest.approx(10)
+    assert utm.tile.footprint_wkb is not None
+    assert np.array_equal(source.read(prairie).pixels, picture(1).transpose(2, 0, 1))
+
+
+def test_without_a_table_every_georeferenced_picture_is_a_tile(tmp_path):
+    for name in ("b.tif", "a.tif"):
+        write_raster(tmp_path / name, picture().transpose(2, 0, 1), "EPSG:4326", -98, 34, 0.001)
+    source = FolderSource(str(tmp_path), band_indexes=(3, 2, 1), stretch=Stretch(0, 300))
+    tiles = list(source.candidates())
+    assert [c.tile.tile_id for c in tiles] == ["a", "b"]
+    assert np.array_equal(source.read(tiles[0]).pixels[0], Stretch(0, 300)(picture().transpose(2, 0, 1)[2:])[0])
+
+
+def test_a_picture_without_a_place_says_what_is_needed(pictures):
+    with pytest.raises(SourceError, match="--gsd-m"):
+        list(FolderSource(str(pictures)).candidates())
+
+
+@pytest.mark.parametrize(
+    ("row", "message"),
+    [
+        ("../outside.png,1,2,,,10", "outside"),
+        ("prairie.png,200,33.5,,,10", "line 2: longitude"),
+        ("prairie.png,-98,33.5,June,,10", "line 2"),
+        ("gone.png,-98,33.5,,,10", "gone.png"),
+    ],
+)
+def test_a_wrong_row_of_the_table_is_named(pictures, row, message):
+    (pictures / "index.csv").write_text(f"file,lon,lat,date,cloud,gsd_m\n{row}\n")
+    with pytest.raises(SourceError, match=message):
+        list(FolderSource(str(pictures), str(pictures / "index.csv")).candidates())
+
+
+def test_a_table_without_files_or_a_folder_that_is_not_there_is_refused(pictures):
+    (pictures / "index.csv").write_text("path,lon\n")
+    with pytest.raises(SourceError, match="no column 'file'"):
+        list(FolderSource(str(pictures), str(pictures / "index.csv")).candidates())
+    with pytest.raises(SourceError, match="not a folder"):
+        FolderSource(str(pictures / "nowhere"))
+
+
+def test_a_palette_picture_is_read_in_its_colours(tmp_path):
+    colours = np.repeat(np.array([[[255, 0, 0], [0, 0, 255]]], np.uint8), 2, axis=0)
+    Image.fromarray(colours).quantize(2).save(tmp_path / "p.png")
+    (tmp_path / "index.csv").write_text("file,lon,lat\np.png,-98,33.5\n")
+    source = FolderSource(str(tmp_path), str(tmp_path / "index.csv"), gsd_m=10)
+    assert np.array_equal(source.read(next(source.candidates())).pixels, colours.transpose(2, 0, 1))
+
+
+@pytest.fixture
+def satlas(tmp_path):
+    """Two scenes, one tile each, and a band beside the colours."""
+    for scene, place in (("uuid-b", "1866_3287"), ("uuid-a", "8191_4600")):
+        save(tmp_path / "s2" / scene / "tci" / f"{place}.png", picture(4, 512))
+        save(tmp_path / "s2" / scene / "b08" / f"{place}.png", picture(5, 512, 1))
+    (tmp_path / "times.json").write_text(json.dumps({"uuid-b": "2020-07-04T17:01:00+00:00"}))
+    return tmp_path
+
+
+def test_satlas_names_are_places_and_its_index_gives_dates(satlas):
+    source = SatlasSource(str(satlas / "s2"), str(satlas / "times.json"))
+    first, second = source.candidates()
+    assert first.tile.tile_id == "satlas-uuid-a-8191_4600"
+    assert first.tile.bbox.east == 180.0
+    assert first.tile.captured_on is None
+    lon, lat = second.tile.lon_lat
+    assert (lon, lat) == (pytest.approx(-97.97, abs=0.05), pytest.approx(33.5, abs=0.5))
+    assert second.tile.captured_on == dt.date(2020, 7, 4)
+    assert second.tile.gsd_m == pytest.approx(9.555 * np.cos(np.radians(lat)), rel=0.01)
+    assert np.array_equal(source.read(second).pixels, picture(4, 512).transpose(2, 0, 1))
+
+
+def test_satlas_bands_lie_beside_the_colours_and_a_missing_one_is_an_error(satlas):
+    source = SatlasSource(str(satlas / "s2"), bands=("red", "b08"), area=BBox(-99, 30, -97, 36))
+    (candidate,) = source.candidates()
+    assert np.array_equal(source.read(candidate).pixels[1], picture(5, 512, 1)[..., 0])
+    (satlas / "s2" / "uuid-b" / "b08" / "1866_3287.png").unlink()
+    with pytest.raises(SourceError, match="b08"):
+        source.read(candidate)
+
+
+def test_an_index_of_dates_of_another_form_is_refused(satlas):
+    (satlas / "times.json").write_text('["2020-07-04"]')
+    with pytest.raises(SourceError, match="image names to ISO times"):
+        SatlasSource(str(satlas / "s2"), str(satlas / "times.json"))
+
+
+def test_map_tiles_tile_the_world():
+    assert map_tile_box(0, 0, 0).as_tuple() == pytest.approx((-180, -85.0511, 180, 85.0511), abs=1e-4)
+    assert map_tile_box(1, 1, 0).as_tuple() == pytest.approx((0, 0, 180, 85.0511), abs=1e-4)
+    assert len(list(map_tiles_in(BBox(-180, -90, 180, 90), 3))) == 64
+    assert list(map_tiles_in(BBox(170, -40, -170, 40), 2)) == []  # no centre in it
+    assert list(map_tiles_in(BBox(130, 0, -130, 40), 2)) == [(0, 1), (3, 1)]
+
+
+def jpeg(seed):
+    import io
+
+    buffer = io.BytesIO()
+    Image.fromarray(picture(seed, 256)).save(buffer, "PNG")
+    return buffer.getvalue()
+
+
+@pytest.fixture
+def mbtiles(tmp_path):
+    """Zoom 2, two map tiles: the north-west corner of the map and the one below it."""
+    path = tmp_path / "map.mbtiles"
+    with sqlite3.connect(path) as file:
+        file.execute("CREATE TABLE tiles (zoom_level, tile_column, tile_row, tile_data)")
+        file.execute("INSERT INTO tiles VALUES (1, 0, 0, ?)", (jpeg(9),))
+        file.executemany("INSERT INTO tiles VALUES (2, 0, ?, ?)", [(3, jpeg(1)), (2, jpeg(2))])
+    file.close()
+    return path
+
+
+def test_mbtiles_count_rows_from_the_south(mbtiles):
+    source = XyzSource(str(mbtiles))
+    top, below = source.candidates()
+    assert source.count() == 2
+    assert [top.tile.tile_id, below.tile.tile_id] == ["map-2-0-0", "map-2-0-1"]
+    assert top.tile.bbox.north > 85
+    assert np.array_equal(source.read(top).pixels, picture(1, 256).transpose(2, 0, 1))
+
+
+def test_a_folder_of_map_tiles_gives_the_same_tiles(mbtiles, tmp_path):
+    for row, seed in ((0, 1), (1, 2)):
+        path = tmp_path / "map" / "2" / "0" / f"{row}.png"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(jpeg(seed))
+    folder, file = XyzSource(str(tmp_path / "map")), XyzSource(str(mbtiles))
+    for a, b in zip(folder.candidates(), file.candidates(), strict=True):
+        assert a.tile == b.tile
+        assert np.array_equal(folder.read(a).pixels, file.read(b).pixels)
+
+
+@pytest.fixture
+def map_server():
+    """Serves every map tile of zoom 2 but those of column 3; those of column 2 are a redirect elsewhere."""
+
+    class Handler(BaseHTTPRequestHandler):
+        def log_message(self, *_):
+            pass
+
+        def do_GET(self):
+            _, zoom, column, row = self.path.removesuffix(".png").split("/")
+            self.send_response({"3": 404, "2": 302}.get(column, 200))
+            self.send_header("Location", "http://127.0.0.1:9/elsewhere")
+            self.end_headers()
+            self.wfile.write(jpeg(int(row)) if zoom == "2" else b"")
+
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    thread = Thread(target=server.serve_forever, daemon=True)
+    thread.start()
+    yield f"127.0.0.1:{server.server_address[1]}"
+    server.shutdown()
+    server.server_close()
+    thread.join()
+
+
+def test_map_tiles_are_fetched_from_an_allowed_host_only(map_server, monkeypatch):
+    address = f"http://{map_server}/{{z}}/{{x}}/{{y}}.png"
+    globe = BBox(-180, -85, 180, 85)
+    with pytest.raises(InvalidInputError, match=f"WILDSAT_XYZ_HOSTS={map_server}"):
+        XyzSource(address, 2, globe)
+    monkeypatch.setenv("WILDSAT_XYZ_HOSTS", map_server)
+    source = XyzSource(address, 2, globe)
+    tiles = list(source.candidates())
+    assert source.count() == len(tiles) == 16
+    assert tiles[0].tile.tile_id == f"{map_server.replace(':', '-')}-2-0-0"
+    assert np.array_equal(source.read(tiles[4]).pixels, picture(1, 256).transpose(2, 0, 1))
+    with pytest.raises(SourceError, match="404"):
+        source.read(tiles[3])
+    with pytest.raises(SourceError, match="302"):  # a redirect could lead to a host that is not allowed
+        source.read(tiles[2])
+
+
+@pytest.mark.parametrize(
+    "address", ["file:///etc/{z}/{x}/{y}", "ftp://host/{z}/{x}/{y}", "http://evil@host/{z}/{x}/{y}"]
+)
+def test_other_schemes_and_hosts_are_refused(address):
+    with pytest.raises(InvalidInputError, match="not allowed"):
+        XyzSource(address, 2, BBox(0, 0, 1, 1), hosts=("evil",))
+
+
+def test_an_address_needs_all_three_places_a_zoom_and_an_area():
+    with pytest.raises(InvalidInputError, match=r"needs \{z\}"):
+        XyzSource("http://h/{z}/{x}.png", 2, BBox(0, 0, 1, 1), hosts=("h",))
+    with pytest.raises(InvalidInputError, match="--zoom and --bbox"):
+        XyzSource("http://h/{z}/{x}/{y}.png", None, None, hosts=("h",))
+
+
+def test_a_file_that_is_not_map_tiles_is_refused(tmp_path):
+    path = Path(tmp_path / "text.mbtiles")
+    path.write_text("hello" * 100)
+    with pytest.raises(SourceError, match="not an MBTiles"):
+        list(XyzSource(str(path)).candidates())
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(SourceError, match="no map tiles"):
+        list(XyzSource(str(tmp_path / "empty")).candidates())

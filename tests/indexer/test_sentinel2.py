@@ -1,0 +1,226 @@
+"""Sentinel-2 through the real pystac-client and GDAL, against a catalogue and files on loopback."""
+
+import datetime as dt
+
+import numpy as np
+import pytest
+from rasterio.warp import transform_bounds
+
+from indexer.grid import KilometreGrid
+from indexer.pipeline import BuildOptions, build_collection
+from indexer.pixels import Stretch
+from indexer.sources.scenes import reflectance_offset
+from indexer.sources.sentinel2 import Sentinel2Source
+from tests.indexer.conftest import write_raster
+from tests.indexer.stac_server import StacServer
+from wildsat_core.collection import open_collection
+from wildsat_core.errors import InvalidInputError, SourceError
+from wildsat_core.types import BBox
+
+WEST, NORTH, SIDE = 592_000, 3_707_000, 1024  # UTM 14 N, 10 m: 10.24 km near 33.5 N, 98 W
+GRID = KilometreGrid(2.56, 2.56)
+YEAR = {"since": dt.date(2021, 1, 1), "until": dt.date(2023, 12, 31)}
+
+
+def scene(server, name, date, cloud, value, *, baseline=None, applied=None, columns=SIDE):
+    """Write a scene's files and put its item into the catalogue. Its reflectance is `value` plus a little noise."""
+    noise = np.random.default_rng(len(name)).integers(0, 20, (SIDE, columns))
+    bounds = transform_bounds("EPSG:32614", "EPSG:4326", WEST, NORTH - SIDE * 10, WEST + columns * 10, NORTH)
+    assets = {}
+    for key, add in (("red", 0), ("green", 100), ("blue", 200)):
+        data = (value + add + noise).astype(np.uint16)[None]
+        write_raster(server.folder / f"{name}-{key}.tif", data, "EPSG:32614", WEST, NORTH, 10, nodata=0, tiled=True)
+        assets[key] = {"href": f"{server.url}/{name}-{key}.tif", "roles": ["data"]}
+    visual = np.clip((np.stack([noise, noise + 1, noise + 2]) + value / 20), 1, 255).astype(np.uint8)
+    write_raster(server.folder / f"{name}-visual.tif", visual, "EPSG:32614", WEST, NORTH, 10, nodata=0, tiled=True)
+    assets["visual"] = {"href": f"{server.url}/{name}-visual.tif"}
+    west, south, east, north = bounds
+    properties = {"datetime": f"{date}T10:00:00Z", "eo:cloud_cover": cloud}
+    properties |= {"s2:processing_baseline": baseline} if baseline else {}
+    properties |= {"earthsearch:boa_offset_applied": applied} if applied is not None else {}
+    ring = [[west, south], [east, south], [east, north], [west, north], [west, south]]
+    server.items.append(
+        {
+            "type": "Feature",
+            "stac_version": "1.0.0",
+            "id": name,
+            "collection": "sentinel-2-l2a",
+            "bbox": list(bounds),
+            "geometry": {"type": "Polygon", "coordinates": [ring]},
+            "properties": properties,
+            "assets": assets,
+            "links": [],
+        }
+    )
+    return BBox(*bounds)
+
+
+@pytest.fixture
+def server(tmp_path):
+    folder = tmp_path / "files"
+    folder.mkdir()
+    with StacServer(folder) as running:
+        yield running
+
+
+@pytest.fixture
+def catalogue(server):
+    """Three scenes of one place; the clearest is not the newest. More than a page of them."""
+    area = scene(server, "cloudy", "2021-06-01", 80.0, 900)
+    scene(server, "clear", "2022-06-01", 1.0, 1200)
+    scene(server, "newest", "2023-06-01", 12.0, 1500)
+    scene(server, "elsewhen", "2019-06-01", 0.0, 1800)
+    return server, area
+
+
+def dates(source):
+    return {c.tile.captured_on.isoformat() for c in source.candidates()}
+
+
+def test_each_cell_is_cut_from_the_scene_that_the_rule_picks(catalogue):
+    server, area = catalogue
+    assert dates(Sentinel2Source(server.url, area, **YEAR, grid=GRID)) == {"2023-06-01"}
+    assert dates(Sentinel2Source(server.url, area, **YEAR, grid=GRID, pick="least-cloudy")) == {"2022-06-01"}
+    every = Sentinel2Source(server.url, area, **YEAR, grid=GRID, pick="all")
+    assert dates(every) == {"2022-06-01", "2023-06-01"}  # the cloudy one is beyond the limit
+    assert dates(Sentinel2Source(server.url, area, **YEAR, grid=GRID, pick="all", max_cloud=1)) == {
+        "2021-06-01",
+        "2022-06-01",
+        "2023-06-01",
+    }
+    assert len(server.searches) == 4 * 2  # the three scenes come in two pages
+
+
+def test_tiles_know_their_place_date_cloud_and_scene(catalogue):
+    server, area = catalogue
+    tiles = [c.tile for c in Sentinel2Source(server.url, area, **YEAR, grid=GRID).candidates()]
+    assert 9 <= len(tiles) <= 20
+    first = tiles[0]
+    assert first.tile_id.startswith("s2-2.56x2.56km-r")
+    assert first.tile_id.endswith("-20230601")
+    assert (first.href, first.cloud_cover, first.gsd_m) == ("newest", pytest.approx(0.12), pytest.approx(10))
+    assert len({t.tile_id for t in tiles}) == len(tiles)
+
+
+def test_pixels_come_by_range_requests_from_the_right_ground(catalogue):
+    server, area = catalogue
+    source = Sentinel2Source(server.url, area, **YEAR, grid=GRID, assets="bands")
+    inside = [c for c in source.candidates() if source.read(c).missing == 0]
+    assert len(inside) >= 4
+    reading = source.read(inside[0])
+    assert reading.pixels.shape == (3, 256, 256)
+    assert reading.pixels.dtype == np.uint16
+    for band, add in enumerate((0, 100, 200)):
+        assert 1500 + add <= reading.pixels[band].mean() <= 1520 + add
+    assert server.ranges
+    assert not server.full_reads
+
+
+def test_the_visual_asset_is_read_as_it_is(catalogue):
+    server, area = catalogue
+    source = Sentinel2Source(server.url, area, **YEAR, grid=GRID)
+    reading = source.read(list(source.candidates())[5])
+    assert reading.pixels.dtype == np.uint8
+    assert 75 <= reading.pixels[0].mean() <= 96
+
+
+def test_the_offset_of_newer_baselines_is_taken_back(server):
+    area = scene(server, "old", "2021-06-01", 0.0, 1500, baseline="03.01")
+    scene(server, "new", "2022-06-01", 0.0, 2500, baseline="04.00")
+    scene(server, "done", "2023-06-01", 0.0, 1500, baseline="05.09", applied=True)
+    source = Sentinel2Source(server.url, area, **YEAR, grid=GRID, assets="bands", pick="all")
+    means = {}
+    for candidate in source.candidates():
+        reading = source.read(candidate)
+        if reading.missing == 0:
+            means[candidate.tile.captured_on.year] = reading.pixels[0].mean()
+    assert means == {year: pytest.approx(1509.5, abs=2) for year in (2021, 2022, 2023)}
+
+
+def test_a_stretch_brings_reflectance_to_eight_bits(catalogue):
+    server, area = catalogue
+    source = Sentinel2Source(server.url, area, **YEAR, grid=GRID, assets="bands", stretch=Stretch(0, 3000))
+    candidate = next(c for c in source.candidates() if source.read(c).missing == 0)
+    reading = source.read(candidate)
+    assert reading.pixels.dtype == np.uint8
+    assert reading.pixels[0].mean() == pytest.approx(1509.5 / 3000 * 255, abs=1)
+
+
+def test_a_scene_that_covers_a_cell_whole_goes_before_a_newer_one_that_does_not(server):
+    area = scene(server, "whole", "2021-06-01", 0.0, 1500)
+    scene(server, "strip", "2023-06-01", 0.0, 1500, columns=SIDE // 2)
+    tiles = {c.tile.lon_lat[0]: c.tile.href for c in Sentinel2Source(server.url, area, **YEAR, grid=GRID).candidates()}
+    assert tiles[min(tiles)] in ("strip", "whole")
+    assert tiles[max(tiles)] == "whole"
+    assert set(tiles.values()) == {"strip", "whole"}
+
+
+def test_an_index_of_a_catalogue_can_be_built_and_goes_on_without_reading_again(catalogue, model, tmp_path):
+    server, area = catalogue
+    source = Sentinel2Source(server.url, area, **YEAR, grid=GRID)
+    options = BuildOptions(batch_tiles=8, workers=1)
+    report = build_collection(source, model, tmp_path / "oklahoma", options, {})
+    collection = open_collection(tmp_path / "oklahoma")
+    assert report.added == len(collection) >= 9
+    assert collection.tiles.dates_spanned() == (dt.date(2023, 6, 1), dt.date(2023, 6, 1))
+    assert "Copernicus Sentinel data 2021-2023" in collection.manifest.provenance["attribution"]
+    before = len(server.ranges)
+    again = build_collection(source, model, tmp_path / "oklahoma", BuildOptions(workers=0), {})
+    assert again.added == 0
+    assert again.left_out["already indexed"] == report.added
+    assert sum("visual" in path for path, *_ in server.ranges[before:]) <= again.left_out["no data"] * 20
+
+
+def test_addresses_are_signed_in_the_reader(catalogue):
+    server, area = catalogue
+    source = Sentinel2Source(server.url, area, **YEAR, grid=GRID, signer="tests.indexer.test_sentinel2:sign")
+    source.read(list(source.candidates())[5])
+    assert any("token=secret" in path for path, *_ in server.ranges)
+
+
+def sign(href):
+    return f"{href}?token=secret"
+
+
+def test_a_file_that_is_gone_is_an_error_of_its_tile(catalogue):
+    server, area = catalogue
+    source = Sentinel2Source(server.url, area, **YEAR, grid=GRID)
+    candidates = list(source.candidates())
+    (server.folder / "newest-visual.tif").unlink()
+    with pytest.raises(SourceError, match="newest"):
+        source.read(candidates[0])
+
+
+def test_a_catalogue_that_does_not_answer_is_named():
+    source = Sentinel2Source("http://127.0.0.1:9", BBox(0, 0, 1, 1), **YEAR, grid=GRID)
+    with pytest.raises(SourceError, match=r"http://127\.0\.0\.1:9 can't be searched"):
+        list(source.candidates())
+
+
+def test_an_area_across_the_antimeridian_is_searched_in_two_boxes(server):
+    list(Sentinel2Source(server.url, BBox(179, -18, -179, -17), **YEAR, grid=GRID).candidates())
+    assert [s["bbox"] for s in server.searches] == [[179, -18, 180, -17], [-180, -18, -179, -17]]
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"pick": "best"}, "pick"),
+        ({"max_cloud": 30}, "max-cloud"),
+        ({"since": dt.date(2024, 1, 1)}, "after"),
+        ({"stretch": Stretch(0, 3000)}, "no stretch"),
+        ({"assets": "bands", "bands": ("red", "b10")}, "no band b10"),
+        ({"signer": "nowhere:sign"}, "signer"),
+    ],
+)
+def test_settings_that_contradict_each_other_are_refused(changes, message):
+    settings = {"api": "http://127.0.0.1:9", "area": BBox(0, 0, 1, 1), **YEAR, "grid": GRID}
+    with pytest.raises(InvalidInputError, match=message):
+        Sentinel2Source(**(settings | changes))
+
+
+def test_where_no_baseline_is_told_the_assets_say_the_offset():
+    asset = {"raster:bands": [{"scale": 0.0001, "offset": -0.1}]}
+    assert reflectance_offset({}, [asset]) == -1000
+    assert reflectance_offset({}, [{}]) == 0
+    assert reflectance_offset({"s2:processing_baseline": "02.14"}, [asset]) == 0
