@@ -16,6 +16,8 @@ from pydantic import (
     Field,
     GetCoreSchemaHandler,
     GetJsonSchemaHandler,
+    TypeAdapter,
+    ValidationError,
     model_validator,
 )
 from pydantic_core import core_schema
@@ -40,6 +42,7 @@ from wildsat_core.search.query import (
 
 MAX_AREA_CHARACTERS = 200_000  # a URL is no place for more; POST /search takes the rest
 MAX_LABELS_IN_URL = 200
+MAX_TERMS_CHARACTERS = 20_000
 
 SpeciesTexts = Callable[[str, float], SpeciesTerm]
 
@@ -104,7 +107,7 @@ CollectionName = Annotated[str, Form(r"[a-z0-9][a-z0-9_-]{0,63}", "the name of a
 
 
 class SearchParameters(BaseModel):
-    """What to search for, where, when, and how many. At least one of q, like, near, species and up is needed."""
+    """What to search for, where, when, and how many. At least one of q, terms, like, near, species and up is needed."""
 
     model_config = ConfigDict(extra="forbid", populate_by_name=False, allow_inf_nan=False)
 
@@ -113,6 +116,11 @@ class SearchParameters(BaseModel):
     )
     not_: Annotated[str, Field(max_length=MAX_TEXT_CHARACTERS), _clean("not")] | None = Field(
         default=None, alias="not", description="what to stay away from", examples=["farmland"]
+    )
+    terms: Annotated[str, Field(max_length=MAX_TERMS_CHARACTERS)] | None = Field(
+        default=None,
+        description="more terms with weights: JSON as in the body of POST /search",
+        examples=['[{"text":"farmland","weight":-0.5}]'],
     )
     like: TileId | None = Field(default=None, description="id of a tile: more like this")
     near: LonLat | None = Field(default=None, description="longitude,latitude: places ecologically like this one")
@@ -171,11 +179,11 @@ class SearchParameters(BaseModel):
             explain=self.explain,
         )
         if not query.ranks:
-            raise InvalidInputError("say what to search for: give q, like, near, species or up", "q")
+            raise InvalidInputError("say what to search for: give q, terms, like, near, species or up", "q")
         return query
 
     def _terms(self, species: SpeciesTexts) -> tuple[Term, ...]:
-        terms: list[Term] = []
+        terms = read_terms(self.terms, species) if self.terms else []
         if self.q:
             terms.append(TextTerm(self.q))
         if self.not_:
@@ -206,7 +214,7 @@ class SearchParameters(BaseModel):
     @property
     def ranks(self) -> bool:
         """Whether anything is asked for, not only narrowed."""
-        return any((self.q, self.not_, self.like, self.near, self.species, self.up, self.down))
+        return any((self.q, self.not_, self.terms, self.like, self.near, self.species, self.up, self.down))
 
 
 class PageParameters(SearchParameters):
@@ -218,6 +226,24 @@ class PageParameters(SearchParameters):
     @classmethod
     def _drop_empty(cls, values: Any) -> Any:  # noqa: ANN401 - whatever came in the URL
         return {name: value for name, value in values.items() if value != ""} if isinstance(values, dict) else values
+
+
+def read_terms(text: str, species: SpeciesTexts) -> list[Term]:
+    """Weighted terms written as JSON.
+
+    Raises:
+        InvalidInputError: not JSON, or not a list of terms; the place at fault is named.
+    """
+    from app.bodies import TermBody  # which builds on this module
+
+    try:
+        bodies = TypeAdapter(list[TermBody]).validate_json(text)
+    except ValidationError as err:
+        first = err.errors()[0]
+        place = ".".join(str(part) for part in first["loc"])
+        said = first["msg"].removeprefix("Value error, ")
+        raise InvalidInputError(f"terms{'.' + place if place else ''}: {said}", "terms") from err
+    return [body.to_term(species) for body in bodies]
 
 
 def _numbers(text: str) -> tuple[float, ...]:

@@ -114,6 +114,28 @@ class TileAnswer(Shape):
     attribution: str | None
 
 
+class TileFeature(Shape):
+    """A tile outside a ranking."""
+
+    type: Literal["Feature"]
+    id: str
+    bbox: Box
+    geometry: Geometry
+    properties: TileProperties
+
+
+class SuggestAnswer(Shape):
+    """Tiles to judge next."""
+
+    type: Literal["FeatureCollection"]
+    query: dict[str, Any]
+    collection: str
+    generation: int
+    notice: str | None
+    attribution: str | None
+    features: list[TileFeature]
+
+
 class HabitatShape(Shape):
     """A phrase and how much better it fits this tile than the average one, in standard deviations."""
 

@@ -1,16 +1,21 @@
-"""GET /search: the main question."""
+"""GET /search: the main question; GET /suggest: which tiles to judge next."""
 
 from __future__ import annotations
 
-from fastapi import APIRouter, Request
-from fastapi.responses import JSONResponse, Response
+from typing import Annotated
 
-from app.answers import feature_collection
+from fastapi import APIRouter, Query, Request
+from fastapi.responses import JSONResponse, Response
+from pydantic import Field
+
+from app.answers import feature_collection, notes, tile_links
 from app.context import catalog_of, run_search, species_of
 from app.etags import etag_of, not_modified
 from app.gate import Gated
-from app.parameters import SearchQuery
-from app.schemas import SearchAnswer
+from app.parameters import SearchParameters, SearchQuery
+from app.schemas import SearchAnswer, SuggestAnswer
+from wildsat_core.errors import InvalidInputError
+from wildsat_core.search.geojson import tile_feature
 
 router = APIRouter(tags=["search"])
 
@@ -19,6 +24,12 @@ class GeoJSONResponse(JSONResponse):
     """JSON under GeoJSON's own type."""
 
     media_type = "application/geo+json"
+
+
+class SuggestParameters(SearchParameters):
+    """A search with marks, and how many tiles to suggest."""
+
+    count: int = Field(default=5, ge=1, le=50, description="how many tiles")
 
 
 @router.get("/search", response_class=GeoJSONResponse, response_model=SearchAnswer)
@@ -31,3 +42,22 @@ def search(request: Request, parameters: SearchQuery, gate: Gated) -> Response:
         return unchanged
     answer = feature_collection(served, run_search(request, served, query), asked)
     return GeoJSONResponse(answer, headers={"ETag": etag, "Cache-Control": "no-cache"})
+
+
+@router.get("/suggest", response_class=GeoJSONResponse, response_model=SuggestAnswer)
+def suggest(request: Request, parameters: Annotated[SuggestParameters, Query()], gate: Gated) -> Response:
+    """Tiles whose judgement would tell most, for a search with up or down: those where the marks turn."""
+    served = catalog_of(request).get(parameters.collection)
+    query = parameters.to_query(species_of(request).term)
+    if not (query.liked or query.disliked):
+        raise InvalidInputError("mark a tile first: suggestions need up or down", "up")
+    tiles = [served.collection.tile(row) for row in served.engine.suggest(query, parameters.count)]
+    answer = {
+        "type": "FeatureCollection",
+        "query": parameters.normalised(),
+        "collection": served.name,
+        "generation": served.collection.generation,
+        **notes(served),
+        "features": [tile_feature(tile, links=tile_links(served.name, tile.tile_id)) for tile in tiles],
+    }
+    return GeoJSONResponse(answer, headers={"Cache-Control": "no-cache"})

@@ -1,5 +1,7 @@
 """GET /search: GeoJSON out, bad input named, nothing lost between parameter and core."""
 
+import json
+
 import pytest
 from fastapi.testclient import TestClient
 
@@ -137,3 +139,21 @@ def test_the_same_question_is_answered_by_304(client: TestClient) -> None:
 def test_words_about_no_place_are_answered_with_no_match(client: TestClient) -> None:
     assert client.get("/search", params={"q": "motherboard"}).json()["no_match"] is True
     assert client.get("/search", params={"q": "forest"}).json()["no_match"] is False
+
+
+def test_weighted_terms_fit_a_url_too(client: TestClient) -> None:
+    terms = '[{"text":"forest","weight":2},{"text":"water","weight":-1}]'
+    by_url = client.get("/search", params={"terms": terms, "k": 6}).json()
+    by_body = client.post("/search", json={"terms": json.loads(terms), "k": 6}).json()
+    assert ids(by_url) == ids(by_body)
+    for bad, said in (("{", "JSON"), ('[{"txt":"x"}]', "terms.0"), ('[{"text":"x","weight":11}]', "terms.0.weight")):
+        problem = client.get("/search", params={"terms": bad}).json()
+        assert problem["parameter"] == "terms"
+        assert said in problem["detail"]
+
+
+def test_suggestions_are_tiles_not_judged_yet(client: TestClient) -> None:
+    answer = client.get("/suggest", params={"up": "congo", "down": "sahara", "count": 3}).json()
+    assert len(ids(answer)) == 3
+    assert not {"congo", "sahara"} & set(ids(answer))
+    assert client.get("/suggest", params={"q": "forest"}).json()["parameter"] == "up"
