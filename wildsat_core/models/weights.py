@@ -96,16 +96,17 @@ def file_sha256(path: Path) -> str:
 def no_random_weights() -> Iterator[None]:
     """Modules built inside don't draw random weights, which takes seconds for a large one that is about to be loaded.
 
-    Their parameters hold whatever was in memory: load all of them (`load_exactly` without `may_miss`) before use.
+    Their parameters hold nothing of use: load all of them (`load_exactly` without `may_miss`) before use.
     """
     with _SkipDraws():
         yield
 
 
 class _SkipDraws(TorchFunctionMode):
-    """Answers every initialiser, and every in-place draw, with the tensor as it is."""
+    """Answers initialisers with the tensor as it is, and in-place draws with the middle of their range.
 
-    _DRAWS = frozenset({"uniform_", "normal_", "erfinv_", "trunc_normal_"})
+    The middle, and not whatever was in memory, because some initialisers draw again until every number is in a range.
+    """
 
     def __torch_function__(
         self,
@@ -115,8 +116,14 @@ class _SkipDraws(TorchFunctionMode):
         kwargs: Mapping[str, Any] | None = None,
     ) -> Any:  # noqa: ANN401 - whatever the function gives
         given = dict(kwargs or {})
-        if getattr(func, "__module__", "") == "torch.nn.init" or getattr(func, "__name__", "") in self._DRAWS:
+        if getattr(func, "__module__", "") == "torch.nn.init":
             return args[0] if args else given["tensor"]
+        name = getattr(func, "__name__", "")
+        if name == "normal_":
+            return args[0].fill_(given.get("mean", args[1] if len(args) > 1 else 0.0))
+        if name == "uniform_":
+            low = given.get("from", args[1] if len(args) > 1 else 0.0)
+            return args[0].fill_((low + given.get("to", args[2] if len(args) > 2 else 1.0)) / 2)
         return func(*args, **given)
 
 

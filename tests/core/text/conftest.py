@@ -8,25 +8,8 @@ from wildsat_core.torchvision_guard import guard_torchvision
 
 guard_torchvision()
 
-WORDS = [
-    "cloud",
-    "forest",
-    "on",
-    "a",
-    "steep",
-    "tropical",
-    "ridge",
-    "mangrove",
-    "coast",
-    "salt",
-    "lake",
-    "with",
-    "pink",
-    "birds",
-    "dry",
-    "grass",
-    "plain",
-]
+SENTENCE = "cloud forest on a steep tropical ridge mangrove coast salt lake with pink birds dry grass plain"
+WORDS = SENTENCE.split()
 
 
 @pytest.fixture(scope="session")
