@@ -153,7 +153,9 @@ class Catalog:
         if collection.name != name:
             raise CollectionFormatError(f"the collection in {root} calls itself {collection.name!r}; rename the folder")
         model = self._model(collection.manifest.model.name)
-        served = Served(collection, SearchEngine(collection, model), model)
+        engine = SearchEngine(collection, model)
+        engine.warm()  # before it is swapped in, so that no request waits for it
+        served = Served(collection, engine, model)
         self._served = self._served | {name: served}
         self.refused = {n: why for n, why in self.refused.items() if n != name}
 

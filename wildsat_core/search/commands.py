@@ -113,7 +113,7 @@ def _print_table(result: SearchResult) -> None:
     for heading in ("rank", "score", "percentile", "lon", "lat"):
         table.add_column(heading, justify="right")
     for heading in ("country", "captured on", "tile"):
-        table.add_column(heading)
+        table.add_column(heading, no_wrap=True)
     for hit in result.hits:
         lon, lat = hit.tile.lon_lat
         where = country_name(hit.tile.country) or hit.tile.country or ""
@@ -121,6 +121,8 @@ def _print_table(result: SearchResult) -> None:
         row = (f"{hit.rank}", f"{hit.score:.2f}", f"{hit.percentile:.2f}", f"{lon:.2f}", f"{lat:.2f}", where, day)
         table.add_row(*row, hit.tile.tile_id)
     console = Console()
+    if not console.is_terminal:
+        console = Console(width=160)  # a pipe has no width to wrap for
     console.print(table)
     if result.no_match:
         console.print("No good match: the best hits are no better than what unrelated words get.")

@@ -58,6 +58,12 @@ class SearchEngine:
         self._fields: Cache[tuple[bytes, Filters], HeatField] = Cache(_CACHED_FIELDS)
         self._footprints = Footprints(collection.tiles, self._blocks)
 
+    def warm(self) -> None:
+        """Read ahead what the first query would otherwise wait for: moments and int8 copies."""
+        if self.collection.moments and self._quantised:
+            for space in self.collection.spaces:
+                self._quantised.prepare(space)
+
     def blend_of(self, query: Query) -> float:
         """The blend asked for, else the model's default where the collection has a place space, else 0.
 

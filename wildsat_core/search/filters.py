@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
+from wildsat_core.area import Area
 from wildsat_core.collection.reader import Collection
 from wildsat_core.collection.tiles import ROW_GROUP_ROWS, TileTable
 from wildsat_core.geo import great_circle_km
@@ -88,8 +89,7 @@ def _rows_to_test(tiles: TileTable, blocks: BlockBoxes, filters: Filters) -> npt
         return tiles.rows_of(sorted(filters.tile_ids)).astype(np.int64)
     boxes = [filters.bbox] if filters.bbox else []
     if filters.area:
-        west, south, east, north = filters.area.geometry.bounds
-        boxes.append(BBox(west, south, east, north))
+        boxes.append(bounds_of(filters.area))
     candidates = [blocks.rows_meeting(box) for box in boxes]
     if not candidates:
         return np.arange(len(tiles))
@@ -97,6 +97,12 @@ def _rows_to_test(tiles: TileTable, blocks: BlockBoxes, filters: Filters) -> npt
     for other in candidates[1:]:
         rows = np.intersect1d(rows, other, assume_unique=True)
     return rows
+
+
+def bounds_of(area: Area) -> BBox:
+    """Smallest box around an area, not crossing the antimeridian."""
+    west, south, east, north = area.geometry.bounds
+    return BBox(west, south, east, north)
 
 
 def _column_conditions(tiles: TileTable, filters: Filters, rows: npt.NDArray[np.int64]) -> list[Mask]:
@@ -147,7 +153,9 @@ def _touches_box(tiles: TileTable, rows: npt.NDArray[np.int64], box: BBox) -> Ma
 
 def _touches_area(tiles: TileTable, rows: npt.NDArray[np.int64], filters: Filters) -> Mask:
     assert filters.area is not None
-    hit = filters.area.intersects(tiles.west[rows], tiles.south[rows], tiles.east[rows], tiles.north[rows])
+    near = _meets(bounds_of(filters.area), tiles.west[rows], tiles.south[rows], tiles.east[rows], tiles.north[rows])
+    hit, close = near, rows[near]
+    hit[near] = filters.area.intersects(tiles.west[close], tiles.south[close], tiles.east[close], tiles.north[close])
     outlined = np.flatnonzero(hit & ~tiles.is_box[rows])
     if outlined.size:
         import shapely

@@ -114,30 +114,34 @@ class HeatField:
 
     def _accumulate(self, rows: npt.NDArray[np.int64], world_px: int, left: int, top: int, size: int) -> Grid:
         """Sum and count over a window of `size` pixels whose corner is (left, top) in a world of `world_px`."""
-        rows = rows[~np.isnan(self.percentile[rows])]
-        values = self.percentile[rows].astype(np.float64)
         total, count = np.zeros((2, size + 1, size + 1))
         for turn in (0, -1):  # what sticks out beyond 180 degrees shows at the left edge too
-            x0, y0, x1, y1 = (_pixels(edge[rows] + (turn if i % 2 == 0 else 0), world_px) for i, edge in self._edges())
-            x1, y1 = np.maximum(x1, x0 + 1), np.maximum(y1, y0 + 1)  # nothing is too small to be seen
+            mine = rows[self._in_window(rows, turn, left / world_px, top / world_px, size / world_px)]
+            values = self.percentile[mine].astype(np.float64)
+            x0, x1 = (np.rint((self.footprints.edges[i][mine] + turn) * world_px).astype(np.int64) for i in (0, 2))
+            y0, y1 = (np.rint(self.footprints.edges[i][mine] * world_px).astype(np.int64) for i in (1, 3))
+            # Rounding, so that neighbours share no pixel and leave none between them; nothing is too small to be seen.
+            x1, y1 = np.maximum(x1, x0 + 1), np.maximum(y1, y0 + 1)
             x0, x1 = (np.clip(v - left, 0, size) for v in (x0, x1))
             y0, y1 = (np.clip(v - top, 0, size) for v in (y0, y1))
-            inside = (x1 > x0) & (y1 > y0)
+            # Where clipping left nothing, the four corners cancel.
             for ys, xs, sign in ((y0, x0, 1), (y0, x1, -1), (y1, x0, -1), (y1, x1, 1)):
-                at = (ys * (size + 1) + xs)[inside]
-                total += sign * np.bincount(at, values[inside], (size + 1) ** 2).reshape(size + 1, size + 1)
+                at = ys * (size + 1) + xs
+                total += sign * np.bincount(at, values, (size + 1) ** 2).reshape(size + 1, size + 1)
                 count += sign * np.bincount(at, minlength=(size + 1) ** 2).reshape(size + 1, size + 1)
         total, count = (a.cumsum(0).cumsum(1)[:size, :size] for a in (total, np.rint(count)))
         with np.errstate(invalid="ignore", divide="ignore"):
             return np.where(count > 0.5, total / count, np.nan).astype(np.float32)
 
-    def _edges(self) -> list[tuple[int, npt.NDArray[np.float64]]]:
-        return list(enumerate(self.footprints.edges))
-
-
-def _pixels(edge: npt.NDArray[np.float64], world_px: int) -> npt.NDArray[np.int64]:
-    # Rounding, so that neighbours that share an edge share neither a pixel nor leave one between them.
-    return np.rint(edge * world_px).astype(np.int64)
+    def _in_window(
+        self, rows: npt.NDArray[np.int64], turn: int, left: float, top: float, size: float
+    ) -> npt.NDArray[np.bool_]:
+        """Which rows are painted and may touch the window, given in units of the world's width."""
+        x0, y0, x1, y1 = (edge[rows] for edge in self.footprints.edges)
+        pixel = size / TILE_PX  # a margin for rounding
+        near = (x1 + turn >= left - pixel) & (x0 + turn <= left + size + pixel)
+        near &= (y1 >= top - pixel) & (y0 <= top + size + pixel)
+        return near & ~np.isnan(self.percentile[rows])
 
 
 def _shrink(world: Grid, z: int, x: int, y: int) -> Grid:
