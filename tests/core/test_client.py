@@ -1,0 +1,176 @@
+"""The Python client, against a real service on loopback and against one that fails on purpose."""
+
+# ruff: noqa: F811 - a fixture's name is its argument's name
+import asyncio
+import datetime as dt
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import httpx
+import pytest
+
+from tests.app.conftest import live_url, picture, toy_folder  # noqa: F401 - fixtures of the service's tests
+from wildsat_core import client as module
+from wildsat_core.client import AsyncClient, Client, ServiceError, ServiceUnreachableError
+from wildsat_core.errors import MissingExtraError
+
+ANSWER = {
+    "type": "FeatureCollection", "query": {}, "collection": "demo", "generation": 1, "model": "toy", "notice": None,
+    "attribution": None, "matched": 0, "total": 0, "returned": 0, "no_match": False, "features": [],
+}  # fmt: skip
+
+
+def test_a_search_gives_typed_hits(live_url: str) -> None:
+    with Client(live_url) as client:
+        answer = client.search("water", k=2, blend=0, from_="2023-01-01")
+        first = answer.hits[0]
+        assert (first.tile_id, first.rank, first.country) == ("fiji", 1, "FJI")
+        assert first.captured_on == dt.date(2023, 7, 9)
+        assert first.bbox == (179.5, -18.0, -179.5, -17.0)
+        assert (answer.matched, answer.total, answer.collection) == (5, 6, "demo")
+
+
+def test_every_method_speaks_to_the_real_service(live_url: str, tmp_path: Path) -> None:
+    with Client(live_url + "/") as client:
+        assert client.tile("sahara").country_name in ("Algeria", None)
+        assert client.similar("sahara", k=1).hits[0].tile_id == "sahara"
+        assert "desert" in client.habitats("sahara")[0].phrase
+        assert client.thumbnail("sahara")[8:12] == b"WEBP"
+        assert client.collections()[0]["id"] == "demo"
+        assert client.species("snow leo")[0].scientific_name == "Panthera uncia"
+        assert client.query({"terms": [{"text": "ice", "weight": 2}], "k": 1}).hits[0].tile_id == "arctic"
+        assert client.search_image(picture((220, 10, 10), "PNG", 16), k=1).hits[0].tile_id == "sahara"
+        (tmp_path / "a.png").write_bytes(picture((220, 10, 10), "PNG", 16))
+        assert client.search_image(tmp_path / "a.png", k=1).hits[0].tile_id == "sahara"
+        path = client.export(tmp_path / "hits.csv", "forest", format="csv", limit=3)
+        assert path.read_text().count("\n") == 4
+        assert [p.name for p in tmp_path.glob("*.part")] == []
+
+
+def test_all_hits_come_over_as_many_pages_as_it_takes(live_url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "PAGE", 2)
+    with Client(live_url) as client:
+        assert [hit.rank for hit in client.search_all("forest")] == [1, 2, 3, 4, 5, 6]
+        assert [hit.rank for hit in client.search_all("forest", most=3)] == [1, 2, 3]
+
+
+def test_the_async_client_does_the_same(live_url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "PAGE", 4)
+
+    async def ask() -> None:
+        async with AsyncClient(live_url) as client:
+            answers = await asyncio.gather(*(client.search(word, k=1, blend=0) for word in ("desert", "ice", "water")))
+            assert [answer.hits[0].tile_id for answer in answers] == ["sahara", "arctic", "fiji"]
+            assert [hit.rank async for hit in client.search_all("forest")] == [1, 2, 3, 4, 5, 6]
+            assert (await client.tile("fiji")).tile_id == "fiji"
+            assert len(await client.habitats("fiji", k=2)) == 2
+            assert (await client.similar("fiji", k=1)).hits[0].tile_id == "fiji"
+            assert (await client.thumbnail("fiji"))[8:12] == b"WEBP"
+            assert (await client.collections())[0]["id"] == "demo"
+            assert (await client.species("jaguar"))[0].common_name == "jaguar"
+            assert (await client.query({"up": ["fiji"]})).total == 6
+            found = await client.search_image(picture((220, 10, 10), "PNG", 16), k=1)
+            assert found.hits[0].tile_id == "sahara"
+            with pytest.raises(ServiceError):
+                await client.search()
+
+    asyncio.run(ask())
+
+
+def test_a_refusal_names_parameter_and_request(live_url: str) -> None:
+    with Client(live_url) as client, pytest.raises(ServiceError, match="four numbers") as caught:
+        client.search("x", bbox="1,2")
+    assert (caught.value.status, caught.value.parameter) == (422, "bbox")
+    assert caught.value.request_id
+
+
+def answering(*answers: httpx.Response | Exception) -> tuple[Callable[[httpx.Request], httpx.Response], list]:
+    queue, seen = list(answers), []
+
+    def handle(request: httpx.Request) -> httpx.Response:
+        seen.append(request)
+        answer = queue.pop(0)
+        if isinstance(answer, Exception):
+            raise answer
+        return answer
+
+    return handle, seen
+
+
+def test_an_overloaded_service_is_asked_again_after_the_time_it_names(monkeypatch: pytest.MonkeyPatch) -> None:
+    waits: list[float] = []
+    monkeypatch.setattr(module.time, "sleep", waits.append)
+    busy = httpx.Response(503, headers={"Retry-After": "2"}, json={})
+    handle, seen = answering(
+        busy, httpx.ConnectError("refused"), httpx.Response(429, json={}), httpx.Response(200, json=ANSWER)
+    )
+    with Client("http://service", "k" * 16, transport=httpx.MockTransport(handle)) as client:
+        assert client.search("x").hits == ()
+    assert waits == [2.0, 0.5, 1.0]
+    assert len(seen) == 4
+    assert seen[0].headers["x-api-key"] == "k" * 16
+
+
+def test_the_async_client_asks_again_too(monkeypatch: pytest.MonkeyPatch) -> None:
+    waits: list[float] = []
+
+    async def no_sleep(seconds: float) -> None:
+        waits.append(seconds)
+
+    monkeypatch.setattr(module.asyncio, "sleep", no_sleep)
+    handle, _ = answering(httpx.ConnectError("refused"), httpx.Response(503, json={}), httpx.Response(200, json=ANSWER))
+
+    async def ask() -> None:
+        async with AsyncClient("http://service", transport=httpx.MockTransport(handle)) as client:
+            assert (await client.search("x")).total == 0
+
+    asyncio.run(ask())
+    assert waits == [0.25, 0.5]
+
+
+def test_trying_again_ends(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module.time, "sleep", lambda seconds: None)
+    handle, seen = answering(*[httpx.Response(503, json={"detail": "overloaded"})] * 2)
+    with (
+        Client("http://service", retries=1, transport=httpx.MockTransport(handle)) as client,
+        pytest.raises(ServiceError, match="overloaded"),
+    ):
+        client.search("x")
+    assert len(seen) == 2
+    handle, _ = answering(httpx.ConnectError("refused"))
+    with (
+        Client("http://service", retries=0, transport=httpx.MockTransport(handle)) as client,
+        pytest.raises(ServiceUnreachableError, match="http://service/search: refused"),
+    ):
+        client.search("x")
+
+
+def test_a_refusal_that_is_no_problem_document_still_has_a_sentence() -> None:
+    handle, _ = answering(httpx.Response(502, text="<html>bad gateway</html>"))
+    with (
+        Client("http://service", transport=httpx.MockTransport(handle)) as client,
+        pytest.raises(ServiceError, match="answered 502"),
+    ):
+        client.search("x")
+
+
+def test_a_path_prefix_is_kept() -> None:
+    handle, seen = answering(httpx.Response(200, json=ANSWER))
+    with Client("http://service/maps/", transport=httpx.MockTransport(handle)) as client:
+        client.search("a b")
+    assert str(seen[0].url) == "http://service/maps/search?q=a+b"
+
+
+def test_hits_become_a_geodataframe(live_url: str) -> None:
+    pytest.importorskip("geopandas")
+    with Client(live_url) as client:
+        frame = client.search("forest").to_geodataframe()
+    assert list(frame["rank"]) == [1, 2, 3, 4, 5, 6]
+    assert frame.crs.to_epsg() == 4326
+
+
+def test_without_geopandas_the_command_to_install_it_is_named(live_url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "geopandas", None)
+    with Client(live_url) as client, pytest.raises(MissingExtraError, match=r"pip install 'wildsat\[geo\]'"):
+        client.search("forest").to_geodataframe()

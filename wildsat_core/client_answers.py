@@ -1,0 +1,154 @@
+"""What the client gives back: the service's answers as plain frozen values."""
+
+from __future__ import annotations
+
+import datetime as dt
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Self
+
+from wildsat_core.errors import MissingExtraError
+
+if TYPE_CHECKING:
+    from geopandas import GeoDataFrame
+
+
+@dataclass(frozen=True, slots=True)
+class TileInfo:
+    """A tile as the service tells it.
+
+    Attributes:
+        lon, lat: centre in degrees.
+        bbox: west, south, east, north; west > east across 180 degrees.
+        captured_on: None when unknown or a composite of many days.
+        country: ISO 3166-1 alpha-3 code.
+        thumbnail, similar: paths below the service's address.
+        feature: the GeoJSON Feature as it came.
+    """
+
+    tile_id: str
+    lon: float
+    lat: float
+    bbox: tuple[float, float, float, float]
+    captured_on: dt.date | None
+    cloud_cover: float | None
+    gsd_m: float
+    source: str
+    country: str | None
+    country_name: str | None
+    thumbnail: str
+    similar: str
+    feature: Mapping[str, Any]
+
+    @classmethod
+    def from_feature(cls, feature: Mapping[str, Any]) -> Self:
+        return cls(**_tile_fields(feature))
+
+
+@dataclass(frozen=True, slots=True)
+class Hit(TileInfo):
+    """A tile with its place in the ranking.
+
+    Attributes:
+        score: ranks only; not a probability.
+        percentile: share of all tiles that score lower, in [0, 100].
+    """
+
+    rank: int
+    score: float
+    percentile: float
+
+    @classmethod
+    def from_feature(cls, feature: Mapping[str, Any]) -> Self:
+        told = feature["properties"]
+        ranking = {"rank": told["rank"], "score": told["score"], "percentile": told["percentile"]}
+        return cls(**_tile_fields(feature), **ranking)
+
+
+def _tile_fields(feature: Mapping[str, Any]) -> dict[str, Any]:
+    told = feature["properties"]
+    names = (
+        "tile_id",
+        "lon",
+        "lat",
+        "cloud_cover",
+        "gsd_m",
+        "source",
+        "country",
+        "country_name",
+        "thumbnail",
+        "similar",
+    )
+    day = told["captured_on"]
+    return {name: told[name] for name in names} | {
+        "bbox": tuple(feature["bbox"]),
+        "captured_on": dt.date.fromisoformat(day) if day else None,
+        "feature": feature,
+    }
+
+
+@dataclass(frozen=True, slots=True)
+class SearchAnswer:
+    """Hits in rank order, and what is needed to judge them.
+
+    Attributes:
+        matched: tiles that passed the filters.
+        total: tiles of the collection.
+        no_match: the best hits are no better than what unrelated queries get.
+        notice: what must be said of the imagery.
+        geojson: the whole answer as it came.
+    """
+
+    hits: tuple[Hit, ...]
+    matched: int
+    total: int
+    no_match: bool
+    collection: str
+    generation: int
+    model: str
+    notice: str | None
+    attribution: str | None
+    geojson: Mapping[str, Any]
+
+    @classmethod
+    def from_json(cls, answer: Mapping[str, Any]) -> SearchAnswer:
+        names = ("matched", "total", "no_match", "collection", "generation", "model", "notice", "attribution")
+        hits = tuple(Hit.from_feature(feature) for feature in answer["features"])
+        return cls(hits=hits, geojson=answer, **{name: answer[name] for name in names})
+
+    def to_geodataframe(self) -> GeoDataFrame:
+        """The hits as a GeoDataFrame in EPSG:4326, best first.
+
+        Raises:
+            MissingExtraError: geopandas is not installed.
+        """
+        try:
+            import geopandas
+        except ImportError as err:
+            raise MissingExtraError("geopandas", "geo", "to_geodataframe()") from err
+        if not self.hits:
+            return geopandas.GeoDataFrame({"tile_id": []}, geometry=[], crs="EPSG:4326")
+        return geopandas.GeoDataFrame.from_features([hit.feature for hit in self.hits], crs="EPSG:4326")
+
+
+@dataclass(frozen=True, slots=True)
+class Habitat:
+    """A phrase and how much better it fits a tile than the average one, in standard deviations."""
+
+    phrase: str
+    score: float
+
+
+@dataclass(frozen=True, slots=True)
+class SpeciesInfo:
+    """A species and the texts that stand for it in a query."""
+
+    common_name: str
+    scientific_name: str
+    habitat: str
+    texts: tuple[str, ...]
+
+    @classmethod
+    def from_json(cls, told: Mapping[str, Any]) -> SpeciesInfo:
+        names = ("common_name", "scientific_name", "habitat")
+        return cls(**{name: told[name] for name in names}, texts=tuple(told["texts"]))
