@@ -33,11 +33,13 @@ def load_command(name: str) -> Any:  # noqa: ANN401 - a click command; typer kee
         KeyError: no room registers this name.
     """
     target = _entry_points()[name].load()
-    if isinstance(target, typer.Typer):
-        return typer.main.get_command(target)
-    single = typer.Typer(add_completion=False)
-    single.command(name=name)(target)
-    return typer.main.get_command(single)
+    if not isinstance(target, typer.Typer):
+        single = typer.Typer(add_completion=False)
+        single.command(name=name)(target)
+        target = single
+    command = typer.main.get_command(target)
+    command.name = name  # a group has none of its own, and the help lists commands by it
+    return command
 
 
 def run_command(name: str, arguments: Sequence[str]) -> None:
@@ -81,3 +83,7 @@ def main(arguments: Sequence[str] | None = None) -> Any:  # noqa: ANN401 - click
     except WildsatError as err:
         Console(stderr=True, soft_wrap=True).print(f"[bold red]error:[/] {escape(str(err))}", highlight=False)
         sys.exit(EXIT_FAILURE)
+
+
+if __name__ == "__main__":
+    main()
