@@ -95,9 +95,9 @@ def tile_spaces(losses: LossSection) -> tuple[Space, ...]:
 def _preprocessing(section: ModelSection, spec: ModelSpec) -> Preprocessing:
     changed = spec.preprocessing
     if section.bands:
-        changed = replace(changed, bands=section.bands, positions=_positions(section.bands, changed.channels))
-        if len(section.bands) > changed.channels:
-            changed = replace(changed, channels=len(section.bands))
+        channels = max(changed.channels, len(section.bands))
+        positions = _positions(section.bands, changed.channels)
+        changed = replace(changed, bands=section.bands, positions=positions, channels=channels)
     if section.input_px is not None:
         changed = replace(changed, input_px=section.input_px)
     return changed if section.scale is None else replace(changed, scale=section.scale)

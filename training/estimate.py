@@ -13,7 +13,7 @@ from training.config import TrainConfig
 from training.data.stream import Batch
 from training.distributed import choose_device, step_seed, supports_bf16
 from training.gather import world_size
-from training.loop import make_optimiser, open_training_data, plan_batches, run_folder, use_bf16
+from training.loop import lay_out_channels_last, make_optimiser, open_training_data, plan_batches, run_folder, use_bf16
 from training.terms import TrainingModule, make_views, match_terms, weighted_sum
 from training.tuning import apply_tuning
 
@@ -74,6 +74,7 @@ def estimate(config: TrainConfig) -> Estimate:
     model = build_model(config, data)
     apply_tuning(model, config.tuning)
     module = TrainingModule(model, config.losses).to(device)
+    lay_out_channels_last(module)
     batches = plan_batches(config, data, 0)
     trained: dict[str, int] = {}
     frozen = 0

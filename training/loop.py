@@ -90,7 +90,7 @@ class _Run:
         model = build_model(config, self.data)
         apply_tuning(model, config.tuning)
         self.module = TrainingModule(model, config.losses).to(device)
-        self.module.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        lay_out_channels_last(self.module)
         self.optimiser = make_optimiser(self.module, config.optimiser, device)
         self.mean = None if config.optimiser.ema is None else WeightMean(self.module, config.optimiser.ema)
         self.bf16 = use_bf16(config, device)
@@ -288,6 +288,16 @@ def make_optimiser(module: nn.Module, config: OptimiserSection, device: torch.de
     groups = [group for group in groups if group["params"]]
     # One fused kernel a step in place of one per tensor.
     return torch.optim.AdamW(groups, lr=config.lr, betas=config.betas, fused=device.type in ("cuda", "cpu"))
+
+
+def lay_out_channels_last(module: nn.Module) -> None:
+    """Keep kernels of two-dimensional convolutions as the fast implementations want them, in place.
+
+    `Module.to` would do the same, but fails on three-dimensional kernels, as Prithvi's.
+    """
+    for parameter in module.parameters():
+        if parameter.ndim == 4:
+            parameter.data = parameter.data.contiguous(memory_format=torch.channels_last)
 
 
 def use_bf16(config: TrainConfig, device: torch.device) -> bool:
