@@ -10,8 +10,8 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
-from wildsat_core.errors import InvalidInputError
-from wildsat_core.models.config import read_config
+from wildsat_core.errors import InvalidInputError, ModelNotFoundError
+from wildsat_core.models.config import CONFIG_FILE, WEIGHTS_FILE, ModelConfig, read_config
 from wildsat_core.models.registry import MODELS, find_spec, installed_models, model_home
 
 models = typer.Typer(
@@ -75,6 +75,16 @@ def convert(
 
 
 @models.command()
+def export(
+    run: Annotated[Path, typer.Argument(help="Folder of a training run, or a model directory.")],
+    name: Annotated[str, typer.Option(help="Name that the model is loaded by from now on.")],
+    again: Annotated[bool, typer.Option(help="Replace a model of this name.")] = False,
+) -> None:
+    """Put the best model of a training run where the indexer and the service find it by name."""
+    typer.echo(f"{name} is ready in {export_model(run, name, again=again)}")
+
+
+@models.command()
 def pull(
     name: str,
     base: Annotated[str | None, typer.Option(help="Address of a mirror; files lie under it by identifier.")] = None,
@@ -131,6 +141,35 @@ def convert_file(file: Path, name: str, out: Path, row: str | None = None) -> st
     kind, arguments, encoder = read_location_file(file)
     save_location(encoder, kind, arguments, out, file)
     return f"{name}: a {kind} location encoder, written to {out}"
+
+
+def export_model(run: Path, name: str, *, again: bool = False) -> Path:
+    """Copy a run's model under a name, after checking that it loads.
+
+    Raises:
+        ModelNotFoundError: the folder holds no model.
+        CheckpointError: its files are damaged or don't fit each other.
+        InvalidInputError: the name is taken or can't be one.
+    """
+    from pydantic import ValidationError
+
+    from wildsat_core.models.model import WildSATModel
+
+    source = next(
+        (d for d in (run / "model", run) if (d / CONFIG_FILE).is_file() and (d / WEIGHTS_FILE).is_file()), None
+    )
+    if source is None:
+        raise ModelNotFoundError(f"{run} holds no trained model; a run has one from its first validation on")
+    out = model_home() / name
+    if out.exists() and not again:
+        raise InvalidInputError(f"there is a model {name!r} already; choose another name or give --again", "name")
+    model = WildSATModel.open(source)
+    try:
+        model.config = ModelConfig.model_validate(model.config.model_dump() | {"name": name})
+    except ValidationError as err:
+        raise InvalidInputError(f"a model can't be called {name!r}: letters, digits, '.', '_' and '-'", "name") from err
+    model.save(out)
+    return out
 
 
 def _installed_facts(directory: Path) -> dict[str, Any]:

@@ -11,6 +11,7 @@ All others: nothing.
 from __future__ import annotations
 
 import re
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +23,7 @@ from wildsat_core.models.backbones import build_backbone
 from wildsat_core.models.checkpoint import read_checkpoint, state_dict_of, without_prefix
 from wildsat_core.models.registry import find_spec
 from wildsat_core.models.spec import ModelSpec
-from wildsat_core.models.weights import load_exactly, read_safetensors
+from wildsat_core.models.weights import load_exactly, no_random_weights, read_safetensors
 
 MAY_MISS: dict[str, frozenset[str]] = {
     "moco": frozenset({"fc.weight", "fc.bias"}),
@@ -51,7 +52,9 @@ def load_start(name: str, file: str | Path | None = None, *, channels: int | Non
     """
     spec = find_spec(name)
     channels = channels or spec.preprocessing.channels
-    backbone = build_backbone(spec.architecture, spec.architecture_args, channels)
+    draws = spec.start == "random" or spec.start in MAY_MISS
+    with nullcontext() if draws else no_random_weights():
+        backbone = build_backbone(spec.architecture, spec.architecture_args, channels)
     if spec.start == "random":
         if file is not None:
             raise CheckpointError(f"{name} starts from random weights; it takes no file, got {file}")
