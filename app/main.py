@@ -18,7 +18,20 @@ from app.gate import Gate
 from app.headers import HeadersMiddleware
 from app.metrics import Metrics, MetricsMiddleware
 from app.openapi import TAGS, describe_errors, operation_id
-from app.routes import collections, docs, export, health, heatmap, maps, page, search, species, tiles, upload
+from app.routes import (
+    collections,
+    docs,
+    export,
+    health,
+    heatmap,
+    maps,
+    page,
+    search,
+    species,
+    stac_search,
+    tiles,
+    upload,
+)
 from app.settings import Settings
 from app.static_files import PageFiles
 from wildsat_core import __version__
@@ -35,6 +48,7 @@ ROUTERS = (
     species.router,
     tiles.router,
     collections.router,
+    stac_search.router,
     heatmap.router,
     maps.router,
     health.router,

@@ -82,6 +82,7 @@ CONFORMANCE = (
     "https://api.stacspec.org/v1.0.0/core",
     "https://api.stacspec.org/v1.0.0/collections",
     "https://api.stacspec.org/v1.0.0/ogcapi-features",
+    "https://api.stacspec.org/v1.0.0/item-search",
 )
 
 
@@ -93,6 +94,8 @@ def landing(served: Iterable[Served], base: str) -> dict[str, Any]:
         {"rel": "service-desc", "href": f"{base}/openapi.json", "type": "application/json"},
         {"rel": "service-doc", "href": f"{base}/docs", "type": "text/html"},
         {"rel": "conformance", "href": f"{base}/conformance", "type": "application/json"},
+        {"rel": "search", "href": f"{base}/stac/search", "type": "application/geo+json", "method": "GET"},
+        {"rel": "search", "href": f"{base}/stac/search", "type": "application/geo+json", "method": "POST"},
         {"rel": "data", "href": f"{base}/collections", "type": "application/json"},
     ]
     links += [

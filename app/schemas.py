@@ -202,7 +202,10 @@ class Conformance(Shape):
 
 
 class StacLink(Link):
-    """A link with an absolute address."""
+    """A link with an absolute address, and how to follow it where that is not by GET."""
+
+    method: Literal["GET", "POST"] | None = None
+    body: dict[str, Any] | None = None
 
 
 class CollectionAnswer(BaseModel):
@@ -251,6 +254,6 @@ class ItemsAnswer(Shape):
     type: Literal["FeatureCollection"]
     numberMatched: int  # noqa: N815 - the names that OGC gives them
     numberReturned: int  # noqa: N815
-    timeStamp: str  # noqa: N815
+    timeStamp: str | None = None  # noqa: N815
     features: list[ItemAnswer]
     links: list[StacLink]

@@ -216,3 +216,27 @@ def test_a_tile_is_named_by_the_phrases_that_fit_it_best(client: TestClient) -> 
     named = client.get("/tiles/sahara/habitats", params={"k": 3}).json()["habitats"]
     assert "desert" in named[0]["phrase"]
     assert [h["score"] for h in named] == sorted((h["score"] for h in named), reverse=True)
+
+
+def test_pystac_client_walks_the_real_service(live_url: str) -> None:
+    pystac_client = pytest.importorskip("pystac_client")
+    catalog = pystac_client.Client.open(f"{live_url}/")
+    (collection,) = catalog.get_collections()
+    assert collection.id == "demo"
+    assert {item.id for item in collection.get_items()} == {"amazon", "sahara", "fiji", "arctic", "congo", "texas"}
+    assert collection.get_item("fiji").bbox == [179.5, -18.0, -179.5, -17.0]
+    found = catalog.search(bbox=[170, -30, -170, 0], method="GET").item_collection()
+    assert [item.id for item in found] == ["fiji"]
+    some = catalog.search(collections=["demo"], datetime="2024-01-01/2024-07-31", limit=2)
+    assert {item.id for item in some.items()} == {"amazon", "sahara", "texas"}, "over more than one page"
+
+
+def test_item_search_takes_areas_and_ids_and_refuses_what_it_does_not_know(client: TestClient) -> None:
+    area = {"type": "Polygon", "coordinates": [[[0, -10], [30, -10], [30, 30], [0, 30], [0, -10]]]}
+    by_body = client.post("/stac/search", json={"intersects": area}).json()
+    by_url = client.get("/stac/search", params={"intersects": json.dumps(area)}).json()
+    assert set(ids(by_body)) == set(ids(by_url)) == {"sahara", "congo"}
+    assert ids(client.get("/stac/search", params={"ids": "fiji,nobody"}).json()) == ["fiji"]
+    assert client.get("/stac/search", params={"collections": "nowhere"}).status_code == 404
+    for body in ({"intersects": area, "bbox": [0, 0, 1, 1]}, {"query": {}}, {"bbox": [0, 1, 2]}):
+        assert client.post("/stac/search", json=body).status_code == 422

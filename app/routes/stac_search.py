@@ -1,0 +1,144 @@
+"""STAC item search (https://api.stacspec.org/v1.0.0/item-search): items by place, time and id, without a ranking."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Annotated, Any
+from urllib.parse import urlencode
+
+from fastapi import APIRouter, Query, Request
+from fastapi.responses import Response
+from pydantic import BaseModel, ConfigDict, Field
+
+from app.catalog import Served
+from app.context import base_url, catalog_of
+from app.gate import Gated
+from app.ogc import parse_datetime
+from app.parameters import MAX_AREA_CHARACTERS, Box, CollectionName, TileIds
+from app.routes.collections import MAX_ITEMS
+from app.routes.search import GeoJSONResponse
+from app.schemas import ItemsAnswer
+from app.stac import GEOJSON, JSON, stac_item
+from wildsat_core.area import Area
+from wildsat_core.errors import InvalidInputError
+from wildsat_core.geo import parse_bbox
+from wildsat_core.search.query import Filters
+
+router = APIRouter(prefix="/stac/search", tags=["collections"])
+
+Offset = Annotated[int, Field(ge=0, le=2**31 - 1, description="items to skip")]
+Limit = Annotated[int, Field(ge=1, le=MAX_ITEMS, description="how many items")]
+Time = Annotated[str, Field(max_length=80, description="RFC 3339 time or interval, open with ..")]
+
+
+class StacBody(BaseModel):
+    """What to look for, as STAC writes it in JSON."""
+
+    model_config = ConfigDict(extra="forbid", allow_inf_nan=False)
+
+    collections: Annotated[list[CollectionName], Field(max_length=100)] | None = None
+    ids: Annotated[list[str], Field(max_length=1000)] | None = None
+    bbox: Annotated[list[float], Field(min_length=4, max_length=4)] | None = None
+    intersects: dict[str, Any] | None = Field(default=None, description="GeoJSON Polygon or MultiPolygon")
+    datetime: Time | None = None
+    limit: Limit = 100
+    offset: Offset = 0
+
+    def to_filters(self) -> Filters:
+        """The core's filters.
+
+        Raises:
+            InvalidInputError: both bbox and intersects, or one of them malformed.
+        """
+        if self.bbox is not None and self.intersects is not None:
+            raise InvalidInputError("bbox and intersects can't be given together", "intersects")
+        first, last = parse_datetime(self.datetime) if self.datetime is not None else (None, None)
+        return Filters(
+            bbox=parse_bbox(self.bbox) if self.bbox is not None else None,
+            area=Area.from_geojson(self.intersects) if self.intersects is not None else None,
+            date_from=first,
+            date_to=last,
+            tile_ids=frozenset(self.ids) if self.ids is not None else None,
+        )
+
+
+class StacParameters(BaseModel):
+    """The same in a URL."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    collections: Annotated[str, Field(max_length=2000)] | None = Field(default=None, description="names with commas")
+    ids: TileIds | None = None
+    bbox: Box | None = None
+    intersects: Annotated[str, Field(max_length=MAX_AREA_CHARACTERS)] | None = None
+    datetime: Time | None = None
+    limit: Limit = 100
+    offset: Offset = 0
+
+    def to_body(self) -> StacBody:
+        """As JSON would have it."""
+        return StacBody.model_construct(
+            collections=self.collections.split(",") if self.collections else None,
+            ids=self.ids.split(",") if self.ids else None,
+            bbox=list(parse_bbox(self.bbox).as_tuple()) if self.bbox else None,
+            intersects=Area.from_geojson(self.intersects).to_geojson() if self.intersects else None,
+            datetime=self.datetime,
+            limit=self.limit,
+            offset=self.offset,
+        )
+
+
+@router.get("", response_class=GeoJSONResponse, response_model=ItemsAnswer)
+def stac_search(request: Request, parameters: Annotated[StacParameters, Query()], gate: Gated) -> Response:
+    """Items of one or more collections in stored order."""
+    asked = parameters.model_dump(exclude_none=True)
+
+    def following(offset: int) -> dict[str, Any]:
+        href = f"{base_url(request)}/stac/search?{urlencode(asked | {'offset': offset})}"
+        return {"rel": "next", "href": href, "type": GEOJSON, "method": "GET"}
+
+    return _page(request, parameters.to_body(), following)
+
+
+@router.post("", name="stac_search_json", response_class=GeoJSONResponse, response_model=ItemsAnswer)
+def stac_search_json(request: Request, body: StacBody, gate: Gated) -> Response:
+    """The same with a JSON body."""
+    asked = body.model_dump(exclude_none=True)
+
+    def following(offset: int) -> dict[str, Any]:
+        href = f"{base_url(request)}/stac/search"
+        return {"rel": "next", "href": href, "type": GEOJSON, "method": "POST", "body": asked | {"offset": offset}}
+
+    return _page(request, body, following)
+
+
+def _page(request: Request, body: StacBody, following: Callable[[int], dict[str, Any]]) -> Response:
+    """Collections one after the other, as one list."""
+    filters, base = body.to_filters(), base_url(request)
+    matched = 0
+    found: list[dict[str, Any]] = []
+    for served in _chosen(request, body.collections):
+        rows = served.engine.passing(filters)
+        start = max(0, body.offset - matched)
+        wanted = body.limit - len(found)
+        tiles = served.collection.tiles.tiles_at(rows[start : start + wanted]) if wanted > 0 else []
+        found += [stac_item(served, tile, base) for tile in tiles]
+        matched += len(rows)
+    links: list[dict[str, Any]] = [{"rel": "root", "href": f"{base}/", "type": JSON}]
+    if body.offset + len(found) < matched and found:
+        links.append(following(body.offset + len(found)))
+    return GeoJSONResponse(
+        {
+            "type": "FeatureCollection",
+            "numberMatched": matched,
+            "numberReturned": len(found),
+            "features": found,
+            "links": links,
+        }
+    )
+
+
+def _chosen(request: Request, names: list[str] | None) -> list[Served]:
+    """The collections named, or all; an unknown one is a 404."""
+    catalog = catalog_of(request)
+    return [catalog.get(name) for name in dict.fromkeys(names)] if names else catalog.all()
