@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import datetime as dt
+import functools
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any
 
 import typer
 from rich.console import Console
@@ -17,8 +18,12 @@ from indexer.pixels import Stretch
 from indexer.plan import plan_build
 from indexer.progress import progress_bar
 from indexer.reading import ReadOptions, default_workers
+from indexer.roots import CollectionsFolder, collection_root
 from indexer.source_table import SOURCES, SourceRequest, make_source
-from wildsat_core.collection import open_collection
+from indexer.sources.places import area_box
+from indexer.sources.sentinel2 import DEFAULT_COLLECTION
+from wildsat_core.area import Area
+from wildsat_core.collection import open_collection, read_current_manifest
 from wildsat_core.collection.writer import check_collection_name
 from wildsat_core.countries import load_countries
 from wildsat_core.errors import CollectionNotFoundError, InvalidInputError
@@ -27,7 +32,12 @@ from wildsat_core.geo import parse_bbox
 Name = Annotated[str, typer.Argument(help="Name of the collection.")]
 Kind = Annotated[str, typer.Option("--source", help=f"Kind of imagery: {', '.join(sorted(SOURCES))}.")]
 Input = Annotated[str, typer.Option("--input", "-i", help="File, folder or address of the imagery.")]
-Model = Annotated[str, typer.Option(help="Model: a name from `wildsat models`, or a directory.")]
+Model = Annotated[
+    str | None,
+    typer.Option(
+        help="Model: a name from `wildsat models`, or a directory. [default: the collection's, or wildsat-mini]"
+    ),
+]
 Box = Annotated[
     str | None, typer.Option("--bbox", metavar="W,S,E,N", help="Only tiles centred in this box of degrees.")
 ]
@@ -59,9 +69,22 @@ Device = Annotated[str, typer.Option(help="Where the model runs: auto, cpu or cu
 Compile = Annotated[bool, typer.Option("--compile", help="Compile the encoder: pays from 100,000 tiles on a GPU.")]
 DryRun = Annotated[bool, typer.Option("--dry-run", help="Print tiles, bytes and time, and write nothing.")]
 Wait = Annotated[float, typer.Option("--wait", min=0, help="Seconds to wait for another writer.")]
-Collections = Annotated[
-    Path, typer.Option("--collections", envvar="WILDSAT_COLLECTIONS", help="Folder that holds the collections.")
+AreaFile = Annotated[
+    Path | None, typer.Option("--area", metavar="FILE", help="Only tiles that meet the polygons of a GeoJSON file.")
 ]
+Since = Annotated[str | None, typer.Option("--from", metavar="YYYY-MM-DD", help="sentinel2: first day.")]
+Until = Annotated[str | None, typer.Option("--to", metavar="YYYY-MM-DD", help="sentinel2: last day.")]
+MaxCloud = Annotated[float, typer.Option(help="sentinel2: largest share of cloud of a scene.")]
+Pick = Annotated[str, typer.Option(help="sentinel2: scene of a cell: newest, least-cloudy, or all dates.")]
+Assets = Annotated[str, typer.Option(help="sentinel2: visual (true colour), or bands (reflectance; give --stretch).")]
+Signer = Annotated[str | None, typer.Option(metavar="MODULE:FUNCTION", help="sentinel2: signs addresses of assets.")]
+Catalogue = Annotated[str, typer.Option(help="sentinel2: which collection of the catalogue.")]
+Table = Annotated[str | None, typer.Option(help="folder: CSV with file, lon, lat, date; index.csv if there is one.")]
+GsdM = Annotated[float | None, typer.Option(help="folder: metres a pixel of pictures without georeference.")]
+Dates = Annotated[str | None, typer.Option(help="satlas: the data set's image_times.json.")]
+Metadata = Annotated[str | None, typer.Option(help="majortom: the data set's metadata file.")]
+Zoom = Annotated[int | None, typer.Option(help="xyz: which zoom; the finest if left out.")]
+Replace = Annotated[bool, typer.Option("--replace", help="Embed tiles anew that are indexed already.")]
 
 
 @dataclass(frozen=True)
@@ -72,9 +95,11 @@ class _Order:
     request: SourceRequest
     options: dict[str, Any]
     provenance: dict[str, str]
-    model: str
+    model: str | None
     device: str
     min_land: float
+    area: Area | None
+    replace: bool
     dry_run: bool
 
 
@@ -82,7 +107,7 @@ def build(
     name: Name,
     input_: Input,
     source: Kind = "raster",
-    model: Model = "wildsat-mini",
+    model: Model = None,
     bbox: Box = None,
     tile_km: TileKm = None,
     step_km: StepKm = None,
@@ -97,6 +122,20 @@ def build(
     min_land: MinLand = 0.0,
     scene: Scene = None,
     date: CapturedOn = None,
+    area: AreaFile = None,
+    since: Since = None,
+    until: Until = None,
+    max_cloud: MaxCloud = 0.3,
+    pick: Pick = "newest",
+    assets: Assets = "visual",
+    signer: Signer = None,
+    catalogue: Catalogue = DEFAULT_COLLECTION,
+    table: Table = None,
+    gsd_m: GsdM = None,
+    dates: Dates = None,
+    metadata: Metadata = None,
+    zoom: Zoom = None,
+    replace: Replace = False,
     title: Title = "",
     description: Description = "",
     attribution: Attribution = "",
@@ -108,14 +147,18 @@ def build(
     compile_: Compile = False,
     dry_run: DryRun = False,
     wait: Wait = 0.0,
-    collections: Collections = Path("collections"),
+    collections: CollectionsFolder = Path("collections"),
 ) -> None:
     """Index imagery into a collection, making it if there is none.
 
     The same command goes on after an interruption, and does nothing when all is indexed. Look first with --dry-run.
 
-    Example: wildsat index build alps --input alps.tif --tile-km 2.56 --stretch 0,3000 --attribution "Copernicus"
+    Raster: wildsat index build alps --input alps.tif --tile-km 2.56 --stretch 0,3000 --attribution "Copernicus"
+
+    Catalogue: wildsat index build fiji --source sentinel2 --input https://earth-search.aws.element84.com/v1
+    --bbox 177,-18.5,-179,-16 --from 2023-05-01 --to 2023-09-30
     """
+    polygons = _read_area(area)
     request = SourceRequest(
         kind=source,
         input=input_,
@@ -124,13 +167,25 @@ def build(
         tile_px=tile_px,
         step_px=step_px,
         extent=parse_bbox(extent) if extent else None,
-        area=parse_bbox(bbox) if bbox else None,
+        area=parse_bbox(bbox) if bbox else area_box(polygons) if polygons else None,
         bands=tuple(b.strip() for b in bands.split(",")),
         band_indexes=_whole_numbers(band_indexes),
         stretch=Stretch.parse(stretch) if stretch else None,
         nodata=nodata,
         scene=scene,
-        captured_on=_date(date),
+        captured_on=_date(date, "date"),
+        since=_date(since, "from"),
+        until=_date(until, "to"),
+        max_cloud=max_cloud,
+        pick=pick,
+        assets=assets,
+        signer=signer,
+        catalogue=catalogue,
+        table=table,
+        gsd_m=gsd_m,
+        dates=dates,
+        metadata=metadata,
+        zoom=zoom,
     )
     options = {
         "batch_tiles": batch,
@@ -140,25 +195,48 @@ def build(
         "wait_s": wait,
         "compile_backbone": compile_,
     }
-    facts = {"title": title or name, "description": description, "attribution": attribution}
-    _run(_Order(collections / check_collection_name(name), request, options, facts, model, device, min_land, dry_run))
+    given = {"title": title, "description": description, "attribution": attribution}
+    facts = {key: value for key, value in given.items() if value}
+    root = collections / check_collection_name(name)
+    _run(_Order(root, request, options, facts, model, device, min_land, polygons, replace, dry_run))
 
 
-def _run(order: _Order, on_known: Literal["skip", "replace"] = "skip") -> None:
+@functools.wraps(build)
+def add(*arguments: Any, **options: Any) -> None:  # noqa: ANN401 - those of `build`
+    collection_root(options["name"], options["collections"])
+    build(*arguments, **options)
+
+
+add.__doc__ = """Index more imagery into a collection that there is.
+
+    Tiles that it holds already are skipped, or embedded anew and replaced with --replace. Takes the options of `build`;
+    the model is the collection's own.
+    """
+
+
+def _run(order: _Order) -> None:
     from wildsat_core.models.registry import load_model
 
     console = Console(stderr=True)
     source = make_source(order.request)
-    model = load_model(order.model, _device(order.device))
+    model = load_model(order.model or _model_of(order.root), _device(order.device))
     countries = load_countries()
     land = LandMask.from_countries(countries) if countries and order.min_land > 0 else None
     if order.min_land > 0 and land is None:
         raise InvalidInputError(
             "--min-land needs country outlines: install them with 'python -m app.assets'", "min-land"
         )
-    options = BuildOptions(**order.options, land=land, min_land=order.min_land, countries=countries, on_known=on_known)
+    options = BuildOptions(
+        **order.options,
+        land=land,
+        min_land=order.min_land,
+        countries=countries,
+        area=order.area,
+        on_known="replace" if order.replace else "skip",
+    )
     if order.dry_run:
-        chooser = Chooser(_known_in(order.root), land, order.min_land, None)
+        known = (lambda _: set()) if order.replace else _known_in(order.root)
+        chooser = Chooser(known, land, order.min_land, None, order.area)
         typer.echo(plan_build(source, model, options, chooser).text())
         return
     with progress_bar("tiles", source.count(), console) as advance:
@@ -172,6 +250,23 @@ def _known_in(root: Path) -> Any:  # noqa: ANN401 - a function of a set of ids
     except CollectionNotFoundError:
         return lambda _: set()
     return lambda ids: set(tiles.arrow["tile_id"].take(tiles.rows_of(sorted(ids))).to_pylist())
+
+
+def _model_of(root: Path) -> str:
+    """The model that a collection was made by, or the one that ships with the program."""
+    try:
+        return read_current_manifest(root).model.name
+    except CollectionNotFoundError:
+        return "wildsat-mini"
+
+
+def _read_area(path: Path | None) -> Area | None:
+    if path is None:
+        return None
+    try:
+        return Area.from_geojson(path.read_text(encoding="utf-8"))
+    except OSError as err:
+        raise InvalidInputError(f"--area {path} can't be read: {err}", "area") from err
 
 
 def _device(name: str) -> str:
@@ -195,10 +290,10 @@ def _whole_numbers(text: str | None) -> tuple[int, ...] | None:
         ) from err
 
 
-def _date(text: str | None) -> dt.date | None:
+def _date(text: str | None, option: str) -> dt.date | None:
     if text is None:
         return None
     try:
         return dt.date.fromisoformat(text)
     except ValueError as err:
-        raise InvalidInputError(f"--date must look like 2023-07-31, got {text!r}", "date") from err
+        raise InvalidInputError(f"--{option} must look like 2023-07-31, got {text!r}", option) from err

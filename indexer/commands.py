@@ -10,12 +10,9 @@ from typing import Annotated
 import typer
 from rich.console import Console
 
-from indexer.build_command import build
-from wildsat_core.errors import CollectionNotFoundError
-
-CollectionsFolder = Annotated[
-    Path, typer.Option("--collections", envvar="WILDSAT_COLLECTIONS", help="Folder that holds the collections.")
-]
+from indexer.build_command import add, build
+from indexer.change_commands import compact, delete, export, gc, import_, stats
+from indexer.roots import CollectionsFolder, collection_root
 
 
 def demo(
@@ -53,21 +50,6 @@ index = typer.Typer(
 )
 
 
-def collection_root(name_or_path: str, collections: Path) -> Path:
-    """Folder of a collection given by its name or its path.
-
-    Raises:
-        CollectionNotFoundError: neither is there.
-    """
-    for root in (collections / name_or_path, Path(name_or_path)):
-        if (root / "CURRENT").is_file():
-            return root
-    raise CollectionNotFoundError(
-        f"no collection {name_or_path!r}: neither {collections / name_or_path} nor {name_or_path} has a file CURRENT. "
-        "`wildsat index build` makes one"
-    )
-
-
 @index.command()
 def info(
     name: Annotated[str, typer.Argument(help="Collection: its name, or the path of its folder.")],
@@ -102,3 +84,7 @@ def verify(
 
 
 index.command()(build)
+index.command("add")(add)
+for change in (delete, compact, stats, export, gc):
+    index.command()(change)
+index.command("import")(import_)

@@ -7,12 +7,16 @@ from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 
+import numpy as np
+
 from indexer.land import LandMask
 from indexer.sources.protocol import Candidate, Source
+from wildsat_core.area import Area
 from wildsat_core.countries import Countries
 from wildsat_core.geo import KM_PER_DEGREE
 
 _LOOKED_AT_ONCE = 2048
+REASONS_BEFORE_READING = ("already indexed", "outside the area", "sea")
 
 
 @dataclass(frozen=True)
@@ -24,12 +28,14 @@ class Chooser:
         land: None to take the sea too.
         min_land: smallest share of land of a tile's box.
         countries: None to leave countries as the source gives them.
+        area: only tiles that meet these polygons; None for no such limit.
     """
 
     known: Callable[[set[str]], set[str]]
     land: LandMask | None = None
     min_land: float = 0.0
     countries: Countries | None = None
+    area: Area | None = None
 
     def choose(self, source: Source, left_out: Counter[str]) -> Iterator[Candidate]:
         """Candidates to read, in order; the others are counted in `left_out` by reason."""
@@ -38,9 +44,18 @@ class Chooser:
             known = self.known({c.tile.tile_id for c in group})
             fresh = [c for c in group if c.tile.tile_id not in known]
             left_out["already indexed"] += len(group) - len(fresh)
-            dry = self._on_land(fresh)
-            left_out["sea"] += len(fresh) - len(dry)
+            inside = self._in_area(fresh)
+            left_out["outside the area"] += len(fresh) - len(inside)
+            dry = self._on_land(inside)
+            left_out["sea"] += len(inside) - len(dry)
             yield from self._with_countries(dry)
+
+    def _in_area(self, group: list[Candidate]) -> list[Candidate]:
+        if self.area is None or not group:
+            return group
+        west, south, east, north = np.array([c.tile.bbox.as_tuple() for c in group]).T
+        meets = self.area.intersects(west, south, np.where(east < west, east + 360.0, east), north)
+        return [c for c, hit in zip(group, meets, strict=True) if hit]
 
     def _on_land(self, group: list[Candidate]) -> list[Candidate]:
         if self.land is None or not group:

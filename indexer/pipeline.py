@@ -21,10 +21,11 @@ import numpy.typing as npt
 
 from indexer.encoding import Encoder
 from indexer.land import LandMask
-from indexer.listing import Chooser
+from indexer.listing import REASONS_BEFORE_READING, Chooser
 from indexer.reading import Chunk, ReadOptions, default_workers, read_chunks
 from indexer.report import BuildReport
 from indexer.sources.protocol import Candidate, Source
+from wildsat_core.area import Area
 from wildsat_core.collection import CollectionWriter
 from wildsat_core.countries import Countries
 from wildsat_core.types import ModelRef, Space, SpaceSpec, Tile
@@ -48,6 +49,7 @@ class BuildOptions:
         segment_tiles: tiles a segment, the most that a kill loses.
         land: outlines of land, None to take the sea too; min_land: smallest share of land of a tile.
         countries: outlines of countries, None to leave out countries.
+        area: only tiles that meet these polygons.
         on_known: what to do with tiles that are indexed already.
         wait_s: how long to wait for another writer of the same collection.
         compile_backbone: compile the encoder; pays from some hundred thousand tiles on a GPU.
@@ -60,6 +62,7 @@ class BuildOptions:
     land: LandMask | None = None
     min_land: float = 0.0
     countries: Countries | None = None
+    area: Area | None = None
     on_known: Literal["skip", "replace"] = "skip"
     wait_s: float = 0.0
     compile_backbone: bool = False
@@ -118,7 +121,7 @@ def build_collection(
         report.adopted = writer.rows_pending
         # Asked from this thread while the writing thread adds: a look-up in a set of strings is a single step.
         known = writer.known if options.on_known == "skip" else lambda _: set()
-        chooser = Chooser(known, options.land, options.min_land, options.countries)
+        chooser = Chooser(known, options.land, options.min_land, options.countries, options.area)
         candidates = _counted(chooser.choose(source, report.left_out), report, on_progress)
         chunks = read_chunks(source, candidates, options.read, options.workers)
         embedded = _embed(encoder, _timed(chunks, report), options.batch_tiles, report)
@@ -136,7 +139,8 @@ def build_collection(
 
 def job_of(source: Source, model: ModelRef, options: BuildOptions) -> str:
     """Names a build by what it is made from, so that the same command finds what it left behind."""
-    facts = [source.provenance(), str(model), options.min_land, options.read.max_missing, options.on_known]
+    area = options.area.to_geojson() if options.area else None
+    facts = [source.provenance(), str(model), options.min_land, options.read.max_missing, options.on_known, area]
     return hashlib.sha256(json.dumps(facts, sort_keys=True, default=str).encode()).hexdigest()[:16]
 
 
@@ -152,13 +156,16 @@ def _counted(candidates: Iterator[Candidate], report: BuildReport, on_progress: 
     """Pass candidates on, reporting progress over those left out as well."""
     reported = 0
     taken = 0
+
+    def done() -> int:
+        return taken + sum(report.left_out[reason] for reason in REASONS_BEFORE_READING)
+
     for candidate in candidates:
         yield candidate
         taken += 1
-        done = taken + report.left_out["already indexed"] + report.left_out["sea"]
-        on_progress(done - reported)
-        reported = done
-    on_progress(taken + report.left_out["already indexed"] + report.left_out["sea"] - reported)
+        on_progress(done() - reported)
+        reported = done()
+    on_progress(done() - reported)
 
 
 def _timed(chunks: Iterator[Chunk], report: BuildReport) -> Iterator[Chunk]:

@@ -9,8 +9,13 @@ from typing import Final
 
 from indexer.grid import KilometreGrid
 from indexer.pixels import Stretch
+from indexer.sources.folder import FolderSource, find_table
+from indexer.sources.majortom import MajorTomSource
 from indexer.sources.protocol import Source
 from indexer.sources.raster import PixelGrid, RasterSource
+from indexer.sources.satlas import SatlasSource
+from indexer.sources.sentinel2 import DEFAULT_COLLECTION, PICKS, Sentinel2Source
+from indexer.sources.xyz import XyzSource
 from wildsat_core.bands import RGB
 from wildsat_core.errors import InvalidInputError
 from wildsat_core.types import BBox
@@ -26,6 +31,10 @@ class SourceRequest:
         tile_km, step_km: kilometre grid; without tile_km rasters are cut along their own pixels.
         tile_px, step_px: size in pixels; for the pixel grid also the step.
         band_indexes: which of a file's bands, counted from 1, in the order of `bands`.
+        area: only tiles centred in this box.
+        since, until, max_cloud, pick, assets, signer, catalogue: of a STAC catalogue.
+        table, gsd_m: of a folder of pictures.
+        dates: of a SatlasPretrain tree; metadata: of a Major TOM data set; zoom: of map tiles.
     """
 
     kind: str
@@ -42,6 +51,23 @@ class SourceRequest:
     nodata: float | None = None
     scene: str | None = None
     captured_on: dt.date | None = None
+    since: dt.date | None = None
+    until: dt.date | None = None
+    max_cloud: float = 0.3
+    pick: str = "newest"
+    assets: str = "visual"
+    signer: str | None = None
+    catalogue: str = DEFAULT_COLLECTION
+    table: str | None = None
+    gsd_m: float | None = None
+    dates: str | None = None
+    metadata: str | None = None
+    zoom: int | None = None
+
+    @property
+    def file_bands(self) -> tuple[int, ...]:
+        """Bands of the file: those asked for, or the first ones."""
+        return self.band_indexes or tuple(range(1, len(self.bands) + 1))
 
 
 def make_source(request: SourceRequest) -> Source:
@@ -70,7 +96,7 @@ def _raster(request: SourceRequest) -> Source:
         grid=_grid(request),
         extent=request.extent,
         bands=request.bands,
-        band_indexes=request.band_indexes or tuple(range(1, len(request.bands) + 1)),
+        band_indexes=request.file_bands,
         stretch=request.stretch,
         nodata=request.nodata,
         tile_px=request.tile_px if request.tile_km is not None else None,
@@ -80,4 +106,63 @@ def _raster(request: SourceRequest) -> Source:
     )
 
 
-SOURCES: Final[dict[str, Callable[[SourceRequest], Source]]] = {"raster": _raster}
+def _sentinel2(request: SourceRequest) -> Source:
+    if request.area is None or request.since is None or request.until is None:
+        raise InvalidInputError(
+            "a catalogue is searched by place and time: give --bbox or --area, --from and --to", "bbox"
+        )
+    pick = next((p for p in PICKS if p == request.pick), None)
+    if pick is None:
+        raise InvalidInputError(f"--pick must be one of {', '.join(PICKS)}, got {request.pick!r}", "pick")
+    if request.assets not in ("visual", "bands"):
+        raise InvalidInputError(f"--assets must be visual or bands, got {request.assets!r}", "assets")
+    size_km = request.tile_km or DEFAULT_TILE_KM
+    return Sentinel2Source(
+        api=request.input,
+        area=request.area,
+        since=request.since,
+        until=request.until,
+        grid=KilometreGrid(size_km, request.step_km or size_km),
+        max_cloud=request.max_cloud,
+        pick=pick,
+        assets="visual" if request.assets == "visual" else "bands",
+        bands=request.bands,
+        stretch=request.stretch,
+        signer=request.signer,
+        tile_px=request.tile_px,
+        collection=request.catalogue,
+    )
+
+
+def _folder(request: SourceRequest) -> Source:
+    return FolderSource(
+        root=request.input,
+        table=request.table or find_table(request.input),
+        gsd_m=request.gsd_m,
+        band_indexes=request.file_bands,
+        bands=request.bands,
+        stretch=request.stretch,
+    )
+
+
+def _satlas(request: SourceRequest) -> Source:
+    return SatlasSource(request.input, request.dates, request.bands, request.area)
+
+
+def _xyz(request: SourceRequest) -> Source:
+    return XyzSource(request.input, request.zoom, request.area, request.scene)
+
+
+def _majortom(request: SourceRequest) -> Source:
+    return MajorTomSource(request.input, request.metadata, request.area)
+
+
+DEFAULT_TILE_KM: Final = 2.56  # 256 pixels of 10 m
+SOURCES: Final[dict[str, Callable[[SourceRequest], Source]]] = {
+    "raster": _raster,
+    "sentinel2": _sentinel2,
+    "folder": _folder,
+    "satlas": _satlas,
+    "xyz": _xyz,
+    "majortom": _majortom,
+}

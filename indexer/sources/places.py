@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import re
 
+from wildsat_core.area import Area
 from wildsat_core.errors import InvalidInputError
 from wildsat_core.geo import KM_PER_DEGREE, wrap_lon
 from wildsat_core.types import BBox
@@ -20,6 +21,27 @@ def slug(text: str) -> str:
     if not kept:
         raise InvalidInputError(f"no tile id can be made of {text!r}; name the scene with --scene", "scene")
     return kept
+
+
+def area_box(area: Area) -> BBox:
+    """The narrowest box around an area: over the antimeridian, where that is the shorter way around."""
+    import shapely
+
+    west, south, east, north = shapely.bounds(shapely.get_parts(area.geometry)).T
+    plain = BBox(float(west.min()), float(south.min()), float(east.max()), float(north.max()))
+    over = [BBox(w, plain.south, e, plain.north) for w, e in _gaps(west.tolist(), east.tolist())]
+    return min([plain, *over], key=lambda box: box.width_deg)
+
+
+def _gaps(west: list[float], east: list[float]) -> list[tuple[float, float]]:
+    """West and east of the boxes that leave out a gap between two neighbouring parts."""
+    order = sorted(zip(west, east, strict=True))
+    gaps, reached = [], order[0][1]
+    for start, end in order[1:]:
+        if start > reached:
+            gaps.append((start, reached))  # from this part eastwards around the globe to the last one before it
+        reached = max(reached, end)
+    return gaps
 
 
 def centre_in(area: BBox, box: BBox) -> bool:

@@ -1,0 +1,222 @@
+"""`wildsat index delete | compact | stats | export | import | gc`: a collection changed, looked into, taken away."""
+
+from __future__ import annotations
+
+import datetime as dt
+import json
+from collections import Counter
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import numpy as np
+import numpy.typing as npt
+import typer
+from rich.console import Console
+
+from indexer.progress import progress_bar
+from indexer.roots import CollectionName, CollectionsFolder, collection_root
+from wildsat_core.area import Area
+from wildsat_core.errors import InvalidInputError
+from wildsat_core.geo import parse_bbox
+from wildsat_core.types import SPACES, ModelRef, SpaceSpec
+
+if TYPE_CHECKING:
+    from indexer.exchange import GivenVectors
+    from wildsat_core.collection import Collection
+
+Wait = Annotated[float, typer.Option("--wait", min=0, help="Seconds to wait for another writer.")]
+
+
+def delete(
+    name: CollectionName,
+    tile_id: Annotated[list[str] | None, typer.Option("--id", help="This tile; may be given more than once.")] = None,
+    ids_file: Annotated[Path | None, typer.Option(help="Tiles of this file, an id a line.")] = None,
+    bbox: Annotated[str | None, typer.Option(metavar="W,S,E,N", help="Tiles that meet this box.")] = None,
+    area: Annotated[Path | None, typer.Option(help="Tiles that meet the polygons of this GeoJSON file.")] = None,
+    since: Annotated[
+        str | None, typer.Option("--from", metavar="YYYY-MM-DD", help="Tiles of this day or later.")
+    ] = None,
+    until: Annotated[
+        str | None, typer.Option("--to", metavar="YYYY-MM-DD", help="Tiles of this day or earlier.")
+    ] = None,
+    source: Annotated[str | None, typer.Option(help="Tiles of this kind of source.")] = None,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Only say how many.")] = False,
+    wait: Wait = 0.0,
+    collections: CollectionsFolder = Path("collections"),
+) -> None:
+    """Take tiles out of a collection: those that meet all the conditions given.
+
+    Searchers stop seeing them with their next query. The files go when old generations are collected (`gc`).
+    """
+    from wildsat_core.collection import open_collection
+    from wildsat_core.collection.maintain import delete_tiles
+
+    collection = open_collection(collection_root(name, collections))
+    ids = list(tile_id or []) + (ids_file.read_text(encoding="utf-8").split() if ids_file else [])
+    conditions = (ids, bbox, area, since, until, source)
+    if not any(conditions):
+        raise InvalidInputError("say which tiles: --id, --ids-file, --bbox, --area, --from, --to or --source", "id")
+    rows = _rows_meeting(collection, ids if tile_id or ids_file else None, bbox, area, since, until, source)
+    if not dry_run and len(rows):
+        delete_tiles(collection.root, rows, generation=collection.generation, wait_s=wait)
+    typer.echo(f"{len(rows):,} of {len(collection):,} tiles {'would be' if dry_run else 'were'} taken out")
+
+
+def compact(name: CollectionName, wait: Wait = 0.0, collections: CollectionsFolder = Path("collections")) -> None:
+    """Rewrite a collection's live tiles as few sorted segments; ids and results stay the same."""
+    from wildsat_core.collection.maintain import compact as compact_collection
+
+    with Console(stderr=True).status("rewriting segments"):
+        manifest = compact_collection(collection_root(name, collections), wait_s=wait)
+    typer.echo(f"generation {manifest.generation}: {manifest.tiles:,} tiles in {len(manifest.segments)} segments")
+
+
+def gc(
+    name: CollectionName,
+    grace: Annotated[float, typer.Option(min=0, help="Keep what is younger than this many seconds.")] = 3600.0,
+    wait: Wait = 0.0,
+    collections: CollectionsFolder = Path("collections"),
+) -> None:
+    """Remove the files of old generations, once their grace period is over."""
+    from wildsat_core.collection.maintain import collect_garbage
+
+    removed = collect_garbage(collection_root(name, collections), grace_s=grace, wait_s=wait)
+    for path in removed:
+        typer.echo(f"removed {path}")
+    typer.echo(f"{len(removed)} files and folders removed")
+
+
+def stats(
+    name: CollectionName,
+    as_json: Annotated[bool, typer.Option("--json", help="For programs.")] = False,
+    collections: CollectionsFolder = Path("collections"),
+) -> None:
+    """Say how a collection's tiles are spread over countries, years, months and sources."""
+    from wildsat_core.collection import open_collection
+
+    facts = collection_stats(open_collection(collection_root(name, collections)))
+    if as_json:
+        typer.echo(json.dumps(facts, indent=1))
+        return
+    for heading, values in facts.items():
+        shown = (
+            values if not isinstance(values, dict) else ", ".join(f"{k} {n:,}" for k, n in list(values.items())[:12])
+        )
+        typer.echo(f"{heading.ljust(10)}  {shown}")
+
+
+def export(
+    name: CollectionName,
+    path: Annotated[Path, typer.Argument(help="The GeoParquet file to write.")],
+    collections: CollectionsFolder = Path("collections"),
+) -> None:
+    """Write a collection as one GeoParquet file with vectors and thumbnails, which `import` takes again."""
+    from indexer.exchange import export_collection
+    from wildsat_core.collection import open_collection
+
+    collection = open_collection(collection_root(name, collections))
+    with progress_bar("tiles", len(collection)) as advance:
+        written = export_collection(collection, path, advance)
+    typer.echo(f"{written:,} tiles written to {path}, {path.stat().st_size / 2**20:,.1f} MiB")
+
+
+def import_(
+    name: Annotated[str, typer.Argument(help="Name of the collection to make, or to add to.")],
+    path: Annotated[Path, typer.Argument(help="Parquet file: exported here, or any with a place and a vector a row.")],
+    space: Annotated[str, typer.Option(help=f"Which space given vectors are: {', '.join(SPACES)}.")] = "image",
+    column: Annotated[str, typer.Option(help="Column of given vectors.")] = "embedding",
+    metric: Annotated[str, typer.Option(help="How given vectors are compared: cosine or inner_product.")] = "cosine",
+    made_by: Annotated[
+        str | None, typer.Option(help="Which model made given vectors: an installed one, or a name.")
+    ] = None,
+    attribution: Annotated[str, typer.Option(help="Who must be named beside the imagery.")] = "",
+    collections: CollectionsFolder = Path("collections"),
+) -> None:
+    """Make a collection of ready vectors: of a file exported here, or, with --made-by, of any Parquet file.
+
+    Such a file needs an id (tile_id, unique_id or id), a place (bbox, geometry as WKB, or lon and lat) and a list of
+    numbers in each row; a date and a cloud cover are taken when there are any.
+    """
+    from indexer.exchange import import_collection
+    from wildsat_core.collection.writer import check_collection_name
+
+    given = None if made_by is None else _given_vectors(path, column, space, metric, made_by)
+    facts = {"attribution": attribution} if attribution else {}
+    with progress_bar("rows", None) as advance:
+        manifest = import_collection(path, collections / check_collection_name(name), given, advance, facts)
+    typer.echo(f"{name}: {manifest.tiles:,} tiles, generation {manifest.generation}, model {manifest.model.name}")
+
+
+def collection_stats(collection: Collection) -> dict[str, Any]:
+    """Counts of the live tiles by country, year, month and source, the commonest first; JSON values."""
+    tiles, live = collection.tiles, collection.tiles.live
+    codes = [tiles.countries[i] if i >= 0 else "none" for i in tiles.country[live]]
+    days = tiles.captured_on[live]
+    known = days[~np.isnat(days)]
+    years = known.astype("datetime64[Y]").astype(int) + 1970
+    months = known.astype("datetime64[M]").astype(int) % 12 + 1
+    sources = tiles.arrow["source"].filter(live).to_pylist()
+    return {
+        "tiles": int(live.sum()),
+        "undated": int(len(days) - len(known)),
+        "countries": dict(Counter(codes).most_common()),
+        "years": {str(year): n for year, n in sorted(Counter(years.tolist()).items())},
+        "months": {str(month): n for month, n in sorted(Counter(months.tolist()).items())},
+        "sources": dict(Counter(sources).most_common()),
+    }
+
+
+def _rows_meeting(
+    collection: Collection,
+    ids: list[str] | None,
+    bbox: str | None,
+    area: Path | None,
+    since: str | None,
+    until: str | None,
+    source: str | None,
+) -> npt.NDArray[np.int64]:
+    """Live rows that meet all conditions given, by the search's own exact filters."""
+    from wildsat_core.search.filters import BlockBoxes, passing_rows
+    from wildsat_core.search.query import Filters
+
+    filters = Filters(
+        bbox=parse_bbox(bbox) if bbox else None,
+        area=Area.from_geojson(area.read_text(encoding="utf-8")) if area else None,
+        date_from=dt.date.fromisoformat(since) if since else None,
+        date_to=dt.date.fromisoformat(until) if until else None,
+    )
+    passing = passing_rows(collection, BlockBoxes.of(collection), filters)
+    rows = np.flatnonzero(collection.tiles.live) if passing is None else passing
+    if ids is not None:
+        rows = np.intersect1d(rows, collection.tiles.rows_of(ids))
+    if source is not None:
+        names = np.array(collection.tiles.arrow["source"].to_pylist(), object)
+        rows = rows[names[rows] == source]
+    return rows
+
+
+def _given_vectors(path: Path, column: str, space: str, metric: str, made_by: str) -> GivenVectors:
+    """What the options say of vectors made elsewhere; the dimension is that of the first row."""
+    import pyarrow.parquet as pq
+
+    from indexer.demo import model_ref
+    from indexer.exchange import GivenVectors
+    from wildsat_core.errors import ModelNotFoundError, SourceError
+
+    known = next((s for s in SPACES if s == space), None)
+    if known is None or metric not in ("cosine", "inner_product"):
+        raise InvalidInputError(
+            f"--space must be one of {', '.join(SPACES)}, --metric cosine or inner_product", "space"
+        )
+    with pq.ParquetFile(path) as file:
+        if column not in file.schema_arrow.names:
+            raise SourceError(f"{path} has no column {column!r}; it has: {', '.join(file.schema_arrow.names)}")
+        first = next(file.iter_batches(1, columns=[column]), None)
+    if first is None or first[column][0].as_py() is None:
+        raise SourceError(f"{path}: column {column!r} is empty")
+    spec = SpaceSpec(len(first[column][0]), "cosine" if metric == "cosine" else "inner_product")
+    try:
+        model = model_ref(made_by)
+    except ModelNotFoundError:
+        model = ModelRef(made_by, "", "", "vectors made elsewhere")
+    return GivenVectors(column, known, spec, model)

@@ -1,0 +1,188 @@
+"""The commands as they are typed."""
+
+import json
+import os
+from pathlib import Path
+
+import numpy as np
+import pytest
+from typer.testing import CliRunner
+
+from indexer.commands import index
+from indexer.sources.folder import FolderSource
+from tests.indexer.conftest import write_raster
+from wildsat_core.collection import open_collection
+from wildsat_core.errors import CollectionNotFoundError, InvalidInputError, WildsatError
+
+DATA = os.environ.get("WILDSAT_DATA")
+
+
+@pytest.fixture
+def type_in(tmp_path, model_folder, monkeypatch):
+    """Run `wildsat index …` with a folder of collections; give what it printed, or raise what it raised."""
+    monkeypatch.setenv("WILDSAT_COLLECTIONS", str(tmp_path / "collections"))
+
+    def run(*arguments, code=0):
+        answer = CliRunner().invoke(index, [str(a) for a in arguments])
+        if isinstance(answer.exception, WildsatError):
+            raise answer.exception
+        assert answer.exit_code == code, answer.output
+        return answer.stdout
+
+    return run
+
+
+@pytest.fixture
+def raster(tmp_path):
+    values = np.random.default_rng(0).integers(1, 255, (3, 64, 96)).astype(np.uint8)
+    return write_raster(tmp_path / "field.tif", values, "EPSG:32614", 592_000, 3_707_000, 10)
+
+
+@pytest.fixture
+def built(type_in, raster, model_folder):
+    """The collection `field`: six tiles of 320 m."""
+    type_in(
+        "build", "field", "-i", raster, "--tile-px", 32, "--model", model_folder, "--workers", 0, "--date", "2023-07-01"
+    )
+    return type_in
+
+
+def info(run, name="field"):
+    return json.loads(run("info", name, "--json"))
+
+
+def test_build_then_info_and_verify(built):
+    facts = info(built)
+    assert (facts["tiles"], facts["generation"], facts["model"]["name"]) == (6, 1, "tiny")
+    assert set(facts["spaces"]) == {"text", "image", "place"}
+    assert "6 in 1 segments" in built("info", "field")
+    assert "as they were written" in built("verify", "field")
+
+
+def test_verify_names_a_damaged_file_and_exits_with_1(built, tmp_path):
+    (path,) = (tmp_path / "collections" / "field").glob("segments/*/text.npy")
+    data = bytearray(path.read_bytes())
+    data[-1] ^= 1
+    path.write_bytes(data)
+    assert "text.npy is damaged" in built("verify", "field", code=1)
+
+
+def test_a_dry_run_writes_nothing(type_in, raster, model_folder, tmp_path):
+    printed = type_in("build", "dry", "-i", raster, "--tile-px", 32, "--model", model_folder, "--dry-run")
+    assert printed.startswith("6 tiles to index")
+    assert not (tmp_path / "collections").exists()
+
+
+def test_add_needs_a_collection_and_skips_or_replaces_what_it_holds(built, raster, model_folder):
+    again = ("add", "field", "-i", raster, "--tile-px", 32, "--workers", 0, "--model", model_folder)
+    with pytest.raises(CollectionNotFoundError, match="nowhere"):
+        built("add", "nowhere", *again[2:])
+    built(*again, "--date", "2023-07-01")
+    assert info(built)["generation"] == 1
+    built(*again, "--date", "2023-07-01", "--replace")
+    facts = info(built)
+    assert (facts["tiles"], facts["deleted"], facts["generation"]) == (6, 6, 2)
+
+
+def test_delete_by_id_box_date_and_source(built, tmp_path):
+    ids = open_collection(tmp_path / "collections" / "field").tiles.arrow["tile_id"].to_pylist()
+    assert built("delete", "field", "--source", "raster", "--dry-run").startswith("6 of 6 tiles would be")
+    assert built("delete", "field", "--id", ids[0], "--id", "unknown").startswith("1 of 6")
+    (tmp_path / "ids.txt").write_text("\n".join(ids[:2]))
+    assert built("delete", "field", "--ids-file", tmp_path / "ids.txt").startswith(
+        "1 of 5"
+    )  # the first is gone already
+    assert built("delete", "field", "--to", "2023-06-30").startswith("0 of 4")
+    assert built("delete", "field", "--bbox", "10,10,11,11").startswith("0 of 4")
+    assert built("delete", "field", "--from", "2023-07-01", "--source", "raster").startswith("4 of 4")
+    assert info(built)["tiles"] == 0
+    with pytest.raises(InvalidInputError, match="say which tiles"):
+        built("delete", "field")
+
+
+def test_compact_then_gc_leaves_one_generation(built, tmp_path):
+    ids = open_collection(tmp_path / "collections" / "field").tiles.arrow["tile_id"].to_pylist()
+    built("delete", "field", "--id", ids[3])
+    assert "5 tiles in 1 segments" in built("compact", "field")
+    assert "0 files" in built("gc", "field")  # all is young
+    built("gc", "field", "--grace", "0")
+    left = open_collection(tmp_path / "collections" / "field").tiles.arrow["tile_id"].to_pylist()
+    assert sorted(left) == sorted(set(ids) - {ids[3]})
+    assert len(list((tmp_path / "collections" / "field" / "segments").iterdir())) == 1
+    assert "as they were written" in built("verify", "field")
+
+
+def test_stats_count_by_month_and_source(built):
+    facts = json.loads(built("stats", "field", "--json"))
+    assert facts["tiles"] == 6
+    assert facts["months"] == {"7": 6}
+    assert facts["sources"] == {"raster": 6}
+    assert "2023 6" in built("stats", "field")
+
+
+def test_export_and_import(built, tmp_path):
+    built("export", "field", tmp_path / "field.parquet")
+    assert "6 tiles" in built("import", "copy", tmp_path / "field.parquet")
+    vectors = ("--made-by", "elsewhere", "--column", "vector_image", "--space", "image")
+    assert "model elsewhere" in built("import", "given", tmp_path / "field.parquet", *vectors)
+    assert info(built, "given")["spaces"] == {"image": {"dim": 4, "metric": "cosine", "dtype": "float16"}}
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (("--tile-px", "32", "--source", "magic"), "unknown source 'magic'"),
+        ((), "--tile-km"),
+        (("--tile-px", "32", "--stretch", "9,1"), "stretch"),
+        (("--tile-px", "32", "--bbox", "1,2,3"), "four numbers"),
+        (("--tile-px", "32", "--date", "July"), "--date must look like"),
+        (("--tile-px", "32", "--band-indexes", "a"), "whole numbers"),
+        (("--source", "sentinel2"), "give --bbox"),
+        (("--tile-px", "32", "--area", "nowhere.json"), "--area nowhere.json can't be read"),
+    ],
+)
+def test_a_wrong_option_is_named(type_in, raster, model_folder, arguments, message):
+    with pytest.raises(WildsatError, match=message):
+        type_in("build", "field", "-i", raster, "--model", model_folder, *arguments)
+
+
+def test_an_area_over_the_antimeridian_keeps_tiles_of_both_sides(type_in, globe, model_folder, tmp_path):
+    ring = [[170, -20], [190, -20], [190, 20], [170, 20], [170, -20]]
+    (tmp_path / "pacific.json").write_text(json.dumps({"type": "Polygon", "coordinates": [ring]}))
+    options = ("--tile-km", 800, "--area", tmp_path / "pacific.json", "--model", model_folder, "--workers", 0)
+    type_in("build", "pacific", "-i", globe, *options)
+    tiles = open_collection(tmp_path / "collections" / "pacific").tiles
+    assert 4 <= len(tiles) <= 20
+    assert {bool(lon > 0) for lon in tiles.lon} == {True, False}
+    assert (np.abs(tiles.lon) >= 170).all()
+
+
+def test_no_minimum_of_land_without_outlines(type_in, raster, model_folder, tmp_path, monkeypatch):
+    monkeypatch.setenv("WILDSAT_VENDOR", str(tmp_path / "none"))
+    with pytest.raises(InvalidInputError, match=r"app\.assets"):
+        type_in("build", "f", "-i", raster, "--tile-px", 32, "--model", model_folder, "--min-land", 0.1)
+
+
+@pytest.mark.skipif(not DATA, reason="WILDSAT_DATA is not set: real Sentinel-2 chips")
+def test_real_sentinel2_chips_are_indexed_and_found_by_what_they_show(type_in, tmp_path):
+    from indexer.pipeline import BuildOptions, build_collection
+    from indexer.pixels import Stretch
+    from wildsat_core.models.registry import load_model
+    from wildsat_core.search.engine import SearchEngine
+    from wildsat_core.search.query import Query, TextTerm
+
+    folder = Path(DATA) / "sentinel2"
+    source = FolderSource(str(folder), None, band_indexes=(4, 3, 2), stretch=Stretch(0, 3000))
+    mini = load_model("wildsat-mini")
+    report = build_collection(source, mini, tmp_path / "chips", BuildOptions(workers=0), {})
+    assert source.count() == 23
+    assert report.added + sum(report.left_out.values()) == 23
+    assert report.added >= 20  # one is nearly constant
+    engine = SearchEngine(open_collection(tmp_path / "chips"), mini)
+
+    def best(text, k=5):
+        hits = engine.search(Query((TextTerm(text),), blend=0.0, k=k)).hits
+        return [hit.tile.lon_lat for hit in hits]
+
+    assert any(lat > 60 for _, lat in best("snow and ice"))  # Greenland, Siberia, northern Canada
+    assert any(15 < lon < 25 and 24 < lat < 32 for lon, lat in best("sand dunes in the desert"))  # Libya

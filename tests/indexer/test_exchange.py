@@ -1,0 +1,183 @@
+"""Collections as Parquet files, vectors made elsewhere, and Major TOM's files."""
+
+import datetime as dt
+import io
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+import shapely
+from PIL import Image
+
+from indexer.exchange import GivenVectors, export_collection, import_collection
+from indexer.pipeline import BuildOptions, build_collection
+from indexer.sources.majortom import MajorTomSource
+from indexer.sources.raster import PixelGrid, RasterSource
+from tests.indexer.conftest import write_raster
+from wildsat_core.collection import open_collection
+from wildsat_core.collection.maintain import delete_tiles, verify
+from wildsat_core.errors import ModelMismatchError, SourceError
+from wildsat_core.types import BBox, ModelRef, SpaceSpec
+
+
+@pytest.fixture
+def small(model, tmp_path):
+    """Six tiles of a projected raster, one of them deleted."""
+    values = np.random.default_rng(0).integers(1, 255, (3, 64, 96)).astype(np.uint8)
+    path = write_raster(tmp_path / "utm.tif", values, "EPSG:32614", 592_000, 3_707_000, 10)
+    source = RasterSource(str(path), PixelGrid(32, 32), captured_on=dt.date(2023, 7, 1), cloud_cover=0.25)
+    build_collection(source, model, tmp_path / "small", BuildOptions(workers=0), {"title": "Small"})
+    delete_tiles(tmp_path / "small", np.array([2]), generation=1)
+    return open_collection(tmp_path / "small")
+
+
+def by_id(collection):
+    rows = np.flatnonzero(collection.tiles.live)
+    return {
+        collection.tile(row).tile_id: (
+            collection.tile(row),
+            collection.thumbnail(row),
+            *(collection.vectors(space, np.array([row])).tolist() for space in sorted(collection.spaces)),
+        )
+        for row in rows
+    }
+
+
+def test_what_was_exported_is_imported_as_it_was(small, tmp_path):
+    done = []
+    assert export_collection(small, tmp_path / "small.parquet", done.append) == sum(done) == 5
+    manifest = import_collection(tmp_path / "small.parquet", tmp_path / "again")
+    again = open_collection(tmp_path / "again")
+    assert by_id(again) == by_id(small)
+    assert manifest.model == small.manifest.model
+    assert manifest.spaces == small.manifest.spaces
+    assert manifest.provenance["title"] == "Small"
+    assert verify(tmp_path / "again") == []
+
+
+def test_an_exported_file_is_geoparquet(small, tmp_path):
+    export_collection(small, tmp_path / "small.parquet")
+    file = pq.ParquetFile(tmp_path / "small.parquet")
+    assert b'"primary_column": "geometry"' in file.schema_arrow.metadata[b"geo"]
+    outline = shapely.from_wkb(file.read(["geometry"])["geometry"][0].as_py())
+    assert outline.geom_type == "Polygon"
+
+
+def test_importing_again_changes_nothing_and_another_model_is_refused(small, tmp_path):
+    export_collection(small, tmp_path / "small.parquet")
+    first = import_collection(tmp_path / "small.parquet", tmp_path / "again")
+    assert import_collection(tmp_path / "small.parquet", tmp_path / "again") == first
+    given = GivenVectors("vector_image", "image", SpaceSpec(4, "cosine"), ModelRef("other", "", "", ""))
+    with pytest.raises(ModelMismatchError):
+        import_collection(tmp_path / "small.parquet", tmp_path / "again", given)
+
+
+def foreign(path, **columns):
+    table = {"id": ["a", "b"], "embedding": [[1.0, 0.0, 0.0], [0.0, 2.0, 0.0]], **columns}
+    pq.write_table(pa.table({k: v for k, v in table.items() if v is not None}), path)
+    return path
+
+
+GIVEN = GivenVectors(
+    "embedding", "image", SpaceSpec(3, "inner_product"), ModelRef("clay", "", "", "vectors made elsewhere")
+)
+
+
+def test_vectors_made_elsewhere_need_an_id_a_place_and_a_list(tmp_path):
+    path = foreign(tmp_path / "v.parquet", lon=[-98.0, 179.999], lat=[33.5, -17.5], timestamp=["2021-06-01", None])
+    import_collection(path, tmp_path / "given", GIVEN)
+    collection = open_collection(tmp_path / "given")
+    tile = collection.tile(collection.row_of("a"))
+    assert tile.lon_lat == (pytest.approx(-98), pytest.approx(33.5))
+    assert tile.captured_on == dt.date(2021, 6, 1)
+    assert collection.tile(collection.row_of("b")).bbox.crosses_antimeridian
+    assert collection.vectors("image", np.array([collection.row_of("b")])).tolist() == [[0.0, 2.0, 0.0]]
+    assert collection.manifest.spaces == {"image": SpaceSpec(3, "inner_product")}
+
+
+def test_a_geometry_column_is_the_outline(tmp_path):
+    triangle = shapely.Polygon([(10, 40), (11, 40), (10, 41)])
+    geometry = [shapely.to_wkb(triangle), shapely.to_wkb(shapely.Point(-98, 33.5))]
+    import_collection(foreign(tmp_path / "v.parquet", geometry=geometry), tmp_path / "given", GIVEN)
+    collection = open_collection(tmp_path / "given")
+    tile = collection.tile(collection.row_of("a"))
+    assert tile.bbox.as_tuple() == (10, 40, 11, 41)
+    assert shapely.from_wkb(tile.footprint_wkb).equals(triangle)
+    assert collection.tile(collection.row_of("b")).footprint_wkb is None
+
+
+@pytest.mark.parametrize(
+    ("columns", "given", "message"),
+    [
+        ({"lon": [1.0, 2.0], "lat": [1.0, 2.0]}, None, "--made-by"),
+        ({}, GIVEN, "without a place"),
+        ({"id": None, "lon": [1.0, 2.0], "lat": [1.0, 2.0]}, GIVEN, "no column tile_id"),
+        (
+            {"embedding": [[1.0], [1.0, 2.0, 3.0]], "lon": [1.0, 2.0], "lat": [1.0, 2.0]},
+            GIVEN,
+            "3 numbers in every row",
+        ),
+        ({"embedding": None, "lon": [1.0, 2.0], "lat": [1.0, 2.0]}, GIVEN, "no column 'embedding'"),
+    ],
+)
+def test_a_file_that_lacks_something_is_refused_by_name_and_nothing_is_made(columns, given, message, tmp_path):
+    path = foreign(tmp_path / "v.parquet", **columns)
+    with pytest.raises(SourceError, match=message):
+        import_collection(path, tmp_path / "given", given)
+    assert not (tmp_path / "given" / "CURRENT").exists()
+
+
+def test_a_file_that_is_not_parquet_is_refused(tmp_path):
+    (tmp_path / "v.parquet").write_text("hello")
+    with pytest.raises(SourceError, match="can't be read as Parquet"):
+        import_collection(tmp_path / "v.parquet", tmp_path / "given", GIVEN)
+
+
+def png(seed):
+    buffer = io.BytesIO()
+    pixels = np.random.default_rng(seed).integers(1, 255, (64, 64, 3)).astype(np.uint8)
+    Image.fromarray(pixels).save(buffer, "PNG")
+    return buffer.getvalue(), pixels
+
+
+@pytest.fixture
+def majortom(tmp_path):
+    """Two picture files of a row a group, and the metadata of the whole planet: three rows."""
+    for part, (cell, seed) in enumerate([("433D_12R", 1), ("897U_171R", 2)]):
+        rows = {"product_id": [f"S2A_{part}"], "grid_cell": [cell], "thumbnail": [png(seed)[0]]}
+        (tmp_path / "images").mkdir(exist_ok=True)
+        pq.write_table(pa.table(rows), tmp_path / "images" / f"part_{part}.parquet", row_group_size=1)
+    places = {
+        "product_id": ["S2A_0", "S2A_1", "S2A_2"],
+        "grid_cell": ["433D_12R", "897U_171R", "0U_0R"],
+        "timestamp": ["2020-07-15 10:40:31", "20210716T104031", "2020-01-01"],
+        "cloud_cover": [12.5, 0.0, 1.0],
+        "centre_lat": [-38.9, 80.6, 0.0],
+        "centre_lon": [-98.0, 179.99, 0.0],
+    }
+    pq.write_table(pa.table(places), tmp_path / "metadata.parquet")
+    return tmp_path
+
+
+def test_major_tom_pictures_get_place_and_date_from_the_metadata(majortom, model):
+    source = MajorTomSource(str(majortom / "images"), str(majortom / "metadata.parquet"))
+    first, second = source.candidates()
+    assert source.count() == 2
+    assert first.tile.tile_id == "majortom-433D_12R-S2A_0"
+    assert first.tile.lon_lat == (pytest.approx(-98), pytest.approx(-38.9))
+    assert (first.tile.captured_on, first.tile.cloud_cover) == (dt.date(2020, 7, 15), pytest.approx(0.125))
+    assert second.tile.captured_on == dt.date(2021, 7, 16)
+    assert second.tile.bbox.crosses_antimeridian
+    assert np.array_equal(source.read(second).pixels, png(2)[1].transpose(2, 0, 1))
+    near = MajorTomSource(str(majortom / "images"), str(majortom / "metadata.parquet"), BBox(-99, -40, -97, -38))
+    assert [c.tile.tile_id for c in near.candidates()] == ["majortom-433D_12R-S2A_0"]
+
+
+def test_major_tom_without_places_says_what_is_needed(majortom, tmp_path):
+    with pytest.raises(SourceError, match="--metadata"):
+        list(MajorTomSource(str(majortom / "images")).candidates())
+    with pytest.raises(SourceError, match="no columns grid_cell and thumbnail"):
+        list(MajorTomSource(str(majortom / "metadata.parquet")).candidates())
+    with pytest.raises(SourceError, match="neither a Parquet file nor a folder"):
+        MajorTomSource(str(tmp_path / "nothing"))
