@@ -47,10 +47,10 @@ export function createApi(root) {
     url,
     /** Address of a search, the same one a script would call. @param {import("./state.js").State} state */
     searchUrl: (state) => url(`/search${formatState(state, SEARCH_KEYS)}`),
-    /** @param {import("./state.js").State} state @param {{offset?: number, signal?: AbortSignal}} [options] */
-    search(state, { offset = 0, signal } = {}) {
+    /** @param {import("./state.js").State} state @param {{offset?: number, explain?: boolean, signal?: AbortSignal}} [options] */
+    search(state, { offset = 0, explain = false, signal } = {}) {
       const query = formatState(state, SEARCH_KEYS);
-      return request(`/search${query}${offset ? `&offset=${offset}` : ""}`, { signal });
+      return request(`/search${query}${offset ? `&offset=${offset}` : ""}${explain ? "&explain=true" : ""}`, { signal });
     },
     /** Rank by likeness to a picture, beside whatever else the state asks. @param {import("./state.js").State} state @param {File} file */
     searchPicture(state, file, { offset = 0, signal } = {}) {
@@ -59,6 +59,8 @@ export function createApi(root) {
       const query = formatState({ ...state, ...(offset && { offset: String(offset) }) }, [...SEARCH_KEYS, "offset"]);
       return request(`/search/image${query}`, { method: "POST", body, signal });
     },
+    /** Tiles whose judgement would tell most. @param {import("./state.js").State} state a search with up or down */
+    suggest: (state, signal) => request(`/suggest${formatState({ ...state, k: undefined }, SEARCH_KEYS)}&count=4`, { signal }),
     get: (path, signal) => request(path, { signal }),
   };
 }

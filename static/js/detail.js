@@ -3,6 +3,7 @@
 import { byId, element, icon } from "./dom.js";
 import { formatLonLat } from "./geo.js";
 import { createLatest } from "./latest.js";
+import { hasTerms } from "./state.js";
 import { fitWords, formatMonth, pictureAlt, placeName } from "./words.js";
 
 /**
@@ -46,24 +47,32 @@ export function createDetail({ api, go, onClose }) {
     ];
   }
 
-  async function fill(feature, collection) {
+  async function fill(feature, state) {
     const id = encodeURIComponent(feature.properties.tile_id);
-    const where = collection ? `collection=${encodeURIComponent(collection)}` : "";
+    const where = state.collection ? `collection=${encodeURIComponent(state.collection)}` : "";
+    const { rank } = feature.properties;
     await latest.run(async (signal) => {
       const ask = (path) => api.get(path, signal).catch((error) => (error.name === "AbortError" ? Promise.reject(error) : null));
-      const [habitats, similar] = await Promise.all([ask(`/tiles/${id}/habitats?${where}`), ask(`/tiles/${id}/similar?k=6&${where}`)]);
+      const [habitats, similar, explained] = await Promise.all([
+        ask(`/tiles/${id}/habitats?${where}`),
+        ask(`/tiles/${id}/similar?k=6&${where}`),
+        rank && hasTerms(state) ? api.search({ ...state, k: "1" }, { offset: rank - 1, explain: true, signal }).catch(() => null) : null,
+      ]);
+      if (signal.aborted) return;
+      const shares = explained?.features.find((one) => one.id === feature.id)?.properties.shares;
+      if (shares?.length) showShares(shares);
       if (habitats) showHabitats(habitats);
       if (similar) showNeighbours(similar.features.filter((other) => other.id !== feature.id).slice(0, 5), api, go);
     });
   }
 
   return {
-    /** @param {object} feature @param {Map<string, number[]> | undefined} boxes @param {{collection?: string, asked: boolean}} context */
-    show(feature, boxes, { collection, asked }) {
+    /** @param {object} feature @param {Map<string, number[]> | undefined} boxes @param {import("./state.js").State} state */
+    show(feature, boxes, state) {
       if (shown === feature.id && !box.hidden) return;
       shown = feature.id;
-      draw(feature, boxes, asked);
-      fill(feature, collection);
+      draw(feature, boxes, hasTerms(state));
+      fill(feature, state);
     },
     hide() {
       latest.stop();
@@ -87,12 +96,12 @@ function facts(p) {
 /** Percentile and score in words, and what each term gave. */
 function why(p) {
   const sentence = `Of all tiles, ${p.percentile >= 99.995 ? "none fits" : `${(100 - p.percentile).toFixed(2)} % fit`} better. The raw score is ${p.score.toFixed(3)}; it only ranks, and means nothing by itself.`;
-  const section = element("section", { class: "detail-why" }, element("h3", { text: `Why rank ${p.rank}: ${fitWords(p.percentile)}` }), element("p", { text: sentence }));
-  if (p.shares?.length) {
-    const most = Math.max(...p.shares.map(({ value }) => Math.abs(value)), 1e-9);
-    section.append(element("ul", { class: "shares" }, ...p.shares.map((share) => shareBar(share, most))));
-  }
-  return section;
+  return element("section", { class: "detail-why" }, element("h3", { text: `Why rank ${p.rank}: ${fitWords(p.percentile)}` }), element("p", { text: sentence }), element("div", { id: "detail-shares" }));
+}
+
+function showShares(shares) {
+  const most = Math.max(...shares.map(({ value }) => Math.abs(value)), 1e-9);
+  byId("detail-shares").replaceChildren(element("ul", { class: "shares", "aria-label": "What each part gave to the score" }, ...shares.map((share) => shareBar(share, most))));
 }
 
 const SPACE_WORDS = { text: "looks like it", place: "lives there", image: "looks alike", location: "similar nature" };

@@ -27,7 +27,7 @@ export function drawPolygon(map, source) {
 
   return new Promise((resolve) => {
     const finish = (result) => {
-      map.off("click", onClick).off("mousemove", onMove).off("dblclick", onDouble);
+      for (const subscription of subscriptions) subscription.unsubscribe();
       removeEventListener("keydown", onKey, true);
       setTimeout(() => map.doubleClickZoom.enable(), 300); // the closing double click must not zoom
       canvas.style.cursor = cursor;
@@ -47,7 +47,7 @@ export function drawPolygon(map, source) {
       event.preventDefault();
       event.stopPropagation();
     };
-    map.on("click", onClick).on("mousemove", onMove).on("dblclick", onDouble);
+    const subscriptions = [map.on("click", onClick), map.on("mousemove", onMove), map.on("dblclick", onDouble)];
     addEventListener("keydown", onKey, true);
   });
 }

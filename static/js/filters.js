@@ -4,6 +4,7 @@ import { polygonOf, readArea } from "./area.js";
 import { byId, element, icon } from "./dom.js";
 import { COUNTED_KEYS, filterParts, termParts } from "./queries.js";
 import { hasTerms, patchState, readList } from "./state.js";
+import { addTermField, weightedChips } from "./terms.js";
 import { formatCount } from "./words.js";
 
 const FIELDS = ["from", "to", "max_cloud", "min_percentile", "spacing_km", "k", "not"];
@@ -23,6 +24,7 @@ export function createFilters({ api, go, state, drawArea, viewBox, moreTerms, sa
   const counts = new Map(); // one filter's parameters to the number of tiles that pass it
   let round = 0;
 
+  byId("add-term-slot").append(addTermField(state, go));
   for (const key of FIELDS) {
     byId(key).addEventListener("change", ({ target }) => target.checkValidity() && go({ [key]: target.value.trim() }));
   }
@@ -78,7 +80,9 @@ export function createFilters({ api, go, state, drawArea, viewBox, moreTerms, sa
       for (const box of document.querySelectorAll("[data-month]")) box.checked = readList(now.months).includes(box.dataset.month);
       const parts = filterParts(now, (code) => countries.get(code) ?? code);
       byId("filters").replaceChildren(...parts.map((part) => chip(part, go, "filter")));
-      byId("terms").replaceChildren(...moreTerms(), ...termParts(now).map((part) => chip(part, go, "term", api)));
+      const termChips = termParts(now).map((part) => chip(part, go, "term", api));
+      byId("terms").replaceChildren(...moreTerms(), ...termChips, ...weightedChips(now, go));
+      byId("add-term-slot").hidden = !hasTerms(now);
       round += 1;
       if (hasTerms(now)) count(parts, round);
     },

@@ -6,6 +6,7 @@ import { createDetail } from "./detail.js";
 import { byId } from "./dom.js";
 import { createFilters } from "./filters.js";
 import { installKeys } from "./keys.js";
+import { createJudge } from "./judge.js";
 import { createLatest } from "./latest.js";
 import { createMessages } from "./messages.js";
 import { createPicture } from "./picture.js";
@@ -19,7 +20,8 @@ import { installTheme } from "./theme.js";
 import { placeName } from "./words.js";
 
 const TITLE = "WildSAT habitat search";
-const KEPT_BY_LINKS = ["view", "flat", "heat", "bbox", "area", "circle", "countries", "collection"]; // a new question asks it of the same place
+const SPREAD_KM = 500;
+const KEPT_BY_LINKS = ["view", "flat", "heat", "bbox", "area", "circle", "countries", "spacing_km", "collection"]; // a new question asks it of the same place
 
 const page = JSON.parse(byId("page-data").textContent);
 const root = document.documentElement.dataset.root;
@@ -42,6 +44,7 @@ const picture = createPicture({ onPicture: usePicture, say: messages.say });
 const filters = createFilters({ api, go, state: now, moreTerms: picture.chips, drawArea: stage.drawArea, viewBox: stage.viewBox, say: messages.say });
 const takeaway = createTakeaway({ api, state: now, say: messages.say });
 const compare = createCompare({ api, root, go, state: now, likeUrl, onSelect, onFeatures: (others) => stage.showHits(results.features(), others) });
+const asker = createJudge({ api, onJudge: judge, onSelect });
 const suggestions = createSuggestions({
   api,
   onHistory: (found) => ask(parseState(found)),
@@ -89,6 +92,8 @@ function drawControls() {
   filters.draw(state);
   takeaway.draw(state);
   compare.draw();
+  byId("spread").hidden = !asks();
+  byId("spread").setAttribute("aria-pressed", String(Boolean(state.spacing_km)));
   const blend = document.getElementById("blend");
   if (blend && document.activeElement !== blend) blend.value = state.blend ?? blend.dataset.default;
 }
@@ -143,6 +148,7 @@ function show(found) {
   messages.answer(found, state);
   byId("more").hidden = !found || found.returned < Number(state.k ?? 20) || features.length >= found.matched;
   stage.showHits(features, compare.features());
+  asker.draw(state);
   select(state.tile ?? null, { move: false });
   if (!state.tile) stage.reveal(features);
   if (found) remember(titleOf(state), formatState(patchState(state, { view: null, tile: null })));
@@ -176,7 +182,7 @@ async function select(tileId, { move = true } = {}) {
   const feature = featureOf(tileId) ?? (await api.get(`/tiles/${encodeURIComponent(tileId)}${where}`).catch(() => null));
   if (state.tile !== tileId) return undefined;
   if (!feature) return messages.say(`The tile ${tileId} is not in this collection.`);
-  detail.show(feature, world?.boxes, { collection: state.collection, asked: hasTerms(state) });
+  detail.show(feature, world?.boxes, state);
   return stage.select(feature, { move });
 }
 
@@ -204,6 +210,7 @@ function listen() {
     go({ q: input.value.trim(), like: null, near: null, species: null, up: null, down: null, tile: null });
   });
   byId("more").addEventListener("click", showMore);
+  byId("spread").addEventListener("click", () => go({ spacing_km: state.spacing_km ? null : SPREAD_KM }));
   document.getElementById("blend")?.addEventListener("change", ({ target }) => go({ blend: target.value === target.dataset.default ? null : target.value }));
   document.getElementById("collection")?.addEventListener("change", ({ target }) => go({ collection: target.value, tile: null, like: null, up: null, down: null }));
   addEventListener("popstate", () => {

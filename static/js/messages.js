@@ -68,6 +68,7 @@ export function createMessages({ onRetry, onPatch }) {
 
 function statusLine({ returned, matched, total, timings_ms: timings }) {
   const among = matched === total ? `all ${formatCount(total)} tiles` : `${formatCount(matched)} of ${formatCount(total)} tiles`;
-  const took = timings?.total ? ` in ${timings.total < 1000 ? `${Math.max(1, Math.round(timings.total))} ms` : `${(timings.total / 1000).toFixed(1)} s`}` : "";
+  const ms = Object.values(timings ?? {}).reduce((sum, stage) => sum + stage, 0);
+  const took = ms ? ` in ${ms < 1000 ? `${Math.max(1, Math.round(ms))} ms` : `${(ms / 1000).toFixed(1)} s`}` : "";
   return `Best ${plural(returned, "hit")} among ${among}${took}`;
 }

@@ -12,6 +12,9 @@ export const FILTER_GROUPS = Object.freeze([["bbox"], ["area"], ["circle"], ["co
 /** Filters that decide which tiles pass; spacing only thins out the hits. */
 export const COUNTED_KEYS = Object.freeze(["bbox", "area", "circle", "countries", "from", "to", "months", "max_cloud"]);
 
+const MOST_WEIGHT = 3;
+const WEIGHT_STEP = 0.5;
+
 const clear = (keys) => Object.fromEntries(keys.map((key) => [key, null]));
 
 /**
@@ -79,10 +82,49 @@ function circleWords(text) {
   return `Within ${trim(km)} km of ${formatLonLat(lon, lat)}`;
 }
 
+/**
+ * Terms beside the words in the search box, each with a weight, as the service takes them: [{"text":"river","weight":2}].
+ *
+ * @param {string | undefined} json
+ * @returns {{text?: string, species?: string, tile?: string, place?: number[], weight: number}[]}
+ */
+export function readTerms(json) {
+  try {
+    const terms = JSON.parse(json || "[]");
+    return Array.isArray(terms) ? terms.map((term) => ({ weight: 1, ...term })) : [];
+  } catch {
+    return []; // the service says what is wrong with it
+  }
+}
+
+/** @param {object[]} terms @returns {string | null} null for none */
+export function writeTerms(terms) {
+  return terms.length ? JSON.stringify(terms) : null;
+}
+
+/** @param {{text?: string, species?: string, tile?: string, place?: number[]}} term */
+export function termLabel(term) {
+  if (term.place) return `nature at ${formatLonLat(...term.place)}`;
+  return term.text ?? term.species ?? term.tile ?? "vector";
+}
+
+/** The next weight up or down; none is zero. @param {number} weight @param {1 | -1} step */
+export function stepWeight(weight, step) {
+  const next = weight + step * WEIGHT_STEP || step * WEIGHT_STEP;
+  return Math.max(-MOST_WEIGHT, Math.min(MOST_WEIGHT, next));
+}
+
+/** A line typed as a further term: a leading minus leaves it out. @param {string} line */
+export function parseTerm(line) {
+  const found = /^([-−–]?)\s*(.*)$/.exec(line.trim());
+  return found[2] ? { text: found[2], weight: found[1] ? -1 : 1 } : null;
+}
+
 /** The question as one line, for a title, a history entry or a heading. @param {import("./state.js").State} state */
 export function titleOf(state) {
+  const weighted = readTerms(state.terms).map((term) => `${term.weight < 0 ? "− " : "+ "}${termLabel(term)}`);
   const terms = termParts(state).map(({ label, minus }) => (minus ? `− ${label}` : label));
-  return [state.q, ...terms].filter(Boolean).join(" · ");
+  return [state.q, ...weighted, ...terms].filter(Boolean).join(" · ");
 }
 
 /** The same search in Python, with the project's client. @param {import("./state.js").State} state @param {string} service address of the service */

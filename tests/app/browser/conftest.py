@@ -27,7 +27,7 @@ CHROMIUM_ARGUMENTS = [
     "--use-angle=swiftshader",
     "--enable-unsafe-swiftshader",
 ]
-MAP_TIMEOUT_MS = 30_000  # WebGL runs in software here
+MAP_TIMEOUT_MS = 90_000  # WebGL runs in software here
 
 
 def find_chromium() -> str | None:
@@ -84,12 +84,12 @@ def open_page(chromium: Any, request: pytest.FixtureRequest) -> Iterator[Any]:
 
     def open_(url: str, live_map: bool = True, **options: Any) -> Any:
         """A page; without the live map it starts in a second, with the still map that a browser without WebGL gets."""
-        context = chromium.new_context(**({"viewport": {"width": 1280, "height": 800}} | options))
+        context = chromium.new_context(**({"viewport": {"width": 1100, "height": 700}} | options))
         contexts.append(context)
         page = context.new_page()
         if not live_map:
             page.route("**/maplibre-gl.mjs", lambda route: route.abort())
-        page.set_default_timeout(15_000)
+        page.set_default_timeout(60_000)  # WebGL in software, beside other tests
         page.on("pageerror", lambda error: complaints.append(str(error)))
         page.on("console", lambda message: complaints.append(message.text) if is_complaint(message) else None)
         page.goto(url)
@@ -111,7 +111,7 @@ def wait_for_map(page: Any, hits: int | None = None) -> None:
     page.wait_for_selector(f"#map[data-ready]{condition}", timeout=MAP_TIMEOUT_MS)
 
 
-def until(page: Any, condition: Callable[[], object], timeout_s: float = 15.0) -> None:
+def until(page: Any, condition: Callable[[], object], timeout_s: float = 60.0) -> None:
     """Wait for a condition seen from here: the security policy forbids the page to evaluate strings."""
     deadline = time.monotonic() + timeout_s
     while not condition():

@@ -90,6 +90,39 @@ def test_thumbs_move_the_result_and_are_taken_back(open_page: Any, fake_url: str
     until(page, lambda: "down" not in parameters(page))
 
 
+def test_after_a_thumb_the_next_tiles_to_judge_are_offered(open_page: Any, fake_url: str) -> None:
+    page = open_page(f"{fake_url}/?q=fen&up=t10_20", live_map=False)
+    page.wait_for_selector("#judge:visible")
+    assert page.locator("#judge li").count() == 4
+    page.locator("#judge li").first.get_by_role("button", name="Poor match").click()
+    until(page, lambda: parameters(page).get("down") == answer({"q": "unsure"})["features"][0]["id"])
+
+
+def test_words_are_added_weighed_and_turned_round(open_page: Any, fake_url: str) -> None:
+    page = open_page(f"{fake_url}/?q=fen", live_map=False)
+    page.fill("#add-term", "-farmland")
+    page.keyboard.press("Enter")
+    until(page, lambda: json.loads(parameters(page).get("terms", "[]")) == [{"text": "farmland", "weight": -1}])
+    page.get_by_role("button", name="More weight for farmland").click()
+    until(page, lambda: json.loads(parameters(page)["terms"])[0]["weight"] == -0.5)
+    page.get_by_role("button", name="More weight for farmland").click()
+    until(page, lambda: json.loads(parameters(page)["terms"])[0]["weight"] == 0.5)
+    until(
+        page,
+        lambda: listed(page) == [f["id"] for f in answer({"q": "fen", "terms": parameters(page)["terms"]})["features"]],
+    )
+    page.get_by_role("button", name="Remove farmland").click()
+    until(page, lambda: "terms" not in parameters(page))
+
+
+def test_spreading_out_sets_the_spacing(open_page: Any, fake_url: str) -> None:
+    page = open_page(f"{fake_url}/?q=fen", live_map=False)
+    page.get_by_role("button", name="Spread out").click()
+    until(page, lambda: parameters(page).get("spacing_km") == "500")
+    page.get_by_role("button", name="Spread out").click()
+    until(page, lambda: "spacing_km" not in parameters(page))
+
+
 def test_more_like_this_asks_for_the_tile(open_page: Any, fake_url: str) -> None:
     page = open_page(f"{fake_url}/?q=fen", live_map=False)
     tile = listed(page)[2]
@@ -162,7 +195,7 @@ def test_two_questions_stand_side_by_side(open_page: Any, fake_url: str) -> None
     page.keyboard.press("Enter")
     page.wait_for_selector("#others .hit")
     assert page.inner_text("#others-title") == "bog"
-    page.wait_for_selector("#map[data-ready][data-hits='20'][data-others='20']", timeout=30_000)
+    page.wait_for_selector("#map[data-ready][data-hits='20'][data-others='20']")
     page.reload()
     page.wait_for_selector("#others .hit")
     page.click("#compare-end")
@@ -216,4 +249,5 @@ def test_a_place_on_the_map_can_be_searched_around(open_page: Any, fake_url: str
     box = page.locator("#map").bounding_box()
     page.mouse.click(box["x"] + box["width"] / 2, box["y"] + box["height"] / 2)
     page.get_by_role("button", name="Only within 500 km").click()
-    until(page, lambda: parameters(page).get("circle", "").startswith("5.0"))
+    until(page, lambda: "circle" in parameters(page))
+    assert [float(part) for part in parameters(page)["circle"].split(",")] == pytest.approx([5, 5, 500], abs=0.05)
