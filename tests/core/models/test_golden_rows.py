@@ -80,3 +80,24 @@ def test_a_converted_checkpoint_gives_the_reference_embeddings(name, tmp_path):
     text = torch.randn(3, 4096)
     head = saved["text_emb_model"][f"{prefix}head.weight"]
     torch.testing.assert_close(model.project_texts(text), text @ head.T, rtol=1e-5, atol=1e-5)
+
+
+BF16_TOLERANCE = 0.02  # of the largest number in a vector
+
+
+@pytest.mark.parametrize("name", ["resnet50-random", "vitb16-satclip"])
+def test_bfloat16_is_within_its_tolerance_and_ranks_alike(name, tmp_path):
+    torch.save(checkpoint(name, build_row(name), parallel=False), tmp_path / "published.pth")
+    model = convert_checkpoint(tmp_path / "published.pth", name, tmp_path / "model")
+    rng = np.random.default_rng(5)
+    coarse = rng.integers(0, 256, (6, 3, 4, 4), np.uint8)  # pictures that differ in their large shapes
+    pixels = coarse.repeat(24, axis=2).repeat(24, axis=3)
+    exact, rough = (model.embed_pixels(pixels, bf16=half)["text"] for half in (False, True))
+    assert 0 < np.abs(exact - rough).max() < BF16_TOLERANCE * np.abs(exact).max()
+    # Queries are the pictures' own differences from their mean, so that scores spread.
+    queries = exact - exact.mean(0)
+    before, after = exact @ queries.T, rough @ queries.T
+    apart = before[:, None] - before[None]
+    clear = np.abs(apart) > 0.02 * np.ptp(before, axis=0)
+    assert clear.mean() > 0.6  # of all pairs, a picture with itself among them
+    assert ((after[:, None] - after[None])[clear] * apart[clear] > 0).all()

@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from wildsat_core.models.config import HeadConfig
-from wildsat_core.models.heads import INPUT_GAIN, LinearHead, build_head
+from wildsat_core.models.heads import INPUT_GAIN, RECALL_SHARE, RECALL_SHARPNESS, LinearHead, build_head
 
 
 def test_linear_head_is_a_matrix_without_bias():
@@ -28,3 +28,32 @@ def test_residual_head_is_the_line_and_the_bend_of_the_raised_input_added():
     x = torch.nn.functional.normalize(torch.randn(3, 5), dim=1)
     expected = head.line(INPUT_GAIN * x) + head.bend(INPUT_GAIN * x)
     torch.testing.assert_close(head(x), expected)
+
+
+@pytest.fixture
+def memory_head():
+    torch.manual_seed(0)
+    head = build_head(HeadConfig(kind="memory", in_features=5, out_features=4, hidden=7, slots=3)).eval()
+    head.remember(torch.eye(5)[:3])
+    return head
+
+
+def test_a_memory_head_adds_what_the_nearest_known_texts_mean(memory_head):
+    text = torch.nn.functional.normalize(torch.tensor([[0.9, 0.3, 0.0, 0.1, 0.0]]), dim=1)
+    plain = memory_head.line(INPUT_GAIN * text) + memory_head.bend(INPUT_GAIN * text)
+    weights = (text @ memory_head.keys.T * RECALL_SHARPNESS).softmax(1)
+    recalled = torch.nn.functional.normalize(weights @ memory_head.values, dim=1)
+    expected = torch.nn.functional.normalize(plain, dim=1) + RECALL_SHARE * recalled
+    torch.testing.assert_close(memory_head(text), expected)
+
+
+def test_a_memory_holds_the_heads_own_vectors_and_travels_with_the_weights(memory_head):
+    torch.testing.assert_close(memory_head.values.norm(dim=1), torch.ones(3))
+    assert {"keys", "values"} <= set(memory_head.state_dict())
+
+
+def test_slots_belong_to_memory_heads_alone():
+    with pytest.raises(ValueError, match="needs slots"):
+        HeadConfig(kind="memory", in_features=5, out_features=4, hidden=7)
+    with pytest.raises(ValueError, match="has no slots"):
+        HeadConfig(kind="mlp", in_features=5, out_features=4, hidden=7, slots=3)

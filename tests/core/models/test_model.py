@@ -1,0 +1,211 @@
+"""Model directories: what is written is read again; what doesn't fit is refused; vectors have the promised form."""
+
+import json
+
+import numpy as np
+import pytest
+import torch
+
+from wildsat_core.errors import CheckpointError, ModelNotFoundError, SpaceUnavailableError
+from wildsat_core.models.config import HeadConfig, LocationConfig, ModelConfig, read_config
+from wildsat_core.models.model import WildSATModel
+from wildsat_core.models.registry import MODELS, PRETRAINED, find_model, installed_models, load_model
+from wildsat_core.models.weights import no_random_weights
+from wildsat_core.preprocess import Preprocessing
+from wildsat_core.types import ModelRef, SpaceSpec
+
+
+class Letters:
+    """A text encoder that counts letters."""
+
+    name, dim = "letters", 6
+
+    def encode(self, texts):
+        return np.array([[text.count(c) + 1.0 for c in "aeiou "] for text in texts], np.float32).reshape(-1, 6)
+
+
+def config(**changes):
+    head = HeadConfig(in_features=512, out_features=8)
+    base = {
+        "name": "tiny",
+        "architecture": "timm:resnet10t",
+        "feature_size": 512,
+        "preprocessing": Preprocessing(input_px=32),
+        "tile_heads": {"text": head, "location": head, "image": HeadConfig(in_features=512, out_features=5)},
+        "text_encoder": "letters",
+        "text_head": HeadConfig(in_features=6, out_features=8),
+        "location": LocationConfig(
+            kind="position",
+            parameters={"dim": 8, "waves": 4, "width": 8, "depth": 1},
+            spaces=("place", "location"),
+            out_features=8,
+        ),
+        "default_blend": 0.5,
+    }
+    return ModelConfig(**(base | changes))
+
+
+@pytest.fixture
+def model():
+    return WildSATModel(config(), Letters())
+
+
+@pytest.fixture
+def pixels():
+    return np.random.default_rng(0).integers(0, 256, (3, 3, 40, 40), np.uint8)
+
+
+def test_what_is_written_is_read_again(model, pixels, tmp_path):
+    digest = model.save(tmp_path / "m")
+    again = load_model(tmp_path / "m")
+    assert again.config == model.config
+    assert again.ref == ModelRef("tiny", digest, "letters", "/255, 32 px, red@0 green@1 blue@2 of 3, reference")
+    for space, vectors in model.embed_pixels(pixels).items():
+        np.testing.assert_array_equal(again.embed_pixels(pixels)[space], vectors)
+    assert sorted(p.name for p in (tmp_path / "m").iterdir()) == ["config.json", "model.safetensors"]
+
+
+def test_half_precision_files_are_half_as_large_and_nearly_equal(model, pixels, tmp_path):
+    model.save(tmp_path / "whole")
+    model.save(tmp_path / "half", half=True)
+    sizes = [(tmp_path / d / "model.safetensors").stat().st_size for d in ("whole", "half")]
+    assert sizes[1] < 0.55 * sizes[0]
+    half = load_model(tmp_path / "half")
+    assert {p.dtype for p in half.parameters()} == {torch.float32}
+    np.testing.assert_allclose(half.embed_pixels(pixels)["text"], model.embed_pixels(pixels)["text"], atol=5e-3)
+
+
+def test_each_space_has_its_dimension_and_metric(model, pixels):
+    assert model.spaces == {
+        "text": SpaceSpec(8, "cosine"), "location": SpaceSpec(8, "cosine"),
+        "image": SpaceSpec(5, "cosine"), "place": SpaceSpec(8, "cosine"),
+    }  # fmt: skip
+    vectors = model.embed_pixels(pixels)
+    assert {space: v.shape for space, v in vectors.items()} == {"text": (3, 8), "location": (3, 8), "image": (3, 5)}
+    for values in (
+        *vectors.values(),
+        model.embed_texts(["a lake", "sea"]),
+        *model.embed_places([[179.9, -16]]).values(),
+    ):
+        assert values.dtype == np.float32
+        np.testing.assert_allclose(np.linalg.norm(values, axis=1), 1, atol=1e-5)
+    assert set(model.embed_places([[0, 0]])) == {"place", "location"}
+    assert model.encode_texts(["aa"]).tolist() == [[3, 1, 1, 1, 1, 1]]
+
+
+def test_inner_product_vectors_are_not_normalised(pixels):
+    model = WildSATModel(config(metric="inner_product"), Letters())
+    texts = model.embed_texts(["a lake"])
+    np.testing.assert_allclose(
+        texts, model.encode_texts(["a lake"]) @ model.text_head.weight.detach().numpy().T, rtol=1e-5
+    )
+    assert abs(np.linalg.norm(texts) - 1) > 1e-3
+
+
+def test_embedding_leaves_the_model_in_training_and_has_no_chance_in_it(model, pixels):
+    model.train()
+    first = model.embed_pixels(pixels)["text"]
+    np.testing.assert_array_equal(model.embed_pixels(pixels)["text"], first)
+    np.testing.assert_allclose(model.embed_pixels(pixels[:1])["text"], first[:1], atol=1e-5)
+    assert model.training
+    assert model.backbone.training
+    assert model(torch.from_numpy(pixels))["text"].requires_grad
+
+
+def test_bfloat16_keeps_the_ranking_within_a_tolerance(model):
+    """Vectors of length 1 differ by less than 0.03 in any number; the order of clearly different scores stays."""
+    pixels = np.random.default_rng(1).integers(0, 256, (8, 3, 40, 40), np.uint8)
+    exact, rough = model.embed_pixels(pixels)["text"], model.embed_pixels(pixels, bf16=True)["text"]
+    assert rough.dtype == np.float32
+    assert 0 < np.abs(exact - rough).max() < 0.03
+
+
+def test_what_a_model_lacks_is_said():
+    model = WildSATModel(config(text_head=None, location=None), Letters())
+    with pytest.raises(SpaceUnavailableError, match="'tiny' has no text head"):
+        model.embed_texts(["a"])
+    with pytest.raises(SpaceUnavailableError, match="'tiny' has no location encoder"):
+        model.embed_places([[0, 0]])
+
+
+def test_weights_of_another_model_and_damaged_files_are_refused(model, tmp_path):
+    model.save(tmp_path)
+    other = config(text_head=HeadConfig(in_features=7, out_features=8))
+    (tmp_path / "config.json").write_text(other.model_dump_json())
+    with pytest.raises(CheckpointError, match=r"text_head\.weight \(8, 6\) instead of \(8, 7\)"):
+        load_model(tmp_path)
+    file = tmp_path / "model.safetensors"
+    file.write_bytes(file.read_bytes()[:1000])
+    with pytest.raises(CheckpointError, match=r"model\.safetensors is damaged"):
+        load_model(tmp_path)
+    file.unlink()
+    with pytest.raises(ModelNotFoundError, match=r"it has no model\.safetensors"):
+        load_model(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"format": 2}, "format"),
+        ({"colour": "red"}, "colour: Extra inputs"),
+        ({"feature_size": 511}, "takes 512 features, the backbone gives 511"),
+        ({"tile_heads": {"place": {"in_features": 512, "out_features": 8}}}, "made by the location encoder"),
+        ({"text_head": {"in_features": 6, "out_features": 9}}, "tiles have 8 numbers in the text space, texts 9"),
+        ({"text_head": {"kind": "mlp", "in_features": 6, "out_features": 8}}, "a mlp head needs a hidden width"),
+        ({"name": "../up"}, "name: String should match"),
+        ({"preprocessing": {"mystery": 1}}, "preprocessing.mystery"),
+    ],
+)
+def test_configs_that_contradict_themselves_are_refused(model, tmp_path, change, message):
+    model.save(tmp_path)
+    written = json.loads((tmp_path / "config.json").read_text()) | change
+    (tmp_path / "config.json").write_text(json.dumps(written))
+    with pytest.raises(CheckpointError, match=message):
+        read_config(tmp_path)
+
+
+def test_unknown_architectures_are_refused():
+    for architecture, message in (
+        ("keras:net", "must begin with one of timm:, torchvision:, clip:, prithvi:"),
+        ("timm:resnet51x", "can't build 'timm:resnet51x'"),
+        ("torchvision:nothing", "can't build 'torchvision:nothing'"),
+        ("clip:rn50", "there is clip:vit"),
+        ("prithvi:rn50", "there is prithvi:vit"),
+    ):
+        with pytest.raises(CheckpointError, match=message):
+            WildSATModel(config(architecture=architecture))
+
+
+def test_models_are_found_by_name_before_they_are_missed(model, tmp_path, monkeypatch):
+    monkeypatch.setenv("WILDSAT_MODEL_DIR", str(tmp_path))
+    with pytest.raises(ModelNotFoundError, match="no model 'tiny' is installed"):
+        find_model("tiny")
+    model.save(tmp_path / "tiny")
+    (tmp_path / "unfinished").mkdir()
+    assert find_model("tiny") == tmp_path / "tiny"
+    assert "unfinished" not in installed_models()
+    with pytest.raises(ModelNotFoundError):
+        find_model("../tiny")
+
+
+def test_the_shipped_model_is_as_its_row_says():
+    if not (PRETRAINED / "wildsat-mini" / "config.json").is_file():
+        pytest.skip("no shipped weights in this checkout")
+    shipped, row = read_config(PRETRAINED / "wildsat-mini"), MODELS["wildsat-mini"]
+    assert shipped.architecture == row.architecture
+    assert shipped.preprocessing == row.preprocessing
+    assert (shipped.feature_size, shipped.text_encoder, shipped.metric) == (
+        row.feature_size,
+        row.text_encoder,
+        row.metric,
+    )
+
+
+@pytest.mark.parametrize("architecture", ["torchvision:swin_t", "torchvision:vit_b_16", "timm:vit_tiny_patch16_224"])
+def test_modules_build_without_draws_and_without_hanging(architecture):
+    from wildsat_core.models.backbones import build_backbone
+
+    with no_random_weights():
+        module = build_backbone(architecture, {}, 3)
+    assert all(torch.isfinite(p).all() for n, p in module.named_parameters() if "position" in n)
+    assert torch.randn(4).abs().max() > 0  # draws are back
