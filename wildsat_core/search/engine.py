@@ -240,11 +240,12 @@ class SearchEngine:
         page = slice(query.offset, None)
         rows, scores, percentiles = ranking.rows[page], ranking.scores[page], ranking.percentiles[page]
         shares = self._shares(rows, ranking.plan) if query.explain else [()] * len(rows)
+        tiles = self.collection.tiles.tiles_at(rows)
         return tuple(
             SearchHit(
                 rank=query.offset + i + 1,
                 row=int(row),
-                tile=self.collection.tile(int(row)),
+                tile=tiles[i],
                 score=float(scores[i]),
                 percentile=float(percentiles[i]),
                 shares=shares[i],

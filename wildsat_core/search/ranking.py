@@ -1,0 +1,71 @@
+"""What the engine's stages hand on: scores of all rows, candidates of a filter, the ranking of the best."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from wildsat_core.search.distribution import Distribution
+from wildsat_core.search.plan import Plan
+from wildsat_core.search.scan import Rows, Scores
+
+
+@dataclass(frozen=True, slots=True)
+class Scored:
+    """Scores of all rows for one plan.
+
+    Attributes:
+        scores: (N,) float32, off by at most `bound`.
+        bound: 0 when the scores are exact.
+        distribution: of the live rows.
+    """
+
+    scores: Scores
+    bound: float
+    distribution: Distribution
+
+
+@dataclass(frozen=True, slots=True)
+class Candidates:
+    """The rows that passed the filters, ready to be ranked: (M,) rows ascending and their (M,) scores."""
+
+    rows: Rows
+    scores: Scores
+    bound: float
+    distribution: Distribution
+
+
+@dataclass(frozen=True, slots=True)
+class Ranking:
+    """The best rows first, (K,) each; rows count in the generation that was searched.
+
+    Attributes:
+        plan: what was ranked by.
+        rows: best first.
+        scores: exact.
+        percentiles: share of all tiles that score lower, in [0, 100].
+        matched: how many tiles passed the filters, K or more.
+        timings_ms: time by stage.
+    """
+
+    plan: Plan
+    rows: Rows
+    scores: Scores
+    percentiles: npt.NDArray[np.float64]
+    matched: int
+    timings_ms: dict[str, float]
+
+
+@contextmanager
+def timed(timings: dict[str, float], stage: str) -> Iterator[None]:
+    """Add a stage's time in milliseconds."""
+    start = time.perf_counter()
+    try:
+        yield
+    finally:
+        timings[stage] = (time.perf_counter() - start) * 1000.0
