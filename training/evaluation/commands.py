@@ -14,6 +14,7 @@ from rich.table import Table
 evaluate = typer.Typer(help="Measure how good a model's answers are.", no_args_is_help=True)
 
 HELD_OUT_FILE = "held_out.json"
+WORST = 5
 
 
 @evaluate.callback()
@@ -28,6 +29,9 @@ def retrieval(
     out: Annotated[Path, typer.Option(help="Folder for the report (JSON) and the contact sheets (PNG).")] = Path(
         "work/retrieval"
     ),
+    collection: Annotated[
+        Path | None, typer.Option(help="Folder of a collection to search instead of tiles cut for the benchmark.")
+    ] = None,
     sheets: Annotated[bool, typer.Option(help="Draw contact sheets.")] = True,
     threads: Annotated[int, typer.Option(min=1, help="Threads to compute with.")] = 2,
     held_out: Annotated[
@@ -50,7 +54,14 @@ def retrieval(
     torch.set_num_threads(threads)
     directory = find_model(model)
     out.mkdir(parents=True, exist_ok=True)
-    evaluated = embed_benchmark(load_model(directory), load_cells(work / "cells.npz"))
+    cells = load_cells(work / "cells.npz")
+    if collection is None:
+        evaluated = embed_benchmark(load_model(directory), cells)
+    else:
+        from training.evaluation.collection_tiles import embed_collection
+        from wildsat_core.collection.reader import open_collection
+
+        evaluated = embed_collection(load_model(directory), open_collection(collection), cells)
     if held_out:
         report: dict[str, Any] = {"model": model, "held_out_blocks": rank_held_out(evaluated)}
         _write(report, out / HELD_OUT_FILE)
@@ -63,7 +74,7 @@ def retrieval(
         _show(report["held_out_blocks"], "image only, on blocks never seen (from the training run)")
     _show_rest(report)
     if sheets:
-        _draw(evaluated, out)
+        _draw(evaluated, out, [row["text"] for row in report["queries"][:WORST]])
 
 
 def full_report(evaluated: Any, model: str, directory: Path) -> dict[str, Any]:  # noqa: ANN401 - Evaluated loads torch
@@ -114,14 +125,17 @@ def _show_rest(report: dict[str, Any]) -> None:
             f"no_match: {no_match['nonsense_flagged']:.0%} of nonsense, {no_match['real_flagged']:.1%} of real queries"
         )
     console.print("worst queries at the default blend:")
-    for row in report["queries"][:5]:
+    for row in report["queries"][:WORST]:
         console.print(f"  {row['p20']:.2f}  {row['text']}  [{row['kind']}, {'held' if row['held'] else 'tuning'}]")
 
 
-def _draw(evaluated: Any, out: Path) -> None:  # noqa: ANN401 - Evaluated loads torch
+def _draw(evaluated: Any, out: Path, worst: list[str]) -> None:  # noqa: ANN401 - Evaluated loads torch
     from training.evaluation.contact_sheet import save_contact_sheet
 
     blend = evaluated.model.config.default_blend
-    save_contact_sheet(evaluated, list(range(len(evaluated.queries))), blend, out / "contact_sheet.png")
-    save_contact_sheet(evaluated, list(range(len(evaluated.queries))), 0.0, out / "contact_sheet_image_only.png")
-    Console().print(f"wrote {out / 'contact_sheet.png'} and {out / 'contact_sheet_image_only.png'}")
+    rows = list(range(len(evaluated.queries)))
+    failures = [row for row in rows if evaluated.queries[row].text in worst]
+    save_contact_sheet(evaluated, rows, blend, out / "contact_sheet.png")
+    save_contact_sheet(evaluated, rows, 0.0, out / "contact_sheet_image_only.png")
+    save_contact_sheet(evaluated, failures, blend, out / "failures.png")
+    Console().print(f"wrote contact_sheet.png, contact_sheet_image_only.png and failures.png in {out}")

@@ -12,7 +12,8 @@ from wildsat_core.preprocess import Preprocessing
 MEAN, DEVIATION = (0.35, 0.37, 0.33), (0.22, 0.20, 0.20)
 TEXT_DIM, IMAGE_DIM = 256, 128
 TILE_HIDDEN = 512
-TEXT_FEATURES, TEXT_HIDDEN = 384, 1024
+TEXT_FEATURES, TEXT_HIDDEN = 384, 2048
+MEMORY_SLOTS = 7680
 POSITION = {"dim": TEXT_DIM, "waves": 256, "lowest": 1.0, "highest": 100.0, "width": 448, "depth": 3}
 
 
@@ -37,7 +38,13 @@ def mini_config() -> ModelConfig:
             "image": HeadConfig(kind="mlp", in_features=features, out_features=IMAGE_DIM, hidden=TILE_HIDDEN),
         },
         text_encoder="minilm",
-        text_head=HeadConfig(kind="residual", in_features=TEXT_FEATURES, out_features=TEXT_DIM, hidden=TEXT_HIDDEN),
+        text_head=HeadConfig(
+            kind="memory",
+            in_features=TEXT_FEATURES,
+            out_features=TEXT_DIM,
+            hidden=TEXT_HIDDEN,
+            slots=MEMORY_SLOTS,
+        ),
         location=LocationConfig(kind="position", parameters=dict(POSITION), spaces=("place",), out_features=TEXT_DIM),
         metric="cosine",
         licence="Apache-2.0",

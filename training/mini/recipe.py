@@ -24,6 +24,7 @@ from training.mini.sampling import SentenceSampler
 from training.mini.species_sentences import add_species_sentences
 from training.mini.student import StudentSettings, train_student
 from training.mini.teacher import TeacherRun, TeacherSettings, teach, train_teacher
+from training.mini.text_head import TextHeadSettings, install_text_head, tune_text_head
 from training.mini.tiles import TileTable, grid_tiles, held_out, land_shares, land_tiles
 from training.mini.views import Views, load_views, make_views, save_views
 from training.mini.vision import VisionSettings, VisionStudent, VisionTargets, VisionTrainer
@@ -43,6 +44,7 @@ class MiniSettings:
     hold_out: bool = False
     teacher: TeacherSettings = field(default_factory=TeacherSettings)
     student: StudentSettings = field(default_factory=StudentSettings)
+    text_head: TextHeadSettings = field(default_factory=TextHeadSettings)
     vision: VisionSettings = field(default_factory=VisionSettings)
 
 
@@ -156,12 +158,14 @@ def make_model(material: Material, settings: MiniSettings) -> WildSATModel:
     places = make_places(material, settings)
     torch.manual_seed(settings.vision.seed)
     model = WildSATModel(mini_config())
-    assert model.text_head is not None
-    assert model.location is not None
-    model.text_head.load_state_dict(places.run.text_head.state_dict())
     teach_positions(model, material.cells, places, settings)
-    targets = vision_targets(material, places)
     rows = training_rows(material.tiles, settings.hold_out)
+    sampler = SentenceSampler(material.bank, rows, np.random.default_rng(settings.text_head.seed))
+    found = model.embed_places(material.tiles.lon_lat)["place"]
+    head = places.run.text_head
+    tune_text_head(head, found, material.embeddings, sampler, rows, settings=settings.text_head)
+    install_text_head(model, head, material.bank, material.embeddings)
+    targets = vision_targets(material, places)
     student = VisionStudent(model, targets.facts.shape[2], targets.facets.shape[2])
     student.to(memory_format=torch.channels_last)  # type: ignore[call-overload]  # faster on processors
     sampler = SentenceSampler(material.bank, rows, np.random.default_rng(settings.vision.seed))

@@ -21,9 +21,13 @@ from wildsat_core.models.heads import ResidualHead
 
 log = logging.getLogger(__name__)
 
-TEXT_SIZE, DIM, TEXT_HIDDEN = 384, 256, 1024
+TEXT_SIZE, DIM, TEXT_HIDDEN = 384, 256, 2048
 FIRST_SCALE, HIGHEST_SCALE = 14.0, 60.0
 TEXT_NOISE, FACT_NOISE = 0.01, 0.05
+# Texts that say the same thing go to the same place: their vectors are drawn together, and mixtures of two of them are
+# read as a third.
+PARAPHRASE_WEIGHT = 2.0
+MOST_MIXED = 0.5
 
 
 class PlaceTeacher(nn.Module):
@@ -100,12 +104,12 @@ def train_teacher(
     for step in range(settings.steps):
         sentences = sampler.sentences(settings.sentences)
         tiles = rng.choice(rows, min(settings.tiles, len(rows)), replace=False)
-        text = torch.from_numpy(embeddings[sentences].astype(np.float32))
-        texts = F.normalize(head(text + torch.randn_like(text) * TEXT_NOISE), dim=-1)
+        texts, said_otherwise = read_texts(head, embeddings, sentences, sampler.paraphrases(sentences))
         place = inputs[tiles]
         places = teacher(place + torch.randn_like(place) * FACT_NOISE)
         logits = texts @ places.T * log_scale.exp().clamp(max=HIGHEST_SCALE)  # (S, D) @ (D, N)
         loss = alignment(logits, torch.from_numpy(sampler.truth(sentences, tiles)))
+        loss = loss + PARAPHRASE_WEIGHT * (1 - (texts * said_otherwise).sum(1)).mean()
         if not torch.isfinite(loss):
             raise TrainingError(f"the teacher's loss is {loss.item()} at step {step}; lower the rate")
         optimiser.zero_grad()
@@ -117,6 +121,24 @@ def train_teacher(
                 "teacher step %d/%d loss %.3f scale %.1f", step + 1, settings.steps, loss.item(), log_scale.exp().item()
             )
     return TeacherRun(teacher.eval(), head.eval(), float(log_scale.detach().exp().clamp(max=HIGHEST_SCALE)))
+
+
+def read_texts(
+    head: ResidualHead,
+    embeddings: NDArray[np.float16],
+    sentences: NDArray[np.int64],
+    paraphrases: NDArray[np.int64],
+) -> tuple[Tensor, Tensor]:
+    """Vectors of sentences, each mixed a little with its paraphrase, and of the paraphrases, (S, D) of length 1."""
+    first, second = (torch.from_numpy(embeddings[rows].astype(np.float32)) for rows in (sentences, paraphrases))
+    return _read(head, first, second), _read(head, second, second)
+
+
+def _read(head: ResidualHead, text: Tensor, paraphrase: Tensor) -> Tensor:
+    """(S, D) of length 1: embeddings (S, 384), mixed with those of paraphrases, and a little noise."""
+    share = torch.rand(len(text), 1) * MOST_MIXED
+    mixed = F.normalize(text * (1 - share) + paraphrase * share, dim=-1)
+    return F.normalize(head(mixed + torch.randn_like(mixed) * TEXT_NOISE), dim=-1)
 
 
 @torch.inference_mode()

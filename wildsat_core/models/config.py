@@ -21,18 +21,26 @@ class _Frozen(BaseModel):
 
 
 class HeadConfig(_Frozen):
-    """A projection into a shared space: a bias-free linear layer, a perceptron, or the one with the other beside it."""
+    """A projection into a shared space: a bias-free linear layer, a perceptron, or the one with the other beside it.
 
-    kind: Literal["linear", "mlp", "residual"] = "linear"
+    A "memory" head is a residual one that also recalls `slots` known texts.
+    """
+
+    kind: Literal["linear", "mlp", "residual", "memory"] = "linear"
     in_features: int = Field(gt=0)
     out_features: int = Field(gt=0)
     hidden: int | None = Field(default=None, gt=0)
+    slots: int | None = Field(default=None, gt=0)
 
     @model_validator(mode="after")
     def _check_hidden(self) -> HeadConfig:
         if (self.kind == "linear") != (self.hidden is None):
             raise ValueError(
                 f"a {self.kind} head {'has no' if self.kind == 'linear' else 'needs a'} hidden width, got {self.hidden}"
+            )
+        if (self.kind == "memory") != (self.slots is not None):
+            raise ValueError(
+                f"a {self.kind} head {'needs' if self.kind == 'memory' else 'has no'} slots, got {self.slots}"
             )
         return self
 

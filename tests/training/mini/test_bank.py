@@ -83,3 +83,13 @@ def test_climate_sentences_are_true_where_they_are_said_to_be(builder, six_cells
 )
 def test_plurals(one, many):
     assert plural(one) == many
+
+
+def test_a_paraphrase_is_another_sentence_of_the_same_predicate(builder, six_cells):
+    builder.add(six_cells.lat > 0, ["north", "up north", "boreal"], "atom")
+    builder.add(six_cells.lat < 0, ["south"], "atom")
+    bank = builder.build()
+    sampler = SentenceSampler(bank, np.arange(6), np.random.default_rng(0))
+    said = sampler.paraphrases(np.asarray([0] * 40 + [3]))
+    assert {bank.sentences[row] for row in said[:-1]} == {"north", "up north", "boreal"}
+    assert bank.sentences[said[-1]] == "south"

@@ -8,12 +8,14 @@ from training.mini.bank import FULL, Bank
 from training.mini.sampling import SentenceSampler
 from training.mini.student import StudentSettings, train_student
 from training.mini.teacher import TEXT_SIZE, TeacherSettings, teach, train_teacher
+from training.mini.text_head import TextHeadSettings, install_text_head, tune_text_head
 from training.mini.tiles import TileTable
 from training.mini.views import Views
 from training.mini.vision import VisionSettings, VisionStudent, VisionTargets, VisionTrainer
 from wildsat_core.errors import TrainingError
 from wildsat_core.location.position import PositionEncoder
 from wildsat_core.models.config import HeadConfig, ModelConfig
+from wildsat_core.models.heads import ResidualHead
 from wildsat_core.models.model import WildSATModel
 from wildsat_core.preprocess import Preprocessing
 
@@ -143,3 +145,41 @@ def test_only_training_rows_are_seen(trainer):
     changed = (trainer.memory != before).any(1).numpy()
     assert changed.any()
     assert not changed[1::2].any()
+
+
+def memory_model(slots):
+    config = ModelConfig(
+        name="tiny",
+        architecture="timm:resnet10t",
+        architecture_args={"channels": [4, 4, 8, 8], "stem_width": 8},
+        feature_size=8,
+        tile_heads={"text": HeadConfig(in_features=8, out_features=6)},
+        text_head=HeadConfig(kind="memory", in_features=TEXT_SIZE, out_features=6, hidden=16, slots=slots),
+    )
+    return WildSATModel(config)
+
+
+def test_a_tuned_text_head_finds_fixed_places_and_is_installed_with_its_memory(bank, embeddings, wet):
+    torch.manual_seed(0)
+    rng = np.random.default_rng(1)
+    kinds = rng.normal(size=(2, 6)).astype(np.float32)
+    kinds /= np.linalg.norm(kinds, axis=1, keepdims=True)
+    places, rows = np.where(wet[:, None], kinds[0], kinds[1]), np.arange(TILES)
+    head = ResidualHead(TEXT_SIZE, 6, 16)
+    sampler = SentenceSampler(bank, rows, np.random.default_rng(0))
+    settings = TextHeadSettings(steps=40, sentences=8, tiles=8, rate=5e-3)
+    tune_text_head(head, places, embeddings, sampler, rows, settings=settings)
+    model = memory_model(slots=5).eval()
+    install_text_head(model, head, bank, embeddings)
+    with torch.inference_mode():
+        texts = model.project_texts(torch.from_numpy(embeddings.astype(np.float32))).numpy()
+    scores = texts @ places.T
+    assert scores[0, wet].min() > scores[0, ~wet].max()
+    assert scores[1, ~wet].min() > scores[1, wet].max()
+    known = {tuple(np.round(row, 3)) for row in embeddings.astype(np.float32)}
+    assert {tuple(np.round(row, 3)) for row in model.text_head.keys.numpy()} <= known
+
+
+def test_a_memory_larger_than_the_bank_is_refused(bank, embeddings):
+    with pytest.raises(TrainingError, match=f"only {SENTENCES}"):
+        install_text_head(memory_model(slots=SENTENCES + 1), ResidualHead(TEXT_SIZE, 6, 16), bank, embeddings)

@@ -1,0 +1,106 @@
+"""The last touch on the text head: tuned against the very place vectors that are searched, which stay fixed."""
+
+from __future__ import annotations
+
+import logging
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from numpy.typing import NDArray
+
+from training.mini.bank import Bank
+from training.mini.objectives import alignment
+from training.mini.sampling import SentenceSampler
+from training.mini.teacher import PARAPHRASE_WEIGHT, read_texts
+from wildsat_core.errors import TrainingError
+from wildsat_core.models.heads import MemoryHead, ResidualHead
+from wildsat_core.models.model import WildSATModel
+
+log = logging.getLogger(__name__)
+
+
+KNOWN_KINDS = ("atom", "attribute", "use", "flagship", "place", "family", "ecoregion")
+
+
+@dataclass(frozen=True, slots=True)
+class TextHeadSettings:
+    """Steps, sentences and tiles a step, rate, and the scale of similarities."""
+
+    steps: int = 1500
+    sentences: int = 384
+    tiles: int = 3000
+    rate: float = 1e-3
+    scale: float = 20.0
+    seed: int = 7
+
+
+def tune_text_head(
+    head: ResidualHead,
+    places: NDArray[np.float32],
+    embeddings: NDArray[np.float16],
+    sampler: SentenceSampler,
+    rows: NDArray[np.int64],
+    *,
+    settings: TextHeadSettings,
+) -> ResidualHead:
+    """Tune the head, in place.
+
+    Args:
+        head: as the teacher's run left it.
+        places: (N, D) of length 1: the vectors of the training tiles as the shipped position encoder gives them.
+        embeddings: (S, 384) of the bank's sentences, length 1.
+        sampler: draws sentences and knows what they are true of.
+        rows: training tiles.
+        settings: length and size of the run.
+
+    Raises:
+        TrainingError: the loss is not finite.
+    """
+    torch.manual_seed(settings.seed)
+    rng = np.random.default_rng(settings.seed)
+    fixed = torch.from_numpy(places)
+    optimiser = torch.optim.AdamW(head.parameters(), lr=settings.rate, weight_decay=1e-2)
+    schedule = torch.optim.lr_scheduler.OneCycleLR(optimiser, settings.rate, total_steps=settings.steps, pct_start=0.1)
+    head.train()
+    for step in range(settings.steps):
+        sentences = sampler.sentences(settings.sentences)
+        tiles = rng.choice(rows, min(settings.tiles, len(rows)), replace=False)
+        texts, said_otherwise = read_texts(head, embeddings, sentences, sampler.paraphrases(sentences))
+        logits = texts @ fixed[tiles].T * settings.scale  # (S, D) @ (D, N)
+        loss = alignment(logits, torch.from_numpy(sampler.truth(sentences, tiles)))
+        loss = loss + PARAPHRASE_WEIGHT * (1 - F.cosine_similarity(texts, said_otherwise)).mean()
+        if not torch.isfinite(loss):
+            raise TrainingError(f"the text head's loss is {loss.item()} at step {step}; lower the rate")
+        optimiser.zero_grad()
+        loss.backward()  # type: ignore[no-untyped-call]
+        optimiser.step()
+        schedule.step()
+        if step % 100 == 0 or step == settings.steps - 1:
+            log.info("text head step %d/%d loss %.3f", step + 1, settings.steps, loss.item())
+    return head.eval()
+
+
+def install_text_head(
+    model: WildSATModel, head: ResidualHead, bank: Bank, embeddings: NDArray[np.float16], seed: int = 0
+) -> None:
+    """Put a trained head into a model and fill its memory with the bank's plainest sentences.
+
+    Composed sentences and single species come last, by chance and only where slots are left: what they say is said by
+    their parts and families.
+
+    Raises:
+        TrainingError: the model's text head has no memory, or the bank has fewer sentences than it has slots.
+    """
+    kept = model.text_head
+    if not isinstance(kept, MemoryHead):
+        raise TrainingError(f"the text head of {model.config.name!r} is a {type(kept).__name__}, not a MemoryHead")
+    slots = len(kept.keys)
+    order = np.random.default_rng(seed).permutation(len(bank.kinds))
+    plain = np.isin(np.asarray(bank.kinds)[order], KNOWN_KINDS)
+    rows = np.concatenate([order[plain], order[~plain]])[:slots]
+    if len(rows) < slots:
+        raise TrainingError(f"the memory has {slots} slots and the bank only {len(rows)} sentences")
+    kept.load_state_dict({**head.state_dict(), "keys": kept.keys, "values": kept.values})
+    kept.remember(torch.from_numpy(embeddings[rows].astype(np.float32)))
