@@ -38,6 +38,8 @@ logger = logging.getLogger(__name__)
 Vectors = npt.NDArray[np.float32]
 Progress = Callable[[int], None]
 
+MOST_WAITING = 4  # batches of pictures that wait, over all picture sizes
+
 
 @dataclass(frozen=True)
 class BuildOptions:
@@ -193,6 +195,10 @@ def _embed(encoder: Encoder, chunks: Iterator[Chunk], batch_tiles: int, report: 
             batch.thumbnails.append(thumbnail)
             if len(batch.tiles) == batch_tiles:
                 yield _embed_batch(encoder, waiting.pop(kind), report)
+            elif sum(len(b.tiles) for b in waiting.values()) >= MOST_WAITING * batch_tiles:
+                # Pictures of many sizes: don't wait for full batches of each, memory would grow with their number.
+                fullest = max(waiting, key=lambda k: len(waiting[k].tiles))
+                yield _embed_batch(encoder, waiting.pop(fullest), report)
     for batch in waiting.values():
         yield _embed_batch(encoder, batch, report)
 

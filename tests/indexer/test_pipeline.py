@@ -6,25 +6,29 @@ import subprocess
 import sys
 import time
 from collections import Counter
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 import pytest
 from PIL import Image
 
+from indexer import pipeline
 from indexer.grid import KilometreGrid
 from indexer.land import LandMask
 from indexer.listing import Chooser
 from indexer.pipeline import BuildOptions, build_collection
 from indexer.plan import plan_build
 from indexer.reading import ReadOptions
+from indexer.sources import Candidate, Reading
 from indexer.sources.raster import PixelGrid, RasterSource
 from tests.indexer.conftest import write_raster
 from wildsat_core.collection import open_collection
 from wildsat_core.collection.maintain import verify
 from wildsat_core.countries import Countries, Country
-from wildsat_core.errors import InvalidInputError, ModelMismatchError
+from wildsat_core.errors import InvalidInputError, ModelMismatchError, SourceError
 from wildsat_core.models.model import WildSATModel
+from wildsat_core.types import BBox, Tile
 
 GRID = KilometreGrid(size_km=1500, step_km=1500)
 QUICK = BuildOptions(batch_tiles=16, workers=0, segment_tiles=64)
@@ -101,8 +105,10 @@ def test_a_build_goes_on_after_an_error_and_ends_as_if_nothing_had_happened(sour
 
 KILLED_BUILD = """
 import sys, time
+from indexer import pipeline
 from indexer.grid import KilometreGrid
 from indexer.pipeline import BuildOptions, build_collection
+from indexer.sources import Candidate, Reading
 from indexer.sources.raster import RasterSource
 from wildsat_core.models.model import WildSATModel
 from pathlib import Path
@@ -211,6 +217,55 @@ def test_progress_reaches_the_number_of_candidates(source, model, tmp_path):
     done = Counter()
     build_collection(source, model, tmp_path / "earth", QUICK, {}, lambda n: done.update(tiles=n))
     assert done["tiles"] == source.count()
+
+
+@dataclass(frozen=True)
+class Odd:
+    """Twelve tiles of different sizes; reading the fourth fails in a way that is chosen."""
+
+    fail: str = ""
+    name: str = "odd"
+    bands: tuple[str, ...] = ("red", "green", "blue")
+
+    def count(self):
+        return 12
+
+    def candidates(self):
+        return (Candidate(Tile(f"odd-{i}", BBox(i, 0, i + 1, 1), 10.0, "odd"), i) for i in range(12))
+
+    def read(self, candidate):
+        if candidate.locator == 3 and self.fail == "error":
+            raise SourceError("the fourth is damaged")
+        if candidate.locator == 3 and self.fail == "death":
+            os._exit(9)
+        side = 16 + candidate.locator
+        return Reading(np.random.default_rng(side).integers(1, 255, (3, side, side)).astype(np.uint8))
+
+    def provenance(self):
+        return {"source": self.name}
+
+
+def test_a_tile_that_cannot_be_read_is_counted_and_the_build_goes_on(model, tmp_path, caplog):
+    report = build_collection(Odd("error"), model, tmp_path / "odd", QUICK, {})
+    assert (report.added, report.left_out["unreadable"]) == (11, 1)
+    assert "odd-3: the fourth is damaged" in caplog.text
+
+
+def test_a_reading_process_that_dies_ends_the_build_with_advice(model, tmp_path):
+    with pytest.raises(SourceError, match="try fewer with --workers"):
+        build_collection(Odd("death"), model, tmp_path / "odd", quick(workers=1), {})
+
+
+def test_pictures_of_many_sizes_do_not_pile_up(model, tmp_path, monkeypatch):
+    sizes = []
+    embed = WildSATModel.embed_pixels
+    monkeypatch.setattr(
+        WildSATModel, "embed_pixels", lambda self, p, **options: sizes.append(len(p)) or embed(self, p, **options)
+    )
+    monkeypatch.setattr(pipeline, "MOST_WAITING", 1)
+    report = build_collection(Odd(), model, tmp_path / "odd", quick(batch_tiles=4), {})
+    assert report.added == sum(sizes) == 12
+    assert len(sizes) == 12  # from the fourth on, one goes for each that comes
 
 
 def test_thumbnails_can_be_left_out(source, model, tmp_path):
