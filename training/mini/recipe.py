@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from training.mini.bank import Bank, BankBuilder
 from training.mini.cells import Cells, load_cells
 from training.mini.climate_sentences import add_climate_sentences
+from training.mini.cores import weigh_cores
 from training.mini.features import Standard, fit_standard, teacher_input, tile_facts
 from training.mini.habitat_sentences import add_habitat_sentences
 from training.mini.imagery import load_bmng, load_z7
@@ -160,7 +161,8 @@ def make_model(material: Material, settings: MiniSettings) -> WildSATModel:
     model = WildSATModel(mini_config())
     teach_positions(model, material.cells, places, settings)
     rows = training_rows(material.tiles, settings.hold_out)
-    sampler = SentenceSampler(material.bank, rows, np.random.default_rng(settings.text_head.seed))
+    cores = weigh_cores(material.bank, material.tiles)
+    sampler = SentenceSampler(cores, rows, np.random.default_rng(settings.text_head.seed))
     found = model.embed_places(material.tiles.lon_lat)["place"]
     head = places.run.text_head
     tune_text_head(head, found, material.embeddings, sampler, rows, settings=settings.text_head)
