@@ -1,0 +1,231 @@
+"""GET /search over HTTP: latency and throughput at 1, 8 and 32 clients, against the engine alone in the same run.
+
+    python -m benchmarks.http --rows 15000                          # random vectors: the cost of the service itself
+    python -m benchmarks.http --rows 1000000
+    python -m benchmarks.http --collections collections --name demo # a real collection: with its text encoder
+
+The server runs in a process of its own, the load in this one, both on the same machine. "cached" asks the same text
+again and again, "uncached" a new one each time. For the ratio to the engine alone, one client and an engine in this
+process take turns, so that both meet the same disturbances; processor time is given beside the time on the clock.
+"""
+
+import argparse
+import asyncio
+import itertools
+import math
+import os
+import socket
+import statistics
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from urllib.parse import quote
+from urllib.request import urlopen
+
+from benchmarks.random_collection import RandomModel, random_collection
+from wildsat_core.collection import open_collection
+from wildsat_core.search.engine import SearchEngine
+from wildsat_core.search.query import Query, TextTerm
+
+CLIENTS = (1, 8, 32)
+WORDS = ("mangrove", "steppe", "tundra", "glacier", "savanna", "rainforest", "dunes", "delta", "fjord", "taiga")
+
+
+def new_texts() -> Iterator[str]:
+    """Texts that were never asked before in this run."""
+    for number in itertools.count():
+        yield f"{WORDS[number % len(WORDS)]} near place {number}"
+
+
+def percentile(times_s: list[float], share: float) -> float:
+    return sorted(times_s)[min(len(times_s) - 1, int(share * len(times_s)))] * 1000
+
+
+def serve(folder: Path, name: str, port: int) -> None:
+    """The service as it is, with its guards; only random collections get a random model."""
+    import uvicorn
+
+    from app.main import create_app
+    from app.settings import Settings
+
+    load = (lambda model: RandomModel()) if name.startswith("random-") else None
+    app = create_app(Settings(collections=folder, default_collection=name), load)
+    uvicorn.run(app, port=port, log_level="error", access_log=False, proxy_headers=False, server_header=False)
+
+
+@contextmanager
+def server(folder: Path, name: str) -> Iterator[tuple[int, int]]:
+    """A server in a process of its own; gives its port and process id once it is ready."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    options = ["--serve", str(port), "--collections", str(folder), "--name", name]
+    started = time.perf_counter()
+    with subprocess.Popen([sys.executable, "-m", "benchmarks.http", *options]) as process:
+        try:
+            wait_until_ready(port, process)
+            print(
+                f"ready after {time.perf_counter() - started:.1f} s, imports and country borders included", flush=True
+            )
+            yield port, process.pid
+        finally:
+            process.terminate()
+
+
+def wait_until_ready(port: int, process: subprocess.Popen) -> None:
+    while process.poll() is None:
+        try:
+            with urlopen(f"http://127.0.0.1:{port}/readyz", timeout=5) as answer:
+                if answer.status == 200:
+                    return
+        except OSError:
+            time.sleep(0.05)
+    raise SystemExit("the server did not start")
+
+
+def processor_s(pid: int) -> float:
+    """Processor time that a process has used, all threads together; NaN where there is no /proc."""
+    try:
+        fields = Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()
+    except OSError:
+        return math.nan
+    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+
+
+@dataclass
+class Connection:
+    """One connection that stays open; a client library would cost more than the server."""
+
+    reader: asyncio.StreamReader
+    writer: asyncio.StreamWriter
+
+    @classmethod
+    async def to(cls, port: int) -> "Connection":
+        return cls(*await asyncio.open_connection("127.0.0.1", port))
+
+    async def get(self, target: str) -> int:
+        """Ask and read the whole answer; gives its status."""
+        self.writer.write(f"GET {target} HTTP/1.1\r\nHost: bench\r\n\r\n".encode())
+        head = (await self.reader.readuntil(b"\r\n\r\n")).split(b"\r\n")
+        length = next(int(line.split(b":")[1]) for line in head if line.lower().startswith(b"content-length"))
+        await self.reader.readexactly(length)
+        return int(head[0].split()[1])
+
+
+@dataclass
+class Load:
+    """What a load brought: times of the answers, and how many requests were refused as too many."""
+
+    times_s: list[float]
+    refused: int
+    took_s: float
+
+
+async def load(port: int, clients: int, seconds: float, target: Callable[[], str]) -> Load:
+    """Each client asks again as soon as it is answered."""
+    found = Load([], 0, 0.0)
+    began = time.perf_counter()
+
+    async def client() -> None:
+        connection = await Connection.to(port)
+        while time.perf_counter() < began + seconds:
+            started = time.perf_counter()
+            status = await connection.get(target())
+            if status == 503:
+                found.refused += 1
+                continue
+            assert status == 200, status
+            found.times_s.append(time.perf_counter() - started)
+        connection.writer.close()
+
+    await asyncio.gather(*(client() for _ in range(clients)))
+    found.took_s = time.perf_counter() - began
+    return found
+
+
+def open_engine(folder: Path, name: str) -> SearchEngine:
+    collection = open_collection(folder / name)
+    if name.startswith("random-"):
+        return SearchEngine(collection, RandomModel())
+    from wildsat_core.models.registry import load_model
+
+    return SearchEngine(collection, load_model(collection.manifest.model.name))
+
+
+async def take_turns(
+    port: int, pid: int, engine: SearchEngine, kind: str, text: Callable[[], str], seconds: float
+) -> None:
+    """Engine, service, engine, service ...: medians on the clock, means of processor time, and their ratios."""
+    connection = await Connection.to(port)
+    times_ms: tuple[list[float], list[float]] = ([], [])
+    used = {"engine": 0.0, "service": -processor_s(pid)}
+    end = time.perf_counter() + seconds
+    while time.perf_counter() < end:
+        started, cpu = time.perf_counter(), time.process_time()
+        engine.search(Query((TextTerm(text()),)))
+        between = time.perf_counter()
+        used["engine"] += time.process_time() - cpu
+        assert await connection.get(f"/search?q={quote(text())}") == 200
+        times_ms[0].append((between - started) * 1000)
+        times_ms[1].append((time.perf_counter() - between) * 1000)
+    used["service"] += processor_s(pid)
+    connection.writer.close()
+    alone, served = (statistics.median(times) for times in times_ms)
+    cpu_alone, cpu_served = (used[who] * 1000 / len(times_ms[0]) for who in ("engine", "service"))
+    print(
+        f"in turns      {kind:9} engine p50 {alone:7.2f} ms ({cpu_alone:.2f} ms processor), "
+        f"service p50 {served:7.2f} ms ({cpu_served:.2f} ms processor): x {served / alone:.2f}",
+        flush=True,
+    )
+
+
+def measure(port: int, pid: int, engine: SearchEngine, kind: str, text: Callable[[], str], seconds: float) -> None:
+    def target() -> str:
+        return f"/search?q={quote(text())}"
+
+    engine.search(Query((TextTerm(text()),)))
+    asyncio.run(load(port, 1, min(1.0, seconds), target))
+    asyncio.run(take_turns(port, pid, engine, kind, text, seconds))
+    for clients in CLIENTS:
+        found = asyncio.run(load(port, clients, seconds, target))
+        if not found.times_s:
+            print(f"{clients:3} clients   {kind:9} every request was refused as too many", flush=True)
+            continue
+        p50, p95, p99 = (percentile(found.times_s, share) for share in (0.5, 0.95, 0.99))
+        rate = len(found.times_s) / found.took_s
+        print(
+            f"{clients:3} clients   {kind:9} p50 {p50:7.2f}  p95 {p95:7.2f}  p99 {p99:7.2f} ms"
+            f"  {rate:7.1f} answers/s, {found.refused} refused",
+            flush=True,
+        )
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--rows", type=int, help="random tiles; made in the folder when they are not there")
+    parser.add_argument("--collections", type=Path, default=Path("collections"), help="folder of the collections")
+    parser.add_argument("--name", default="demo")
+    parser.add_argument("--seconds", type=float, default=5.0, help="for each line")
+    parser.add_argument("--serve", type=int, help=argparse.SUPPRESS)
+    options = parser.parse_args()
+    if options.serve:
+        serve(options.collections, options.name, options.serve)
+        return
+    name = options.name
+    if options.rows:
+        name = f"random-{options.rows}"
+        random_collection(options.collections, options.rows)
+    print(f"collection {name}: {len(open_collection(options.collections / name))} tiles, k 20", flush=True)
+    engine = open_engine(options.collections, name)
+    with server(options.collections, name) as (port, pid):
+        texts = new_texts()
+        measure(port, pid, engine, "cached", lambda: "mangrove coast", options.seconds)
+        measure(port, pid, engine, "uncached", lambda: next(texts), options.seconds)
+
+
+if __name__ == "__main__":
+    main()
