@@ -91,7 +91,10 @@ def _publish_next(base: Collection, **changes: Any) -> Manifest:  # noqa: ANN401
 def _copy_rows(base: Collection, rows: npt.NDArray[np.integer]) -> SegmentInfo:
     vectors = {space: base.vectors(space, rows) for space in base.spaces}
     tiles = [base.tile(int(row)) for row in rows]
-    return write_segment(base.root, tiles, vectors, [base.thumbnail(int(row)) for row in rows], base.spaces, "compact")
+    thumbnails = [base.thumbnail(int(row)) for row in rows]
+    return write_segment(
+        base.root, tiles, vectors, thumbnails, base.spaces, generation=base.generation + 1, job="compact"
+    )
 
 
 def verify(root: Path) -> list[str]:

@@ -33,6 +33,8 @@ def write_segment(
     vectors: Mapping[Space, Vectors],
     thumbnails: Sequence[bytes | None],
     spaces: Mapping[Space, SpaceSpec],
+    *,
+    generation: int,
     job: str = "",
 ) -> SegmentInfo:
     """Sort rows along the curve and write them as one segment.
@@ -43,6 +45,7 @@ def write_segment(
         vectors: for each space of `spaces`, (N, D) finite and not all zero in any row.
         thumbnails: N WebP pictures or None.
         spaces: dimension and stored type of each space.
+        generation: the one that it is written for; part of its id, so that a tile may be replaced by an equal one.
         job: the build that this segment belongs to.
 
     Returns:
@@ -62,7 +65,7 @@ def write_segment(
             np.save(aside / f"{space}.npy", array)
             np.save(aside / f"{space}.moments.npy", Moments.of(array).to_array())
         files = {path.name: FileInfo.of(path) for path in sorted(aside.iterdir())}
-        info = SegmentInfo(id=_segment_id(files), rows=len(tiles), job=job, files=files)
+        info = SegmentInfo(id=_segment_id(files, generation), rows=len(tiles), job=job, files=files)
         final = segment_folder(root, info.id)
         if not final.exists():
             write_text_atomically(aside / INFO_FILE, info.model_dump_json(indent=1) + "\n")
@@ -120,6 +123,6 @@ def _stored(space: Space, vectors: Vectors, spec: SpaceSpec, rows: int) -> Vecto
     return stored
 
 
-def _segment_id(files: Mapping[str, FileInfo]) -> str:
-    digest = hashlib.sha256("".join(f"{name}:{info.sha256};" for name, info in sorted(files.items())).encode())
-    return digest.hexdigest()[:16]
+def _segment_id(files: Mapping[str, FileInfo], generation: int) -> str:
+    content = "".join(f"{name}:{info.sha256};" for name, info in sorted(files.items()))
+    return hashlib.sha256(f"{generation};{content}".encode()).hexdigest()[:16]

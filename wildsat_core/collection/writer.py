@@ -189,7 +189,15 @@ class CollectionWriter:
         if not self._tiles:
             return
         vectors = {space: np.concatenate(parts) for space, parts in self._vectors.items()}
-        segment = write_segment(self.root, self._tiles, vectors, self._thumbnails, self._spaces, self._job)
+        segment = write_segment(
+            self.root,
+            self._tiles,
+            vectors,
+            self._thumbnails,
+            self._spaces,
+            generation=self._base.generation + 1 if self._base else 1,
+            job=self._job,
+        )
         self._pending.append(segment)
         self._tiles, self._thumbnails = [], []
         self._vectors = {space: [] for space in self._spaces}

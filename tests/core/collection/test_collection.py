@@ -72,6 +72,15 @@ def test_replacing_a_tile_hides_the_old_vectors(root):
     np.testing.assert_array_equal(collection.vectors("text", np.array([row]))[0], new["text"][0].astype("f2"))
 
 
+def test_replacing_a_tile_by_an_equal_one_keeps_it(root):
+    for generation in (2, 3):
+        with writer(root) as out:
+            out.add(make_tiles(), make_vectors(), on_known="replace")
+            assert (manifest := out.publish()).generation == generation
+        assert manifest.tiles == 6
+    assert verify(root) == []
+
+
 def test_moments_give_mean_and_spread_of_any_querys_scores_deleted_rows_left_out(root):
     first = open_collection(root)
     delete_tiles(root, np.array([first.row_of("fiji")]), generation=1)

@@ -1,0 +1,94 @@
+"""Killed, out of space, or swapped under a reader: always the last good generation, never a half."""
+
+import json
+import resource
+import subprocess
+import sys
+import threading
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from tests.core.collection.conftest import make_tiles, make_vectors, writer
+from wildsat_core.collection import open_collection
+from wildsat_core.collection.maintain import collect_garbage, delete_tiles, verify
+
+REPOSITORY = Path(__file__).parents[3]
+
+
+def attempts(root, change):
+    command = [sys.executable, "-m", "tests.core.collection.kill_driver", str(root), change]
+    answer = subprocess.run(command, cwd=REPOSITORY, capture_output=True, text=True, timeout=240)
+    assert answer.returncode == 0, answer.stderr
+    return [json.loads(line) for line in answer.stdout.splitlines()]
+
+
+@pytest.mark.parametrize(("change", "least_points"), [("add", 20), ("delete", 6), ("compact", 15), ("gc", 2)])
+def test_a_writer_killed_at_any_write_point_leaves_a_whole_generation(root, change, least_points):
+    with writer(root) as out:  # a second segment, a deletion list and an old generation to work on
+        out.add(make_tiles(8)[6:], {s: v[6:] for s, v in make_vectors(8).items()})
+        out.publish()
+    delete_tiles(root, np.array([1]), generation=2)
+    runs = attempts(root, change)
+    assert len(runs) > least_points
+    assert [r["finished"] for r in runs] == [False] * (len(runs) - 1) + [True]
+    old, new = runs[0]["before"], runs[-1]["before"]
+    for run in runs:
+        assert run["before"]["problems"] == run["after"]["problems"] == []
+        assert run["before"] in (old, new), f"killed at point {run['point']}"
+        if change != "delete":  # deleting by row names other tiles the second time
+            assert run["after"]["ids"] == new["ids"]
+            assert run["after"]["sum"] == pytest.approx(new["sum"])
+
+
+@pytest.mark.parametrize("limit_bytes", [0, 100, 1000, 3000])
+def test_a_full_disk_leaves_the_collection_as_it_was(root, limit_bytes):
+    code = (
+        "import resource, sys; from pathlib import Path\n"
+        "from tests.core.collection.kill_driver import add\n"
+        f"resource.setrlimit(resource.RLIMIT_FSIZE, ({limit_bytes}, {resource.RLIM_INFINITY}))\n"
+        "add(Path(sys.argv[1]))\n"
+    )
+    answer = subprocess.run([sys.executable, "-c", code, str(root)], cwd=REPOSITORY, capture_output=True, text=True)
+    assert answer.returncode != 0
+    assert "Error" in answer.stderr
+    assert open_collection(root).generation == 1
+    assert verify(root) == []
+    with writer(root) as out:  # with space again, the next writer sweeps up and succeeds
+        out.add(make_tiles(9), make_vectors(9))
+        assert out.publish().tiles == 9
+    assert not list((root / "segments").glob(".tmp-*"))
+
+
+def test_a_reader_never_mixes_generations_through_fifty_swaps(root):
+    """Generation g holds six tiles whose text vectors are all g; a reader must see one number everywhere."""
+    problems, seen, stop = [], set(), threading.Event()
+
+    def constant(value):
+        return {space: np.full(v.shape, value, np.float32) for space, v in make_vectors().items()}
+
+    def read():
+        while not stop.is_set():
+            collection = open_collection(root)
+            rows = np.flatnonzero(collection.tiles.live)
+            values = np.unique(collection.vectors("text", rows))
+            if collection.generation > 1 and (len(rows) != 6 or list(values) != [collection.generation]):
+                problems.append((collection.generation, len(rows), values))
+            seen.add(collection.generation)
+
+    reader = threading.Thread(target=read)
+    reader.start()
+    try:
+        for generation in range(2, 52):
+            with writer(root) as out:
+                out.add(make_tiles(), constant(generation), on_known="replace")
+                assert out.publish().generation == generation
+            if generation % 10 == 0:
+                collect_garbage(root, grace_s=3600)
+    finally:
+        stop.set()
+        reader.join()
+    assert problems == []
+    assert len(seen) > 1
+    assert verify(root) == []
