@@ -125,7 +125,7 @@ def convert_file(file: Path, name: str, out: Path, row: str | None = None) -> st
     """
     from wildsat_core.models.checkpoint import read_checkpoint
     from wildsat_core.models.convert import convert_checkpoint
-    from wildsat_core.models.location_files import read_location_file, save_location
+    from wildsat_core.models.location_files import read_location_file, save_location, save_species
     from wildsat_core.text.wiki import is_text_table, save_text_table
 
     if not file.is_file():
@@ -140,7 +140,9 @@ def convert_file(file: Path, name: str, out: Path, row: str | None = None) -> st
         return f"{name}: {save_text_table(content, out)} text embeddings, written to {out}"
     kind, arguments, encoder = read_location_file(file)
     save_location(encoder, kind, arguments, out, file)
-    return f"{name}: a {kind} location encoder, written to {out}"
+    species = save_species(content, encoder, out)
+    known = f" of {species} species" if species else ""
+    return f"{name}: a {kind} location encoder{known}, written to {out}"
 
 
 def export_model(run: Path, name: str, *, again: bool = False) -> Path:

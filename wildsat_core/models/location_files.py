@@ -17,6 +17,7 @@ from wildsat_core.models.weights import file_sha256, load_exactly, read_safetens
 
 CONFIG_FILE = "location.json"
 WEIGHTS_FILE = "location.safetensors"
+SPECIES_FILE = "species.json"
 
 # Trained with LE-SINR but not needed to place a text: embeddings of single species and their scale.
 _SPECIES_ONLY = (
@@ -136,6 +137,32 @@ def save_location(
         "source_sha256": file_sha256(source),
     }
     (path / CONFIG_FILE).write_text(json.dumps(about, indent=2) + "\n", encoding="utf-8")
+
+
+def save_species(content: dict[str, Any], encoder: nn.Module, directory: str | Path) -> int:
+    """Write which taxon each row of a published SINR's species layer is, so that ranges can be drawn.
+
+    Args:
+        content: of the published file.
+        encoder: made from it.
+        directory: of the encoder.
+
+    Returns:
+        The number of species; 0, and nothing written, where the file names none or has no species layer.
+
+    Raises:
+        CheckpointError: the file names another number of species than its layer has.
+    """
+    taxa = (content.get("params") or {}).get("class_to_taxa")
+    layer = getattr(encoder, "class_emb", None)
+    if taxa is None or layer is None:
+        return 0
+    names = [str(int(taxon)) for taxon in taxa]
+    if len(names) != layer.weight.shape[0]:
+        raise CheckpointError(f"the file names {len(names)} species, its layer has {layer.weight.shape[0]}")
+    about = {"format": 1, "species": names, "names": "iNaturalist taxon identifiers"}
+    (Path(directory) / SPECIES_FILE).write_text(json.dumps(about, indent=1) + "\n", encoding="utf-8")
+    return len(names)
 
 
 def load_location(directory: str | Path) -> nn.Module:

@@ -4,6 +4,7 @@ import http.server
 import json
 import pickle
 import threading
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -126,12 +127,18 @@ def test_convert_takes_sinr(tmp_path, home):
         state |= {f"feats.2.{layer}.weight": torch.randn(8, 8), f"feats.2.{layer}.bias": torch.randn(8)}
     state["class_emb.weight"] = torch.randn(5, width)
     params = {"model": "ResidualFCNet", "input_enc": "sin_cos", "input_dim": 4, "num_classes": 5, "num_filts": 8}
+    params["class_to_taxa"] = [47219, 11, 7, 9, 3]
     torch.save({"params": params, "state_dict": state}, tmp_path / "model.pt")
-    assert "a sinr location encoder" in run("convert", str(tmp_path / "model.pt"), "--name", "sinr").stdout
+    assert "a sinr location encoder of 5 species" in run("convert", str(tmp_path / "model.pt"), "--name", "sinr").stdout
     encoder = load_location(home / "sinr")
+    assert json.loads((home / "sinr" / "species.json").read_text())["species"] == ["47219", "11", "7", "9", "3"]
     features = encoder(torch.tensor([[-98.0, 33.5]]))
     assert encoder.species_scores(features).shape == (1, 5)
     torch.testing.assert_close(encoder.class_emb.weight.detach(), state["class_emb.weight"])
+    params["class_to_taxa"] = [1]
+    torch.save({"params": params, "state_dict": state}, tmp_path / "other.pt")
+    with pytest.raises(CheckpointError, match="names 1 species, its layer has 5"):
+        run("convert", str(tmp_path / "other.pt"), "--name", "other")
 
 
 def test_convert_takes_satclips_location_tower(tmp_path, home):
@@ -169,3 +176,10 @@ def test_convert_refuses_what_it_does_not_know(tmp_path):
     (tmp_path / "b.pt").write_bytes(pickle.dumps(print))
     with pytest.raises(CheckpointError, match="can't be read"):
         run("convert", str(tmp_path / "b.pt"), "--name", "b")
+
+
+def test_the_documentation_names_every_row_and_every_setting():
+    text = (Path(__file__).parents[3] / "docs" / "models.md").read_text(encoding="utf-8")
+    assert [name for name in MODELS if f"| `{name}` |" not in text] == []
+    settings = ("MODEL_DIR", "CHECKPOINT_BASE", "GRITLM", "TEXT_CACHE", "BIOCLIM")
+    assert [name for name in settings if f"$WILDSAT_{name}" not in text] == []
