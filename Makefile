@@ -5,13 +5,16 @@ PORT ?= 8000
 BIN := $(VENV)/bin
 export PIP_DISABLE_PIP_VERSION_CHECK = 1
 
-.PHONY: demo test lint install install-test assets screenshots clean
+.PHONY: demo test test-docker lint install install-test assets screenshots clean
 
 demo: install assets  ## build the demo collection from NASA Blue Marble and serve it on http://localhost:$(PORT)
 	$(BIN)/wildsat demo --port $(PORT)
 
 test: install-test assets lint  ## the whole suite, after lint and types
 	$(BIN)/python -m pytest
+
+test-docker: install-test  ## build the CPU image and live through a deployment, in a Docker engine of its own if none runs
+	$(BIN)/python -m pytest tests/docker --timeout 3600 -v
 
 lint:
 	$(BIN)/ruff check .
