@@ -1,0 +1,67 @@
+"""From files to a trained model by commands alone."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+from typer.testing import CliRunner, Result
+
+from tests.training.test_data import write_reference
+from training.commands import dataset, train
+from wildsat_core.errors import InvalidInputError
+
+
+def run(app: object, *arguments: str) -> Result:
+    result = CliRunner().invoke(app, list(arguments))  # type: ignore[arg-type]
+    assert result.exit_code == 0, f"{result.output}\n{result.exception!r}"
+    return result
+
+
+def test_build_embed_and_train_by_commands(tmp_path: Path) -> None:
+    torch.set_num_threads(1)
+    random = np.random.default_rng(0)
+    chips = tmp_path / "chips"
+    chips.mkdir()
+    index, seen = ["file,lon,lat"], ["species,decimalLongitude,decimalLatitude", "Lynx lynx,200,0"]
+    for i in range(12):
+        Image.fromarray(random.integers(0, 255, (32, 32, 3), dtype=np.uint8)).save(chips / f"{i}.png")
+        index.append(f"{i}.png,{-170 + 25 * i},{40 - 5 * i}")
+        seen.append(f"{'Lynx lynx' if i % 2 else 'Crax rubra'},{-170 + 25 * i},{40 - 5 * i}")
+    (chips / "index.csv").write_text("\n".join(index) + "\n")
+    (tmp_path / "seen.csv").write_text("\n".join(seen) + "\n")
+    (tmp_path / "texts.csv").write_text(
+        "species,text,source,licence\nLynx lynx,Cold forest,me,CC0\nCrax rubra,Jungle,me,CC0\n"
+    )
+    folder = tmp_path / "set"
+    built = run(
+        dataset, "build", str(folder), "--observations", str(tmp_path / "seen.csv"), "--texts",
+        str(tmp_path / "texts.csv"), "--imagery", f"folder:{chips}", "--shares", "0.5,0.5,0",
+    )  # fmt: skip
+    assert "12 sightings read; rows left out: 1 with a position off the globe" in built.output
+    assert "12 pairs of 12 places and 2 texts; places by part: " in built.output
+    assert "embedded 2 texts with minilm" in run(dataset, "embed-texts", str(folder)).output
+    changes = {
+        "data.folder": folder, "data.tile_px": "null", "data.workers": 0, "losses.location": 0, "model.start": "none",
+        "model.input_px": 32, "run.folder": tmp_path / "run", "run.batch": 2, "run.steps": 1, "run.device": "cpu",
+        "model.dim": 8,
+    }  # fmt: skip
+    (tmp_path / "mine.yaml").write_text("name: mine\nmodel: {row: 'timm:resnet10t'}\n")
+    options = [part for key, value in changes.items() for part in ("--set", f"{key}={value}")]
+    assert "finished after 1 steps" in run(train, "--config", str(tmp_path / "mine.yaml"), *options).output
+    assert (tmp_path / "run" / "model" / "model.safetensors").is_file()
+
+
+def test_import_by_command_and_wrong_shares(tmp_path: Path) -> None:
+    pictures, wiki = write_reference(tmp_path)
+    options = ["--pictures", str(pictures), "--wiki", str(wiki), "--imagery", str(tmp_path)]
+    assert "3 pairs of 3 places and 3 texts" in run(dataset, "import", str(tmp_path / "set"), *options).output
+    for shares in ("1,1,1", "a,b,c", "0.5,0.5"):
+        result = CliRunner().invoke(dataset, ["import", str(tmp_path / "x"), *options, "--shares", shares])
+        assert isinstance(result.exception, InvalidInputError)
+    result = CliRunner().invoke(dataset, ["import", str(tmp_path / "x"), *options, "--block-deg", "40"])
+    with pytest.raises(InvalidInputError, match="5 to 15"):
+        raise result.exception  # type: ignore[misc]
