@@ -19,7 +19,7 @@ import torch
 from torch import nn
 
 from wildsat_core.errors import CheckpointError
-from wildsat_core.models.backbones import build_backbone
+from wildsat_core.models.backbones import BandMixer, build_backbone
 from wildsat_core.models.checkpoint import read_checkpoint, state_dict_of, without_prefix
 from wildsat_core.models.registry import find_spec
 from wildsat_core.models.spec import ModelSpec
@@ -45,14 +45,15 @@ def load_start(name: str, file: str | Path | None = None, *, channels: int | Non
         name: of the row, or `timm:<backbone>`.
         file: the published file. Without it ImageNet and timm weights come through their libraries, which use their own
             cache or the network; random starts need none.
-        channels: number of input channels, by default the row's.
+        channels: number of input channels, by default the row's. Other numbers than three put a random mixing layer
+            before a three-channel backbone, which is loaded as ever.
 
     Raises:
         CheckpointError: the row needs a file, or the file doesn't fit the backbone; keys and shapes are named.
     """
     spec = find_spec(name)
     channels = channels or spec.preprocessing.channels
-    draws = spec.start == "random" or spec.start in MAY_MISS
+    draws = spec.start == "random" or spec.start in MAY_MISS or channels != spec.preprocessing.channels
     with nullcontext() if draws else no_random_weights():
         backbone = build_backbone(spec.architecture, spec.architecture_args, channels)
     if spec.start == "random":
@@ -60,7 +61,8 @@ def load_start(name: str, file: str | Path | None = None, *, channels: int | Non
             raise CheckpointError(f"{name} starts from random weights; it takes no file, got {file}")
         return backbone
     weights = _library_weights(spec) if file is None else read_start(spec, file)
-    load_exactly(backbone, weights, str(file or spec.start_file), MAY_MISS.get(spec.start, frozenset()))
+    inner = backbone.inner if isinstance(backbone, BandMixer) else backbone
+    load_exactly(inner, weights, str(file or spec.start_file), MAY_MISS.get(spec.start, frozenset()))
     return backbone
 
 

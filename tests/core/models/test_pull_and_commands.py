@@ -3,6 +3,7 @@
 import http.server
 import json
 import pickle
+import sys
 import threading
 from pathlib import Path
 
@@ -12,7 +13,7 @@ import torch
 from typer.testing import CliRunner
 
 from tests.core.models.reference_rows import build_row, checkpoint
-from wildsat_core.errors import CheckpointError, InvalidInputError, ModelNotFoundError, SourceError
+from wildsat_core.errors import CheckpointError, InvalidInputError, MissingExtraError, ModelNotFoundError, SourceError
 from wildsat_core.models.commands import known_models, models
 from wildsat_core.models.location_files import load_location
 from wildsat_core.models.pull import pull_model
@@ -83,6 +84,29 @@ def test_what_can_not_be_fetched_leaves_nothing_behind(published, home, monkeypa
     assert list(home.iterdir()) == []
     with pytest.raises(ModelNotFoundError, match="no checkpoint of 'wildsat-mini' is published"):
         pull_model("wildsat-mini")
+
+
+def test_google_drive_is_asked_by_identifier_and_its_failures_are_named(home, monkeypatch):
+    gdown = pytest.importorskip("gdown")
+    asked = []
+
+    def gives_nothing(**arguments):
+        asked.append(arguments["id"])
+
+    def refuses(**_):
+        raise gdown.exceptions.FileURLRetrievalError("too many users have viewed this file")
+
+    monkeypatch.setattr(gdown, "download", gives_nothing)
+    with pytest.raises(SourceError, match="gave nothing for 1GWrhoRLx4hnpfGOi8HYM2aKUyxVMvQEP"):
+        pull_model("resnet50-seco")
+    assert asked == ["1GWrhoRLx4hnpfGOi8HYM2aKUyxVMvQEP"]
+    monkeypatch.setattr(gdown, "download", refuses)
+    with pytest.raises(SourceError, match="from Google Drive: too many users"):
+        pull_model("resnet50-seco")
+    monkeypatch.setitem(sys.modules, "gdown", None)
+    with pytest.raises(MissingExtraError, match=r"wildsat\[download\]"):
+        pull_model("resnet50-seco")
+    assert list(home.iterdir()) == []
 
 
 def test_the_list_has_every_row_and_says_what_is_installed():

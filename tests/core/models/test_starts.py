@@ -36,6 +36,13 @@ def test_imagenet_weights_from_a_file(resnet, tmp_path):
     assert_same(load_start("resnet50-imagenet", saved(resnet.state_dict(), tmp_path)), resnet)
 
 
+def test_nine_bands_get_a_mixing_layer_before_the_loaded_backbone(resnet, tmp_path):
+    backbone = load_start("resnet50-imagenet", saved(resnet.state_dict(), tmp_path), channels=9)
+    assert backbone.first_layer.weight.shape == (3, 9, 1, 1)
+    assert backbone.first_layer.weight.std() > 0.05  # drawn, not left as it was in memory
+    assert_same(backbone.inner, resnet)
+
+
 def test_satlas_loses_its_wrappers_and_its_pyramid(resnet, tmp_path):
     state = {f"backbone.backbone.resnet.{key}": value for key, value in resnet.state_dict().items()}
     state["intermediates.0.fpn.layer.weight"] = torch.zeros(2)
