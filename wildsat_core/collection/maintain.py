@@ -5,7 +5,7 @@ from __future__ import annotations
 import datetime as dt
 import shutil
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +15,7 @@ import numpy.typing as npt
 from wildsat_core.collection.durable import TEMPORARY_PREFIX, sha256_file
 from wildsat_core.collection.lock import writer_lock
 from wildsat_core.collection.manifest import (
+    AnnInfo,
     Manifest,
     SegmentInfo,
     manifest_path,
@@ -27,6 +28,7 @@ from wildsat_core.collection.segment import open_vectors, segment_folder, write_
 from wildsat_core.collection.tiles import read_tiles
 from wildsat_core.collection.writer import DEFAULT_SEGMENT_ROWS, write_deletions
 from wildsat_core.errors import CollectionFormatError
+from wildsat_core.types import Space
 
 GRACE_S = 3600.0
 
@@ -82,7 +84,8 @@ def compact(root: Path, *, segment_rows: int = DEFAULT_SEGMENT_ROWS, wait_s: flo
 
 
 def _publish_next(base: Collection, **changes: Any) -> Manifest:  # noqa: ANN401 - fields of Manifest
-    changes |= {"generation": base.generation + 1, "created_at": dt.datetime.now(dt.UTC)}
+    fresh = {"generation": base.generation + 1, "created_at": dt.datetime.now(dt.UTC), "ann": {}}
+    changes = fresh | changes
     manifest = base.manifest.model_copy(update=changes)
     publish_manifest(base.root, manifest)
     return manifest
@@ -97,6 +100,22 @@ def _copy_rows(base: Collection, rows: npt.NDArray[np.integer]) -> SegmentInfo:
     )
 
 
+def publish_ann(base: Collection, found: Mapping[Space, AnnInfo], *, wait_s: float = 0.0) -> Manifest:
+    """Publish a generation with the same tiles and these approximate indexes beside those it has.
+
+    Raises:
+        CollectionFormatError: another generation was published since `base` was opened.
+        CollectionLockedError: another process is writing.
+    """
+    with writer_lock(base.root, wait_s):
+        live = read_current_manifest(base.root)
+        if live.generation != base.generation:
+            raise CollectionFormatError(
+                f"the index was built on generation {base.generation}, live is {live.generation}: build it again"
+            )
+        return _publish_next(base, ann={**live.ann, **found})
+
+
 def verify(root: Path) -> list[str]:
     """Check every byte of the live generation against its manifest.
 
@@ -108,6 +127,7 @@ def verify(root: Path) -> list[str]:
     except (CollectionFormatError, FileNotFoundError) as err:
         return [str(err)]
     problems = [p for segment in manifest.segments for p in _verify_segment(root, manifest, segment)]
+    problems += [p for ann in manifest.ann.values() for p in _verify_file(root / "ann" / ann.file, ann.info.sha256)]
     ids: set[str] = set()
     if not problems:
         try:
@@ -170,12 +190,12 @@ def collect_garbage(root: Path, *, grace_s: float = GRACE_S, wait_s: float = 0.0
         for path in manifests:
             if path.stat().st_mtime > oldest_kept:
                 keep |= _files_of(root, read_manifest(root, int(path.stem)))
-        candidates = [*manifests, *root.glob("segments/*"), *root.glob("deletions/*.npy")]
+        candidates = [*manifests, *root.glob("segments/*"), *root.glob("deletions/*.npy"), *root.glob("ann/*")]
         return [path for path in candidates if path not in keep and _remove_if_old(path, oldest_kept)]
 
 
 def _files_of(root: Path, manifest: Manifest) -> set[Path]:
-    files = {manifest_path(root, manifest.generation)}
+    files = {manifest_path(root, manifest.generation)} | {root / "ann" / ann.file for ann in manifest.ann.values()}
     files |= {segment_folder(root, segment.id) for segment in manifest.segments}
     return files | {root / "deletions" / deletion.file for deletion in manifest.deleted.values()}
 

@@ -53,12 +53,32 @@ class DeletionInfo(_Frozen):
     info: FileInfo
 
 
+class AnnInfo(_Frozen):
+    """An approximate index over one space of this generation, and how good it was measured to be.
+
+    Attributes:
+        kind: "ivfpq", "hnsw" or "sq8".
+        file: FAISS file in the folder `ann`; its ids are the generation's rows.
+        search: search-time settings, such as nprobe.
+        recall_at_10: share of the exact best 10 that it finds, over queries held out from its training.
+        recall_at_20: likewise for 20.
+    """
+
+    kind: str
+    file: FileName
+    info: FileInfo
+    search: dict[str, int]
+    recall_at_10: float = Field(ge=0, le=1)
+    recall_at_20: float = Field(ge=0, le=1)
+
+
 class Manifest(_Frozen):
     """Everything a reader must know to open a generation and to refuse a wrong one.
 
     Attributes:
         spaces: the named sets of vectors; every segment has a file of each.
         deleted: by segment id.
+        ann: approximate indexes by space; they count rows of this generation, so the next one starts without.
         calibration: numbers measured on this collection at build time, by name.
         provenance: for people: title, description, attribution, notice, how it was built.
     """
@@ -71,6 +91,7 @@ class Manifest(_Frozen):
     spaces: dict[Space, SpaceSpec]
     segments: tuple[SegmentInfo, ...] = ()
     deleted: dict[SegmentId, DeletionInfo] = {}
+    ann: dict[Space, AnnInfo] = {}
     calibration: dict[str, Any] = {}
     provenance: dict[str, Any] = {}
 

@@ -7,11 +7,9 @@ import numpy as np
 from wildsat_core.collection.reader import Collection
 from wildsat_core.errors import InvalidInputError, LimitExceededError, ModelMismatchError, SpaceUnavailableError
 from wildsat_core.search.cache import Cache
-from wildsat_core.search.distribution import Distribution
 from wildsat_core.search.filters import BlockBoxes, passing_rows
 from wildsat_core.search.heatmap import Footprints, HeatField
 from wildsat_core.search.plan import Plan, QueryModel, make_plan
-from wildsat_core.search.quantised import QuantisedScan, candidates
 from wildsat_core.search.query import (
     MAX_APART,
     Filters,
@@ -23,14 +21,10 @@ from wildsat_core.search.query import (
     TextTerm,
 )
 from wildsat_core.search.ranking import Candidates, Ranking, Scored, timed
-from wildsat_core.search.scan import Rows, Scores, best_first, score_all, score_rows
+from wildsat_core.search.scan import Rows, Scores, best_first
+from wildsat_core.search.scorer import ANN_ROWS, EXACT_SCAN_ROWS, Scorer
 from wildsat_core.search.spread import Spread
 
-# Up to here the stored float16 vectors are scanned; beyond, an int8 pass goes first (wildsat_core.search.quantised).
-EXACT_SCAN_ROWS = 100_000
-_SAMPLE_ROWS = 65_536
-_FEW = 8  # filters that leave less than one row in so many are served by reading just those rows
-_CACHED_PLANS = 16
 _CACHED_FIELDS = 8
 
 
@@ -41,8 +35,15 @@ class SearchEngine:
         ModelMismatchError: the collection was made by another model; both are named.
     """
 
-    def __init__(self, collection: Collection, model: QueryModel, *, exact_scan_rows: int = EXACT_SCAN_ROWS) -> None:
-        """Compare the model with the collection's; prepare block boxes and, for a large collection, int8 copies."""
+    def __init__(
+        self,
+        collection: Collection,
+        model: QueryModel,
+        *,
+        exact_scan_rows: int = EXACT_SCAN_ROWS,
+        ann_rows: int = ANN_ROWS,
+    ) -> None:
+        """Compare the model with the collection's and prepare the block boxes; see `Scorer` for the row counts."""
         if collection.manifest.model != model.ref:
             raise ModelMismatchError(
                 f"collection {collection.name!r} was made by {collection.manifest.model}, the model in use is "
@@ -50,19 +51,14 @@ class SearchEngine:
             )
         self.collection, self.model = collection, model
         self._blocks = BlockBoxes.of(collection)
-        self._live = np.flatnonzero(collection.tiles.live)
-        self._quantised: QuantisedScan | None = None
-        if len(collection.tiles) > exact_scan_rows:
-            self._quantised = QuantisedScan(collection, self._live[:: max(1, len(self._live) // _SAMPLE_ROWS)])
-        self._scored: Cache[bytes, Scored] = Cache(_CACHED_PLANS)
+        self._scorer = Scorer(collection, exact_scan_rows, ann_rows)
         self._fields: Cache[tuple[bytes, Filters], HeatField] = Cache(_CACHED_FIELDS)
         self._footprints = Footprints(collection.tiles, self._blocks)
 
     def warm(self) -> None:
         """Read ahead what the first query would otherwise wait for: moments and int8 copies."""
-        if self.collection.moments and self._quantised:
-            for space in self.collection.spaces:
-                self._quantised.prepare(space)
+        assert self.collection.moments is not None
+        self._scorer.warm()
 
     def blend_of(self, query: Query) -> float:
         """The blend asked for, else the model's default where the collection has a place space, else 0.
@@ -104,7 +100,7 @@ class SearchEngine:
             generation=self.collection.generation,
             model=self.model.ref.name,
             blend=self.blend_of(query) if has_text else None,
-            backend="exact scan" if self._quantised is None else "exact scan after an int8 pass",
+            backend=ranking.backend,
             timings_ms=ranking.timings_ms,
         )
 
@@ -121,13 +117,13 @@ class SearchEngine:
         with timed(timings, "filter"):
             rows = self.passing(query.filters)
         with timed(timings, "scan"):
-            found = self._score(rows, plan, query.filters)
+            found = self._scorer.candidates(rows, plan, limit, query.filters.min_percentile)
             if query.spacing_km or query.max_per_country:
                 best, scores = self._best_apart(found, plan, query, limit)
             else:
-                best, scores = self._best(found, plan, limit)
+                best, scores = self._scorer.best(found, plan, limit)
         percentiles = found.distribution.percentile(scores)
-        return Ranking(plan, best, scores, percentiles, len(found.rows), timings)
+        return Ranking(plan, best, scores, percentiles, found.matched, found.backend, timings)
 
     def suggest(self, query: Query, count: int = 5) -> list[int]:
         """Rows of unjudged tiles whose labels would tell most: those nearest to where the labels turn.
@@ -156,22 +152,11 @@ class SearchEngine:
     def passing(self, filters: Filters) -> Rows:
         """Rows that satisfy every filter except `min_percentile`, ascending."""
         rows = passing_rows(self.collection, self._blocks, filters)
-        return self._live if rows is None else rows
+        return self._scorer.live if rows is None else rows
 
     def scores(self, plan: Plan) -> Scored:
         """Scores of all rows; cached by the plan."""
-
-        def make() -> Scored:
-            slopes = plan.slopes
-            if self._quantised is None:
-                scores, bound = score_all(self.collection, slopes), 0.0
-            else:
-                scores, bound = self._quantised.scores(slopes)
-            scores += np.float32(plan.constant)
-            live = scores if len(self._live) == len(scores) else scores[self._live]
-            return Scored(scores, bound, Distribution.of(live))
-
-        return self._scored.get(plan.key, make)
+        return self._scorer.all(plan)
 
     def heat(self, query: Query) -> HeatField:
         """How well every tile that passes the filters fits the query, ready to be painted; cached.
@@ -194,22 +179,6 @@ class SearchEngine:
 
         return self._fields.get((plan.key, query.filters), make)
 
-    def _score(self, rows: Rows, plan: Plan, filters: Filters) -> Candidates:
-        """Scores of the rows that passed; those under the least percentile go."""
-        if self._quantised is not None and len(rows) * _FEW < len(self._live):
-            constant = np.float32(plan.constant)
-            sample = np.sort(self._quantised.sample_scores(plan.slopes) + constant)
-            distribution = Distribution(len(self._live), sample, np.empty(0, np.float32))
-            mine, bound = score_rows(self.collection, plan.slopes, rows) + constant, 0.0
-        else:
-            scored = self.scores(plan)
-            distribution, bound = scored.distribution, scored.bound
-            mine = scored.scores if len(rows) == len(scored.scores) else scored.scores[rows]
-        if filters.min_percentile:
-            keep = distribution.percentile(mine) >= filters.min_percentile
-            rows, mine = rows[keep], mine[keep]
-        return Candidates(rows, mine, bound, distribution)
-
     def _best_apart(self, found: Candidates, plan: Plan, query: Query, wanted: int) -> tuple[Rows, Scores]:
         """The best rows that are apart from one another, refilled from further down the ranking."""
         if wanted > MAX_APART:
@@ -218,23 +187,14 @@ class SearchEngine:
             )
         spread = Spread(self.collection.tiles, query.spacing_km, query.max_per_country)
         taken, ask = 0, 4 * wanted
-        best, scores = self._best(found, plan, ask)
+        best, scores = self._scorer.best(found, plan, ask)
         while True:
             spread.take(best[taken:], taken, wanted)
             if len(spread.kept) >= wanted or len(best) == len(found.rows):
                 break
             taken, ask = len(best), ask * 4
-            best, scores = self._best(found, plan, ask)
+            best, scores = self._scorer.best(found, plan, ask)
         return best[spread.kept], scores[spread.kept]
-
-    def _best(self, found: Candidates, plan: Plan, count: int) -> tuple[Rows, Scores]:
-        """The `count` best, best first, with exact scores; equal scores in row order."""
-        rows, scores = found.rows, found.scores
-        if found.bound:
-            rows = rows[candidates(scores, count, found.bound)]
-            scores = score_rows(self.collection, plan.slopes, rows) + np.float32(plan.constant)
-        chosen = best_first(scores, rows, count)
-        return rows[chosen], scores[chosen]
 
     def _hits(self, ranking: Ranking, query: Query) -> tuple[SearchHit, ...]:
         page = slice(query.offset, None)

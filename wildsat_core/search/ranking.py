@@ -32,12 +32,23 @@ class Scored:
 
 @dataclass(frozen=True, slots=True)
 class Candidates:
-    """The rows that passed the filters, ready to be ranked: (M,) rows ascending and their (M,) scores."""
+    """What can be ranked.
+
+    Attributes:
+        rows: (M,) ascending.
+        scores: (M,), off by at most `bound`.
+        bound: 0 when the scores are exact.
+        distribution: of all live rows.
+        matched: how many rows passed the filters, M or more.
+        backend: how the scores were found.
+    """
 
     rows: Rows
     scores: Scores
     bound: float
     distribution: Distribution
+    matched: int
+    backend: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,6 +61,7 @@ class Ranking:
         scores: exact.
         percentiles: share of all tiles that score lower, in [0, 100].
         matched: how many tiles passed the filters, K or more.
+        backend: how the vectors were searched.
         timings_ms: time by stage.
     """
 
@@ -58,6 +70,7 @@ class Ranking:
     scores: Scores
     percentiles: npt.NDArray[np.float64]
     matched: int
+    backend: str
     timings_ms: dict[str, float]
 
 

@@ -1,0 +1,81 @@
+"""Approximate indexes: measured recall, exact scores, and never a row that is not there."""
+
+import numpy as np
+import pytest
+
+from tests.core.search.fakes import FakeModel, random_collection
+from wildsat_core.collection.maintain import compact, delete_tiles, verify
+from wildsat_core.collection.reader import open_collection
+from wildsat_core.errors import CollectionFormatError, InvalidInputError
+from wildsat_core.search.ann import KINDS, build_ann
+from wildsat_core.search.engine import SearchEngine
+from wildsat_core.search.query import Filters, Query, TextTerm
+from wildsat_core.types import BBox
+
+N = 4000
+TEXT = Query((TextTerm("dunes"),), blend=0.0, k=10)
+
+
+@pytest.fixture(params=KINDS)
+def root(request, tmp_path):
+    """A collection with two segments, a deleted tile and an index of each kind over the text space."""
+    folder = tmp_path / "random"
+    collection = random_collection(folder, N, seed=2, segment_rows=2500)
+    delete_tiles(folder, np.array([17]), generation=collection.generation)
+    build_ann(open_collection(folder), "text", request.param, least_recall=0.9)
+    return folder
+
+
+def test_hits_come_from_the_index_with_exact_scores_and_the_recall_it_promises(root):
+    collection = open_collection(root)
+    info = collection.manifest.ann["text"]
+    assert info.recall_at_10 >= 0.9
+    exact, quick = SearchEngine(collection, FakeModel()), SearchEngine(collection, FakeModel(), ann_rows=0)
+    shares = []
+    for i in range(20):
+        query = Query((TextTerm(f"habitat {i}"),), blend=0.0, k=10)
+        want, got = exact.search(query), quick.search(query)
+        assert got.backend == f"approximate ({info.kind}, recall@10 {info.recall_at_10:.3f})"
+        assert got.matched == N - 1
+        known = {h.row: h.score for h in exact.search(Query(query.terms, blend=0.0, k=1000)).hits}
+        assert all(h.score == pytest.approx(known[h.row], abs=1e-4) for h in got.hits if h.row in known)
+        shares.append(len({h.row for h in want.hits} & {h.row for h in got.hits}) / 10)
+    assert np.mean(shares) >= 0.85
+
+
+@pytest.mark.parametrize(
+    "query",
+    [
+        Query(TEXT.terms, Filters(bbox=BBox(0, -90, 90, 90)), blend=0.0, k=10),
+        Query(TEXT.terms, Filters(min_percentile=50.0), blend=0.0, k=10),
+        Query(TEXT.terms, blend=0.5, k=10),  # there is no index of the place space
+        Query(TEXT.terms, blend=0.0, k=500),  # deeper than the index is asked
+    ],
+)
+def test_what_the_index_can_not_answer_is_scanned(root, query):
+    collection = open_collection(root)
+    want = SearchEngine(collection, FakeModel()).search(query)
+    got = SearchEngine(collection, FakeModel(), ann_rows=0).search(query)
+    assert got.backend == "exact scan"
+    assert [h.row for h in got.hits] == [h.row for h in want.hits]
+
+
+def test_a_later_generation_starts_without_the_index_and_verify_knows_its_file(root):
+    manifest = open_collection(root).manifest
+    path = root / "ann" / manifest.ann["text"].file
+    assert verify(root) == []
+    whole = path.read_bytes()
+    path.write_bytes(whole[:-1] + bytes([whole[-1] ^ 1]))
+    assert any(path.name in problem for problem in verify(root))
+    with pytest.raises(CollectionFormatError, match="build it again"):
+        SearchEngine(open_collection(root), FakeModel(), ann_rows=0)
+    path.write_bytes(whole)
+    assert compact(root).ann == {}
+
+
+def test_too_few_tiles_and_unknown_kinds_are_refused(tmp_path):
+    collection = random_collection(tmp_path / "random", 50)
+    with pytest.raises(InvalidInputError, match="at least 1000"):
+        build_ann(collection, "text", "hnsw")
+    with pytest.raises(InvalidInputError, match="one of ivfpq, hnsw, sq8"):
+        build_ann(collection, "text", "annoy")

@@ -1,0 +1,132 @@
+"""Scores for a plan, by the cheapest way that gives the right answer for the rows asked for."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from wildsat_core.collection.reader import Collection
+from wildsat_core.search.ann import CANDIDATES, AnnIndex
+from wildsat_core.search.cache import Cache
+from wildsat_core.search.distribution import Distribution
+from wildsat_core.search.plan import Plan
+from wildsat_core.search.quantised import QuantisedScan, candidates
+from wildsat_core.search.ranking import Candidates, Scored
+from wildsat_core.search.scan import Rows, Scores, best_first, score_all, score_rows
+from wildsat_core.types import Space
+
+# Up to here the stored float16 vectors are scanned; beyond, an int8 pass goes first (wildsat_core.search.quantised).
+EXACT_SCAN_ROWS = 100_000
+# From here on, and where the collection has them, approximate indexes give the candidates of unfiltered searches.
+ANN_ROWS = 20_000_000
+
+_SAMPLE_ROWS = 65_536
+_FEW = 8  # filters that leave less than one row in so many are served by reading just those rows
+_INDEX_HEADROOM = 4  # an index is asked for at least so many times the hits wanted
+_CACHED_PLANS = 16
+
+
+class Scorer:
+    """Scores rows of one generation; safe to use from many threads.
+
+    Args:
+        collection: where the vectors are.
+        exact_scan_rows: up to this many rows no int8 copies are made.
+        ann_rows: from this many rows on approximate indexes are used where the collection has them.
+    """
+
+    def __init__(self, collection: Collection, exact_scan_rows: int, ann_rows: int) -> None:
+        """Open the indexes that will be used; copy nothing yet."""
+        self._collection = collection
+        self.live: Rows = np.flatnonzero(collection.tiles.live)
+        self._scored: Cache[bytes, Scored] = Cache(_CACHED_PLANS)
+        self._quantised: QuantisedScan | None = None
+        if len(collection.tiles) > exact_scan_rows:
+            self._quantised = QuantisedScan(collection, self.live[:: max(1, len(self.live) // _SAMPLE_ROWS)])
+        self._indexes: dict[Space, AnnIndex] = {}
+        if len(collection.tiles) >= ann_rows:
+            self._indexes = {space: AnnIndex(collection.root, ann) for space, ann in collection.manifest.ann.items()}
+
+    def warm(self) -> None:
+        """Make the int8 copies that the first query would otherwise wait for."""
+        if self._quantised:
+            for space in self._collection.spaces:
+                self._quantised.prepare(space)
+
+    def all(self, plan: Plan) -> Scored:
+        """Scores of all rows; cached by the plan."""
+
+        def make() -> Scored:
+            if self._quantised is None:
+                scores, bound = score_all(self._collection, plan.slopes), 0.0
+            else:
+                scores, bound = self._quantised.scores(plan.slopes)
+            scores += np.float32(plan.constant)
+            live = scores if len(self.live) == len(scores) else scores[self.live]
+            return Scored(scores, bound, Distribution.of(live))
+
+        return self._scored.get(plan.key, make)
+
+    def candidates(self, rows: Rows, plan: Plan, wanted: int, min_percentile: float | None) -> Candidates:
+        """What can be ranked: the rows that passed the filters, less those under the least percentile.
+
+        Args:
+            rows: ascending; all live rows when nothing was filtered.
+            plan: what to score by.
+            wanted: how many hits will be asked for.
+            min_percentile: least share of all tiles that must score lower, in [0, 100).
+        """
+        if not min_percentile and len(rows) == len(self.live) and self._can_index(plan, wanted):
+            return self._from_indexes(plan)
+        if self._quantised is not None and len(rows) * _FEW < len(self.live):
+            found = self._from_few(rows, plan, self._quantised)
+        else:
+            found = self._from_all(rows, plan)
+        return _above(found, min_percentile) if min_percentile else found
+
+    def best(self, found: Candidates, plan: Plan, count: int) -> tuple[Rows, Scores]:
+        """The `count` best, best first, with exact scores; equal scores in row order."""
+        rows, scores = found.rows, found.scores
+        if found.bound:
+            rows = rows[candidates(scores, count, found.bound)]
+            scores = self._exact(rows, plan)
+        chosen = best_first(scores, rows, count)
+        return rows[chosen], scores[chosen]
+
+    def _can_index(self, plan: Plan, wanted: int) -> bool:
+        spaces = plan.slopes.keys()
+        return bool(spaces) and spaces <= self._indexes.keys() and wanted * _INDEX_HEADROOM <= CANDIDATES
+
+    def _from_indexes(self, plan: Plan) -> Candidates:
+        indexes = {space: self._indexes[space] for space in plan.slopes}
+        parts = [indexes[space].candidates(slope, CANDIDATES) for space, slope in plan.slopes.items()]
+        rows = np.unique(np.concatenate(parts))
+        told = sorted({f"{i.info.kind}, recall@10 {i.info.recall_at_10:.3f}" for i in indexes.values()})
+        return Candidates(
+            rows, self._exact(rows, plan), 0.0, self._sampled(plan), len(self.live), f"approximate ({'; '.join(told)})"
+        )
+
+    def _from_few(self, rows: Rows, plan: Plan, quantised: QuantisedScan) -> Candidates:
+        body = np.sort(quantised.sample_scores(plan.slopes) + np.float32(plan.constant))
+        distribution = Distribution(len(self.live), body, np.empty(0, np.float32))
+        return Candidates(
+            rows, self._exact(rows, plan), 0.0, distribution, len(rows), "exact scan of the filtered rows"
+        )
+
+    def _from_all(self, rows: Rows, plan: Plan) -> Candidates:
+        scored = self.all(plan)
+        scores = scored.scores if len(rows) == len(scored.scores) else scored.scores[rows]
+        backend = "exact scan" if self._quantised is None else "exact scan after an int8 pass"
+        return Candidates(rows, scores, scored.bound, scored.distribution, len(rows), backend)
+
+    def _sampled(self, plan: Plan) -> Distribution:
+        rows = self.live[:: max(1, len(self.live) // _SAMPLE_ROWS)]
+        return Distribution(len(self.live), np.sort(self._exact(rows, plan)), np.empty(0, np.float32))
+
+    def _exact(self, rows: Rows, plan: Plan) -> Scores:
+        return score_rows(self._collection, plan.slopes, rows) + np.float32(plan.constant)
+
+
+def _above(found: Candidates, min_percentile: float) -> Candidates:
+    keep = found.distribution.percentile(found.scores) >= min_percentile
+    rows, scores = found.rows[keep], found.scores[keep]
+    return Candidates(rows, scores, found.bound, found.distribution, len(rows), found.backend)
