@@ -46,6 +46,7 @@ export async function createMap(container, options) {
   map.getCanvas().setAttribute("aria-label", "Map; every hit on it is also in the list");
   await new Promise((resolve) => map.once("style.load", resolve));
   report(map, options);
+  tellWhenDrawn(map);
   return controls(map);
 }
 
@@ -53,6 +54,13 @@ export async function createMap(container, options) {
 function wholeGlobe({ clientWidth: width, clientHeight: height }) {
   const diameter = 0.84 * Math.min(width, height);
   return { center: [12, 14], zoom: Math.log2((diameter * Math.PI) / 512) };
+}
+
+/** Tells the page when everything is drawn, for screenshots and for styles. */
+function tellWhenDrawn(map) {
+  const { dataset } = map.getContainer();
+  map.on("idle", () => { dataset.drawn = "true"; });
+  for (const event of ["dataloading", "movestart"]) map.on(event, () => { dataset.drawn = ""; });
 }
 
 function report(map, { onHover, onSelect, onMove, onPlace }) {
