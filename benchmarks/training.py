@@ -150,14 +150,14 @@ def our_stepper(config: TrainConfig, device: torch.device) -> tuple[Callable[[],
     return step, run
 
 
-def timed(step: Callable[[], float], count: int, device: torch.device) -> float:
-    """Seconds a step."""
-    started = time.perf_counter()
+def timed(step: Callable[[], float], count: int, device: torch.device) -> tuple[float, float]:
+    """Seconds a step by the clock, and of this process's processor time; the second is steady on a busy machine."""
+    started, used = time.perf_counter(), time.process_time()
     for _ in range(count):
         step()
     if device.type == "cuda":
         torch.cuda.synchronize()
-    return (time.perf_counter() - started) / count
+    return (time.perf_counter() - started) / count, (time.process_time() - used) / count
 
 
 def flops_per_step(run: loop._Run, batch: int, input_px: int) -> float:
@@ -200,27 +200,31 @@ def main() -> None:
         ours, run = our_stepper(config, device)
         for step in (plain, ours):
             timed(step, options.warm_up, device)
-        seconds: dict[str, list[float]] = {"plain": [], "ours": []}
+        seconds: dict[str, list[tuple[float, float]]] = {"plain": [], "ours": []}
         for _ in range(options.rounds):  # in turns, so that other load on the machine falls on both
             seconds["plain"].append(timed(plain, options.steps, device))
             seconds["ours"].append(timed(ours, options.steps, device))
-        ratios = [a / b for a, b in zip(seconds["plain"], seconds["ours"], strict=True)]
+        plain_s, plain_cpu_s = (statistics.median(s) for s in zip(*seconds["plain"], strict=True))
+        ours_s, ours_cpu_s = (statistics.median(s) for s in zip(*seconds["ours"], strict=True))
+        ratios = [a[0] / b[0] for a, b in zip(seconds["plain"], seconds["ours"], strict=True)]
         result = {
             "device": torch.cuda.get_device_name()
             if device.type == "cuda"
             else f"cpu, {torch.get_num_threads()} threads",
             "precision": "bf16" if run.bf16 else "fp32",
             **vars(options),
-            "plain_s_per_step": round(statistics.median(seconds["plain"]), 4),
-            "ours_s_per_step": round(statistics.median(seconds["ours"]), 4),
+            "plain_s_per_step": round(plain_s, 4),
+            "ours_s_per_step": round(ours_s, 4),
             "ratio": round(statistics.median(ratios), 2),
             "ratios": [round(r, 2) for r in ratios],
-            "tiles_per_s": round(2 * options.batch / statistics.median(seconds["ours"]), 1),
+            # Without worker processes this is all the work there is, whoever else uses the machine.
+            "processor_time_ratio": round(plain_cpu_s / ours_cpu_s, 2) if options.workers == 0 else None,
+            "tiles_per_s": round(2 * options.batch / ours_s, 1),
             "memory_mb": round(memory_mb()),
         }
         peak = next((v for k, v in BF16_PEAK.items() if device.type == "cuda" and k in result["device"]), None)
         if peak:
-            rate = flops_per_step(run, options.batch, options.input_px) / statistics.median(seconds["ours"])
+            rate = flops_per_step(run, options.batch, options.input_px) / ours_s
             result["share_of_bf16_peak"] = round(rate / peak, 3)
         print(json.dumps(result, indent=1))
 

@@ -74,7 +74,7 @@ def tiny_config(data: Path, run: Path, /, **sections: dict[str, Any]) -> TrainCo
     """A run of a small ResNet on small pictures, without a location term."""
     content: dict[str, Any] = {
         "name": "tiny",
-        "model": {"row": "timm:resnet10t", "start": "none", "input_px": 32, "dim": 16},
+        "model": {"row": "timm:test_resnet", "start": "none", "input_px": 32, "dim": 16},
         "data": {"folder": data, "tile_px": None, "workers": 0},
         "losses": {"location": 0, "scale": 10.0},
         "augment": {"crop_px": 32},

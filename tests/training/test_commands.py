@@ -49,7 +49,7 @@ def test_build_embed_and_train_by_commands(tmp_path: Path) -> None:
         "model.input_px": 32, "run.folder": tmp_path / "run", "run.batch": 2, "run.steps": 1, "run.device": "cpu",
         "model.dim": 8,
     }  # fmt: skip
-    (tmp_path / "mine.yaml").write_text("name: mine\nmodel: {row: 'timm:resnet10t'}\n")
+    (tmp_path / "mine.yaml").write_text("name: mine\nmodel: {row: 'timm:test_resnet'}\n")
     options = [part for key, value in changes.items() for part in ("--set", f"{key}={value}")]
     assert "finished after 1 steps" in run(train, "--config", str(tmp_path / "mine.yaml"), *options).output
     assert (tmp_path / "run" / "model" / "model.safetensors").is_file()

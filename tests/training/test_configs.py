@@ -11,11 +11,14 @@ import torch
 from typer.testing import CliRunner
 
 from tests.training.conftest import TEXT_DIM
+from training.assembly import read_location
 from training.commands import train as train_command
 from training.config import CONFIGS, read_train_config
 from training.estimate import estimate
 from training.loop import train
 from wildsat_core.errors import CheckpointError, InvalidInputError, MissingDataError
+from wildsat_core.location import build_location
+from wildsat_core.location.satclip import SatCLIPEncoder
 from wildsat_core.location.sinr import SinrEncoder
 from wildsat_core.models.location_files import save_location
 from wildsat_core.models.registry import MODELS as ALL_MODELS
@@ -165,6 +168,25 @@ def test_other_bands_need_their_channels(painted: Path, tmp_path: Path) -> None:
         build_model(
             read_train_config("resnet50-random", [*changes, 'model.bands=["red","b08"]']), open_dataset(painted)
         )
+
+
+def test_published_location_files_are_read_without_their_species_layer(tmp_path: Path) -> None:
+    torch.manual_seed(1)
+    sinr = SinrEncoder(inputs="sin_cos", width=16, depth=2, species=5)
+    torch.save({"params": {"input_enc": "sin_cos"}, "state_dict": sinr.state_dict()}, tmp_path / "model.pt")
+    kind, arguments, weights = read_location(tmp_path / "model.pt")
+    assert (kind, arguments["depth"], arguments["species"]) == ("sinr", 2, 0)
+    assert "class_emb.weight" not in weights
+    assert torch.equal(weights["feats.0.weight"], sinr.feats[0].weight)
+    satclip = SatCLIPEncoder(degree=4, width=16, depth=1, dim=6, double=True)
+    state = {f"model.location.{name}": value for name, value in satclip.state_dict().items()}
+    torch.save({"state_dict": state, "hyper_parameters": {}}, tmp_path / "satclip.ckpt")
+    kind, arguments, weights = read_location(tmp_path / "satclip.ckpt")
+    assert (kind, arguments["degree"], arguments["dim"]) == ("satclip", 4, 6)
+    encoder = build_location(kind, arguments)
+    encoder.load_state_dict(weights)
+    degrees = torch.tensor([[-98.0, 33.5]])
+    torch.testing.assert_close(encoder(degrees), satclip(degrees))
 
 
 def test_starting_weights_that_are_not_there_are_refused(painted: Path, tmp_path: Path) -> None:

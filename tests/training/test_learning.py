@@ -26,7 +26,7 @@ from training.data.tables import (
     write_dataset,
 )
 from training.loop import train
-from wildsat_core.bands import SENTINEL2
+from wildsat_core.bands import NINE_BANDS, SENTINEL2
 from wildsat_core.geo import square_bbox
 from wildsat_core.models.model import WildSATModel
 from wildsat_core.models.registry import load_model
@@ -101,12 +101,12 @@ def trained(real: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     config = tiny_config(
         real,
         run,
-        model={"row": "timm:resnet10t", "start": "none", "input_px": SIDE_PX, "dim": 32},
+        model={"row": "timm:test_resnet", "start": "none", "input_px": SIDE_PX, "dim": 32},
         data={"tile_px": SIDE_PX},
         losses={"image": 0, "scale": 20.0},
         augment=off | {"crop_area": (1.0, 1.0)},
-        optimiser={"lr": 2e-3, "schedule": "cosine", "warmup_steps": 5},
-        run={"batch": 32, "steps": 120, "validate_every": 120, "checkpoint_every": 120, "log_every": 20},
+        optimiser={"lr": 5e-3, "schedule": "cosine", "warmup_steps": 5},
+        run={"batch": 32, "steps": 90, "validate_every": 90, "checkpoint_every": 90, "log_every": 20},
     )
     outcome = train(config)
     assert outcome.best == 1.0, "each of 32 real tiles finds its text, and each text its tile, first of all"
@@ -145,6 +145,46 @@ def test_what_was_trained_is_exported_indexed_and_searched(
     for row in (0, 7, 31):
         found = engine.search(Query((TextTerm(str(texts[row])),), k=3))
         assert found.hits[0].tile.tile_id == f"tile-{row}"
+
+
+def test_reflectance_of_nine_bands_trains_as_it_is_stored(sentinel2: Path, tmp_path: Path) -> None:
+    """Windows of the GeoTIFFs themselves, sixteen bits, nine bands into SatCLIP's thirteen channels."""
+    torch.set_num_threads(1)
+    with (sentinel2 / "index.csv").open() as lines:
+        chips = list(csv.DictReader(lines))[:4]
+    places = [
+        {
+            "path": chip["file"],
+            "window": [0, 0, 64, 64],
+            "lon": float(chip["lon"]),
+            "lat": float(chip["lat"]),
+            "captured_on": None,
+            "cell": i,
+            "site": i,
+            "split": "train",
+        }
+        for i, chip in enumerate(chips)
+    ]
+    texts = [{"species": str(i), "section": None, "text": str(i), "source": "", "licence": ""} for i in range(4)]
+    pairs = [{"place": i, "text": i, "group": i, "lon": p["lon"], "lat": p["lat"]} for i, p in enumerate(places)]
+    about = DatasetAbout(imagery=str(sentinel2), bands=CHIP_BANDS, text_encoder="minilm")
+    write_dataset(tmp_path / "set", about, places_table(places), texts_table(texts), pairs_table(pairs))
+    save_file({"embeddings": np.eye(4, 8, dtype=np.float32)}, tmp_path / "set" / EMBEDDINGS)
+    config = tiny_config(
+        tmp_path / "set",
+        tmp_path / "run",
+        model={
+            "row": "vitb16-satclip",
+            "architecture_args": {"img_size": 32, "depth": 1},
+            "bands": NINE_BANDS,
+            "scale": 10_000.0,
+        },
+        run={"steps": 1},
+    )
+    outcome = train(config)
+    assert np.isfinite(outcome.loss)
+    spec = WildSATModel.open(outcome.folder / "model").config.preprocessing
+    assert (spec.bands, spec.channels, spec.scale) == (NINE_BANDS, 13, 10_000.0)
 
 
 def test_export_refuses_a_folder_without_a_model(tmp_path: Path) -> None:

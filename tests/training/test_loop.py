@@ -120,6 +120,14 @@ def test_sigterm_writes_a_checkpoint_and_exits_with_0(painted: Path, tmp_path: P
     assert state["progress"]["step"] >= 2
 
 
+def test_bfloat16_gives_nearly_the_same_losses(painted: Path, tmp_path: Path) -> None:
+    loop.train(tiny_config(painted, tmp_path / "a", run={"steps": 2}))
+    loop.train(tiny_config(painted, tmp_path / "b", run={"steps": 2, "precision": "bf16"}))
+    single, half = metrics(tmp_path / "a"), metrics(tmp_path / "b")
+    assert half[0] != single[0]
+    assert half[0] == pytest.approx(single[0], rel=0.1)
+
+
 # --- faults ---
 
 
