@@ -122,8 +122,14 @@ class Catalog:
             for gone in set(self._served) - set(names):
                 self._served = {n: s for n, s in self._served.items() if n != gone}
                 log.info("collection %s is gone and no longer served", gone)
+            self._forget_all_but(names)
             for name in names:
                 self._refresh(name)
+
+    def _forget_all_but(self, names: list[str]) -> None:
+        """One that was removed may come back from a backup at the very generation that was tried before."""
+        self._tried = {name: generation for name, generation in self._tried.items() if name in names}
+        self.refused = {name: why for name, why in self.refused.items() if name in names}
 
     def _refresh(self, name: str) -> None:
         try:

@@ -123,3 +123,20 @@ def test_a_collection_of_another_model_is_refused_naming_both(tmp_path: Path) ->
     write_rows(tmp_path, "demo", ROWS)
     with pytest.raises(ModelMismatchError, match=r"toy.*stranger"), service(tmp_path, StrangerModel):
         pass
+
+
+def test_a_collection_that_comes_back_from_a_backup_is_served_again(tmp_path: Path) -> None:
+    served, backup = tmp_path / "served", tmp_path / "backup"
+    write_rows(served, "demo", ROWS)
+    write_rows(served, "other", ROWS)
+    with service(served) as client:
+        (served / "other").rename(backup)
+        wait_for(lambda: len(client.get("/readyz").json()["collections"]) == 1)
+        shutil.copytree(backup, tmp_path / "copy")
+        (tmp_path / "copy").rename(served / "other")
+        wait_for(lambda: len(client.get("/readyz").json()["collections"]) == 2)
+        assert client.get("/search", params={"q": "ice", "collection": "other"}).json()["total"] == 6
+        (served / "other" / "CURRENT").write_text("9\n")
+        wait_for(lambda: client.get("/readyz").json()["refused"] == ["other"])
+        shutil.rmtree(served / "other")
+        wait_for(lambda: client.get("/readyz").json()["refused"] == [])
