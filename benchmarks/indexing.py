@@ -7,7 +7,9 @@
 
 "bare" embeds one batch of resident pixels again and again: nothing is decoded or written, and its rate is the most
 that any index can reach. "loop" reads, embeds and writes one tile after another, as a first script would. The three
-take turns in one run, so that a busy machine slows them alike; each figure is the median of the turns.
+take turns in one run, so that a busy machine slows them alike; each figure is the median of the turns. Beside tiles a
+second of the clock stand tiles a second of this process's own processor time, which a busy machine leaves as it is:
+reading happens in other processes, so there the build's cost is what it adds to the encoder.
 """
 
 import argparse
@@ -71,35 +73,54 @@ def write_imagery(path: Path, tiles: int, tile_px: int) -> RasterSource:
     return RasterSource(str(path), PixelGrid(tile_px, tile_px))
 
 
-def bare_rate(encoder: Encoder, source: RasterSource, batch: int, batches: int) -> float:
+@dataclass(frozen=True)
+class Rate:
+    """Tiles a second, by the clock and by this process's processor time."""
+
+    clock: float
+    processor: float
+
+
+class Stopwatch:
+    """Both times since it was made."""
+
+    def __init__(self) -> None:
+        self.start = time.perf_counter(), time.process_time()
+
+    def rate(self, tiles: int) -> Rate:
+        clock, processor = self.start
+        return Rate(tiles / (time.perf_counter() - clock), tiles / (time.process_time() - processor))
+
+
+def bare_rate(encoder: Encoder, source: RasterSource, batch: int, batches: int) -> Rate:
     """Tiles a second of the encoder alone, in all spaces, on pixels that are in memory."""
     candidates = list(source.candidates())[:batch]
     chunk = read_chunk(source, ReadOptions(thumbnail_px=None), candidates)
     pixels = np.stack(chunk.pixels)
-    start = time.perf_counter()
+    watch = Stopwatch()
     for _ in range(batches):
         encoder.encode(chunk.tiles, pixels)
-    return batches * len(chunk.tiles) / (time.perf_counter() - start)
+    return watch.rate(batches * len(chunk.tiles))
 
 
-def loop_rate(encoder: Encoder, source: RasterSource, root: Path, tiles: int) -> float:
+def loop_rate(encoder: Encoder, source: RasterSource, root: Path, tiles: int) -> Rate:
     """Tiles a second when each tile is read, embedded and handed to the writer before the next."""
     model = encoder.model
-    start = time.perf_counter()
+    watch = Stopwatch()
     with CollectionWriter(root, root.name, model.ref, model.spaces, job="loop") as writer:
         for candidate in list(source.candidates())[:tiles]:
             chunk = read_chunk(source, ReadOptions(), [candidate])
             writer.add(chunk.tiles, encoder.encode(chunk.tiles, np.stack(chunk.pixels)), chunk.thumbnails)
         writer.publish({})
-    return tiles / (time.perf_counter() - start)
+    return watch.rate(tiles)
 
 
-def whole_rate(model: WildSATModel, source: RasterSource, root: Path, batch: int, workers: int) -> float:
-    """Tiles a second of `build_collection`, from the first tile's reading to the published generation."""
+def whole_rate(model: WildSATModel, source: RasterSource, root: Path, batch: int, workers: int) -> Rate:
+    """Tiles a second of `build_collection`, from starting its workers to the published generation."""
+    watch = Stopwatch()
     report = build_collection(source, model, root, BuildOptions(batch_tiles=batch, workers=workers), {})
-    # Starting worker processes takes seconds whatever the number of tiles: measured apart, by the first turn.
     print(f"  build: {report.text().splitlines()[-1]}", flush=True)
-    return report.tiles_per_s
+    return watch.rate(report.added)
 
 
 def throughput(args: argparse.Namespace) -> None:
@@ -110,7 +131,7 @@ def throughput(args: argparse.Namespace) -> None:
         source = write_imagery(Path(folder) / "imagery.tif", args.tiles, args.tile_px)
         tiles = source.count() or 0
         bare_rate(encoder, source, args.batch, 1)  # warm up
-        rates: dict[str, list[float]] = {"bare": [], "build": [], "loop": []}
+        rates: dict[str, list[Rate]] = {"bare": [], "build": [], "loop": []}
         for turn in range(TURNS):
             rates["bare"].append(bare_rate(encoder, source, args.batch, max(tiles // args.batch // 2, 2)))
             rates["build"].append(whole_rate(model, source, Path(folder) / f"b{turn}", args.batch, args.workers))
@@ -118,11 +139,11 @@ def throughput(args: argparse.Namespace) -> None:
     name = args.architecture or args.model
     print(f"{name}, {tiles} tiles of {args.tile_px} px, batches of {args.batch}, ", end="")
     print(f"{args.threads} threads, {args.workers} workers")
-    middle = {kind: statistics.median(values) for kind, values in rates.items()}
-    for kind, rate in middle.items():
-        print(f"  {kind:6} {rate:8.1f} tiles/s")
-    for other in ("bare", "loop"):
-        print(f"  build / {other} = {middle['build'] / middle[other]:.2f}")
+    for unit_name in ("clock", "processor"):
+        middle = {kind: statistics.median(getattr(r, unit_name) for r in turns) for kind, turns in rates.items()}
+        shown = ", ".join(f"{kind} {rate:.0f}" for kind, rate in middle.items())
+        ratios = ", ".join(f"build/{other} {middle['build'] / middle[other]:.2f}" for other in ("bare", "loop"))
+        print(f"  {unit_name}: {shown} tiles/s; {ratios}")
 
 
 def large(args: argparse.Namespace) -> None:
