@@ -144,7 +144,7 @@ def mean_order_head(weight: torch.Tensor, width: int) -> torch.Tensor:
     """
     if weight.shape[1] % width:
         raise CheckpointError(f"a head over {weight.shape[1]} numbers is not made of tokens of {width}")
-    return weight.reshape(weight.shape[0], -1, width).double().sum(1).to(weight.dtype)
+    return weight.reshape(weight.shape[0], -1, width).sum(1, dtype=torch.float64).to(weight.dtype)
 
 
 def _location(
