@@ -1,4 +1,4 @@
-"""`wildsat index delete | compact | stats | export | import | gc`: a collection changed, looked into, taken away."""
+"""`wildsat index ann | delete | compact | stats | export | import | gc`: a collection changed, looked into, taken away."""
 
 from __future__ import annotations
 
@@ -69,6 +69,34 @@ def compact(name: CollectionName, wait: Wait = 0.0, collections: CollectionsFold
     with Console(stderr=True).status("rewriting segments"):
         manifest = compact_collection(collection_root(name, collections), wait_s=wait)
     typer.echo(f"generation {manifest.generation}: {manifest.tiles:,} tiles in {len(manifest.segments)} segments")
+
+
+def ann(
+    name: CollectionName,
+    kind: Annotated[str, typer.Option(help="ivfpq (small), sq8 (exacter) or hnsw (fast, large).")] = "ivfpq",
+    space: Annotated[list[str] | None, typer.Option(help="Space to index; may be repeated.  [default: all]")] = None,
+    recall: Annotated[float, typer.Option(min=0.01, max=1.0, help="Wanted share of the exact best 10.")] = 0.95,
+    wait: Wait = 0.0,
+    collections: CollectionsFolder = Path("collections"),
+) -> None:
+    """Build approximate indexes for a collection too large to scan; their measured recall is told and kept."""
+    from wildsat_core.collection import open_collection
+    from wildsat_core.search.ann import build_ann
+
+    root = collection_root(name, collections)
+    held = open_collection(root).spaces
+    unknown = [wanted for wanted in space or [] if wanted not in held]
+    if unknown:
+        raise InvalidInputError(f"{name!r} has no space {unknown[0]!r}, it has: {', '.join(held)}", "space")
+    for wanted in [s for s in held if space is None or s in space]:
+        with Console(stderr=True).status(f"building {kind} over the {wanted} space"):
+            manifest = build_ann(open_collection(root), wanted, kind, least_recall=recall, wait_s=wait)
+        made = manifest.ann[wanted]
+        settings = ", ".join(f"{key} {value}" for key, value in made.search.items())
+        typer.echo(
+            f"{wanted}: {kind}, {made.info.bytes / 1e6:.1f} MB, {settings}, "
+            f"recall@10 {made.recall_at_10:.3f}, recall@20 {made.recall_at_20:.3f}"
+        )
 
 
 def gc(

@@ -11,7 +11,7 @@ import typer
 from rich.console import Console
 
 from indexer.build_command import add, build
-from indexer.change_commands import compact, delete, export, gc, import_, stats
+from indexer.change_commands import ann, compact, delete, export, gc, import_, stats
 from indexer.roots import CollectionsFolder, collection_root
 
 
@@ -85,6 +85,6 @@ def verify(
 
 index.command()(build)
 index.command("add")(add)
-for change in (delete, compact, stats, export, gc):
+for change in (ann, delete, compact, stats, export, gc):
     index.command()(change)
 index.command("import")(import_)
