@@ -1,4 +1,4 @@
-"""`wildsat index ann | delete | compact | stats | export | import | gc`: a collection changed, looked into, taken away."""
+"""`wildsat index ann | delete | compact | stats | export | import | gc`: a collection changed and taken away."""
 
 from __future__ import annotations
 
