@@ -21,6 +21,9 @@ from wildsat_core.types import Tile
 
 PIECE_ROWS = 1000
 
+# json.dumps would make an encoder for every feature.
+_encode = json.JSONEncoder(ensure_ascii=False, separators=(",", ":")).encode
+
 # Takes what was served, the ranking, the query to echo, and the absolute address of the service.
 Writer = Callable[[Served, Ranking, dict[str, Any], str], Iterator[bytes]]
 
@@ -125,7 +128,7 @@ def _collection_of(head: dict[str, Any], features: Iterator[dict[str, Any]]) -> 
     piece: list[str] = []
     sent = False
     for feature in features:
-        piece.append(json.dumps(feature, ensure_ascii=False, separators=(",", ":")))
+        piece.append(_encode(feature))
         if len(piece) == PIECE_ROWS:
             yield (("," if sent else "") + ",\n".join(piece)).encode()
             piece, sent = [], True

@@ -22,6 +22,7 @@ from pydantic import (
 )
 from pydantic_core import core_schema
 
+from app.query_model import described, reader
 from wildsat_core.area import Area
 from wildsat_core.errors import InvalidInputError
 from wildsat_core.geo import parse_bbox
@@ -254,4 +255,5 @@ def _ids(text: str | None) -> tuple[str, ...]:
     return tuple(dict.fromkeys(text.split(","))) if text else ()
 
 
-SearchQuery = Annotated[SearchParameters, fastapi.Query()]
+SearchQuery = Annotated[SearchParameters, fastapi.Depends(reader(SearchParameters))]
+SEARCH_DESCRIBED = described(SearchParameters)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated, Any
 
-from fastapi import APIRouter, Query, Request
+from fastapi import APIRouter, Depends, Query, Request
 from fastapi.responses import Response
 from pydantic import Field
 
@@ -12,6 +12,7 @@ from app.context import catalog_of, species_of
 from app.etags import etag_of, not_modified
 from app.gate import Gated
 from app.parameters import SearchParameters
+from app.query_model import described, reader
 from app.routes.maps import TileNumber, Zoom
 from app.schemas import LegendAnswer
 from wildsat_core.search.heatmap import DEFAULT_FLOOR, check_map_tile, paint, ramp
@@ -42,13 +43,13 @@ def legend(
     return {"floor": floor, "top": 100.0, "colours": ramp(steps).tolist()}
 
 
-@router.get("/{z}/{x}/{y}.png", response_class=PngResponse)
+@router.get("/{z}/{x}/{y}.png", response_class=PngResponse, openapi_extra=described(HeatParameters))
 def heatmap(
     request: Request,
     z: Zoom,
     x: TileNumber,
     y: TileNumber,
-    parameters: Annotated[HeatParameters, Query()],
+    parameters: Annotated[HeatParameters, Depends(reader(HeatParameters))],
     gate: Gated,
 ) -> Response:
     """How well every tile fits the query, as a map tile of 256 x 256 pixels."""

@@ -12,7 +12,7 @@ from app.answers import feature_collection, notes, tile_links
 from app.context import catalog_of, run_search, species_of
 from app.etags import etag_of, not_modified
 from app.gate import Gated
-from app.parameters import SearchParameters, SearchQuery
+from app.parameters import SEARCH_DESCRIBED, SearchParameters, SearchQuery
 from app.schemas import SearchAnswer, SuggestAnswer
 from wildsat_core.errors import InvalidInputError
 from wildsat_core.search.geojson import tile_feature
@@ -32,7 +32,7 @@ class SuggestParameters(SearchParameters):
     count: int = Field(default=5, ge=1, le=50, description="how many tiles")
 
 
-@router.get("/search", response_class=GeoJSONResponse, response_model=SearchAnswer)
+@router.get("/search", response_class=GeoJSONResponse, response_model=SearchAnswer, openapi_extra=SEARCH_DESCRIBED)
 def search(request: Request, parameters: SearchQuery, gate: Gated) -> Response:
     """Rank tiles; give at least one of q, like, near, species and up."""
     served = catalog_of(request).get(parameters.collection)

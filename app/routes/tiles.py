@@ -12,7 +12,7 @@ from app.answers import feature_collection, notes, tile_links
 from app.context import catalog_of, run_search, species_of
 from app.etags import etag_of, not_modified
 from app.gate import Gated
-from app.parameters import CollectionName, SearchQuery, TileId
+from app.parameters import SEARCH_DESCRIBED, CollectionName, SearchQuery, TileId
 from app.routes.search import GeoJSONResponse
 from app.schemas import HabitatsAnswer, SearchAnswer, TileAnswer
 from wildsat_core.search.geojson import tile_feature
@@ -49,7 +49,7 @@ def thumbnail(request: Request, tile_id: TileId, collection: Chosen = None) -> R
     return Response(picture, media_type="image/webp", headers={"ETag": etag, "Cache-Control": PICTURE_CACHE})
 
 
-@router.get("/similar", response_class=GeoJSONResponse, response_model=SearchAnswer)
+@router.get("/similar", response_class=GeoJSONResponse, response_model=SearchAnswer, openapi_extra=SEARCH_DESCRIBED)
 def similar(request: Request, tile_id: TileId, parameters: SearchQuery, gate: Gated) -> Response:
     """Tiles like this one; short for /search?like=ID, and takes the same parameters. The tile itself comes first."""
     parameters = parameters.model_copy(update={"like": tile_id})

@@ -157,3 +157,9 @@ def test_suggestions_are_tiles_not_judged_yet(client: TestClient) -> None:
     assert len(ids(answer)) == 3
     assert not {"congo", "sahara"} & set(ids(answer))
     assert client.get("/suggest", params={"q": "forest"}).json()["parameter"] == "up"
+
+
+def test_a_parameter_given_twice_is_refused_and_not_guessed(client: TestClient) -> None:
+    response = client.get("/search?q=forest&k=3&k=4")
+    assert (response.status_code, response.json()["parameter"]) == (422, "k")
+    assert "only once" in response.json()["detail"]
