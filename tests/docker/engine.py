@@ -177,6 +177,8 @@ def provide_base(engine: Engine, scratch: Path) -> str:
         raise NoEngineError(f"{BASE} can't be pulled, and debootstrap failed: {done.stdout.strip()[-400:]}")
     for leftover in [*tree.glob("var/cache/apt/archives/*.deb"), *tree.glob("var/lib/apt/lists/*Packages")]:
         leftover.unlink()
+    # As in the official image: apt keeps no index of packages beside its lists.
+    (tree / "etc/apt/apt.conf.d/docker-clean").write_text('Dir::Cache::pkgcache ""; Dir::Cache::srcpkgcache "";\n')
     with subprocess.Popen(["tar", "-C", tree, "-c", "."], stdout=subprocess.PIPE) as tar:
         subprocess.run(
             [engine.docker, "import", "--change", 'CMD ["bash"]', "-", BASE],

@@ -150,6 +150,13 @@ class Stack:
         except urllib.error.HTTPError as err:
             return Answer(err.code, err.read())
 
+    def page(self) -> bytes:
+        """The map page, as a browser asks for it."""
+        request = urllib.request.Request(f"http://127.0.0.1:{self.port}/", headers={"Accept": "text/html"})
+        with urllib.request.urlopen(request, timeout=30) as answer:
+            body: bytes = answer.read()
+        return body
+
     def tile_ids(self, text: str, collection: str = "demo", k: int = 20) -> list[str]:
         """Ids of the best tiles for a text."""
         answer = self.get("/search", q=text, k=k, collection=collection)

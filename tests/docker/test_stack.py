@@ -15,19 +15,19 @@ import pytest
 from tests.docker.stack import Stack
 
 COLLECTIONS = "/data/collections"
-VISIBLE_S = 5.0
+VISIBLE_S = 20.0  # on a machine that is busy with other things; a second where it is not
 
 
 def write_raster(path: Path, west: float, side_px: int = 640, seed: int = 1) -> None:
     """A GeoTIFF of coloured noise in patches, a quarter of a degree a hundred pixels."""
     import rasterio
-    from rasterio.transform import from_origin
+    from rasterio import Affine
 
     rng = np.random.default_rng(seed)
     patches = rng.integers(20, 230, (3, side_px // 16, side_px // 16), dtype=np.uint8)
     pixels = patches.repeat(16, axis=1).repeat(16, axis=2) + rng.integers(0, 20, (3, side_px, side_px), dtype=np.uint8)
     profile = {"driver": "GTiff", "width": side_px, "height": side_px, "count": 3, "dtype": "uint8"}
-    transform = from_origin(west, 40.0, 0.0025, 0.0025)
+    transform = Affine(0.0025, 0.0, west, 0.0, -0.0025, 40.0)
     with rasterio.open(path, "w", crs="EPSG:4326", transform=transform, **profile) as file:
         file.write(pixels)
     path.chmod(0o644)
@@ -81,7 +81,7 @@ def test_up_serves_the_demo_collection_and_its_page(stack: Stack) -> None:
     best = stack.get("/search", q="sand dunes in a desert", k=5).json
     assert best["returned"] == 5
     assert all(feature["properties"]["thumbnail"] for feature in best["features"])
-    assert b"WildSAT" in stack.get("/").body
+    assert b'id="map"' in stack.page()
     assert stack.get("/static/vendor/maplibre-gl/dist/maplibre-gl.mjs").status == 200
     assert b"wildsat_collection_tiles" in stack.get("/metrics").body
 
@@ -139,7 +139,7 @@ def test_a_killed_container_and_a_killed_job_lose_nothing(stack: Stack, imagery:
 
 
 def test_a_stopping_service_finishes_the_request_in_flight(stack: Stack) -> None:
-    body = b'{"q": "salt marsh", "k": 3}'
+    body = b'{"terms": [{"text": "salt marsh"}], "k": 3}'
     head = "POST /search HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n"
     head += f"Content-Length: {len(body)}\r\n\r\n"
     container = stack.container()
@@ -152,7 +152,8 @@ def test_a_stopping_service_finishes_the_request_in_flight(stack: Stack) -> None
         answer = client.recv(4096)
     stopping.communicate(timeout=60)
     assert answer.startswith(b"HTTP/1.1 200")
-    assert stack.engine.run("inspect", "--format", "{{.State.ExitCode}}", container).stdout.strip() == "0"
+    state = stack.engine.run("inspect", "--format", "{{.State.ExitCode}} {{.State.OOMKilled}}", container)
+    assert state.stdout.strip() == "143 false", "it did not end by itself upon SIGTERM"
 
 
 def test_behind_a_proxy_the_service_works_under_a_prefix_and_with_keys(stack: Stack) -> None:
@@ -162,7 +163,7 @@ def test_behind_a_proxy_the_service_works_under_a_prefix_and_with_keys(stack: St
     stack.up(WILDSAT_API_KEYS_FILE=str(keys))
     try:
         assert stack.inspect("{{.State.Health.Status}}") == "healthy"
-        assert b"/habitats/static/" in stack.get("/").body
+        assert b"/habitats/static/" in stack.page()
         assert stack.get("/search", q="forest").status == 401
         assert stack.get("/search", q="forest", api_key="x").status == 401
     finally:
