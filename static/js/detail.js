@@ -111,7 +111,7 @@ function shareBar({ term, space, value }, most) {
   return element(
     "li",
     {},
-    element("span", { class: "share-term", text: `${term} · ${SPACE_WORDS[space] ?? space}` }),
+    element("span", { class: "share-term", text: `${SPACE_WORDS[space] ?? space} · ${term}` }),
     element("meter", { min: 0, max: most, value: Math.abs(value), class: value < 0 ? "is-minus" : "", "aria-label": `${term}: ${signed}` }),
     element("span", { class: "share-value", text: signed }),
   );
