@@ -5,11 +5,15 @@ from __future__ import annotations
 import json
 import os
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from rich.console import Console
 from rich.table import Table
+
+if TYPE_CHECKING:
+    from training.evaluation.retrieval import Evaluated
+    from training.mini.cells import Cells
 
 evaluate = typer.Typer(help="Measure how good a model's answers are.", no_args_is_help=True)
 
@@ -67,9 +71,10 @@ def retrieval(
         _write(report, out / HELD_OUT_FILE)
         _show(report["held_out_blocks"], "image only, on blocks never seen")
         return
-    report = full_report(evaluated, model, directory)
+    report = full_report(evaluated, cells, model, directory)
     _write(report, out / "report.json")
     _show(report["rankings"], f"{report['tiles']} tiles, {len(report['queries'])} queries")
+    _show(report["fresh"], "queries written after the weights (their halves mean nothing)")
     if report["held_out_blocks"]:
         _show(report["held_out_blocks"], "image only, on blocks never seen (from the training run)")
     _show_rest(report)
@@ -77,9 +82,10 @@ def retrieval(
         _draw(evaluated, out, [row["text"] for row in report["queries"][:WORST]])
 
 
-def full_report(evaluated: Any, model: str, directory: Path) -> dict[str, Any]:  # noqa: ANN401 - Evaluated loads torch
+def full_report(evaluated: Evaluated, cells: Cells, model: str, directory: Path) -> dict[str, Any]:
     """Everything that the benchmark says of a model, ready for JSON."""
     from training.evaluation import retrieval as benchmark
+    from training.evaluation.queries import FRESH, read_queries
 
     stored = directory / HELD_OUT_FILE
     return {
@@ -88,6 +94,7 @@ def full_report(evaluated: Any, model: str, directory: Path) -> dict[str, Any]: 
         "tiles": len(evaluated.tiles),
         "default_blend": evaluated.model.config.default_blend,
         "rankings": benchmark.rank_all(evaluated),
+        "fresh": benchmark.rank_all(benchmark.with_queries(evaluated, read_queries(FRESH), cells)),
         "held_out_blocks": json.loads(stored.read_text(encoding="utf-8"))["held_out_blocks"] if stored.exists() else {},
         "paraphrases": benchmark.paraphrase_overlap(evaluated),
         "no_match": benchmark.no_match_rates(evaluated, directory),
@@ -129,7 +136,7 @@ def _show_rest(report: dict[str, Any]) -> None:
         console.print(f"  {row['p20']:.2f}  {row['text']}  [{row['kind']}, {'held' if row['held'] else 'tuning'}]")
 
 
-def _draw(evaluated: Any, out: Path, worst: list[str]) -> None:  # noqa: ANN401 - Evaluated loads torch
+def _draw(evaluated: Evaluated, out: Path, worst: list[str]) -> None:
     from training.evaluation.contact_sheet import save_contact_sheet
 
     blend = evaluated.model.config.default_blend

@@ -14,6 +14,7 @@ from training.mini.cells import Cells
 from training.mini.tiles import TileTable, land_shares
 from training.mini.vocabulary import Vocabulary
 
+FRESH = "fresh.yaml"
 RELEVANT_SHARE = 0.3  # of the land in a tile's footprint
 
 
@@ -36,9 +37,9 @@ def is_held(text: str) -> bool:
     return hashlib.sha256(text.encode("utf-8")).digest()[0] % 2 == 1
 
 
-def read_queries() -> list[BenchmarkQuery]:
-    """All queries, in the order of the table."""
-    kinds = yaml.safe_load(_table("queries.yaml"))
+def read_queries(table: str = "queries.yaml") -> list[BenchmarkQuery]:
+    """All queries of a table, in its order: those of the benchmark, or "fresh.yaml", written after the weights."""
+    kinds = yaml.safe_load(_table(table))
     return [
         BenchmarkQuery(text, kind, predicate, is_held(text))
         for kind, entries in kinds.items()

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -81,6 +81,11 @@ def embed_benchmark(model: WildSATModel, cells: Cells) -> Evaluated:
     place = model.embed_places(tiles.lon_lat)["place"]
     queries = read_queries()
     return Evaluated(model, tiles, pixels, np.concatenate(text), place, queries, relevance(queries, cells, tiles))
+
+
+def with_queries(evaluated: Evaluated, queries: list[BenchmarkQuery], cells: Cells) -> Evaluated:
+    """The same tiles and vectors, asked other queries."""
+    return replace(evaluated, queries=queries, truth=relevance(queries, cells, evaluated.tiles))
 
 
 def measure(scores: NDArray[np.floating[Any]], truth: Truth) -> dict[str, NDArray[np.float64]]:

@@ -45,7 +45,7 @@ class Vocabulary:
         self.predicates = Predicates(cells, self._facet_mask, self._place_mask)
         self._read_places()
         self._read_facets()
-        scenes = read_yaml("scenes.yaml") + read_yaml("wildlife.yaml")
+        scenes = read_yaml("scenes.yaml") + read_yaml("wildlife.yaml") + read_yaml("vivid.yaml")
         self.scenes = [
             Phrase(entry["say"][0], "scene", self.predicates.mask(entry["where"]), tuple(entry["say"]))
             for entry in scenes

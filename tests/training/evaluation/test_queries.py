@@ -28,6 +28,13 @@ def test_the_half_of_a_query_depends_on_its_text_alone():
     assert {query.held for query in read_queries()} == {True, False}
 
 
+def test_fresh_queries_are_new():
+    fresh, old = read_queries("fresh.yaml"), read_queries()
+    assert len(fresh) >= 40
+    assert {query.kind for query in fresh} == {query.kind for query in old}
+    assert not {query.text for query in fresh} & {query.text for query in old}
+
+
 def test_paraphrases_are_twenty_groups_of_three():
     groups = read_paraphrases()
     assert [len(set(group)) for group in groups] == [3] * 20

@@ -54,7 +54,9 @@ def test_every_flagship_names_known_facets_and_places(vocabulary):
 
 def test_every_attribute_use_and_query_can_be_evaluated(vocabulary):
     assert all(attribute.mask.shape == (6,) for attribute in read_attributes(vocabulary))
-    predicates = [use["where"] for use in read_yaml("uses.yaml")] + [query.predicate for query in read_queries()]
+    predicates = [use["where"] for use in read_yaml("uses.yaml")] + [
+        query.predicate for query in read_queries() + read_queries("fresh.yaml")
+    ]
     masks = np.stack([vocabulary.predicates.mask(predicate) for predicate in predicates])
     assert masks.any(1).sum() > 30
 
