@@ -106,7 +106,7 @@ def trained(real: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
         losses={"image": 0, "scale": 20.0},
         augment=off | {"crop_area": (1.0, 1.0)},
         optimiser={"lr": 5e-3, "schedule": "cosine", "warmup_steps": 5},
-        run={"batch": 32, "steps": 90, "validate_every": 90, "checkpoint_every": 90, "log_every": 20},
+        run={"batch": 32, "steps": 160, "validate_every": 40, "checkpoint_every": 160, "log_every": 40},
     )
     outcome = train(config)
     assert outcome.best == 1.0, "each of 32 real tiles finds its text, and each text its tile, first of all"
