@@ -47,8 +47,8 @@ class Settings(BaseSettings):
         default=0.5, ge=0.05, le=60, description="how often to look for a new generation, in seconds"
     )
 
-    # Beyond the processors searches only slow one another: on two, 32 clients got three times the answers from 3 at once
-    # as from 16.
+    # Beyond the processors searches only slow one another: on two, 32 clients got three times the answers from 3 at
+    # once as from 16.
     max_running: int = Field(
         default_factory=lambda: (os.cpu_count() or 1) + 1, ge=1, le=1024, description="searches worked on at once"
     )
