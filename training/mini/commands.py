@@ -25,6 +25,7 @@ def train_mini(
     ] = False,
     vision_steps: Annotated[int, typer.Option(min=1, help="Steps of the image encoder.")] = 3000,
     teacher_steps: Annotated[int, typer.Option(min=1, help="Steps of the place teacher and the text head.")] = 1200,
+    text_steps: Annotated[int, typer.Option(min=1, help="Steps of the text head after its teacher.")] = 1500,
     position_steps: Annotated[int, typer.Option(min=1, help="Steps of the position encoder.")] = 2000,
     threads: Annotated[int, typer.Option(min=1, help="Threads to compute with.")] = 2,
 ) -> None:
@@ -48,6 +49,7 @@ def train_mini(
     from training.mini.recipe import MiniSettings, make_model, prepare_material
     from training.mini.student import StudentSettings
     from training.mini.teacher import TeacherSettings
+    from training.mini.text_head import TextHeadSettings
     from training.mini.vision import VisionSettings
 
     torch.set_num_threads(threads)
@@ -55,6 +57,7 @@ def train_mini(
         hold_out=hold_out,
         teacher=TeacherSettings(steps=teacher_steps),
         student=StudentSettings(steps=position_steps),
+        text_head=TextHeadSettings(steps=text_steps),
         vision=VisionSettings(steps=vision_steps),
     )
     material = prepare_material(folder, work, settings)
