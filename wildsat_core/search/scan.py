@@ -26,15 +26,32 @@ def score_rows(collection: Collection, slopes: Mapping[Space, npt.NDArray[np.flo
     return scores
 
 
-def score_all(collection: Collection, slopes: Mapping[Space, npt.NDArray[np.float32]]) -> Scores:
-    """Sum over spaces of slope . v for every row, (N,), in stored order without gathering."""
-    scores = np.zeros(len(collection.tiles), np.float32)
-    for space, slope in slopes.items():
-        for part, offset in zip(collection.vector_parts(space), collection.offsets, strict=False):
-            for start in range(0, len(part), _BLOCK_ROWS):
-                block = np.asarray(part[start : start + _BLOCK_ROWS], np.float32)
-                scores[offset + start : offset + start + len(block)] += block @ slope
-    return scores
+class PlainScan:
+    """float32 copies of a small collection's vectors, made when first used.
+
+    Turning float16 into float32 at every search costs more than the product itself.
+    """
+
+    def __init__(self, collection: Collection) -> None:
+        """Only remember."""
+        self._collection = collection
+        self._copies: dict[Space, npt.NDArray[np.float32]] = {}
+
+    def prepare(self, space: Space) -> npt.NDArray[np.float32]:
+        """All vectors of one space, (N, D)."""
+        copy = self._copies.get(space)
+        if copy is None:
+            parts = [np.asarray(part, np.float32) for part in self._collection.vector_parts(space)]
+            copy = self._copies[space] = np.concatenate(parts) if parts else np.empty((0, 0), np.float32)
+        return copy
+
+    def scores(self, slopes: Mapping[Space, npt.NDArray[np.float32]]) -> Scores:
+        """Sum over spaces of slope . v for every row, (N,)."""
+        scores = np.zeros(len(self._collection.tiles), np.float32)
+        if len(scores):
+            for space, slope in slopes.items():
+                scores += self.prepare(space) @ slope
+        return scores
 
 
 def best_first(scores: Scores, rows: Rows, count: int) -> Rows:

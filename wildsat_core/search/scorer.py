@@ -11,10 +11,10 @@ from wildsat_core.search.distribution import Distribution
 from wildsat_core.search.plan import Plan
 from wildsat_core.search.quantised import QuantisedScan, candidates
 from wildsat_core.search.ranking import Candidates, Scored
-from wildsat_core.search.scan import Rows, Scores, best_first, score_all, score_rows
+from wildsat_core.search.scan import PlainScan, Rows, Scores, best_first, score_rows
 from wildsat_core.types import Space
 
-# Up to here the stored float16 vectors are scanned; beyond, an int8 pass goes first (wildsat_core.search.quantised).
+# Up to here float32 copies of the vectors are scanned; beyond, an int8 pass goes first (wildsat_core.search.quantised).
 EXACT_SCAN_ROWS = 100_000
 # From here on, and where the collection has them, approximate indexes give the candidates of unfiltered searches.
 ANN_ROWS = 20_000_000
@@ -39,6 +39,7 @@ class Scorer:
         self._collection = collection
         self.live: Rows = np.flatnonzero(collection.tiles.live)
         self._scored: Cache[bytes, Scored] = Cache(_CACHED_PLANS)
+        self._plain = PlainScan(collection)
         self._quantised: QuantisedScan | None = None
         if len(collection.tiles) > exact_scan_rows:
             self._quantised = QuantisedScan(collection, self.live[:: max(1, len(self.live) // _SAMPLE_ROWS)])
@@ -47,17 +48,19 @@ class Scorer:
             self._indexes = {space: AnnIndex(collection.root, ann) for space, ann in collection.manifest.ann.items()}
 
     def warm(self) -> None:
-        """Make the int8 copies that the first query would otherwise wait for."""
-        if self._quantised:
-            for space in self._collection.spaces:
+        """Make the copies of vectors that the first query would otherwise wait for."""
+        for space in self._collection.spaces:
+            if self._quantised:
                 self._quantised.prepare(space)
+            else:
+                self._plain.prepare(space)
 
     def all(self, plan: Plan) -> Scored:
         """Scores of all rows; cached by the plan."""
 
         def make() -> Scored:
             if self._quantised is None:
-                scores, bound = score_all(self._collection, plan.slopes), 0.0
+                scores, bound = self._plain.scores(plan.slopes), 0.0
             else:
                 scores, bound = self._quantised.scores(plan.slopes)
             scores += np.float32(plan.constant)
