@@ -42,6 +42,9 @@ def search(
     max_cloud: Annotated[float | None, typer.Option(help="Greatest share of cloud, 0 to 1.")] = None,
     spacing_km: Annotated[float, typer.Option(help="Least distance between two hits.")] = 0.0,
     blend: Annotated[float | None, typer.Option(help="0: looks like it; 1: such things live there.")] = None,
+    model: Annotated[
+        str | None, typer.Option(help="Model directory, where the collection's model has no name.")
+    ] = None,
     output: Annotated[OutputFormat, typer.Option("--format", help="A table, or GeoJSON.")] = OutputFormat.TABLE,
 ) -> None:
     """Find the places that look like a habitat."""
@@ -55,20 +58,20 @@ def search(
         max_cloud=max_cloud,
     )
     query = Query((TextTerm(text),), filters, blend=blend, k=k, spacing_km=spacing_km)
-    result = _open_engine(folder / collection).search(query)
+    result = _open_engine(folder / collection, model).search(query)
     if output is OutputFormat.GEOJSON:
         typer.echo(_to_geojson(result))
     else:
         _print_table(result)
 
 
-def _open_engine(root: Path) -> SearchEngine:
+def _open_engine(root: Path, model: str | None) -> SearchEngine:
     from wildsat_core.collection import open_collection
     from wildsat_core.models.registry import load_model
     from wildsat_core.search.engine import SearchEngine
 
     found = open_collection(root)
-    return SearchEngine(found, load_model(found.manifest.model.name))
+    return SearchEngine(found, load_model(model or found.manifest.model.name))
 
 
 def _read_area(path: Path | None) -> Area | None:
