@@ -3,7 +3,9 @@
 import { byId, element, icon } from "./dom.js";
 import { bboxPolygon, circlePolygon, formatBbox, formatLonLat, parseBbox } from "./geo.js";
 import { SEARCH_KEYS, formatState, formatView, hasTerms, patchState, readView } from "./state.js";
-import { loadWorld } from "./world.js";
+
+// Loaded when needed, so that the list works even where the third-party assets are not installed.
+const loadWorld = async (root, scale) => (await import("./world.js")).loadWorld(root, scale);
 
 const DEFAULT_HEAT = 70; // per cent of opacity
 const DETAIL_ZOOM = 3.6;
@@ -55,7 +57,7 @@ export function createStage({ root, api, collection, state, go, onMove, onHover,
     byId("map-note").textContent = `A still map: the live one could not start here (${error.message || "no WebGL"}).`;
     byId("map-note").hidden = false;
     drawTools();
-    useWorld(await loadWorld(root, "110m"));
+    await loadWorld(root, "110m").then(useWorld, () => {}); // hits without land under them are still hits
   }
   const createStillMapOf = ({ createStillMap }) => createStillMap(byId("map-fallback"));
 

@@ -40,7 +40,7 @@ def violations(page: Any) -> list[str]:
 @pytest.mark.parametrize("state", STATES)
 def test_state_has_no_serious_violation(open_page: Any, fake_url: str, state: str) -> None:
     page = open_page(fake_url + STATES[state], live_map=False, reduced_motion="reduce")
-    page.wait_for_selector("html[data-ready]")
+    page.wait_for_selector("html[data-ready]", state="attached")
     for theme in ("light", "dark"):
         page.emulate_media(color_scheme=theme)
         page.wait_for_timeout(200)
@@ -64,5 +64,5 @@ def test_the_live_map_has_no_serious_violation(open_page: Any, fake_url: str) ->
 
 def test_a_phone_has_no_serious_violation(open_page: Any, fake_url: str) -> None:
     page = open_page(f"{fake_url}/?q=fen", live_map=False, viewport={"width": 390, "height": 800}, is_mobile=True)
-    page.wait_for_selector("html[data-ready]")
+    page.wait_for_selector("html[data-ready]", state="attached")
     assert violations(page) == []

@@ -49,7 +49,7 @@ def test_a_refusal_shows_the_service_s_sentence(open_page: Any, fake_url: str) -
 
 def test_a_lost_connection_is_told_apart(open_page: Any, fake_url: str) -> None:
     page = open_page(fake_url, live_map=False)
-    page.wait_for_selector("html[data-ready]")
+    page.wait_for_selector("html[data-ready]", state="attached")
     page.context.set_offline(True)
     search(page, "fjord")
     page.wait_for_selector("#message >> text=could not be reached")
@@ -83,6 +83,15 @@ def test_without_webgl_the_list_still_works(open_page: Any, fake_url: str) -> No
     page.wait_for_selector("#map-fallback[data-hits='20'] canvas")
     assert "still map" in page.inner_text("#map-note")
     assert page.locator(".hit").count() == 20
+    search(page, "meadow")
+    page.wait_for_selector(f".hit[data-tile='{answer({'q': 'meadow'})['features'][0]['id']}']")
+
+
+def test_without_installed_assets_the_list_still_works(open_page: Any, fake_url: str) -> None:
+    page = open_page("about:blank")
+    page.route("**/vendor/**", lambda route: route.fulfill(status=404, body=""))
+    page.goto(f"{fake_url}/?q=marsh")
+    page.wait_for_selector("#map-fallback[data-hits='20'] canvas")
     search(page, "meadow")
     page.wait_for_selector(f".hit[data-tile='{answer({'q': 'meadow'})['features'][0]['id']}']")
 
