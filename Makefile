@@ -10,8 +10,8 @@ export PIP_DISABLE_PIP_VERSION_CHECK = 1
 demo: install assets  ## build the demo collection from NASA Blue Marble and serve it on http://localhost:$(PORT)
 	$(BIN)/wildsat demo --port $(PORT)
 
-test: install-test assets lint  ## the whole suite, after lint and types
-	$(BIN)/python -m pytest
+test: install-test assets lint  ## the whole suite, after lint and types; a file's tests stay on one worker
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest --numprocesses auto --maxprocesses 8 --dist loadfile
 
 test-docker: install-test  ## build the CPU image and live through a deployment, in a Docker engine of its own if none runs
 	$(BIN)/python -m pytest tests/docker --timeout 3600 -v
