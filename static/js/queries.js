@@ -131,5 +131,5 @@ export function titleOf(state) {
 export function pythonCall(state, service) {
   const quote = (text) => JSON.stringify(text);
   const options = Object.entries(state).map(([key, value]) => `${quote(key)}: ${quote(value)}`);
-  return `import httpx\n\nhits = httpx.get(${quote(`${service}/search`)}, params={${options.join(", ")}}).raise_for_status().json()["features"]`;
+  return `from wildsat_core.client import Client\n\nhits = Client(${quote(service)}).search(**{${options.join(", ")}}).hits`;
 }

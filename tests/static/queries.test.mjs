@@ -52,7 +52,8 @@ test("the title tells the whole question", () => {
 });
 
 test("the Python line quotes what a visitor typed", () => {
-  assert.ok(pythonCall({ q: 'a "quoted" fen' }, "https://x").includes('"q": "a \\"quoted\\" fen"'));
+  const call = pythonCall({ q: 'a "quoted" fen' }, "https://x");
+  assert.ok(call.endsWith('hits = Client("https://x").search(**{"q": "a \\"quoted\\" fen"}).hits'), call);
 });
 
 const square = [[0, 0], [30, 0], [30, 20], [0, 20], [0, 0]];
