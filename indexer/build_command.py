@@ -158,7 +158,7 @@ def build(
     Catalogue: wildsat index build fiji --source sentinel2 --input https://earth-search.aws.element84.com/v1
     --bbox 177,-18.5,-179,-16 --from 2023-05-01 --to 2023-09-30
     """
-    polygons = _read_area(area)
+    polygons = Area.from_file(area) if area else None
     request = SourceRequest(
         kind=source,
         input=input_,
@@ -258,15 +258,6 @@ def _model_of(root: Path) -> str:
         return read_current_manifest(root).model.name
     except CollectionNotFoundError:
         return "wildsat-mini"
-
-
-def _read_area(path: Path | None) -> Area | None:
-    if path is None:
-        return None
-    try:
-        return Area.from_geojson(path.read_text(encoding="utf-8"))
-    except OSError as err:
-        raise InvalidInputError(f"--area {path} can't be read: {err}", "area") from err
 
 
 def _device(name: str) -> str:

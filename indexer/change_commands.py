@@ -209,7 +209,7 @@ def _rows_meeting(
 
     filters = Filters(
         bbox=parse_bbox(bbox) if bbox else None,
-        area=Area.from_geojson(area.read_text(encoding="utf-8")) if area else None,
+        area=Area.from_file(area) if area else None,
         date_from=dt.date.fromisoformat(since) if since else None,
         date_to=dt.date.fromisoformat(until) if until else None,
     )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -49,6 +50,18 @@ class Area:
         for geometry in geometries:
             _check(geometry)
         return cls(_wrap(shapely.union_all(geometries)))
+
+    @classmethod
+    def from_file(cls, path: Path) -> Area:
+        """Read a GeoJSON file.
+
+        Raises:
+            InvalidInputError: it can't be read, or holds no area; see `from_geojson`.
+        """
+        try:
+            return cls.from_geojson(path.read_text(encoding="utf-8"))
+        except (OSError, UnicodeDecodeError) as err:
+            raise InvalidInputError(f"area file {path} can't be read: {err}", "area") from err
 
     def intersects(
         self, west: npt.NDArray[Any], south: npt.NDArray[Any], east: npt.NDArray[Any], north: npt.NDArray[Any]

@@ -83,3 +83,12 @@ def test_too_many_vertices_are_refused_naming_the_limit(monkeypatch):
     monkeypatch.setattr(area_module, "MAX_VERTICES", 4)
     with pytest.raises(LimitExceededError, match="5 vertices, at most 4"):
         Area.from_geojson(SQUARE)
+
+
+def test_a_file_that_can_not_be_read_is_refused_by_name(tmp_path):
+    (tmp_path / "square.geojson").write_text(json.dumps(SQUARE))
+    assert Area.from_file(tmp_path / "square.geojson").geometry.area == 100
+    (tmp_path / "binary.geojson").write_bytes(b"\xff\xfe")
+    for name in ("none.geojson", "binary.geojson"):
+        with pytest.raises(InvalidInputError, match=name):
+            Area.from_file(tmp_path / name)

@@ -138,7 +138,7 @@ def test_export_and_import(built, tmp_path):
         (("--tile-px", "32", "--date", "July"), "--date must look like"),
         (("--tile-px", "32", "--band-indexes", "a"), "whole numbers"),
         (("--source", "sentinel2"), "give --bbox"),
-        (("--tile-px", "32", "--area", "nowhere.json"), "--area nowhere.json can't be read"),
+        (("--tile-px", "32", "--area", "nowhere.json"), "area file nowhere.json can't be read"),
     ],
 )
 def test_a_wrong_option_is_named(type_in, raster, model_folder, arguments, message):

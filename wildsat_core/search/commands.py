@@ -50,7 +50,7 @@ def search(
     """Find the places that look like a habitat."""
     filters = Filters(
         bbox=parse_bbox(bbox) if bbox else None,
-        area=_read_area(area),
+        area=Area.from_file(area) if area else None,
         countries=frozenset(c.strip().upper() for c in countries.split(",")) if countries else frozenset(),
         date_from=date_from.date() if date_from else None,
         date_to=date_to.date() if date_to else None,
@@ -72,15 +72,6 @@ def _open_engine(root: Path, model: str | None) -> SearchEngine:
 
     found = open_collection(root)
     return SearchEngine(found, load_model(model or found.manifest.model.name))
-
-
-def _read_area(path: Path | None) -> Area | None:
-    if path is None:
-        return None
-    try:
-        return Area.from_geojson(path.read_text(encoding="utf-8"))
-    except OSError as err:
-        raise InvalidInputError(f"area file {path} can't be read: {err}", "area") from err
 
 
 def _parse_months(text: str | None) -> frozenset[int]:
