@@ -142,6 +142,36 @@ def test_a_picture_is_a_question(open_page: Any, fake_url: str) -> None:
     page.wait_for_selector("#welcome:visible")
 
 
+def test_a_dropped_picture_is_a_question(open_page: Any, fake_url: str) -> None:
+    page = open_page(fake_url, live_map=False)
+    out = io.BytesIO()
+    Image.new("RGB", (8, 8), (90, 80, 60)).save(out, "PNG")
+    carried = page.evaluate_handle(
+        """bytes => {
+            const carried = new DataTransfer();
+            carried.items.add(new File([new Uint8Array(bytes)], "dune.png", { type: "image/png" }));
+            return carried;
+        }""",
+        list(out.getvalue()),
+    )
+    page.dispatch_event("body", "dragover", {"dataTransfer": carried})
+    assert "is-dropping" in (page.get_attribute("body", "class") or "")
+    page.dispatch_event("body", "drop", {"dataTransfer": carried})
+    until(page, lambda: listed(page) == [f["id"] for f in answer({"q": "picture dune.png"})["features"]])
+    assert chip_labels(page, "term") == ["Like dune.png"]
+    assert "is-dropping" not in (page.get_attribute("body", "class") or "")
+
+
+def test_on_paper_the_list_stays_and_the_controls_go(open_page: Any, fake_url: str) -> None:
+    page = open_page(fake_url, live_map=False)
+    search(page, "salt lake")
+    page.wait_for_selector(".hit")
+    page.emulate_media(media="print")
+    assert page.locator(".hit").first.is_visible()
+    for control in (".search", ".stage", ".masthead-tools", ".hit-actions"):
+        assert not page.locator(control).first.is_visible()
+
+
 def test_species_are_completed(open_page: Any, fake_url: str) -> None:
     page = open_page(fake_url, live_map=False)
     page.locator("#q").press_sequentially("jag")
