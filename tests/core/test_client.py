@@ -4,7 +4,8 @@
 import asyncio
 import datetime as dt
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Coroutine
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import httpx
@@ -14,6 +15,13 @@ from tests.app.conftest import live_url, picture, toy_folder  # noqa: F401 - fix
 from wildsat_core import client as module
 from wildsat_core.client import AsyncClient, Client, ServiceError, ServiceUnreachableError
 from wildsat_core.errors import MissingExtraError
+
+
+def run(ask: Callable[[], Coroutine[None, None, None]]) -> None:
+    """Run in a thread of its own: the browser tests leave an event loop behind in the one that runs the tests."""
+    with ThreadPoolExecutor(1) as threads:
+        threads.submit(lambda: asyncio.run(ask())).result()
+
 
 ANSWER = {
     "type": "FeatureCollection", "query": {}, "collection": "demo", "generation": 1, "model": "toy", "notice": None,
@@ -75,7 +83,7 @@ def test_the_async_client_does_the_same(live_url: str, monkeypatch: pytest.Monke
             with pytest.raises(ServiceError):
                 await client.search()
 
-    asyncio.run(ask())
+    run(ask)
 
 
 def test_a_refusal_names_parameter_and_request(live_url: str) -> None:
@@ -125,7 +133,7 @@ def test_the_async_client_asks_again_too(monkeypatch: pytest.MonkeyPatch) -> Non
         async with AsyncClient("http://service", transport=httpx.MockTransport(handle)) as client:
             assert (await client.search("x")).total == 0
 
-    asyncio.run(ask())
+    run(ask)
     assert waits == [0.25, 0.5]
 
 

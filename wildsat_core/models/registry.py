@@ -29,11 +29,12 @@ NONE = "none needed: random weights"
 SATCLIP = {"num_classes": 256}
 POOLED = {"classifier": False}
 
-MINI = Preprocessing(input_px=48, normalisation="standard", mean=(0.35, 0.37, 0.33), std=(0.22, 0.2, 0.2))
+SLIM = {"channels": [32, 64, 128, 256], "stem_width": 16}
+MINI = Preprocessing(input_px=40, normalisation="standard", mean=(0.35, 0.37, 0.33), std=(0.22, 0.2, 0.2))
 
 _ROWS = (
-    ModelSpec("wildsat-mini", "WildSAT mini, shipped with the program", "timm:mobilenetv4_conv_small", "random", 1280,
-              MINI, "all", "Apache-2.0", "", text_encoder="minilm", metric="cosine"),
+    ModelSpec("wildsat-mini", "WildSAT mini, shipped with the program", "timm:resnet10t", "random", 256,
+              MINI, "all", "Apache-2.0", "", architecture_args=SLIM, text_encoder="minilm", metric="cosine"),
     ModelSpec("vitb16-imagenet", "ViT-B/16 from ImageNet-1k", "torchvision:vit_b_16", "imagenet", 1000, rgb(224), NORMS,
               IMAGENET, "torchvision ViT_B_16_Weights.IMAGENET1K_V1", "1IxBpf3nbEMzny4YJWS6stMBxel6gMiYE"),
     ModelSpec("vitb16-clip", "ViT-B/16 from CLIP", "clip:vit", "clip", 512, rgb(224), ADAPTERS,

@@ -192,7 +192,7 @@ def test_the_shipped_model_is_as_its_row_says():
     if not (PRETRAINED / "wildsat-mini" / "config.json").is_file():
         pytest.skip("no shipped weights in this checkout")
     shipped, row = read_config(PRETRAINED / "wildsat-mini"), MODELS["wildsat-mini"]
-    assert shipped.architecture == row.architecture
+    assert (shipped.architecture, shipped.architecture_args) == (row.architecture, row.architecture_args)
     assert shipped.preprocessing == row.preprocessing
     assert (shipped.feature_size, shipped.text_encoder, shipped.metric) == (
         row.feature_size,
