@@ -1,6 +1,6 @@
 /** Numbers and properties as people read them; pure. */
 
-import { formatLonLat, partOf } from "./geo.js";
+import { formatLonLat, partOf, wrapLon } from "./geo.js";
 
 const MONTHS = ["January", "February", "March", "April", "May", "June", "July", "August", "September", "October", "November", "December"];
 
@@ -38,6 +38,12 @@ export function fitWords(percentile) {
   return above < 50 ? `top ${Math.round(above)} % of tiles` : `better than ${Math.floor(percentile)} % of tiles`;
 }
 
+/** Whether a place lies in a box, which may go on past 180 degrees, or within three degrees of it. */
+function isNearBox([lon, lat], [west, south, east, north]) {
+  const besides = Math.abs(wrapLon(lon - (west + east) / 2)) - (east - west) / 2;
+  return besides <= 3 && lat >= south - 3 && lat <= north + 3;
+}
+
 /**
  * Place of a tile in words, as well as it is known.
  *
@@ -49,6 +55,7 @@ export function placeName(properties, countryBoxes) {
   if (!name) return Math.abs(lat) > 66 ? (lat > 0 ? "Arctic waters" : "Antarctic waters") : "Coast or open water";
   const box = countryBoxes?.get(name);
   if (!box || Math.max(box[2] - box[0], box[3] - box[1]) < 6) return name;
+  if (!isNearBox([lon, lat], box)) return name; // Réunion is no corner of France
   const part = partOf([lon, lat], box);
   return part === "central" ? `Central ${name}` : `${part[0].toUpperCase()}${part.slice(1)} ${name}`;
 }

@@ -30,6 +30,8 @@ test("a place is named as well as it is known", () => {
   const at = (country_name, lon, lat) => placeName({ country_name, lon, lat }, boxes);
   assert.equal(at("Brazil", -60, -1), "Northern Brazil");
   assert.equal(at("Malta", 14.4, 35.9), "Malta");
+  assert.equal(at("Brazil", 55.6, -21), "Brazil", "a place overseas is in no part of the mainland");
+  assert.equal(at("Brazil", -36, -34), "South-eastern Brazil");
   assert.equal(at(null, 0, 0), "Coast or open water");
   assert.equal(at(null, 0, -75), "Antarctic waters");
   assert.equal(placeName({ country_name: "Brazil", lon: 0, lat: 0 }), "Brazil");
