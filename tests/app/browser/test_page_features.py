@@ -270,7 +270,9 @@ def test_what_can_be_carried_away(open_page: Any, fake_url: str) -> None:
     )
     page.get_by_text("Export").click()
     page.get_by_role("button", name="Copy as Python").click()
-    until(page, lambda: f'"{fake_url}/search"' in page.evaluate("navigator.clipboard.readText()"))
+    until(
+        page, lambda: f'Client("{fake_url}").search(**{{"q": "fen"' in page.evaluate("navigator.clipboard.readText()")
+    )
 
 
 def test_a_place_on_the_map_can_be_searched_around(open_page: Any, fake_url: str) -> None:
