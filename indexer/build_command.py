@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import datetime as dt
 import functools
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -25,7 +26,7 @@ from indexer.sources.sentinel2 import DEFAULT_COLLECTION
 from wildsat_core.area import Area
 from wildsat_core.collection import open_collection, read_current_manifest
 from wildsat_core.collection.writer import check_collection_name
-from wildsat_core.countries import load_countries
+from wildsat_core.countries import Countries, load_countries
 from wildsat_core.errors import CollectionNotFoundError, InvalidInputError
 from wildsat_core.geo import parse_bbox
 
@@ -158,35 +159,9 @@ def build(
     Catalogue: wildsat index build fiji --source sentinel2 --input https://earth-search.aws.element84.com/v1
     --bbox 177,-18.5,-179,-16 --from 2023-05-01 --to 2023-09-30
     """
+    given = dict(locals())  # all options by name: those of the source are read where `cut` reads them, too
     polygons = Area.from_file(area) if area else None
-    request = SourceRequest(
-        kind=source,
-        input=input_,
-        tile_km=tile_km,
-        step_km=step_km,
-        tile_px=tile_px,
-        step_px=step_px,
-        extent=parse_bbox(extent) if extent else None,
-        area=parse_bbox(bbox) if bbox else area_box(polygons) if polygons else None,
-        bands=tuple(b.strip() for b in bands.split(",")),
-        band_indexes=_whole_numbers(band_indexes),
-        stretch=Stretch.parse(stretch) if stretch else None,
-        nodata=nodata,
-        scene=scene,
-        captured_on=_date(date, "date"),
-        since=_date(since, "from"),
-        until=_date(until, "to"),
-        max_cloud=max_cloud,
-        pick=pick,
-        assets=assets,
-        signer=signer,
-        catalogue=catalogue,
-        table=table,
-        gsd_m=gsd_m,
-        dates=dates,
-        metadata=metadata,
-        zoom=zoom,
-    )
+    request = source_request(given, polygons)
     options = {
         "batch_tiles": batch,
         "workers": default_workers() if workers is None else workers,
@@ -195,8 +170,7 @@ def build(
         "wait_s": wait,
         "compile_backbone": compile_,
     }
-    given = {"title": title, "description": description, "attribution": attribution}
-    facts = {key: value for key, value in given.items() if value}
+    facts = {key: given[key] for key in ("title", "description", "attribution") if given[key]}
     root = collections / check_collection_name(name)
     _run(_Order(root, request, options, facts, model, device, min_land, polygons, replace, dry_run))
 
@@ -214,6 +188,48 @@ add.__doc__ = """Index more imagery into a collection that there is.
     """
 
 
+def source_request(given: Mapping[str, Any], polygons: Area | None) -> SourceRequest:
+    """What the options of `build` say about the source.
+
+    Args:
+        given: options by the name of their parameter of `build`.
+        polygons: the area of --area.
+
+    Raises:
+        InvalidInputError: one of them can't be read.
+    """
+    box, extent, stretch = given["bbox"], given["extent"], given["stretch"]
+    parsed = {
+        "kind": given["source"],
+        "input": given["input_"],
+        "extent": parse_bbox(extent) if extent else None,
+        "area": parse_bbox(box) if box else area_box(polygons) if polygons else None,
+        "bands": tuple(band.strip() for band in given["bands"].split(",")),
+        "band_indexes": _whole_numbers(given["band_indexes"]),
+        "stretch": Stretch.parse(stretch) if stretch else None,
+        "captured_on": _date(given["date"], "date"),
+        "since": _date(given["since"], "from"),
+        "until": _date(given["until"], "to"),
+    }
+    as_given = {field.name: given[field.name] for field in fields(SourceRequest) if field.name not in parsed}
+    return SourceRequest(**parsed, **as_given)
+
+
+def land_mask(countries: Countries | None, min_land: float) -> LandMask | None:
+    """The mask that --min-land needs; None when the sea is taken too.
+
+    Raises:
+        InvalidInputError: the outlines are not installed.
+    """
+    if min_land == 0:
+        return None
+    if countries is None:
+        raise InvalidInputError(
+            "--min-land needs country outlines: install them with 'python -m app.assets'", "min-land"
+        )
+    return LandMask.from_countries(countries)
+
+
 def _run(order: _Order) -> None:
     from wildsat_core.models.registry import load_model
 
@@ -221,11 +237,7 @@ def _run(order: _Order) -> None:
     source = make_source(order.request)
     model = load_model(order.model or _model_of(order.root), _device(order.device))
     countries = load_countries()
-    land = LandMask.from_countries(countries) if countries and order.min_land > 0 else None
-    if order.min_land > 0 and land is None:
-        raise InvalidInputError(
-            "--min-land needs country outlines: install them with 'python -m app.assets'", "min-land"
-        )
+    land = land_mask(countries, order.min_land)
     options = BuildOptions(
         **order.options,
         land=land,

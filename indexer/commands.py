@@ -12,6 +12,7 @@ from rich.console import Console
 
 from indexer.build_command import add, build
 from indexer.change_commands import ann, compact, delete, export, gc, import_, stats
+from indexer.cut_command import cut
 from indexer.roots import CollectionsFolder, collection_root
 
 
@@ -85,6 +86,7 @@ def verify(
 
 index.command()(build)
 index.command("add")(add)
+index.command()(cut)
 for change in (ann, delete, compact, stats, export, gc):
     index.command()(change)
 index.command("import")(import_)

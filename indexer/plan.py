@@ -39,11 +39,11 @@ class Plan:
     bytes_on_disk: int
     seconds: float
 
-    def text(self) -> str:
+    def text(self, doing: str = "index") -> str:
         """A few lines for the terminal."""
         left_out = ", ".join(f"{n:,} {reason}" for reason, n in self.left_out.items() if n) or "none"
         return (
-            f"{self.tiles:,} tiles to index; left out: {left_out}\n"
+            f"{self.tiles:,} tiles to {doing}; left out: {left_out}\n"
             f"about {self.bytes_on_disk / 2**20:,.1f} MiB on disk and {_duration(self.seconds)}, "
             f"measured on {self.sampled} tiles"
         )
@@ -58,7 +58,7 @@ def plan_build(source: Source, model: WildSATModel, options: BuildOptions, choos
     encoder = Encoder(model)
     encoder.check(source)
     left_out: Counter[str] = Counter()
-    tiles, sample = _spread_sample(chooser, source, left_out)
+    tiles, sample = spread_sample(chooser, source, left_out)
     if not sample:
         return Plan(tiles, left_out, 0, 0, 0.0)
     start = time.perf_counter()
@@ -78,7 +78,7 @@ def plan_build(source: Source, model: WildSATModel, options: BuildOptions, choos
     )
 
 
-def _spread_sample(chooser: Chooser, source: Source, left_out: Counter[str]) -> tuple[int, list[Candidate]]:
+def spread_sample(chooser: Chooser, source: Source, left_out: Counter[str]) -> tuple[int, list[Candidate]]:
     """Count the candidates and keep some evenly spread over the list: every 2^k-th, k growing as the list does."""
     sample: list[Candidate] = []
     step, count = 1, 0

@@ -65,7 +65,7 @@ class Dataset:
         with WarpedVRT(
             self.dataset,
             crs=crs,
-            transform=_transform(bounds, width, height),
+            transform=box_transform(bounds, width, height),
             width=width,
             height=height,
             resampling=Resampling.bilinear,  # GDAL widens the kernel when it shrinks, so this does not alias
@@ -114,7 +114,7 @@ def _opened(path: str, extent: BBox | None) -> Any:  # noqa: ANN401 - rasterio h
                 return _in_memory(dataset, extent)
             if extent is None:
                 return dataset
-            west, south, east, north = _unwrapped(extent)
+            west, south, east, north = unwrapped(extent)
             # https://gdal.org/en/stable/drivers/raster/vrt.html#vrt-connection-string
             return rasterio.open(f"vrt://{path}?a_srs=EPSG:4326&a_ullr={west},{north},{east},{south}")
         except RasterioError as err:
@@ -137,14 +137,14 @@ def _in_memory(dataset: Any, extent: BBox | None) -> Any:  # noqa: ANN401
         )
     profile = {k: dataset.profile[k] for k in ("width", "height", "count", "dtype", "crs", "transform", "nodata")}
     if extent is not None:
-        profile |= {"crs": "EPSG:4326", "transform": _transform(_unwrapped(extent), width, height)}
+        profile |= {"crs": "EPSG:4326", "transform": box_transform(unwrapped(extent), width, height)}
     memory = MemoryFile()
     with memory.open(driver="GTiff", **profile) as copy:
         copy.write(dataset.read())
     return memory.open()
 
 
-def _transform(bounds: tuple[float, float, float, float], width: int, height: int) -> Any:  # noqa: ANN401
+def box_transform(bounds: tuple[float, float, float, float], width: int, height: int) -> Any:  # noqa: ANN401
     """Pixel to place for a picture of this size over west, south, east, north."""
     from affine import Affine
 
@@ -152,7 +152,7 @@ def _transform(bounds: tuple[float, float, float, float], width: int, height: in
     return Affine((east - west) / width, 0.0, west, 0.0, (south - north) / height, north)
 
 
-def _unwrapped(extent: BBox) -> tuple[float, float, float, float]:
+def unwrapped(extent: BBox) -> tuple[float, float, float, float]:
     """West, south, east, north with east beyond 180 degrees where the box crosses the antimeridian."""
     west, south, east, north = extent.as_tuple()
     return west, south, east + (360.0 if extent.crosses_antimeridian else 0.0), north

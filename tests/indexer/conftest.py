@@ -1,10 +1,15 @@
 """A tiny random model, and small rasters whose every pixel can be worked out by hand."""
 
+import io
+
 import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 import rasterio
 import torch
 from affine import Affine
+from PIL import Image
 
 from wildsat_core.models.config import HeadConfig, LocationConfig, ModelConfig
 from wildsat_core.models.model import WildSATModel
@@ -70,3 +75,40 @@ def globe(tmp_path_factory):
     green = np.broadcast_to(np.rint((lat + 90) / 180 * 250)[:, None], (360, 720))
     blue = np.random.default_rng(0).integers(0, 255, (360, 720))
     return write_raster(path, np.stack([red, green, blue]).astype(np.uint8), "EPSG:4326", -180, 90, 0.5)
+
+
+@pytest.fixture
+def server(tmp_path):
+    """A catalogue on loopback without items, and the folder of its files."""
+    from tests.indexer.stac_server import StacServer
+
+    folder = tmp_path / "files"
+    folder.mkdir()
+    with StacServer(folder) as running:
+        yield running
+
+
+def png(seed):
+    buffer = io.BytesIO()
+    pixels = np.random.default_rng(seed).integers(1, 255, (64, 64, 3)).astype(np.uint8)
+    Image.fromarray(pixels).save(buffer, "PNG")
+    return buffer.getvalue(), pixels
+
+
+@pytest.fixture
+def majortom(tmp_path):
+    """Two picture files of a row a group, and the metadata of the whole planet: three rows."""
+    for part, (cell, seed) in enumerate([("433D_12R", 1), ("897U_171R", 2)]):
+        rows = {"product_id": [f"S2A_{part}"], "grid_cell": [cell], "thumbnail": [png(seed)[0]]}
+        (tmp_path / "images").mkdir(exist_ok=True)
+        pq.write_table(pa.table(rows), tmp_path / "images" / f"part_{part}.parquet", row_group_size=1)
+    places = {
+        "product_id": ["S2A_0", "S2A_1", "S2A_2"],
+        "grid_cell": ["433D_12R", "897U_171R", "0U_0R"],
+        "timestamp": ["2020-07-15 10:40:31", "20210716T104031", "2020-01-01"],
+        "cloud_cover": [12.5, 0.0, 1.0],
+        "centre_lat": [-38.9, 80.6, 0.0],
+        "centre_lon": [-98.0, 179.99, 0.0],
+    }
+    pq.write_table(pa.table(places), tmp_path / "metadata.parquet")
+    return tmp_path

@@ -6,7 +6,14 @@ import threading
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
+import numpy as np
+from rasterio.warp import transform_bounds
+
+from tests.indexer.conftest import write_raster
+from wildsat_core.types import BBox
+
 PAGE = 2
+WEST, NORTH, SIDE = 592_000, 3_707_000, 1024  # UTM 14 N, 10 m: 10.24 km near 33.5 N, 98 W
 
 
 class StacServer:
@@ -114,3 +121,36 @@ def send(handler, status, body, kind, headers=None, head=False):
 
 def boxes_meet(a, b):
     return a[0] <= b[2] and b[0] <= a[2] and a[1] <= b[3] and b[1] <= a[3]
+
+
+def scene(server, name, date, cloud, value, *, baseline=None, applied=None, columns=SIDE):
+    """Write a scene's files and put its item into the catalogue. Its reflectance is `value` plus a little noise."""
+    noise = np.random.default_rng(len(name)).integers(0, 20, (SIDE, columns))
+    bounds = transform_bounds("EPSG:32614", "EPSG:4326", WEST, NORTH - SIDE * 10, WEST + columns * 10, NORTH)
+    assets = {}
+    for key, add in (("red", 0), ("green", 100), ("blue", 200)):
+        data = (value + add + noise).astype(np.uint16)[None]
+        write_raster(server.folder / f"{name}-{key}.tif", data, "EPSG:32614", WEST, NORTH, 10, nodata=0, tiled=True)
+        assets[key] = {"href": f"{server.url}/{name}-{key}.tif", "roles": ["data"]}
+    visual = np.clip((np.stack([noise, noise + 1, noise + 2]) + value / 20), 1, 255).astype(np.uint8)
+    write_raster(server.folder / f"{name}-visual.tif", visual, "EPSG:32614", WEST, NORTH, 10, nodata=0, tiled=True)
+    assets["visual"] = {"href": f"{server.url}/{name}-visual.tif"}
+    west, south, east, north = bounds
+    properties = {"datetime": f"{date}T10:00:00Z", "eo:cloud_cover": cloud}
+    properties |= {"s2:processing_baseline": baseline} if baseline else {}
+    properties |= {"earthsearch:boa_offset_applied": applied} if applied is not None else {}
+    ring = [[west, south], [east, south], [east, north], [west, north], [west, south]]
+    server.items.append(
+        {
+            "type": "Feature",
+            "stac_version": "1.0.0",
+            "id": name,
+            "collection": "sentinel-2-l2a",
+            "bbox": list(bounds),
+            "geometry": {"type": "Polygon", "coordinates": [ring]},
+            "properties": properties,
+            "assets": assets,
+            "links": [],
+        }
+    )
+    return BBox(*bounds)

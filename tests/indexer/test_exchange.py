@@ -1,20 +1,18 @@
 """Collections as Parquet files, vectors made elsewhere, and Major TOM's files."""
 
 import datetime as dt
-import io
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 import shapely
-from PIL import Image
 
 from indexer.exchange import GivenVectors, export_collection, import_collection
 from indexer.pipeline import BuildOptions, build_collection
 from indexer.sources.majortom import MajorTomSource
 from indexer.sources.raster import PixelGrid, RasterSource
-from tests.indexer.conftest import write_raster
+from tests.indexer.conftest import png, write_raster
 from wildsat_core.collection import open_collection
 from wildsat_core.collection.maintain import delete_tiles, verify
 from wildsat_core.errors import ModelMismatchError, SourceError
@@ -132,32 +130,6 @@ def test_a_file_that_is_not_parquet_is_refused(tmp_path):
     (tmp_path / "v.parquet").write_text("hello")
     with pytest.raises(SourceError, match="can't be read as Parquet"):
         import_collection(tmp_path / "v.parquet", tmp_path / "given", GIVEN)
-
-
-def png(seed):
-    buffer = io.BytesIO()
-    pixels = np.random.default_rng(seed).integers(1, 255, (64, 64, 3)).astype(np.uint8)
-    Image.fromarray(pixels).save(buffer, "PNG")
-    return buffer.getvalue(), pixels
-
-
-@pytest.fixture
-def majortom(tmp_path):
-    """Two picture files of a row a group, and the metadata of the whole planet: three rows."""
-    for part, (cell, seed) in enumerate([("433D_12R", 1), ("897U_171R", 2)]):
-        rows = {"product_id": [f"S2A_{part}"], "grid_cell": [cell], "thumbnail": [png(seed)[0]]}
-        (tmp_path / "images").mkdir(exist_ok=True)
-        pq.write_table(pa.table(rows), tmp_path / "images" / f"part_{part}.parquet", row_group_size=1)
-    places = {
-        "product_id": ["S2A_0", "S2A_1", "S2A_2"],
-        "grid_cell": ["433D_12R", "897U_171R", "0U_0R"],
-        "timestamp": ["2020-07-15 10:40:31", "20210716T104031", "2020-01-01"],
-        "cloud_cover": [12.5, 0.0, 1.0],
-        "centre_lat": [-38.9, 80.6, 0.0],
-        "centre_lon": [-98.0, 179.99, 0.0],
-    }
-    pq.write_table(pa.table(places), tmp_path / "metadata.parquet")
-    return tmp_path
 
 
 def test_major_tom_pictures_get_place_and_date_from_the_metadata(majortom, model):

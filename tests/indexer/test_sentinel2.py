@@ -4,63 +4,19 @@ import datetime as dt
 
 import numpy as np
 import pytest
-from rasterio.warp import transform_bounds
 
 from indexer.grid import KilometreGrid
 from indexer.pipeline import BuildOptions, build_collection
 from indexer.pixels import Stretch
 from indexer.sources.scenes import reflectance_offset
 from indexer.sources.sentinel2 import Sentinel2Source
-from tests.indexer.conftest import write_raster
-from tests.indexer.stac_server import StacServer
+from tests.indexer.stac_server import SIDE, scene
 from wildsat_core.collection import open_collection
 from wildsat_core.errors import InvalidInputError, SourceError
 from wildsat_core.types import BBox
 
-WEST, NORTH, SIDE = 592_000, 3_707_000, 1024  # UTM 14 N, 10 m: 10.24 km near 33.5 N, 98 W
 GRID = KilometreGrid(2.56, 2.56)
 YEAR = {"since": dt.date(2021, 1, 1), "until": dt.date(2023, 12, 31)}
-
-
-def scene(server, name, date, cloud, value, *, baseline=None, applied=None, columns=SIDE):
-    """Write a scene's files and put its item into the catalogue. Its reflectance is `value` plus a little noise."""
-    noise = np.random.default_rng(len(name)).integers(0, 20, (SIDE, columns))
-    bounds = transform_bounds("EPSG:32614", "EPSG:4326", WEST, NORTH - SIDE * 10, WEST + columns * 10, NORTH)
-    assets = {}
-    for key, add in (("red", 0), ("green", 100), ("blue", 200)):
-        data = (value + add + noise).astype(np.uint16)[None]
-        write_raster(server.folder / f"{name}-{key}.tif", data, "EPSG:32614", WEST, NORTH, 10, nodata=0, tiled=True)
-        assets[key] = {"href": f"{server.url}/{name}-{key}.tif", "roles": ["data"]}
-    visual = np.clip((np.stack([noise, noise + 1, noise + 2]) + value / 20), 1, 255).astype(np.uint8)
-    write_raster(server.folder / f"{name}-visual.tif", visual, "EPSG:32614", WEST, NORTH, 10, nodata=0, tiled=True)
-    assets["visual"] = {"href": f"{server.url}/{name}-visual.tif"}
-    west, south, east, north = bounds
-    properties = {"datetime": f"{date}T10:00:00Z", "eo:cloud_cover": cloud}
-    properties |= {"s2:processing_baseline": baseline} if baseline else {}
-    properties |= {"earthsearch:boa_offset_applied": applied} if applied is not None else {}
-    ring = [[west, south], [east, south], [east, north], [west, north], [west, south]]
-    server.items.append(
-        {
-            "type": "Feature",
-            "stac_version": "1.0.0",
-            "id": name,
-            "collection": "sentinel-2-l2a",
-            "bbox": list(bounds),
-            "geometry": {"type": "Polygon", "coordinates": [ring]},
-            "properties": properties,
-            "assets": assets,
-            "links": [],
-        }
-    )
-    return BBox(*bounds)
-
-
-@pytest.fixture
-def server(tmp_path):
-    folder = tmp_path / "files"
-    folder.mkdir()
-    with StacServer(folder) as running:
-        yield running
 
 
 @pytest.fixture
