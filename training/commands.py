@@ -107,25 +107,47 @@ def build(
     folder: Annotated[Path, typer.Argument(help="New folder of the data set.")],
     observations: Annotated[Path, typer.Option(help="CSV of species, lon, lat and date.")],
     texts: Annotated[Path, typer.Option(help="Parquet or CSV of species, text, source, licence.")],
-    imagery: Annotated[str, typer.Option(help="folder:DIRECTORY, satlas:DIRECTORY or raster:FILE.")],
-    side_km: Annotated[float, typer.Option(help="Side of the ground that a picture shows.")] = 5.0,
+    imagery: Annotated[
+        str, typer.Option(help="folder:DIRECTORY, satlas:DIRECTORY or raster:FILE; or give a source after --.")
+    ] = "",
+    cut: Annotated[
+        list[str] | None,
+        typer.Argument(metavar="[-- OPTIONS OF `index cut`]", help="Cut the imagery into FOLDER/imagery first."),
+    ] = None,
+    side_km: Annotated[
+        float | None, typer.Option(help="Side of the ground that a picture shows. [default: the folder's, or 5]")
+    ] = None,
     cell_km: Annotated[float, typer.Option(help="Side of the equal-area cells that group sightings.")] = 100.0,
-    bands: Annotated[str, typer.Option(help="Bands of a file, in order.")] = "red,green,blue",
+    bands: Annotated[
+        str, typer.Option(help="Bands of a file, in order. [default: the folder's, or red,green,blue]")
+    ] = "",
+    dates: Annotated[Path | None, typer.Option(help="satlas: image_times.json, where it is not found.")] = None,
     block_deg: Block = 10.0,
     shares: Shares = "0.8,0.1,0.1",
     seed: Seed = 123,
 ) -> None:
-    """Join sightings, texts and imagery to a data set."""
+    """Join sightings, texts and imagery to a data set.
+
+    Any imagery that the indexer reads: its options come after two dashes, as in wildsat dataset build fiji
+    --observations gbif.csv --texts texts.parquet -- --source sentinel2 --input https://earth-search.aws.element84.com/v1
+    --bbox 177,-18.5,-179,-16 --from 2023-05-01 --to 2023-09-30. The same command goes on after an interruption.
+    """
     from training.data.build import build_dataset, read_texts
     from training.data.imagery import open_imagery
     from training.data.observations import read_observations
 
+    if bool(imagery) == bool(cut):
+        raise InvalidInputError("give --imagery, or the options of `wildsat index cut` after --", "imagery")
     plan = _plan(block_deg, shares, seed)
-    seen = read_observations(observations)
+    seen, known_texts = read_observations(observations), read_texts(texts)
     typer.echo(seen.report())
-    names = tuple(band.strip() for band in bands.split(","))
-    pictures = open_imagery(imagery, side_km=side_km, bands=names)
-    report = build_dataset(folder, seen, read_texts(texts), pictures, cell_km=cell_km, plan=plan)
+    if cut:
+        imagery = f"folder:{_cut(folder / 'imagery', cut)}"
+        if "--dry-run" in cut:
+            return
+    names = tuple(band.strip() for band in bands.split(",")) if bands else None
+    pictures = open_imagery(imagery, side_km=side_km, bands=names, dates=dates)
+    report = build_dataset(folder, seen, known_texts, pictures, cell_km=cell_km, plan=plan)
     for line in report.lines():
         typer.echo(line)
     typer.echo(f"now: wildsat dataset embed-texts {folder}")
@@ -166,6 +188,14 @@ def embed(
 
     done = embed_texts(folder, load_text_encoder(encoder, device), batch=batch, progress=show)
     typer.echo(f"embedded {done} texts with {encoder}")
+
+
+def _cut(folder: Path, options: list[str]) -> Path:
+    """Have the indexer cut tiles into a folder, by the name that it registers, so that it need not be imported."""
+    from wildsat_core.cli import run_command
+
+    run_command("index", ["cut", *options, "--out", str(folder)])
+    return folder
 
 
 def _plan(block_deg: float, shares: str, seed: int) -> SplitPlan:

@@ -10,8 +10,11 @@ import torch
 from PIL import Image
 from typer.testing import CliRunner, Result
 
+from tests.indexer.stac_server import StacServer, scene
 from tests.training.test_data import write_reference
 from training.commands import dataset, train
+from training.data.pixels import PixelReader
+from training.data.tables import open_dataset
 from wildsat_core.errors import InvalidInputError
 
 
@@ -53,6 +56,34 @@ def test_build_embed_and_train_by_commands(tmp_path: Path) -> None:
     options = [part for key, value in changes.items() for part in ("--set", f"{key}={value}")]
     assert "finished after 1 steps" in run(train, "--config", str(tmp_path / "mine.yaml"), *options).output
     assert (tmp_path / "run" / "model" / "model.safetensors").is_file()
+
+
+def test_any_source_of_the_indexer_is_cut_and_built_by_one_command(tmp_path: Path) -> None:
+    (tmp_path / "files").mkdir()
+    (tmp_path / "texts.csv").write_text("species,text,source,licence\nLynx lynx,Cold forest,me,CC0\n")
+    (tmp_path / "seen.csv").write_text("species,lon,lat\nLynx lynx,-97.95,33.45\nLynx lynx,0,33\n")
+    sources = ["--observations", str(tmp_path / "seen.csv"), "--texts", str(tmp_path / "texts.csv")]
+    with StacServer(tmp_path / "files") as server:
+        scene(server, "early", "2021-06-01", 5.0, 900)
+        box = ",".join(str(v) for v in scene(server, "later", "2022-06-01", 1.0, 1200).as_tuple())
+        catalogue = [
+            "--source", "sentinel2", "--input", server.url, "--bbox", box, "--from", "2021-01-01", "--to", "2022-12-31",
+            "--pick", "all", "--assets", "bands", "--workers", "0",
+        ]  # fmt: skip
+        built = run(dataset, "build", str(tmp_path / "set"), *sources, "--shares", "1,0,0", "--", *catalogue)
+        planned = run(dataset, "build", str(tmp_path / "other"), *sources, "--", *catalogue, "--dry-run")
+    assert "1 pairs of 2 places and 1 texts" in built.output
+    assert "left out: 1 sightings without imagery" in built.output
+    assert "tiles to cut" in planned.output
+    assert not (tmp_path / "other").exists()
+    (tmp_path / "set").rename(tmp_path / "moved")  # the imagery is a part of it
+    data = open_dataset(tmp_path / "moved")
+    assert [str(day) for day in data.column("places", "captured_on")] == ["2021-06-01", "2022-06-01"]
+    pixels = PixelReader(data.imagery_root, data.about.bands, ("red", "green")).read(data.column("places", "path")[1])
+    assert 1150 < pixels[0][pixels[0] > 0].mean() < 1250
+    assert 1250 < pixels[1][pixels[1] > 0].mean() < 1350
+    with pytest.raises(InvalidInputError, match="give --imagery, or the options"):
+        CliRunner().invoke(dataset, ["build", str(tmp_path / "set"), *sources], catch_exceptions=False)
 
 
 def test_import_by_command_and_wrong_shares(tmp_path: Path) -> None:

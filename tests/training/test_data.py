@@ -182,6 +182,53 @@ def test_satlas_tiles_are_found_at_every_date(tmp_path: Path) -> None:
     assert open_imagery(f"satlas:{tmp_path}", side_km=5).pictures_at(0.0, 33.5) == []
 
 
+def test_satlas_dates_come_from_the_index_of_the_data_set(tmp_path: Path) -> None:
+    column, row = mercator_tile(-98.0, 33.5)
+    for image in ("old", "new", "unknown"):
+        (tmp_path / "sentinel2" / image / "tci").mkdir(parents=True)
+        Image.new("RGB", (8, 8)).save(tmp_path / "sentinel2" / image / "tci" / f"{column}_{row}.png")
+    (tmp_path / "metadata").mkdir()
+    times = tmp_path / "metadata" / "image_times.json"
+    times.write_text('{"old": "2018-05-01T10:00:00+00:00", "new": "2022-06-30T23:59:59+00:00"}')
+
+    def dates(**options: Path) -> dict[str, dt.date | None]:
+        found = open_imagery(f"satlas:{tmp_path / 'sentinel2'}", **options).pictures_at(-98.0, 33.5)
+        return {p.path.split("/")[0]: p.captured_on for p in found}
+
+    known = {"old": dt.date(2018, 5, 1), "new": dt.date(2022, 6, 30), "unknown": None}
+    assert dates() == known
+    assert dates(dates=times.rename(tmp_path / "elsewhere.json")) == known
+    assert set(dates().values()) == {None}
+    (tmp_path / "elsewhere.json").write_text('["2018-05-01"]')
+    with pytest.raises(InvalidInputError, match="must map image names to ISO times"):
+        dates(dates=tmp_path / "elsewhere.json")
+
+
+def test_pictures_of_the_same_ground_are_one_site_whatever_cells_they_lie_in(tmp_path: Path) -> None:
+    # Centres of neighbouring squares of 2.56 km along a parallel, each seen twice some ten metres apart.
+    step = 2.56 / (111.195 * np.cos(np.radians(50.0)))
+    lines = ["file,lon,lat,side_km"]
+    for site in range(200):
+        lines += [f"{site}_{date}.png,{site * step + date * 2e-4},{50.0 + date * 1e-4},2.56" for date in range(2)]
+    (tmp_path / "index.csv").write_text("\n".join(lines) + "\n")
+    imagery = open_imagery(f"folder:{tmp_path}")
+    for site in range(200):
+        found = imagery.pictures_at(site * step, 50.0)
+        assert [p.path for p in found] == [f"{site}_0.png", f"{site}_1.png"]
+    assert imagery.pictures_at(-1.5 * step, 50.0) == []
+
+
+def test_a_folder_that_names_its_bands_is_believed(tmp_path: Path) -> None:
+    folder, _ = write_sources(tmp_path)
+    (folder / "cut.json").write_text('{"bands": ["red", "green", "b08"]}')
+    assert open_imagery(f"folder:{folder}").bands == ("red", "green", "b08")
+    with pytest.raises(InvalidInputError, match="have the bands red, green, b08"):
+        open_imagery(f"folder:{folder}", bands=("red", "green", "blue"))
+    (folder / "cut.json").write_text("{}")
+    with pytest.raises(InvalidInputError, match="does not name the bands"):
+        open_imagery(f"folder:{folder}")
+
+
 def test_raster_windows_lie_on_the_ground_they_claim(tmp_path: Path) -> None:
     import rasterio
     from rasterio import Affine

@@ -90,7 +90,7 @@ def build_dataset(
     report.places, report.texts, report.pairs = len(places), len(text_rows), len(pairs)
     report.splits = Counter(place["split"] for place in places)
     about = DatasetAbout(
-        imagery=str(imagery.root.resolve()),
+        imagery=_path_from(folder.resolve(), imagery.root.resolve()),
         bands=imagery.bands,
         provenance={"sightings": len(joined), "cell_km": cell_km, "block_deg": plan.block_deg, "seed": plan.seed},
     )
@@ -121,6 +121,11 @@ def read_texts(path: Path) -> pa.Table:
     if missing:
         raise InvalidInputError(f"{path} lacks the columns {', '.join(missing)}", "texts")
     return table
+
+
+def _path_from(folder: Path, imagery: Path) -> str:
+    """Imagery inside of the data set's folder is named from there, so that the folder can be moved."""
+    return str(imagery.relative_to(folder) if imagery.is_relative_to(folder) else imagery)
 
 
 def _key(species: str) -> str:

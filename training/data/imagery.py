@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import datetime as dt
+import json
 import math
 import re
 from collections import defaultdict
@@ -18,9 +19,10 @@ from training.data.cells import cell_centre, cell_of
 from training.data.pixels import Window
 from wildsat_core.bands import RGB
 from wildsat_core.errors import InvalidInputError, MissingDataError, MissingExtraError
-from wildsat_core.geo import square_bbox, unit_vectors
+from wildsat_core.geo import EARTH_RADIUS_KM, square_bbox, unit_vectors
 
 SATLAS_ZOOM = 13
+DEFAULT_SIDE_KM = 5.0
 _SATLAS_NAME = re.compile(r"(\d+)_(\d+)$")
 
 
@@ -63,14 +65,17 @@ class Imagery(Protocol):
         ...
 
 
-def open_imagery(source: str, *, side_km: float, bands: tuple[str, ...] = RGB) -> Imagery:
+def open_imagery(
+    source: str, *, side_km: float | None = None, bands: tuple[str, ...] | None = None, dates: Path | None = None
+) -> Imagery:
     """Open imagery by `folder:DIRECTORY`, `satlas:DIRECTORY` or `raster:FILE`.
 
     Args:
         source: kind and path.
         side_km: side of the ground that a picture shows; for a raster, of the squares cut from it; for a folder, how
-            far from a picture's centre its ground reaches.
-        bands: names of the bands in a file, in order.
+            far from a picture's centre its ground reaches. None for what the folder says, or 5.
+        bands: names of the bands in a file, in order. None for what the folder says, or true colour.
+        dates: the `image_times.json` of a SatlasPretrain tree, where it is not in its usual place.
 
     Raises:
         InvalidInputError: an unknown kind, or a table without its columns.
@@ -87,21 +92,24 @@ def open_imagery(source: str, *, side_km: float, bands: tuple[str, ...] = RGB) -
     if kind == "folder":
         return FolderImagery(path, side_km, bands)
     if kind == "satlas":
-        return SatlasImagery(path, bands)
-    return RasterImagery(path, side_km, bands)
+        return SatlasImagery(path, bands or RGB, dates or find_satlas_dates(path))
+    return RasterImagery(path, side_km or DEFAULT_SIDE_KM, bands or RGB)
 
 
 class FolderImagery:
-    """Pictures in a folder, with a table `index.csv` of file, lon, lat and, if known, date."""
+    """Pictures in a folder, with a table `index.csv` of file, lon, lat and, if known, date and side_km.
 
-    def __init__(self, root: Path, side_km: float, bands: tuple[str, ...]) -> None:
+    `wildsat index cut` writes such folders; `cut.json` in them names the bands.
+    """
+
+    def __init__(self, root: Path, side_km: float | None, bands: tuple[str, ...] | None) -> None:
         """Read the table.
 
         Raises:
             MissingDataError: there is no table.
-            InvalidInputError: a column or a number is wrong.
+            InvalidInputError: a column or a number is wrong, or the pictures have other bands.
         """
-        self.root, self.bands = root, bands
+        self.root, self.bands = root, _bands_of(root, bands)
         index = root / "index.csv"
         if not index.is_file():
             raise MissingDataError(f"{root} has no index.csv with the columns file, lon, lat and, if known, date")
@@ -111,15 +119,20 @@ class FolderImagery:
             self._files = [row["file"] for row in rows]
             self._lon_lat = np.array([(float(row["lon"]), float(row["lat"])) for row in rows]).reshape(-1, 2)
             self._dates = [dt.date.fromisoformat(row["date"][:10]) if row.get("date") else None for row in rows]
+            sides = [float(row["side_km"]) for row in rows if row.get("side_km")]
         except (KeyError, ValueError, TypeError) as err:
             raise InvalidInputError(
                 f"{index} needs the columns file, lon, lat and ISO dates: {err}", "imagery"
             ) from err
-        self._sites = cell_of(self._lon_lat[:, 0], self._lon_lat[:, 1], side_km)
-        self._near = _Near(self._lon_lat, side_km / math.sqrt(2))
+        side = side_km or max(sides, default=DEFAULT_SIDE_KM)
+        self._near = _Near(self._lon_lat, side / math.sqrt(2))
+        self._sites = self._near.groups(side / 4)
 
     def pictures_at(self, lon: float, lat: float) -> list[Picture]:
-        """Pictures of the site of the nearest picture, if its ground reaches the position."""
+        """Pictures of the site of the nearest picture, if its ground reaches the position.
+
+        Pictures whose centres lie within a quarter of their side of each other show the same ground.
+        """
         nearest = self._near.find(lon, lat)
         if nearest is None:
             return []
@@ -134,9 +147,19 @@ class FolderImagery:
 class SatlasImagery:
     """A SatlasPretrain tree: `<image>/tci/<column>_<row>.png`, Web Mercator tiles of zoom 13, one folder an image."""
 
-    def __init__(self, root: Path, bands: tuple[str, ...]) -> None:
-        """List the tree; every image that has a tile shows it at a date of its own."""
+    def __init__(self, root: Path, bands: tuple[str, ...], dates: Path | None = None) -> None:
+        """List the tree; every image that has a tile shows it at a date of its own.
+
+        Args:
+            root: folder of the images.
+            bands: of a picture.
+            dates: JSON of image name to ISO time; None leaves pictures without a date.
+
+        Raises:
+            InvalidInputError: the dates can't be read.
+        """
         self.root, self.bands = root, bands
+        self._dates = _satlas_dates(dates) if dates else {}
         self._tiles: dict[tuple[int, int], list[str]] = defaultdict(list)
         for file in sorted(root.glob("*/tci/*.png")):
             found = _SATLAS_NAME.match(file.stem)
@@ -147,7 +170,10 @@ class SatlasImagery:
         """The tile that holds the position, in every image that has it."""
         column, row = mercator_tile(lon, lat)
         site, centre = column * 2**SATLAS_ZOOM + row, mercator_centre(column, row)
-        return [Picture(path, None, *centre, site) for path in self._tiles.get((column, row), [])]
+        return [
+            Picture(path, None, *centre, site, self._dates.get(path.split("/")[0]))
+            for path in self._tiles.get((column, row), [])
+        ]
 
 
 class RasterImagery:
@@ -182,6 +208,37 @@ class RasterImagery:
         return [Picture(self._name, (left, top, width, height), *centre, cell)]
 
 
+def find_satlas_dates(root: Path) -> Path | None:
+    """`metadata/image_times.json` of the data set that a folder of images belongs to; None where there is none."""
+    places = (root / "image_times.json", root / "metadata" / "image_times.json")
+    beside = root.resolve().parent / "metadata" / "image_times.json"
+    return next((path for path in (*places, beside) if path.is_file()), None)
+
+
+def _satlas_dates(path: Path) -> dict[str, dt.date]:
+    try:
+        times = json.loads(path.read_text(encoding="utf-8"))
+        return {image: dt.datetime.fromisoformat(time).date() for image, time in times.items()}
+    except (OSError, ValueError, AttributeError, TypeError) as err:
+        raise InvalidInputError(
+            f"{path} must map image names to ISO times, as image_times.json does: {err}", "dates"
+        ) from err
+
+
+def _bands_of(root: Path, given: tuple[str, ...] | None) -> tuple[str, ...]:
+    """Bands of a folder's pictures: those that its own note names, else those given, else true colour."""
+    note = root / "cut.json"
+    if not note.is_file():
+        return given or RGB
+    try:
+        noted = tuple(json.loads(note.read_text(encoding="utf-8"))["bands"])
+    except (ValueError, KeyError, TypeError) as err:
+        raise InvalidInputError(f"{note} does not name the bands of the pictures: {err}", "imagery") from err
+    if given not in (None, noted):
+        raise InvalidInputError(f"the pictures of {root} have the bands {', '.join(noted)}; leave out --bands", "bands")
+    return noted
+
+
 def mercator_tile(lon: float, lat: float) -> tuple[int, int]:
     """Column and row of the Web Mercator tile of zoom 13 at a position."""
     count = 2**SATLAS_ZOOM
@@ -198,18 +255,35 @@ def mercator_centre(column: int, row: int) -> tuple[float, float]:
 
 
 class _Near:
-    """The nearest of many positions on the sphere, if it is near enough."""
+    """Distances among many positions on the sphere."""
 
     def __init__(self, lon_lat: npt.NDArray[np.float64], most_km: float) -> None:
         try:
             from scipy.spatial import cKDTree
         except ImportError as err:
             raise MissingExtraError("scipy", "train", "matching sightings to pictures") from err
-        from wildsat_core.geo import EARTH_RADIUS_KM
-
-        self._tree = cKDTree(unit_vectors(lon_lat[:, 0], lon_lat[:, 1]))
-        self._most = 2 * math.sin(min(most_km / EARTH_RADIUS_KM, math.pi) / 2)  # chord of the arc
+        # Many dates of one place are one position.
+        positions, self._position_of = np.unique(lon_lat.round(7), axis=0, return_inverse=True)
+        self._first = np.unique(self._position_of, return_index=True)[1]
+        self._tree = cKDTree(unit_vectors(positions[:, 0], positions[:, 1]))
+        self._most = _chord(most_km)
 
     def find(self, lon: float, lat: float) -> int | None:
-        distance, row = self._tree.query(unit_vectors(lon, lat))
-        return int(row) if distance <= self._most else None
+        """Row of the nearest position, if it is near enough."""
+        distance, position = self._tree.query(unit_vectors(lon, lat))
+        return int(self._first[position]) if distance <= self._most else None
+
+    def groups(self, within_km: float) -> npt.NDArray[np.int64]:
+        """(N,) a number for each row; those that lie so near each other, or are linked by such, have the same."""
+        from scipy.sparse import coo_array
+        from scipy.sparse.csgraph import connected_components
+
+        pairs = self._tree.query_pairs(_chord(within_km), output_type="ndarray")
+        links = coo_array((np.ones(len(pairs), bool), tuple(pairs.T)), shape=(self._tree.n, self._tree.n))
+        numbers: npt.NDArray[np.int64] = connected_components(links, directed=False)[1].astype(np.int64)
+        return numbers[self._position_of]
+
+
+def _chord(km: float) -> float:
+    """Straight line between the ends of an arc of the globe, in its radii."""
+    return 2 * math.sin(min(km / EARTH_RADIUS_KM, math.pi) / 2)
