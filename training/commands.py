@@ -14,7 +14,9 @@ if TYPE_CHECKING:
     from training.data.build import SplitPlan
 
 train = typer.Typer(add_completion=False, no_args_is_help=True)
-dataset = typer.Typer(add_completion=False, no_args_is_help=True)
+dataset = typer.Typer(
+    help="Make data sets to train on, from sightings, texts and imagery.", add_completion=False, no_args_is_help=True
+)
 train.command("mini")(train_mini)
 
 Block = Annotated[float, typer.Option(help="Side of the blocks held out whole, in degrees, 5 to 15.")]
@@ -112,14 +114,16 @@ def build(
     ] = "",
     cut: Annotated[
         list[str] | None,
-        typer.Argument(metavar="[-- OPTIONS OF `index cut`]", help="Cut the imagery into FOLDER/imagery first."),
+        typer.Argument(
+            metavar="-- CUT-OPTIONS", help="Cut imagery into FOLDER/imagery first: options of `wildsat index cut`."
+        ),
     ] = None,
     side_km: Annotated[
-        float | None, typer.Option(help="Side of the ground that a picture shows. [default: the folder's, or 5]")
+        float | None, typer.Option(help="Side of the ground that a picture shows; the folder's own, or 5, if left out.")
     ] = None,
     cell_km: Annotated[float, typer.Option(help="Side of the equal-area cells that group sightings.")] = 100.0,
     bands: Annotated[
-        str, typer.Option(help="Bands of a file, in order. [default: the folder's, or red,green,blue]")
+        str, typer.Option(help="Bands of a file, in order; the folder's own, or red,green,blue, if left out.")
     ] = "",
     dates: Annotated[Path | None, typer.Option(help="satlas: image_times.json, where it is not found.")] = None,
     block_deg: Block = 10.0,
@@ -138,6 +142,8 @@ def build(
 
     if bool(imagery) == bool(cut):
         raise InvalidInputError("give --imagery, or the options of `wildsat index cut` after --", "imagery")
+    if cut and not cut[0].startswith("-"):
+        raise InvalidInputError(f"unexpected argument {cut[0]!r}; options of `index cut` begin after --", "folder")
     plan = _plan(block_deg, shares, seed)
     seen, known_texts = read_observations(observations), read_texts(texts)
     typer.echo(seen.report())

@@ -82,8 +82,9 @@ def test_any_source_of_the_indexer_is_cut_and_built_by_one_command(tmp_path: Pat
     pixels = PixelReader(data.imagery_root, data.about.bands, ("red", "green")).read(data.column("places", "path")[1])
     assert 1150 < pixels[0][pixels[0] > 0].mean() < 1250
     assert 1250 < pixels[1][pixels[1] > 0].mean() < 1350
-    with pytest.raises(InvalidInputError, match="give --imagery, or the options"):
-        CliRunner().invoke(dataset, ["build", str(tmp_path / "set"), *sources], catch_exceptions=False)
+    for more, message in (([], "give --imagery, or the options"), (["extra"], "unexpected argument 'extra'")):
+        with pytest.raises(InvalidInputError, match=message):
+            CliRunner().invoke(dataset, ["build", str(tmp_path / "set"), *more, *sources], catch_exceptions=False)
 
 
 def test_import_by_command_and_wrong_shares(tmp_path: Path) -> None:
@@ -96,3 +97,10 @@ def test_import_by_command_and_wrong_shares(tmp_path: Path) -> None:
     result = CliRunner().invoke(dataset, ["import", str(tmp_path / "x"), *options, "--block-deg", "40"])
     with pytest.raises(InvalidInputError, match="5 to 15"):
         raise result.exception  # type: ignore[misc]
+
+
+def test_every_command_says_what_it_is_for() -> None:
+    from wildsat_core.cli import load_command
+
+    for name in ("train", "dataset", "eval", "index", "models"):
+        assert load_command(name).get_short_help_str(), name
