@@ -24,11 +24,13 @@ class Distribution:
         count: how many tiles.
         body: sorted scores of all tiles, or of an even sample of them.
         tail: sorted scores of the best tiles, complete from its first on; empty when the body is complete.
+        leaders: positions of the tail's scores in what was given, ascending; None when there is no tail.
     """
 
     count: int
     body: Scores
     tail: Scores
+    leaders: npt.NDArray[np.int64] | None = None
 
     @classmethod
     def of(cls, scores: Scores) -> Distribution:
@@ -36,8 +38,13 @@ class Distribution:
         if len(scores) <= _SORT_ALL:
             return cls(len(scores), np.sort(scores), np.empty(0, np.float32))
         body = np.sort(scores[:: len(scores) // _SAMPLE])
-        start = body[int(len(body) * (1 - _TAIL))]
-        return cls(len(scores), body, np.sort(scores[scores >= start]))
+        leaders = np.flatnonzero(scores >= body[int(len(body) * (1 - _TAIL))])
+        return cls(len(scores), body, np.sort(scores[leaders]), leaders)
+
+    @classmethod
+    def of_sample(cls, count: int, scores: Scores) -> Distribution:
+        """From the scores of an even sample of `count` tiles."""
+        return cls(count, np.sort(scores), np.empty(0, np.float32))
 
     def percentile(self, scores: Scores) -> npt.NDArray[np.float64]:
         """Share of all tiles that score lower, in percent: (K,) for (K,)."""

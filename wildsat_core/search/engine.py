@@ -42,8 +42,19 @@ class SearchEngine:
         *,
         exact_scan_rows: int = EXACT_SCAN_ROWS,
         ann_rows: int = ANN_ROWS,
+        device: str | None = None,
+        previous: SearchEngine | None = None,
     ) -> None:
-        """Compare the model with the collection's and prepare the block boxes; see `Scorer` for the row counts."""
+        """Compare the model with the collection's and prepare the block boxes.
+
+        Args:
+            collection: what to search.
+            model: the one that made it.
+            exact_scan_rows: see `Scorer`, like the rest.
+            ann_rows: see `Scorer`.
+            device: torch device to scan on; None scans on the CPU.
+            previous: of an earlier generation; what both have in common is not prepared again.
+        """
         if collection.manifest.model != model.ref:
             raise ModelMismatchError(
                 f"collection {collection.name!r} was made by {collection.manifest.model}, the model in use is "
@@ -51,7 +62,8 @@ class SearchEngine:
             )
         self.collection, self.model = collection, model
         self._blocks = BlockBoxes.of(collection)
-        self._scorer = Scorer(collection, exact_scan_rows, ann_rows)
+        before: Scorer | None = previous._scorer if previous else None
+        self._scorer: Scorer = Scorer(collection, exact_scan_rows, ann_rows, device, before)
         self._fields: Cache[tuple[bytes, Filters], HeatField] = Cache(_CACHED_FIELDS)
         self._footprints = Footprints(collection.tiles, self._blocks)
 

@@ -9,12 +9,14 @@ import numpy.typing as npt
 
 from wildsat_core.area import Area
 from wildsat_core.collection.reader import Collection
-from wildsat_core.collection.tiles import ROW_GROUP_ROWS, TileTable
+from wildsat_core.collection.tiles import TileTable
 from wildsat_core.geo import great_circle_km
 from wildsat_core.search.query import Circle, Filters
 from wildsat_core.types import BBox
 
 Mask = npt.NDArray[np.bool_]
+
+_BLOCK_ROWS = 1_024
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,7 +35,7 @@ class BlockBoxes:
     north: npt.NDArray[np.float64]
 
     @classmethod
-    def of(cls, collection: Collection, block_rows: int = ROW_GROUP_ROWS) -> BlockBoxes:
+    def of(cls, collection: Collection, block_rows: int = _BLOCK_ROWS) -> BlockBoxes:
         """Cut each segment into blocks; no block spans two segments, since each is sorted for itself."""
         cuts = [
             np.arange(start, stop, block_rows)
@@ -66,12 +68,11 @@ def passing_rows(collection: Collection, blocks: BlockBoxes, filters: Filters) -
     Deleted rows never pass.
     """
     tiles = collection.tiles
-    rows = _rows_to_test(tiles, blocks, filters)
-    conditions = _column_conditions(tiles, filters, rows)
-    if filters == Filters(min_percentile=filters.min_percentile) and tiles.live.all():
+    if filters == Filters(min_percentile=filters.min_percentile):
         return None
+    rows = _rows_to_test(tiles, blocks, filters)
     keep = tiles.live[rows]
-    for condition in conditions:
+    for condition in _column_conditions(tiles, filters, rows):
         keep &= condition
     rows = rows[keep]
     if filters.bbox:
@@ -110,6 +111,10 @@ def _column_conditions(tiles: TileTable, filters: Filters, rows: npt.NDArray[np.
     if filters.countries:
         wanted = [i for i, name in enumerate(tiles.countries) if name in filters.countries]
         conditions.append(np.isin(tiles.country[rows], wanted))
+    if filters.max_cloud is not None:
+        conditions.append(tiles.cloud_cover[rows] <= filters.max_cloud)
+    if not (filters.date_from or filters.date_to or filters.months):
+        return conditions
     days = tiles.captured_on[rows]
     if filters.date_from:  # comparisons with NaT are False: an unknown date does not pass
         conditions.append(days >= np.datetime64(filters.date_from))
@@ -118,8 +123,6 @@ def _column_conditions(tiles: TileTable, filters: Filters, rows: npt.NDArray[np.
     if filters.months:
         month = days.astype("datetime64[M]").astype(np.int64) % 12 + 1
         conditions.append(~np.isnat(days) & np.isin(month, sorted(filters.months)))
-    if filters.max_cloud is not None:
-        conditions.append(tiles.cloud_cover[rows] <= filters.max_cloud)
     return conditions
 
 

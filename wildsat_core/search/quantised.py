@@ -11,72 +11,120 @@ few that remain are scored again from the stored float16 vectors.
 
 from __future__ import annotations
 
+import os
 import threading
-from collections.abc import Mapping
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import cache
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-import torch
 
 from wildsat_core.collection.reader import Collection
+from wildsat_core.search.plan import Plan
+from wildsat_core.search.scan import Rows, Scores
 from wildsat_core.types import Space
 
-_BLOCK_ROWS = 65_536
+_BLOCK_ROWS = 65_536  # of a scan: its products are handed on while they are still in the processor's cache
+_COPIED_ROWS = 4_096  # of the making of a copy, which looks at each float32 several times
 _LEVELS = 127
+_ROUNDING = 1e-5  # of float32 sums, relative to the lengths of what is multiplied
 
 
 @dataclass(frozen=True, slots=True)
-class QuantisedSpace:
-    """int8 copy of one space's vectors.
+class Block:
+    """int8 copy of some (n, D) vectors, in the order that the processor's int8 instructions like.
 
     Attributes:
-        codes: (N, D) int8.
-        scales: (N,) float32: row i is about codes[i] * scales[i].
+        packed: codes as numkong keeps them.
+        scales: (n,) float32: row i is about codes[i] * scales[i].
         longest: greatest length of a row.
         residual: greatest length of what a row loses.
     """
 
-    codes: torch.Tensor
-    scales: torch.Tensor
+    packed: Any
+    scales: Scores
     longest: float
     residual: float
 
     @classmethod
-    def of(cls, collection: Collection, space: Space) -> QuantisedSpace:
-        """Copy a space block by block; memory grows by N * (D + 4) bytes."""
-        rows, dim = len(collection.tiles), collection.spaces[space].dim
-        codes, scales = torch.empty((rows, dim), dtype=torch.int8), torch.empty(rows)
+    def of(cls, vectors: npt.NDArray[np.floating]) -> Block:
+        """Copy (n, D) vectors, n > 0."""
+        import numkong
+
+        codes, scales = np.empty(vectors.shape, np.int8), np.empty(len(vectors), np.float32)
         longest = residual = 0.0
-        for part, offset in zip(collection.vector_parts(space), collection.offsets, strict=False):
-            for start in range(0, len(part), _BLOCK_ROWS):
-                block = torch.from_numpy(np.asarray(part[start : start + _BLOCK_ROWS], np.float32))
-                scale = block.abs().amax(dim=1).clamp_(min=1e-12) / _LEVELS
-                code = (block / scale[:, None]).round_()
-                to = slice(offset + start, offset + start + len(block))
-                codes[to], scales[to] = code.to(torch.int8), scale
-                longest = max(longest, float(block.norm(dim=1).max()))
-                residual = max(residual, float((block - code * scale[:, None]).norm(dim=1).max()))
-        return cls(codes, scales, longest, residual)
+        for start in range(0, len(vectors), _COPIED_ROWS):
+            part = slice(start, start + _COPIED_ROWS)
+            rows = np.asarray(vectors[part], np.float32)
+            scales[part] = np.maximum(np.maximum(rows.max(axis=1), -rows.min(axis=1)), 1e-12) / _LEVELS
+            kept = np.rint(rows / scales[part, None])
+            codes[part] = kept
+            kept *= scales[part, None]
+            longest, residual = max(longest, _longest(rows)), max(residual, _longest(rows - kept))
+        return cls(numkong.dots_pack(codes), scales, longest, residual)
 
-    def take(self, rows: npt.NDArray[np.int64]) -> QuantisedSpace:
-        """A copy of some rows."""
-        chosen = torch.from_numpy(rows)
-        return QuantisedSpace(self.codes[chosen], self.scales[chosen], self.longest, self.residual)
 
-    def scores(self, slope: npt.NDArray[np.float32]) -> tuple[torch.Tensor, float]:
-        """Approximate slope . v of every row, (N,) float32, and how far off any of them can be."""
-        scale = max(float(np.abs(slope).max()), 1e-12) / _LEVELS
-        code = np.rint(slope / scale)
-        kept = code.astype(np.float32) * np.float32(scale)
-        query = torch.from_numpy(code.astype(np.int8))[None]
-        # (1, D) @ (D, N) -> (1, N), exact in int32
-        product: torch.Tensor = torch._int_mm(query, self.codes.T)
-        scores = product[0].float().mul_(self.scales).mul_(scale)
-        lost = float(np.linalg.norm(slope - kept))
-        bound = lost * self.longest + float(np.linalg.norm(kept)) * self.residual
-        # A last term for float32 rounding in this and in the exact score.
-        return scores, bound * 1.001 + 1e-5 * float(np.linalg.norm(slope)) * self.longest
+def _longest(rows: npt.NDArray[np.float32]) -> float:
+    return float(np.sqrt(np.einsum("ij,ij->i", rows, rows).max()))
+
+
+@dataclass(frozen=True, slots=True)
+class _Asked:
+    """What some plans ask of one space, in int8.
+
+    Attributes:
+        plans: (B,) positions of the plans.
+        first: (B,) whether this is the first space that is added to the plan's constant.
+        constants: (B,) of the plans.
+        codes: (B, D) int8.
+        scales: (B,) float32.
+        lengths: (B,) of the slopes as stored, and `lost`, (B,), of what storing lost.
+    """
+
+    plans: npt.NDArray[np.int64]
+    first: npt.NDArray[np.bool_]
+    constants: npt.NDArray[np.float32]
+    codes: npt.NDArray[np.int8]
+    scales: npt.NDArray[np.float32]
+    lengths: npt.NDArray[np.float64]
+    lost: npt.NDArray[np.float64]
+
+    @classmethod
+    def of(cls, space: Space, plans: Sequence[Plan]) -> _Asked:
+        asked = {i: plan.slopes for i, plan in enumerate(plans) if space in plan.slopes}
+        slopes = np.stack([mine[space] for mine in asked.values()])
+        scales = np.maximum(np.abs(slopes).max(axis=1), 1e-12) / np.float32(_LEVELS)
+        codes = np.rint(slopes / scales[:, None])
+        kept = codes * scales[:, None]
+        lengths, lost = (np.linalg.norm(x.astype(np.float64), axis=1) for x in (kept, slopes - kept))
+        first = np.array([space == min(mine) for mine in asked.values()])
+        constants = np.array([plans[i].constant for i in asked], np.float32)
+        return cls(np.array(list(asked)), first, constants, codes.astype(np.int8), scales, lengths, lost)
+
+    def bounds(self, blocks: Sequence[Block]) -> npt.NDArray[np.float64]:
+        """How far off a score can be, (B,); the last term is for rounding in this and in the exact score."""
+        longest = max((block.longest for block in blocks), default=0.0)
+        residual = max((block.residual for block in blocks), default=0.0)
+        bound = self.lost * longest + self.lengths * residual
+        return bound * 1.001 + _ROUNDING * (self.lengths + self.lost) * longest
+
+    def add(self, block: Block, to: list[Scores]) -> None:
+        """Add what this space gives to each plan's scores of a block's rows, (n,)."""
+        import numkong
+
+        products = np.asarray(numkong.dots_packed(self.codes, block.packed))  # (B, n) int32, exact
+        for i, plan in enumerate(self.plans):
+            # Each pass over the block counts beside a product that is bound by memory: no copy where none is needed.
+            scores = to[plan] if self.first[i] else np.empty_like(to[plan])
+            np.multiply(products[i], block.scales, out=scores, dtype=np.float32, casting="unsafe")
+            scores *= self.scales[i]
+            if self.first[i]:
+                scores += self.constants[i]
+            else:
+                to[plan] += scores
 
 
 class QuantisedScan:
@@ -85,63 +133,114 @@ class QuantisedScan:
     Args:
         collection: where the vectors are.
         sample_rows: rows that stand for all when only the distribution of scores is wanted.
+        previous: of an earlier generation; the copies of the segments that both have are taken over.
     """
 
-    def __init__(self, collection: Collection, sample_rows: npt.NDArray[np.int64]) -> None:
+    backend = "exact scan after an int8 pass"
+
+    def __init__(self, collection: Collection, sample_rows: Rows, previous: QuantisedScan | None = None) -> None:
         """Only remember."""
         self._collection, self._sample_rows = collection, sample_rows
-        self._spaces: dict[Space, tuple[QuantisedSpace, QuantisedSpace]] = {}
+        # One list of blocks for each segment and space, and one for each space's sample.
+        self._segments: dict[tuple[str, Space], list[Block]] = {}
+        if previous is not None:
+            held = {segment.id for segment in collection.manifest.segments}
+            self._segments = {key: blocks for key, blocks in previous._segments.items() if key[0] in held}
+        self._samples: dict[Space, list[Block]] = {}
         self._lock = threading.Lock()
 
-    def prepare(self, space: Space) -> tuple[QuantisedSpace, QuantisedSpace]:
-        """The copy of one space and that of its sample; making them reads the space once."""
+    def prepare(self, space: Space) -> None:
+        """Make the copy of one space and that of its sample, where they are missing; reads the space once."""
+        segments, vectors = self._collection.manifest.segments, self._collection.vector_parts(space)
         with self._lock:
-            if space not in self._spaces:
-                whole = QuantisedSpace.of(self._collection, space)
-                self._spaces[space] = (whole, whole.take(self._sample_rows))
-            return self._spaces[space]
+            if space in self._samples:
+                return
+            missing = [i for i, segment in enumerate(segments) if (segment.id, space) not in self._segments]
+            copies = _copied([vectors[i] for i in missing])
+            self._segments |= {(segments[i].id, space): copy for i, copy in zip(missing, copies, strict=True)}
+            [self._samples[space]] = _copied([self._collection.vectors(space, self._sample_rows)])
 
-    def scores(self, slopes: Mapping[Space, npt.NDArray[np.float32]]) -> tuple[npt.NDArray[np.float32], float]:
-        """Sum over spaces of slope . v of every row, (N,), and how far off any of them can be."""
-        parts = [self.prepare(space)[0].scores(slope) for space, slope in slopes.items()]
-        return _summed(parts, len(self._collection.tiles))
+    def scores(self, plans: Sequence[Plan]) -> list[tuple[Scores, float]]:
+        """Each plan's scores of all rows, (N,), and how far off any of them can be; one pass for all plans."""
+        segments = self._collection.manifest.segments
 
-    def sample_scores(self, slopes: Mapping[Space, npt.NDArray[np.float32]]) -> npt.NDArray[np.float32]:
+        def blocks(space: Space) -> list[Block]:
+            return [block for segment in segments for block in self._segments[segment.id, space]]
+
+        return self._pass(plans, blocks, len(self._collection.tiles))
+
+    def sample_scores(self, plan: Plan) -> Scores:
         """Approximate scores of the sample's rows."""
-        parts = [self.prepare(space)[1].scores(slope) for space, slope in slopes.items()]
-        return _summed(parts, len(self._sample_rows))[0]
+        return self._pass([plan], lambda space: self._samples[space], len(self._sample_rows))[0][0]
+
+    def _pass(
+        self, plans: Sequence[Plan], blocks_of: Callable[[Space], list[Block]], rows: int
+    ) -> list[tuple[Scores, float]]:
+        spaces: list[Space] = sorted({space for plan in plans for space in plan.slopes})
+        for space in spaces:
+            self.prepare(space)
+        asked = [_Asked.of(space, plans) for space in spaces]
+        blocks = [blocks_of(space) for space in spaces]
+        # One array for each plan, none a part of another: the cache may keep one of them long after the rest.
+        out = [
+            np.empty(rows, np.float32) if plan.slopes else np.full(rows, plan.constant, np.float32) for plan in plans
+        ]
+
+        def score(start: int, *copies: Block) -> None:
+            to = [scores[start : start + len(copies[0].scales)] for scores in out]
+            for part, block in zip(asked, copies, strict=True):
+                part.add(block, to)
+
+        if spaces:
+            starts = np.cumsum([0, *(len(block.scales) for block in blocks[0][:-1])])
+            list(_threads().map(score, starts.tolist(), *blocks))
+        bounds = np.array([_ROUNDING * abs(plan.constant) for plan in plans])
+        for part, copies in zip(asked, blocks, strict=True):
+            bounds[part.plans] += part.bounds(copies)
+        return list(zip(out, bounds.tolist(), strict=True))
 
 
-def _summed(parts: list[tuple[torch.Tensor, float]], rows: int) -> tuple[npt.NDArray[np.float32], float]:
-    if not parts:
-        return np.zeros(rows, np.float32), 0.0
-    total = parts[0][0]
-    for scores, _ in parts[1:]:
-        total.add_(scores)
-    return total.numpy(), sum(bound for _, bound in parts)
+def _copied(arrays: Sequence[npt.NDArray[np.floating]]) -> list[list[Block]]:
+    """Each array's blocks; all processors work on them whatever the arrays' sizes."""
+    parts = [[array[i : i + _BLOCK_ROWS] for i in range(0, len(array), _BLOCK_ROWS)] for array in arrays]
+    blocks = _threads().map(Block.of, [part for array in parts for part in array])
+    return [[next(blocks) for _ in array] for array in parts]
 
 
-def candidates(approximate: npt.NDArray[np.float32], count: int, bound: float) -> npt.NDArray[np.int64]:
+@cache
+def _threads() -> ThreadPoolExecutor:
+    """As many as there are processors to run on: numpy and numkong let go of the interpreter's lock."""
+    return ThreadPoolExecutor(len(os.sched_getaffinity(0)), "wildsat-scan")
+
+
+def candidates(approximate: Scores, count: int, bound: float, leaders: Rows | None = None) -> Rows:
     """Positions that can be among the `count` best, ascending.
 
     Args:
         approximate: (M,) scores that are off by at most `bound`.
         count: how many best are wanted; with M <= count every position comes back.
         bound: greatest error of a score.
+        leaders: positions of all scores from some score on, ascending, where they are known: if the answer lies among
+            them, nothing else is looked at.
     """
     if count >= len(approximate):
         return np.arange(len(approximate))
-    threshold = _kth_best(approximate, count)
-    return np.flatnonzero(approximate >= threshold - np.float32(2 * bound))
+    if leaders is not None and count <= len(leaders):
+        best = approximate[leaders]
+        threshold = _kth_best(best, count) - np.float32(2 * bound)
+        if threshold >= best.min():
+            return leaders[best >= threshold]
+    threshold = _kth_best(approximate, count) - np.float32(2 * bound)
+    return np.flatnonzero(approximate >= threshold)
 
 
-def _kth_best(scores: npt.NDArray[np.float32], count: int) -> np.float32:
+def _kth_best(scores: Scores, count: int) -> np.float32:
     """The `count`-th greatest score: found among the rows that reach the `count`-th greatest block maximum."""
     width = 64
     whole = len(scores) // width * width
     if count > whole // width:
         return np.float32(np.partition(scores, len(scores) - count)[len(scores) - count])
-    peaks = torch.from_numpy(scores[:whole]).view(-1, width).amax(dim=1).numpy()
+    peaks = scores[:whole].reshape(-1, width).max(axis=1)
     floor = np.partition(peaks, len(peaks) - count)[len(peaks) - count]
     reaching = scores[scores >= floor]
     return np.float32(np.partition(reaching, len(reaching) - count)[len(reaching) - count])

@@ -41,6 +41,7 @@ class Candidates:
         distribution: of all live rows.
         matched: how many rows passed the filters, M or more.
         backend: how the scores were found.
+        leaders: positions of all scores from some score on, ascending, where they are known.
     """
 
     rows: Rows
@@ -49,6 +50,7 @@ class Candidates:
     distribution: Distribution
     matched: int
     backend: str
+    leaders: Rows | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,19 +1,38 @@
-"""The exact scan: scores of tiles for a plan, and the best of them."""
+"""The exact scan: scores of tiles for plans, and the best of them."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from typing import Protocol
 
 import numpy as np
 import numpy.typing as npt
 
 from wildsat_core.collection.reader import Collection
+from wildsat_core.search.plan import Plan
 from wildsat_core.types import Space
 
 Scores = npt.NDArray[np.float32]
 Rows = npt.NDArray[np.int64]
 
 _BLOCK_ROWS = 8_192  # 8,192 x 256 float32 is 8 MB: a block stays in the processor's cache between the two steps
+
+
+class Scan(Protocol):
+    """Something that scores every row of a collection; see `PlainScan`, `QuantisedScan` and `DeviceScan`."""
+
+    @property
+    def backend(self) -> str:
+        """What an answer says of how it was found."""
+        ...
+
+    def prepare(self, space: Space) -> None:
+        """Make now what the first scan of a space would otherwise make."""
+        ...
+
+    def scores(self, plans: Sequence[Plan]) -> list[tuple[Scores, float]]:
+        """Each plan's scores of all rows, (N,), and how far off any of them can be; 0 when they are exact."""
+        ...
 
 
 def score_rows(collection: Collection, slopes: Mapping[Space, npt.NDArray[np.float32]], rows: Rows) -> Scores:
@@ -32,26 +51,34 @@ class PlainScan:
     Turning float16 into float32 at every search costs more than the product itself.
     """
 
+    backend = "exact scan"
+
     def __init__(self, collection: Collection) -> None:
         """Only remember."""
         self._collection = collection
         self._copies: dict[Space, npt.NDArray[np.float32]] = {}
 
-    def prepare(self, space: Space) -> npt.NDArray[np.float32]:
-        """All vectors of one space, (N, D)."""
+    def prepare(self, space: Space) -> None:
+        """Copy one space."""
+        self._copy(space)
+
+    def scores(self, plans: Sequence[Plan]) -> list[tuple[Scores, float]]:
+        """Each plan's exact scores of all rows, (N,); bounds are 0."""
+        return [(self._scores(plan), 0.0) for plan in plans]
+
+    def _scores(self, plan: Plan) -> Scores:
+        scores = np.full(len(self._collection.tiles), plan.constant, np.float32)
+        if len(scores):
+            for space, slope in plan.slopes.items():
+                scores += self._copy(space) @ slope
+        return scores
+
+    def _copy(self, space: Space) -> npt.NDArray[np.float32]:
         copy = self._copies.get(space)
         if copy is None:
             parts = [np.asarray(part, np.float32) for part in self._collection.vector_parts(space)]
             copy = self._copies[space] = np.concatenate(parts) if parts else np.empty((0, 0), np.float32)
         return copy
-
-    def scores(self, slopes: Mapping[Space, npt.NDArray[np.float32]]) -> Scores:
-        """Sum over spaces of slope . v for every row, (N,)."""
-        scores = np.zeros(len(self._collection.tiles), np.float32)
-        if len(scores):
-            for space, slope in slopes.items():
-                scores += self.prepare(space) @ slope
-        return scores
 
 
 def best_first(scores: Scores, rows: Rows, count: int) -> Rows:

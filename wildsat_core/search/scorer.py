@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import logging
+
 import numpy as np
 
+from wildsat_core.batching import Batcher
 from wildsat_core.collection.reader import Collection
 from wildsat_core.search.ann import CANDIDATES, AnnIndex
 from wildsat_core.search.cache import Cache
+from wildsat_core.search.device import DeviceScan
 from wildsat_core.search.distribution import Distribution
 from wildsat_core.search.plan import Plan
 from wildsat_core.search.quantised import QuantisedScan, candidates
 from wildsat_core.search.ranking import Candidates, Scored
-from wildsat_core.search.scan import PlainScan, Rows, Scores, best_first, score_rows
+from wildsat_core.search.scan import PlainScan, Rows, Scan, Scores, best_first, score_rows
 from wildsat_core.types import Space
 
 # Up to here float32 copies of the vectors are scanned; beyond, an int8 pass goes first (wildsat_core.search.quantised).
@@ -23,6 +27,9 @@ _SAMPLE_ROWS = 65_536
 _FEW = 8  # filters that leave less than one row in so many are served by reading just those rows
 _INDEX_HEADROOM = 4  # an index is asked for at least so many times the hits wanted
 _CACHED_PLANS = 16
+_BATCH = 16  # plans that one pass over the vectors scores at most
+
+log = logging.getLogger(__name__)
 
 
 class Scorer:
@@ -32,40 +39,54 @@ class Scorer:
         collection: where the vectors are.
         exact_scan_rows: up to this many rows no int8 copies are made.
         ann_rows: from this many rows on approximate indexes are used where the collection has them.
+        device: torch device to scan on; None scans on the CPU.
+        previous: of an earlier generation, whose copies of the segments that both have are taken over.
     """
 
-    def __init__(self, collection: Collection, exact_scan_rows: int, ann_rows: int) -> None:
+    def __init__(
+        self,
+        collection: Collection,
+        exact_scan_rows: int,
+        ann_rows: int,
+        device: str | None = None,
+        previous: Scorer | None = None,
+    ) -> None:
         """Open the indexes that will be used; copy nothing yet."""
         self._collection = collection
         self.live: Rows = np.flatnonzero(collection.tiles.live)
         self._scored: Cache[bytes, Scored] = Cache(_CACHED_PLANS)
-        self._plain = PlainScan(collection)
         self._quantised: QuantisedScan | None = None
-        if len(collection.tiles) > exact_scan_rows:
-            self._quantised = QuantisedScan(collection, self.live[:: max(1, len(self.live) // _SAMPLE_ROWS)])
+        self._scan = self._choose_scan(exact_scan_rows, device, previous)
+        # Searches that come while a scan runs share the next pass: it costs little more for several plans than for one.
+        self._scan_together: Batcher[Plan, tuple[Scores, float]] = Batcher(self._scan.scores, _BATCH)
         self._indexes: dict[Space, AnnIndex] = {}
-        if len(collection.tiles) >= ann_rows:
+        if len(collection.tiles) >= ann_rows and not isinstance(self._scan, DeviceScan):
             self._indexes = {space: AnnIndex(collection.root, ann) for space, ann in collection.manifest.ann.items()}
+
+    def _choose_scan(self, exact_scan_rows: int, device: str | None, previous: Scorer | None) -> Scan:
+        collection, before = self._collection, previous._scan if previous else None
+        if device is not None:
+            if DeviceScan.fits(collection, device):
+                return DeviceScan(collection, device, before if isinstance(before, DeviceScan) else None)
+            log.warning("collection %s is too large for the memory of %s: scanned on CPU", collection.name, device)
+        if len(collection.tiles) <= exact_scan_rows:
+            return PlainScan(collection)
+        sample = self.live[:: max(1, len(self.live) // _SAMPLE_ROWS)]
+        self._quantised = QuantisedScan(collection, sample, previous._quantised if previous else None)
+        return self._quantised
 
     def warm(self) -> None:
         """Make the copies of vectors that the first query would otherwise wait for."""
         for space in self._collection.spaces:
-            if self._quantised:
-                self._quantised.prepare(space)
-            else:
-                self._plain.prepare(space)
+            self._scan.prepare(space)
 
     def all(self, plan: Plan) -> Scored:
         """Scores of all rows; cached by the plan."""
 
         def make() -> Scored:
-            if self._quantised is None:
-                scores, bound = self._plain.scores(plan.slopes), 0.0
-            else:
-                scores, bound = self._quantised.scores(plan.slopes)
-            scores += np.float32(plan.constant)
-            live = scores if len(self.live) == len(scores) else scores[self.live]
-            return Scored(scores, bound, Distribution.of(live))
+            scores, bound = self._scan_together(plan)
+            everything = len(self.live) == len(scores)
+            return Scored(scores, bound, Distribution.of(scores if everything else scores[self.live]))
 
         return self._scored.get(plan.key, make)
 
@@ -90,7 +111,7 @@ class Scorer:
         """The `count` best, best first, with exact scores; equal scores in row order."""
         rows, scores = found.rows, found.scores
         if found.bound:
-            rows = rows[candidates(scores, count, found.bound)]
+            rows = rows[candidates(scores, count, found.bound, found.leaders)]
             scores = self._exact(rows, plan)
         chosen = best_first(scores, rows, count)
         return rows[chosen], scores[chosen]
@@ -109,8 +130,7 @@ class Scorer:
         )
 
     def _from_few(self, rows: Rows, plan: Plan, quantised: QuantisedScan) -> Candidates:
-        body = np.sort(quantised.sample_scores(plan.slopes) + np.float32(plan.constant))
-        distribution = Distribution(len(self.live), body, np.empty(0, np.float32))
+        distribution = Distribution.of_sample(len(self.live), quantised.sample_scores(plan))
         return Candidates(
             rows, self._exact(rows, plan), 0.0, distribution, len(rows), "exact scan of the filtered rows"
         )
@@ -118,12 +138,13 @@ class Scorer:
     def _from_all(self, rows: Rows, plan: Plan) -> Candidates:
         scored = self.all(plan)
         scores = scored.scores if len(rows) == len(scored.scores) else scored.scores[rows]
-        backend = "exact scan" if self._quantised is None else "exact scan after an int8 pass"
-        return Candidates(rows, scores, scored.bound, scored.distribution, len(rows), backend)
+        leaders = scored.distribution.leaders if len(rows) == len(self.live) else None
+        return Candidates(rows, scores, scored.bound, scored.distribution, len(rows), self._scan.backend, leaders)
 
     def _sampled(self, plan: Plan) -> Distribution:
-        rows = self.live[:: max(1, len(self.live) // _SAMPLE_ROWS)]
-        return Distribution(len(self.live), np.sort(self._exact(rows, plan)), np.empty(0, np.float32))
+        if self._quantised is None:
+            return self.all(plan).distribution
+        return Distribution.of_sample(len(self.live), self._quantised.sample_scores(plan))
 
     def _exact(self, rows: Rows, plan: Plan) -> Scores:
         return score_rows(self._collection, plan.slopes, rows) + np.float32(plan.constant)

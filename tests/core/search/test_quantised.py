@@ -1,15 +1,21 @@
 """The int8 pass changes nothing but the time: same hits, same order, same scores."""
 
+from concurrent.futures import ThreadPoolExecutor
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tests.core.search.fakes import FakeModel, random_collection
+from wildsat_core.collection import open_collection
+from wildsat_core.collection.maintain import delete_tiles
 from wildsat_core.search.distribution import Distribution
 from wildsat_core.search.engine import SearchEngine
-from wildsat_core.search.quantised import QuantisedSpace, candidates
+from wildsat_core.search.plan import Part, Plan
+from wildsat_core.search.quantised import QuantisedScan, candidates
 from wildsat_core.search.query import Filters, Query, TextTerm, TileTerm
+from wildsat_core.search.scan import score_rows
 from wildsat_core.types import BBox
 
 N = 3000
@@ -43,23 +49,79 @@ def test_hits_are_those_of_the_exact_scan(collection, query):
     np.testing.assert_allclose([h.percentile for h in quick.hits], [h.percentile for h in exact.hits], atol=0.5)
 
 
+@pytest.mark.parametrize("query", QUERIES)
+def test_hits_of_the_scan_on_a_device_are_those_of_the_exact_scan(collection, query):
+    exact = SearchEngine(collection, FakeModel()).search(query)
+    there = SearchEngine(collection, FakeModel(), device="cpu").search(query)  # a torch device like any other
+    assert there.backend == "exact scan on cpu"
+    assert [h.row for h in there.hits] == [h.row for h in exact.hits]
+    np.testing.assert_allclose([h.score for h in there.hits], [h.score for h in exact.hits], atol=1e-5)
+    close = 150 / N  # percent, a rank and a half: scores that differ in the last digit may change places
+    np.testing.assert_allclose([h.percentile for h in there.hits], [h.percentile for h in exact.hits], atol=close)
+
+
+@pytest.mark.parametrize("device", [None, "cpu"])
+def test_searches_at_once_get_what_each_would_get_alone(collection, device):
+    queries = [Query((TextTerm(f"habitat {i}"),), k=5, blend=i % 3 / 2) for i in range(40)]
+    alone = SearchEngine(collection, FakeModel(), exact_scan_rows=0, device=device)
+    together = SearchEngine(collection, FakeModel(), exact_scan_rows=0, device=device)
+    with ThreadPoolExecutor(16) as pool:
+        found = list(pool.map(together.search, queries))
+    for query, result in zip(queries, found, strict=True):
+        assert [(h.row, h.score) for h in result.hits] == [(h.row, h.score) for h in alone.search(query).hits]
+
+
+def plan(*parts):
+    return Plan(tuple(Part("", space, vector, 1.0, 0.5, 1.0) for space, vector in parts))
+
+
 def test_no_score_is_further_off_than_the_bound(collection):
-    space = QuantisedSpace.of(collection, "text")
-    vectors = collection.vectors("text", np.arange(N))
+    scan = QuantisedScan(collection, np.arange(0, N, 7))
+    rows, plans = np.arange(N), [Plan(())]
     for seed in range(20):
-        slope = np.random.default_rng(seed).standard_normal(vectors.shape[1]).astype(np.float32) * 10.0 ** (seed - 10)
-        scores, bound = space.scores(slope)
-        assert np.abs(scores.numpy() - vectors @ slope).max() <= bound
+        random = np.random.default_rng(seed)
+        spaces = (("text",), ("place",), ("text", "image"))[seed % 3]
+        plans.append(plan(*((s, (random.standard_normal(8) * 10.0 ** (seed - 10)).astype(np.float32)) for s in spaces)))
+    for asked, (scores, bound) in zip(plans, scan.scores(plans), strict=True):
+        exact = score_rows(collection, asked.slopes, rows) + np.float32(asked.constant)
+        assert np.abs(scores - exact).max() <= bound
+        # Alone or in company, and in the sample, a plan gets the same scores.
+        np.testing.assert_array_equal(scan.scores([asked])[0][0], scores)
+        np.testing.assert_allclose(scan.sample_scores(asked), exact[::7], atol=bound)
+
+
+def test_copies_of_segments_that_stay_are_taken_over(tmp_path):
+    root = tmp_path / "grows"
+    first = random_collection(root, 600, segment_rows=200)
+    before = SearchEngine(first, FakeModel(), exact_scan_rows=0)
+    before.warm()
+    delete_tiles(root, np.arange(5), generation=first.generation)
+    after = open_collection(root)
+    for device in (None, "cpu"):
+        taken = SearchEngine(after, FakeModel(), exact_scan_rows=0, device=device, previous=before)
+        fresh = SearchEngine(after, FakeModel(), exact_scan_rows=0, device=device)
+        found = [[(h.tile.tile_id, h.score) for h in engine.search(QUERIES[0]).hits] for engine in (taken, fresh)]
+        assert found[0] == found[1]
+    old = QuantisedScan(first, np.arange(0, 600, 3))
+    old.prepare("text")
+    new = QuantisedScan(after, np.arange(5, 600, 3), old)
+    new.prepare("text")
+    assert new._segments.keys() == old._segments.keys()
+    assert all(new._segments[key] is blocks for key, blocks in old._segments.items())
 
 
 @settings(max_examples=100, deadline=None)
-@given(st.integers(1, 600), st.integers(1, 700), st.floats(0, 0.5), st.integers(0, 1000))
-def test_candidates_hold_every_row_that_could_be_among_the_best(rows, count, bound, seed):
+@given(st.integers(1, 600), st.integers(1, 700), st.floats(0, 0.5), st.floats(0, 1), st.integers(0, 1000))
+def test_candidates_hold_every_row_that_could_be_among_the_best(rows, count, bound, share, seed):
     rng = np.random.default_rng(seed)
     true = rng.standard_normal(rows).astype(np.float32)
     approximate = (true + rng.uniform(-bound, bound, rows)).astype(np.float32)
     best = np.argsort(-true, kind="stable")[:count]
-    assert set(best) <= set(candidates(approximate, count, bound * 1.001 + 1e-6))
+    bound = bound * 1.001 + 1e-6
+    found = candidates(approximate, count, bound)
+    assert set(best) <= set(found)
+    leaders = np.flatnonzero(approximate >= np.quantile(approximate, share))
+    np.testing.assert_array_equal(candidates(approximate, count, bound, leaders), found)
 
 
 def test_percentiles_of_many_scores_agree_with_counting():
