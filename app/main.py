@@ -15,6 +15,7 @@ from app.catalog import Catalog, ModelLoader, Watcher, registry_loader
 from app.clients import ClientsMiddleware
 from app.errors import install_handlers
 from app.gate import Gate
+from app.head import HeadMiddleware
 from app.headers import HeadersMiddleware
 from app.metrics import Metrics, MetricsMiddleware
 from app.openapi import TAGS, describe_errors, operation_id
@@ -92,13 +93,14 @@ def create_app(settings: Settings | None = None, load: ModelLoader | None = None
 
 def _add_layers(app: FastAPI, settings: Settings) -> None:
     """Middleware, innermost first: a refused client still gets CORS, headers and an id."""
+    app.add_middleware(HeadMiddleware)
     app.add_middleware(BodyLimitMiddleware, json_bytes=settings.max_body_bytes, upload_bytes=settings.max_upload_bytes)
     app.add_middleware(ClientsMiddleware, settings=settings)
     if settings.cors_origins:
         app.add_middleware(
             CORSMiddleware,
             allow_origins=list(settings.cors_origins),
-            allow_methods=["GET", "POST"],
+            allow_methods=["GET", "HEAD", "POST"],
             allow_headers=["Authorization", "Content-Type", "If-None-Match", "X-API-Key"],
             expose_headers=["ETag", "Retry-After", "X-Request-ID"],
         )
