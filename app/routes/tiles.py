@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from typing import Annotated
+from urllib.parse import quote
 
 from fastapi import APIRouter, Query, Request
 from fastapi.responses import JSONResponse, Response
@@ -15,6 +16,8 @@ from app.gate import Gated
 from app.parameters import SEARCH_DESCRIBED, CollectionName, SearchQuery, TileId
 from app.routes.search import GeoJSONResponse
 from app.schemas import HabitatsAnswer, SearchAnswer, TileAnswer
+from app.similar import without_tile
+from wildsat_core.errors import InvalidInputError
 from wildsat_core.search.geojson import tile_feature
 
 router = APIRouter(prefix="/tiles/{tile_id}", tags=["tiles"])
@@ -51,14 +54,17 @@ def thumbnail(request: Request, tile_id: TileId, collection: Chosen = None) -> R
 
 @router.get("/similar", response_class=GeoJSONResponse, response_model=SearchAnswer, openapi_extra=SEARCH_DESCRIBED)
 def similar(request: Request, tile_id: TileId, parameters: SearchQuery, gate: Gated) -> Response:
-    """Tiles like this one; short for /search?like=ID, and takes the same parameters. The tile itself comes first."""
+    """Other tiles like this one: /search?like=ID without the tile itself, and the same parameters. k is at most 999."""
+    if parameters.like not in (None, tile_id):
+        raise InvalidInputError(f"like is {tile_id!r} here, as the address says, got {parameters.like!r}", "like")
     parameters = parameters.model_copy(update={"like": tile_id})
     served = catalog_of(request).get(parameters.collection)
     query, asked = parameters.to_query(species_of(request).term), parameters.normalised()
-    etag = etag_of(served, "search", asked)
+    etag = etag_of(served, "similar", asked)
     if unchanged := not_modified(request, etag):
         return unchanged
-    answer = feature_collection(served, run_search(request, served, query), asked)
+    found = without_tile(tile_id, query, served, lambda query: run_search(request, served, query))
+    answer = feature_collection(served, found, asked, path=f"/tiles/{quote(tile_id, safe='')}/similar")
     return GeoJSONResponse(answer, headers={"ETag": etag, "Cache-Control": "no-cache"})
 
 

@@ -2,6 +2,7 @@
 
 import re
 
+import pytest
 from fastapi.testclient import TestClient
 
 
@@ -12,8 +13,60 @@ def test_a_tile_has_a_feature_a_picture_and_tiles_like_it(client: TestClient) ->
     assert (picture.status_code, picture.headers["content-type"]) == (200, "image/webp")
     assert picture.content[8:12] == b"WEBP"
     similar = client.get(tile["properties"]["similar"], params={"k": 2}).json()
-    assert similar["features"][0]["id"] == "fiji"
+    assert len(similar["features"]) == 2
     assert similar["query"]["like"] == "fiji"
+
+
+@pytest.mark.parametrize(
+    "more", [{}, {"q": "desert"}, {"q": "desert", "not": "water"}, {"countries": "BRA,DZA"}, {"min_percentile": 40}]
+)
+def test_tiles_like_one_are_the_ranking_without_it(client: TestClient, more: dict) -> None:
+    whole = client.get("/search", params={"like": "fiji", "k": 10, **more}).json()
+    others = [feature["id"] for feature in whole["features"] if feature["id"] != "fiji"]
+    pages = [client.get("/tiles/fiji/similar", params={"k": 1, "offset": i, **more}).json() for i in range(len(others))]
+    assert [page["features"][0]["id"] for page in pages] == others
+    assert [page["features"][0]["properties"]["rank"] for page in pages] == list(range(1, len(others) + 1))
+    assert {page["matched"] for page in pages} == {len(others)}
+    assert client.get("/tiles/fiji/similar", params={"k": 1, "offset": len(others), **more}).json()["features"] == []
+
+
+def test_tiles_like_one_are_paged_by_its_own_links(client: TestClient) -> None:
+    first = client.get("/tiles/fiji/similar", params={"k": 3}).json()
+    (following,) = [link["href"] for link in first["links"] if link["rel"] == "next"]
+    second = client.get(following).json()
+    seen = [feature["id"] for page in (first, second) for feature in page["features"]]
+    assert sorted(seen) == ["amazon", "arctic", "congo", "sahara", "texas"]
+    assert [link["rel"] for link in second["links"]] == ["self", "prev"]
+
+
+def test_tiles_like_one_are_at_most_999_and_like_that_one_only(client: TestClient) -> None:
+    refused = client.get("/tiles/fiji/similar", params={"k": 1000})
+    assert (refused.status_code, refused.json()["parameter"]) == (422, "k")
+    refused = client.get("/tiles/fiji/similar", params={"like": "congo"})
+    assert (refused.status_code, refused.json()["parameter"]) == (422, "like")
+
+
+@pytest.mark.parametrize(
+    "path",
+    [
+        "/", "/search?q=forest", "/species?q=jaguar", "/tiles/fiji", "/tiles/fiji/thumbnail.webp",
+        "/tiles/fiji/similar", "/tiles/fiji/habitats", "/heatmap/0/0/0.png?q=ice", "/export?q=ice&format=csv",
+        "/collections", "/conformance", "/collections/demo/items", "/collections/demo/items/fiji", "/stac/search",
+        "/livez", "/readyz", "/openapi.json", "/docs", "/static/js/main.js", "/nothing", "/search?k=0", "/search/image",
+    ],
+)  # fmt: skip
+def test_head_is_answered_like_get_without_a_body(client: TestClient, path: str) -> None:
+    got, head = client.get(path), client.head(path)
+    assert (head.status_code, head.content) == (got.status_code, b"")
+    for name in ("content-type", "etag", "cache-control", "vary", "content-disposition"):
+        assert head.headers.get(name) == got.headers.get(name), name
+    if "timings_ms" not in got.text:
+        assert head.headers.get("content-length") == got.headers.get("content-length")
+
+
+def test_head_is_counted_as_head(client: TestClient) -> None:
+    client.head("/tiles/congo")
+    assert re.search(r'count\{method="HEAD",route="/tiles/\{tile_id\}",status="200"\} \d', client.get("/metrics").text)
 
 
 def test_a_tile_without_a_picture_and_an_unknown_one_are_404(client: TestClient) -> None:
