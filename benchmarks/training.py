@@ -5,18 +5,23 @@ python -m benchmarks.training --row resnet50-random --input-px 224 --batch 64 --
 
 The plain loop does what a first version would: every picture is decoded and augmented by itself with PIL and
 torchvision at its full size, float32, ordinary memory layout, anchor and positive through the network one after the
-other, and an optimiser that takes tensors one by one. Both read the same files with the same number of workers.
+other, and an optimiser that takes tensors one by one. Both read the same files with the same number of workers. While
+one is timed, the workers of the other are stopped, so that neither reads ahead in the other's time.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
+import multiprocessing
+import os
 import random
+import signal
 import statistics
 import tempfile
 import time
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
@@ -134,9 +139,9 @@ def plain_stepper(config: TrainConfig, data: Path, device: torch.device, steps: 
     return step
 
 
-def our_stepper(config: TrainConfig, device: torch.device) -> tuple[Callable[[], float], loop._Run]:
+def our_stepper(run: loop._Run) -> Callable[[], float]:
     """A function that does one step of the project's own loop."""
-    run = loop._Run(config, device, resume=False)
+    config, device = run.config, run.device
     network = run._network()
     stream = iter(batch_loader(run.pairs, run.batches, workers=config.data.workers, pin=device.type == "cuda"))
     reporter = Reporter(run.folder, steps=1, first=0, pairs_per_step=1, active=False)
@@ -147,17 +152,43 @@ def our_stepper(config: TrainConfig, device: torch.device) -> tuple[Callable[[],
         run.progress.step += 1
         return loss
 
-    return step, run
+    return step
 
 
-def timed(step: Callable[[], float], count: int, device: torch.device) -> tuple[float, float]:
-    """Seconds a step by the clock, and of this process's processor time; the second is steady on a busy machine."""
-    started, used = time.perf_counter(), time.process_time()
-    for _ in range(count):
-        step()
-    if device.type == "cuda":
-        torch.cuda.synchronize()
-    return (time.perf_counter() - started) / count, (time.process_time() - used) / count
+class Contender:
+    """A loop with its worker processes, which run only while it is timed."""
+
+    def __init__(self, make: Callable[[], Callable[[], float]], device: torch.device) -> None:
+        before = set(multiprocessing.active_children())
+        self._step, self._device = make(), device
+        self._workers = [child.pid for child in set(multiprocessing.active_children()) - before]
+        self._signal(signal.SIGSTOP)
+
+    def timed(self, count: int) -> tuple[float, float]:
+        """Seconds a step by the clock, and of this process's processor time; the second is steady on a busy machine."""
+        with self._running():
+            started, used = time.perf_counter(), time.process_time()
+            for _ in range(count):
+                self._step()
+            if self._device.type == "cuda":
+                torch.cuda.synchronize()
+            return (time.perf_counter() - started) / count, (time.process_time() - used) / count
+
+    @contextmanager
+    def _running(self) -> Iterator[None]:
+        self._signal(signal.SIGCONT)
+        try:
+            yield
+        finally:
+            self._signal(signal.SIGSTOP)
+
+    def close(self) -> None:
+        """Let the workers run, so that they can end."""
+        self._signal(signal.SIGCONT)
+
+    def _signal(self, number: signal.Signals) -> None:
+        for pid in self._workers:
+            os.kill(pid, number)
 
 
 def flops_per_step(run: loop._Run, batch: int, input_px: int) -> float:
@@ -179,10 +210,10 @@ def main() -> None:
     parser.add_argument("--batch", type=int, default=16)
     parser.add_argument("--workers", type=int, default=2)
     parser.add_argument("--rounds", type=int, default=5)
-    parser.add_argument("--steps", type=int, default=3, help="of each loop in a round")
-    parser.add_argument("--warm-up", type=int, default=2)
+    parser.add_argument("--steps", type=int, default=4, help="of each loop in a round")
+    parser.add_argument("--warm-up", type=int, default=3)
     options = parser.parse_args()
-    device = choose_device("auto")
+    device, load = choose_device("auto"), os.getloadavg()
     with tempfile.TemporaryDirectory() as folder:
         data = make_data(Path(folder) / "data", 4 * options.batch, options.tile_px)
         total = options.warm_up + options.rounds * options.steps + 8 * max(1, options.workers)
@@ -196,14 +227,17 @@ def main() -> None:
                 "run": {"folder": Path(folder) / "run", "batch": options.batch, "steps": total},
             }
         )
-        plain = plain_stepper(config, data, device, total)
-        ours, run = our_stepper(config, device)
-        for step in (plain, ours):
-            timed(step, options.warm_up, device)
+        run = loop._Run(config, device, resume=False)
+        plain = Contender(lambda: plain_stepper(config, data, device, total), device)
+        ours = Contender(lambda: our_stepper(run), device)
+        for contender in (plain, ours):
+            contender.timed(options.warm_up)
         seconds: dict[str, list[tuple[float, float]]] = {"plain": [], "ours": []}
         for _ in range(options.rounds):  # in turns, so that other load on the machine falls on both
-            seconds["plain"].append(timed(plain, options.steps, device))
-            seconds["ours"].append(timed(ours, options.steps, device))
+            seconds["plain"].append(plain.timed(options.steps))
+            seconds["ours"].append(ours.timed(options.steps))
+        plain.close()
+        ours.close()
         plain_s, plain_cpu_s = (statistics.median(s) for s in zip(*seconds["plain"], strict=True))
         ours_s, ours_cpu_s = (statistics.median(s) for s in zip(*seconds["ours"], strict=True))
         ratios = [a[0] / b[0] for a, b in zip(seconds["plain"], seconds["ours"], strict=True)]
@@ -212,6 +246,7 @@ def main() -> None:
             if device.type == "cuda"
             else f"cpu, {torch.get_num_threads()} threads",
             "precision": "bf16" if run.bf16 else "fp32",
+            "load_before": [round(x, 1) for x in load],
             **vars(options),
             "plain_s_per_step": round(plain_s, 4),
             "ours_s_per_step": round(ours_s, 4),
