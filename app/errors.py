@@ -164,10 +164,18 @@ def error_response(request: Request, error: Exception) -> Response:
     from app.pages import render_problem
 
     details = problem_of(error, request_id_of(request))
+    if details["status"] == 422 and _is_standard(request):
+        details |= {"status": 400, "title": HTTPStatus.BAD_REQUEST.phrase}
     headers = headers_of(error) | {"Cache-Control": "no-store"}
     if wants_html(request):
         return render_problem(request, details, headers)
     return JSONResponse(details, details["status"], headers, PROBLEM_JSON)
+
+
+def _is_standard(request: Request) -> bool:
+    """Whether OGC API Features and STAC API rule here: both want 400 for any malformed parameter."""
+    path = request.scope["path"].removeprefix(request.scope.get("root_path", ""))
+    return str(path).startswith(("/collections", "/stac/"))
 
 
 def request_id_of(request: Request) -> str:

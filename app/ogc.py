@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import datetime as dt
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 from app.catalog import Served
 from wildsat_core.errors import InvalidInputError
+from wildsat_core.geo import parse_bbox
+from wildsat_core.types import BBox
 
 
 def spatial_extent(served: Served) -> list[float]:
@@ -114,8 +116,22 @@ def landing(served: Iterable[Served], base: str) -> dict[str, Any]:
     }
 
 
-def parse_datetime(text: str) -> tuple[dt.date | None, dt.date | None]:
+def parse_ogc_bbox(value: str | Sequence[float]) -> BBox:
+    """Read four numbers, or six with heights, which are left out.
+
+    Raises:
+        InvalidInputError: another count, not finite, or out of range.
+    """
+    numbers = value.split(",") if isinstance(value, str) else list(value)
+    return parse_bbox([float(n) for n in ([*numbers[:2], *numbers[3:5]] if len(numbers) == 6 else numbers)])
+
+
+def parse_datetime(text: str, *, days: bool = True) -> tuple[dt.date | None, dt.date | None]:
     """First and last day of an OGC `datetime`: an instant or an interval, open where an end is ".." or empty.
+
+    Args:
+        text: as it was sent.
+        days: whether a day without a time is taken; STAC item search forbids it.
 
     Raises:
         InvalidInputError: not RFC 3339, or both ends open.
@@ -123,19 +139,21 @@ def parse_datetime(text: str) -> tuple[dt.date | None, dt.date | None]:
     ends = text.split("/")
     if len(ends) == 1:
         ends *= 2
-    days = [_day(end) for end in ends] if len(ends) == 2 else []
-    if not days or days == [None, None]:
+    found = [_day(end, alone=days) for end in ends] if len(ends) == 2 else []
+    if not found or found == [None, None]:
         raise InvalidInputError(
             f"datetime must be an RFC 3339 time or an interval such as 2024-01-01T00:00:00Z/.., got {text[:80]!r}",
             "datetime",
         )
-    return days[0], days[1]
+    return found[0], found[1]
 
 
-def _day(text: str) -> dt.date | None:
+def _day(text: str, *, alone: bool) -> dt.date | None:
     if text in ("", ".."):
         return None
-    if not re.fullmatch(r"\d{4}-\d\d-\d\d(?:[Tt]\d\d:\d\d:\d\d(?:\.\d+)?(?:[Zz]|[+-]\d\d:\d\d))?", text, re.ASCII):
+    if (len(text) == 10 and not alone) or not re.fullmatch(
+        r"\d{4}-\d\d-\d\d(?:[Tt]\d\d:\d\d:\d\d(?:\.\d+)?(?:[Zz]|[+-]\d\d:\d\d))?", text, re.ASCII
+    ):
         raise InvalidInputError(f"datetime has RFC 3339 times: 2024-01-01T00:00:00Z; got {text[:40]!r}", "datetime")
     try:
         if len(text) == 10:

@@ -34,7 +34,7 @@ PROBLEM_SCHEMA: dict[str, Any] = {
 }
 
 ERRORS = {
-    "400": "the body can't be read at all",
+    "400": "the body can't be read at all; for collections and STAC, what is 422 elsewhere",
     "401": "a key is needed, or the key is not known",
     "404": "no such collection or tile",
     "405": "the address does not take this method",

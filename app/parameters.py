@@ -86,6 +86,16 @@ def _clean(parameter: str) -> AfterValidator:
 Box = Annotated[
     str, Form(rf"{NUMBER}(?:,{NUMBER}){{3}}", "four numbers west,south,east,north in degrees", "-75,-15,-60,5")
 ]
+# OGC and STAC allow a third axis; heights play no part here.
+OgcBox = Annotated[
+    str,
+    Form(
+        rf"{NUMBER}(?:,{NUMBER}){{3}}|{NUMBER},{NUMBER},-?\d{{1,6}}(?:\.\d{{1,15}})?,"
+        rf"{NUMBER},{NUMBER},-?\d{{1,6}}(?:\.\d{{1,15}})?",
+        "four numbers west,south,east,north in degrees, or six with the least and greatest height",
+        "-75,-15,-60,5",
+    ),
+]
 LonLat = Annotated[str, Form(rf"{NUMBER},{NUMBER}", "two numbers longitude,latitude in degrees", "-60.5,-3.1")]
 Disc = Annotated[
     str,

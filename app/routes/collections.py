@@ -11,17 +11,18 @@ from fastapi.responses import JSONResponse, Response
 
 from app.context import base_url, catalog_of
 from app.gate import Gated
-from app.ogc import CONFORMANCE, collection_entry, parse_datetime
-from app.parameters import Box, CollectionName, TileId
+from app.ogc import CONFORMANCE, collection_entry, parse_datetime, parse_ogc_bbox
+from app.parameters import CollectionName, OgcBox, TileId
 from app.routes.search import GeoJSONResponse
 from app.schemas import CollectionAnswer, CollectionsAnswer, Conformance, ItemAnswer, ItemsAnswer
 from app.stac import GEOJSON, JSON, stac_collection, stac_item
-from wildsat_core.geo import parse_bbox
 from wildsat_core.search.query import Filters
 
 router = APIRouter(tags=["collections"])
 
-MAX_ITEMS = 1000
+DEFAULT_ITEMS, MAX_ITEMS = 100, 1000
+# Both standards forbid to refuse a greater limit.
+LIMIT_HELP = f"how many items; more than {MAX_ITEMS} count as {MAX_ITEMS}"
 
 
 @router.get("/conformance", response_model=Conformance)
@@ -54,17 +55,20 @@ def items(
     request: Request,
     name: CollectionName,
     gate: Gated,
-    bbox: Annotated[Box | None, Query(description="west,south,east,north in degrees")] = None,
+    bbox: Annotated[OgcBox | None, Query(description="west,south,east,north in degrees")] = None,
     datetime: Annotated[str | None, Query(max_length=80, description="RFC 3339 time or interval, open with ..")] = None,
-    limit: Annotated[int, Query(ge=1, le=MAX_ITEMS, description="how many items")] = 100,
+    limit: Annotated[int, Query(ge=1, description=LIMIT_HELP)] = DEFAULT_ITEMS,
     offset: Annotated[int, Query(ge=0, le=2**31 - 1, description="items to skip")] = 0,
 ) -> Response:
     """Tiles in stored order, which keeps neighbours together; filters as in OGC API Features."""
     served, base = catalog_of(request).get(name), base_url(request)
     first, last = parse_datetime(datetime) if datetime is not None else (None, None)
-    rows = served.engine.passing(Filters(bbox=parse_bbox(bbox) if bbox else None, date_from=first, date_to=last))
+    limit = min(limit, MAX_ITEMS)
+    rows = served.engine.passing(Filters(bbox=parse_ogc_bbox(bbox) if bbox else None, date_from=first, date_to=last))
     tiles = served.collection.tiles.tiles_at(rows[offset : offset + limit])
-    asked = {n: v for n, v in (("bbox", bbox), ("datetime", datetime), ("limit", limit)) if v is not None}
+    asked: dict[str, Any] = {n: v for n, v in (("bbox", bbox), ("datetime", datetime)) if v is not None}
+    if limit != DEFAULT_ITEMS:
+        asked["limit"] = limit
     return GeoJSONResponse(
         {
             "type": "FeatureCollection",
@@ -81,7 +85,8 @@ def _item_links(
     path: str, base: str, asked: dict[str, Any], offset: int, limit: int, matched: int
 ) -> list[dict[str, str]]:
     def page(rel: str, start: int) -> dict[str, str]:
-        return {"rel": rel, "href": f"{path}/items?{urlencode(asked | {'offset': start})}", "type": GEOJSON}
+        query = urlencode(asked | ({"offset": start} if start else {}))
+        return {"rel": rel, "href": f"{path}/items{'?' if query else ''}{query}", "type": GEOJSON}
 
     links = [page("self", offset)]
     if offset + limit < matched:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
 from typing import Annotated, Any
 from urllib.parse import urlencode
@@ -13,21 +14,20 @@ from pydantic import BaseModel, ConfigDict, Field
 from app.catalog import Served
 from app.context import base_url, catalog_of
 from app.gate import Gated
-from app.ogc import parse_datetime
-from app.parameters import MAX_AREA_CHARACTERS, Box, CollectionName, TileIds
-from app.routes.collections import MAX_ITEMS
+from app.intersects import read_intersects
+from app.ogc import parse_datetime, parse_ogc_bbox
+from app.parameters import MAX_AREA_CHARACTERS, CollectionName, OgcBox, TileIds
+from app.routes.collections import DEFAULT_ITEMS, LIMIT_HELP, MAX_ITEMS
 from app.routes.search import GeoJSONResponse
 from app.schemas import ItemsAnswer
 from app.stac import GEOJSON, JSON, stac_item
-from wildsat_core.area import Area
 from wildsat_core.errors import InvalidInputError
-from wildsat_core.geo import parse_bbox
 from wildsat_core.search.query import Filters
 
 router = APIRouter(prefix="/stac/search", tags=["collections"])
 
 Offset = Annotated[int, Field(ge=0, le=2**31 - 1, description="items to skip")]
-Limit = Annotated[int, Field(ge=1, le=MAX_ITEMS, description="how many items")]
+Limit = Annotated[int, Field(ge=1, description=LIMIT_HELP)]
 Time = Annotated[str, Field(max_length=80, description="RFC 3339 time or interval, open with ..")]
 
 
@@ -38,10 +38,10 @@ class StacBody(BaseModel):
 
     collections: Annotated[list[CollectionName], Field(max_length=100)] | None = None
     ids: Annotated[list[str], Field(max_length=1000)] | None = None
-    bbox: Annotated[list[float], Field(min_length=4, max_length=4)] | None = None
-    intersects: dict[str, Any] | None = Field(default=None, description="GeoJSON Polygon or MultiPolygon")
+    bbox: Annotated[list[float], Field(min_length=4, max_length=6)] | None = None
+    intersects: dict[str, Any] | None = Field(default=None, description="any GeoJSON geometry")
     datetime: Time | None = None
-    limit: Limit = 100
+    limit: Limit = DEFAULT_ITEMS
     offset: Offset = 0
 
     def to_filters(self) -> Filters:
@@ -52,10 +52,10 @@ class StacBody(BaseModel):
         """
         if self.bbox is not None and self.intersects is not None:
             raise InvalidInputError("bbox and intersects can't be given together", "intersects")
-        first, last = parse_datetime(self.datetime) if self.datetime is not None else (None, None)
+        first, last = parse_datetime(self.datetime, days=False) if self.datetime is not None else (None, None)
         return Filters(
-            bbox=parse_bbox(self.bbox) if self.bbox is not None else None,
-            area=Area.from_geojson(self.intersects) if self.intersects is not None else None,
+            bbox=parse_ogc_bbox(self.bbox) if self.bbox is not None else None,
+            area=read_intersects(self.intersects) if self.intersects is not None else None,
             date_from=first,
             date_to=last,
             tile_ids=frozenset(self.ids) if self.ids is not None else None,
@@ -69,10 +69,10 @@ class StacParameters(BaseModel):
 
     collections: Annotated[str, Field(max_length=2000)] | None = Field(default=None, description="names with commas")
     ids: TileIds | None = None
-    bbox: Box | None = None
+    bbox: OgcBox | None = None
     intersects: Annotated[str, Field(max_length=MAX_AREA_CHARACTERS)] | None = None
     datetime: Time | None = None
-    limit: Limit = 100
+    limit: Limit = DEFAULT_ITEMS
     offset: Offset = 0
 
     def to_body(self) -> StacBody:
@@ -80,12 +80,23 @@ class StacParameters(BaseModel):
         return StacBody.model_construct(
             collections=self.collections.split(",") if self.collections else None,
             ids=self.ids.split(",") if self.ids else None,
-            bbox=list(parse_bbox(self.bbox).as_tuple()) if self.bbox else None,
-            intersects=Area.from_geojson(self.intersects).to_geojson() if self.intersects else None,
+            bbox=[float(number) for number in self.bbox.split(",")] if self.bbox else None,
+            intersects=_json(self.intersects) if self.intersects else None,
             datetime=self.datetime,
             limit=self.limit,
             offset=self.offset,
         )
+
+
+def _json(text: str) -> dict[str, Any]:
+    """A geometry in a URL; what it is worth is checked like one in a body."""
+    try:
+        value = json.loads(text)
+    except (ValueError, RecursionError) as err:
+        raise InvalidInputError(f"intersects is not JSON: {err}", "intersects") from err
+    if not isinstance(value, dict):
+        raise InvalidInputError(f"intersects must be a GeoJSON geometry, got {type(value).__name__}", "intersects")
+    return value
 
 
 @router.get("", response_class=GeoJSONResponse, response_model=ItemsAnswer)
@@ -120,7 +131,7 @@ def _page(request: Request, body: StacBody, following: Callable[[int], dict[str,
     for served in _chosen(request, body.collections):
         rows = served.engine.passing(filters)
         start = max(0, body.offset - matched)
-        wanted = body.limit - len(found)
+        wanted = min(body.limit, MAX_ITEMS) - len(found)
         tiles = served.collection.tiles.tiles_at(rows[start : start + wanted]) if wanted > 0 else []
         found += [stac_item(served, tile, base) for tile in tiles]
         matched += len(rows)

@@ -175,7 +175,19 @@ def test_items_are_filtered_and_paged_as_ogc_says(client: TestClient) -> None:
     assert len(set(ids(first)) | set(ids(following))) == 6
     for bad in ("yesterday", "../..", "2024-01-01/2024-02-01/2024-03-01", "2024-02-30"):
         response = client.get("/collections/demo/items", params={"datetime": bad})
-        assert (response.status_code, response.json()["parameter"]) == (422, "datetime")
+        assert (response.status_code, response.json()["parameter"]) == (400, "datetime")
+    assert items(limit=10**6)["numberReturned"] == 6, "a limit beyond the greatest counts as that"
+    assert set(ids(items(bbox="170,-30,-10,-170,0,9000"))) == {"fiji"}
+
+
+def test_a_page_of_items_names_itself_as_it_was_asked(client: TestClient) -> None:
+    for asked in (
+        "/collections/demo/items",
+        "/collections/demo/items?limit=2",
+        "/collections/demo/items?limit=2&offset=2",
+    ):
+        links = client.get(asked).json()["links"]
+        assert [link["href"] for link in links if link["rel"] == "self"] == [f"http://testserver{asked}"]
 
 
 def test_the_heat_map_is_a_picture_with_colour_where_the_best_tiles_are(client: TestClient) -> None:
@@ -238,5 +250,63 @@ def test_item_search_takes_areas_and_ids_and_refuses_what_it_does_not_know(clien
     assert set(ids(by_body)) == set(ids(by_url)) == {"sahara", "congo"}
     assert ids(client.get("/stac/search", params={"ids": "fiji,nobody"}).json()) == ["fiji"]
     assert client.get("/stac/search", params={"collections": "nowhere"}).status_code == 404
-    for body in ({"intersects": area, "bbox": [0, 0, 1, 1]}, {"query": {}}, {"bbox": [0, 1, 2]}):
-        assert client.post("/stac/search", json=body).status_code == 422
+    for body in (
+        {"intersects": area, "bbox": [0, 0, 1, 1]},
+        {"query": {}},
+        {"bbox": [0, 1, 2]},
+        {"bbox": [0, 1, 2, 3, 4]},
+        {"limit": 0},
+        {"datetime": "2024-01-01"},
+        {"datetime": "2024-01-01/2024-02-01"},
+    ):
+        response = client.post("/stac/search", json=body)
+        assert (response.status_code, response.json()["status"], response.json()["title"]) == (400, 400, "Bad Request")
+    assert client.post("/stac/search", json={"limit": 10**6}).json()["numberReturned"] == 6
+
+
+@pytest.mark.parametrize(
+    ("geometry", "found"),
+    [
+        ({"type": "Point", "coordinates": [10.5, 24.5]}, {"sahara"}),
+        ({"type": "Point", "coordinates": [-180, -17.5]}, {"fiji"}),
+        ({"type": "MultiPoint", "coordinates": [[10.5, 24.5, 300], [20.5, -0.5, 0]]}, {"sahara", "congo"}),
+        ({"type": "LineString", "coordinates": [[20.5, -5], [20.5, 5]]}, {"congo"}),
+        (
+            {"type": "MultiLineString", "coordinates": [[[20.5, -5], [20.5, 5]], [[-70, -3.5], [-50, -3.5]]]},
+            {"congo", "amazon"},
+        ),
+        (
+            {
+                "type": "GeometryCollection",
+                "geometries": [
+                    {"type": "Point", "coordinates": [-98, 33.5]},
+                    {"type": "Polygon", "coordinates": [[[0, 20], [20, 20], [20, 30], [0, 20]]]},
+                ],
+            },
+            {"texas", "sahara"},
+        ),
+    ],
+    ids=lambda value: value.get("type") if isinstance(value, dict) else "",
+)
+def test_item_search_takes_every_kind_of_geometry(client: TestClient, geometry: dict, found: set) -> None:
+    assert set(ids(client.post("/stac/search", json={"intersects": geometry}).json())) == found
+    assert set(ids(client.get("/stac/search", params={"intersects": json.dumps(geometry)}).json())) == found
+
+
+@pytest.mark.parametrize(
+    ("geometry", "said"),
+    [
+        ({"type": "Point"}, "well-formed"),
+        ({"type": "Point", "coordinates": []}, "Point"),
+        ({"type": "Point", "coordinates": [200, 0]}, "[-180, 180]"),
+        ({"type": "LineString", "coordinates": [[0, 0]]}, "LineString"),
+        ({"type": "GeometryCollection", "geometries": []}, "without geometries"),
+        ({"type": "GeometryCollection", "geometries": [{"type": "GeometryCollection", "geometries": []}]}, "Polygon"),
+        ({"type": "MultiPoint", "coordinates": [[i / 200, j / 200] for i in range(150) for j in range(150)]}, "20000"),
+        ({"type": "Circle"}, "Circle"),
+    ],
+)
+def test_item_search_refuses_a_geometry_with_the_reason(client: TestClient, geometry: dict, said: str) -> None:
+    response = client.post("/stac/search", json={"intersects": geometry})
+    assert (response.status_code, response.json()["parameter"]) == (400, "intersects")
+    assert said in response.json()["detail"]
