@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import Any, Literal
 
@@ -50,6 +51,12 @@ class ModelSection(_Section):
     metric: Metric | None = None
 
 
+def default_workers() -> int:
+    """Processes that read pictures: more than four seldom help, more than there are cores never do."""
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    return min(4, cores)
+
+
 class DataSection(_Section):
     """Which data.
 
@@ -58,7 +65,7 @@ class DataSection(_Section):
         imagery: root of its pictures, if it has moved.
         tile_px: side that pictures are brought to when read; None leaves them, and then all must be alike.
         order: an epoch is every pair once, or one pair of every group.
-        workers: processes that read.
+        workers: processes that read; one a core, at most four, if left out.
         most_damaged: share of pictures that may be unreadable before the run stops.
     """
 
@@ -66,7 +73,7 @@ class DataSection(_Section):
     imagery: Path | None = None
     tile_px: int | None = Field(default=512, gt=0)
     order: Literal["pairs", "groups"] = "pairs"
-    workers: int = Field(default=4, ge=0)
+    workers: int = Field(default_factory=default_workers, ge=0)
     most_damaged: float = Field(default=0.01, ge=0, le=1)
 
 

@@ -50,17 +50,23 @@ class Estimate:
 
     def lines(self) -> list[str]:
         """For people."""
-        total = sum(self.trained.values())
-        hours = self.seconds_per_step * self.steps / 3600
+        total, whole = sum(self.trained.values()), duration(self.seconds_per_step * self.steps)
         return [
             f"trained: {total:,} weights ({', '.join(f'{part} {count:,}' for part, count in self.trained.items())})",
             f"frozen: {self.frozen:,} weights",
             f"pairs: {', '.join(f'{part} {count:,}' for part, count in self.pairs.items())}",
             f"steps: {self.steps:,}, {self.steps_per_epoch:,} an epoch",
             f"memory: about {self.memory_bytes / 2**30:.2f} GiB on {self.device}, in {self.precision}",
-            f"time: about {self.seconds_per_step:.2f} s a step, {hours:.1f} h in all, if reading keeps up",
+            f"time: about {self.seconds_per_step:.2f} s a step, {whole} in all, if reading keeps up",
             f"run: {self.folder}",
         ]
+
+
+def duration(seconds: float) -> str:
+    """Seconds, minutes or hours, whichever reads best."""
+    if seconds < 90:
+        return f"{seconds:.0f} s"
+    return f"{seconds / 60:.0f} min" if seconds < 5400 else f"{seconds / 3600:.1f} h"
 
 
 def estimate(config: TrainConfig) -> Estimate:

@@ -6,16 +6,29 @@ import json
 import resource
 import sys
 import time
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
 import torch
-from rich.console import Console
-from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
+from rich.console import Console, RenderableType
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+from rich.text import Text
 
 METRICS, CURVE, BOARD = "metrics.jsonl", "loss.png", "tensorboard"
 _CUT_SHORT = 1 << 62  # the step of a line that a crash left unfinished
+
+
+class _Bar(Progress):
+    """A bar with the loss in a line of its own below it, so that neither is cut off in a narrow terminal."""
+
+    below = ""
+
+    def get_renderables(self) -> Iterable[RenderableType]:
+        """The bar, then the line."""
+        yield from super().get_renderables()
+        yield Text(self.below)
 
 
 class Reporter:
@@ -33,7 +46,7 @@ class Reporter:
         """
         self._run, self._active, self._pairs = run, active, pairs_per_step
         self._console = Console(stderr=True)
-        self._bar: Progress | None = None
+        self._bar: _Bar | None = None
         self._steps, self._first = steps, first
         self._since, self._since_step = time.perf_counter(), first
 
@@ -47,10 +60,12 @@ class Reporter:
         if self._console.is_terminal:
             columns = (
                 BarColumn(),
-                TextColumn("{task.completed}/{task.total} {task.description}"),
+                MofNCompleteColumn(),
+                TextColumn("{task.description}"),
+                TextColumn("[dim]left"),
                 TimeRemainingColumn(),
             )
-            self._bar = Progress(*columns, console=self._console)
+            self._bar = _Bar(*columns, console=self._console)
             self._task = self._bar.add_task("", total=self._steps, completed=self._first)
             self._bar.start()
         return self
@@ -77,23 +92,21 @@ class Reporter:
         self._since, self._since_step = now, step
         numbers = numbers | {"steps_per_s": rate, "tiles_per_s": rate * self._pairs, "memory_mb": memory_mb()}
         self._write({"step": step, **numbers}, "train")
-        parts = " ".join(f"{k} {v:.3f}" for k, v in numbers.items() if k.startswith(("loss", "accuracy")))
-        line = f"{parts} {rate:.2f} steps/s {numbers['memory_mb']:.0f} MB"
+        parts = describe_losses(numbers)
+        speed = f"{rate:.3g} steps/s, {rate * self._pairs:.3g} pairs/s, {numbers['memory_mb']:,.0f} MB"
         if self._bar is not None:
-            self._bar.update(self._task, completed=step, description=line)
+            self._bar.below = parts
+            self._bar.update(self._task, completed=step, description=speed)
         else:
             left = (self._steps - step) / max(rate, 1e-9)
-            print(f"step {step}/{self._steps} {line}, {left:.0f} s left", file=sys.stderr, flush=True)
+            print(f"step {step}/{self._steps} {parts}; {speed}, {left:.0f} s left", file=sys.stderr, flush=True)
 
     def validation(self, step: int, numbers: dict[str, float]) -> None:
         """Report validation numbers."""
         if not self._active:
             return
         self._write({"step": step, **{f"val_{k}": v for k, v in numbers.items()}}, "")
-        self.say(
-            f"step {step}: held-out retrieval "
-            + " ".join(f"{k} {v:.3f}" for k, v in numbers.items() if k not in ("pairs",))
-        )
+        self.say(f"step {step}: {describe_retrieval(numbers)}")
 
     def say(self, line: str) -> None:
         """Show a line."""
@@ -107,6 +120,23 @@ class Reporter:
             for name, value in row.items():
                 if name != "step":
                     self._board.add_scalar(f"{group}/{name}".lstrip("/").replace("val_", "val/", 1), value, row["step"])
+
+
+def describe_losses(numbers: Mapping[str, float]) -> str:
+    """The loss and its terms; beside each, how many of the batch's pairs were told from the others."""
+    terms = [name.removeprefix("loss_") for name in numbers if name.startswith("loss_")]
+    parts = [f"{term} {numbers[f'loss_{term}']:.3f} ({numbers[f'accuracy_{term}']:.0%} right)" for term in terms]
+    return f"loss {numbers['loss']:.3f}: {', '.join(parts)}"
+
+
+def describe_retrieval(numbers: Mapping[str, float]) -> str:
+    """Recall on held-out blocks, both ways."""
+    ways = {"tile_to_text": "tile to text", "text_to_tile": "text to tile"}
+    found = [
+        f"{words} R@1 {numbers[f'{way}_r1']:.3f} R@5 {numbers[f'{way}_r5']:.3f} R@10 {numbers[f'{way}_r10']:.3f}"
+        for way, words in ways.items()
+    ]
+    return f"held out, {', '.join(found)}"
 
 
 def cut_metrics(path: Path, step: int) -> None:

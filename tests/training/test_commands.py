@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import io
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 from PIL import Image
+from rich.console import Console
 from typer.testing import CliRunner, Result
 
 from tests.indexer.stac_server import StacServer, scene
@@ -15,6 +17,7 @@ from tests.training.test_data import write_reference
 from training.commands import dataset, train
 from training.data.pixels import PixelReader
 from training.data.tables import open_dataset
+from training.report import Reporter
 from wildsat_core.errors import InvalidInputError
 
 
@@ -104,3 +107,21 @@ def test_every_command_says_what_it_is_for() -> None:
 
     for name in ("train", "dataset", "eval", "index", "models"):
         assert load_command(name).get_short_help_str(), name
+
+
+def test_the_bar_and_the_loss_fit_a_narrow_terminal(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    screen = io.StringIO()
+    console = Console(file=screen, force_terminal=True, width=80, color_system=None)
+    monkeypatch.setattr("training.report.Console", lambda **_: console)
+    numbers = {"loss": 68.5, "loss_text": 2.25, "accuracy_text": 0.5, "loss_image": 16.0, "accuracy_image": 0.125}
+    recall = {f"{way}_r{k}": k / 20 for way in ("tile_to_text", "text_to_tile") for k in (1, 5, 10)}
+    with Reporter(tmp_path, steps=2, first=0, pairs_per_step=8, active=True) as reporter:
+        reporter.step(1, numbers)
+        reporter.validation(1, recall)
+        reporter.step(2, numbers)
+    shown = screen.getvalue()
+    assert "loss 68.500: text 2.250 (50% right), image 16.000 (12% right)" in shown
+    assert "step 1: held out, tile to text R@1 0.050 R@5 0.250 R@10 0.500" in shown
+    last = next(line for line in reversed(shown.splitlines()) if "2/2" in line)
+    assert all(part in last for part in ("steps/s", "pairs/s", "MB", "left 0:00:00"))
+    assert "…" not in shown
