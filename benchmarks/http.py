@@ -96,24 +96,38 @@ def processor_s(pid: int) -> float:
     return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
 
+def get(target: str) -> bytes:
+    return f"GET {target} HTTP/1.1\r\nHost: bench\r\n\r\n".encode()
+
+
+def post(target: str, body: bytes) -> bytes:
+    head = f"POST {target} HTTP/1.1\r\nHost: bench\r\nContent-Type: application/json\r\n"
+    return f"{head}Content-Length: {len(body)}\r\n\r\n".encode() + body
+
+
 @dataclass
 class Connection:
-    """One connection that stays open; a client library would cost more than the server."""
+    """One connection that stays open where the server lets it; a client library would cost more than the server."""
 
+    port: int
     reader: asyncio.StreamReader
     writer: asyncio.StreamWriter
 
     @classmethod
     async def to(cls, port: int) -> "Connection":
-        return cls(*await asyncio.open_connection("127.0.0.1", port))
+        return cls(port, *await asyncio.open_connection("127.0.0.1", port))
 
-    async def get(self, target: str) -> int:
-        """Ask and read the whole answer; gives its status."""
-        self.writer.write(f"GET {target} HTTP/1.1\r\nHost: bench\r\n\r\n".encode())
-        head = (await self.reader.readuntil(b"\r\n\r\n")).split(b"\r\n")
-        length = next(int(line.split(b":")[1]) for line in head if line.lower().startswith(b"content-length"))
-        await self.reader.readexactly(length)
-        return int(head[0].split()[1])
+    async def ask(self, request: bytes) -> tuple[int, bytes]:
+        """Send a request and read the whole answer; gives its status and body."""
+        if self.writer.is_closing():
+            self.reader, self.writer = await asyncio.open_connection("127.0.0.1", self.port)
+        self.writer.write(request)
+        head = (await self.reader.readuntil(b"\r\n\r\n")).lower().split(b"\r\n")
+        length = next(int(line.split(b":")[1]) for line in head if line.startswith(b"content-length"))
+        body = await self.reader.readexactly(length)
+        if b"connection: close" in head:
+            self.writer.close()
+        return int(head[0].split()[1]), body
 
 
 @dataclass
@@ -124,8 +138,18 @@ class Load:
     refused: int
     took_s: float
 
+    @property
+    def rate(self) -> float:
+        """Answers a second."""
+        return len(self.times_s) / self.took_s
 
-async def load(port: int, clients: int, seconds: float, target: Callable[[], str]) -> Load:
+    def __str__(self) -> str:
+        """Latencies and rate on one line."""
+        p50, p95, p99 = (percentile(self.times_s, share) for share in (0.5, 0.95, 0.99))
+        return f"p50 {p50:7.2f}  p95 {p95:7.2f}  p99 {p99:7.2f} ms  {self.rate:7.1f} answers/s, {self.refused} refused"
+
+
+async def load(port: int, clients: int, seconds: float, request: Callable[[], bytes]) -> Load:
     """Each client asks again as soon as it is answered."""
     found = Load([], 0, 0.0)
     began = time.perf_counter()
@@ -133,8 +157,9 @@ async def load(port: int, clients: int, seconds: float, target: Callable[[], str
     async def client() -> None:
         connection = await Connection.to(port)
         while time.perf_counter() < began + seconds:
+            asked = request()
             started = time.perf_counter()
-            status = await connection.get(target())
+            status, _ = await connection.ask(asked)
             if status == 503:
                 found.refused += 1
                 continue
@@ -169,7 +194,8 @@ async def take_turns(
         engine.search(Query((TextTerm(text()),)))
         between = time.perf_counter()
         used["engine"] += time.process_time() - cpu
-        assert await connection.get(f"/search?q={quote(text())}") == 200
+        status, _ = await connection.ask(get(f"/search?q={quote(text())}"))
+        assert status == 200, status
         times_ms[0].append((between - started) * 1000)
         times_ms[1].append((time.perf_counter() - between) * 1000)
     used["service"] += processor_s(pid)
@@ -184,24 +210,18 @@ async def take_turns(
 
 
 def measure(port: int, pid: int, engine: SearchEngine, kind: str, text: Callable[[], str], seconds: float) -> None:
-    def target() -> str:
-        return f"/search?q={quote(text())}"
+    def request() -> bytes:
+        return get(f"/search?q={quote(text())}")
 
     engine.search(Query((TextTerm(text()),)))
-    asyncio.run(load(port, 1, min(1.0, seconds), target))
+    asyncio.run(load(port, 1, min(1.0, seconds), request))
     asyncio.run(take_turns(port, pid, engine, kind, text, seconds))
     for clients in CLIENTS:
-        found = asyncio.run(load(port, clients, seconds, target))
+        found = asyncio.run(load(port, clients, seconds, request))
         if not found.times_s:
             print(f"{clients:3} clients   {kind:9} every request was refused as too many", flush=True)
             continue
-        p50, p95, p99 = (percentile(found.times_s, share) for share in (0.5, 0.95, 0.99))
-        rate = len(found.times_s) / found.took_s
-        print(
-            f"{clients:3} clients   {kind:9} p50 {p50:7.2f}  p95 {p95:7.2f}  p99 {p99:7.2f} ms"
-            f"  {rate:7.1f} answers/s, {found.refused} refused",
-            flush=True,
-        )
+        print(f"{clients:3} clients   {kind:9} {found}", flush=True)
 
 
 def main() -> None:
