@@ -155,11 +155,12 @@ class Catalog:
 
         root = self.folder / name
         self._tried[name] = read_current_generation(root)
-        collection = open_collection(root)
+        before = self._served.get(name)
+        collection = open_collection(root, previous=before.collection if before else None)
         if collection.name != name:
             raise CollectionFormatError(f"the collection in {root} calls itself {collection.name!r}; rename the folder")
         model = self._model(collection.manifest.model.name)
-        engine = SearchEngine(collection, model)
+        engine = SearchEngine(collection, model, previous=before.engine if before else None)
         engine.warm()  # before it is swapped in, so that no request waits for it
         served = Served(collection, engine, model)
         self._served = self._served | {name: served}

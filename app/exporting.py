@@ -83,7 +83,7 @@ def write_geoparquet(served: Served, ranking: Ranking, query: dict[str, Any], ba
     import pyarrow as pa
     import pyarrow.parquet as pq
 
-    table = served.collection.tiles.arrow.take(ranking.rows).drop_columns(["is_box"])
+    table = served.collection.tiles.take(ranking.rows).drop_columns(["is_box"])
     ranks = np.arange(1, len(ranking.rows) + 1, dtype=np.int32)
     ranked = (("percentile", ranking.percentiles), ("score", ranking.scores), ("rank", ranks))
     for name, values in ranked:

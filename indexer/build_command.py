@@ -261,7 +261,7 @@ def _known_in(root: Path) -> Any:  # noqa: ANN401 - a function of a set of ids
         tiles = open_collection(root).tiles
     except CollectionNotFoundError:
         return lambda _: set()
-    return lambda ids: set(tiles.arrow["tile_id"].take(tiles.rows_of(sorted(ids))).to_pylist())
+    return lambda ids: set(tiles.take(tiles.rows_of(sorted(ids)))["tile_id"].to_pylist())
 
 
 def _model_of(root: Path) -> str:

@@ -183,7 +183,7 @@ def collection_stats(collection: Collection) -> dict[str, Any]:
     known = days[~np.isnat(days)]
     years = known.astype("datetime64[Y]").astype(int) + 1970
     months = known.astype("datetime64[M]").astype(int) % 12 + 1
-    sources = tiles.arrow["source"].filter(live).to_pylist()
+    sources = tiles.column("source").filter(live).to_pylist()
     return {
         "tiles": int(live.sum()),
         "undated": int(len(days) - len(known)),
@@ -218,7 +218,7 @@ def _rows_meeting(
     if ids is not None:
         rows = np.intersect1d(rows, collection.tiles.rows_of(ids))
     if source is not None:
-        names = np.array(collection.tiles.arrow["source"].to_pylist(), object)
+        names = np.array(collection.tiles.column("source").to_pylist(), object)
         rows = rows[names[rows] == source]
     return rows
 

@@ -126,7 +126,7 @@ def import_collection(
 def _export_rows(collection: Collection, rows: npt.NDArray[np.integer], whole: pa.Schema) -> pa.Table:
     import pyarrow as pa
 
-    tiles = collection.tiles.arrow.take(rows)
+    tiles = collection.tiles.take(rows)
     columns = {name: tiles[name] for name in tiles.column_names}
     for space, spec in collection.spaces.items():
         flat = pa.array(collection.vectors(space, rows).astype(np.float16).ravel())

@@ -85,7 +85,7 @@ def test_add_needs_a_collection_and_skips_or_replaces_what_it_holds(built, raste
 
 
 def test_delete_by_id_box_date_and_source(built, tmp_path):
-    ids = open_collection(tmp_path / "collections" / "field").tiles.arrow["tile_id"].to_pylist()
+    ids = open_collection(tmp_path / "collections" / "field").tiles.column("tile_id").to_pylist()
     assert built("delete", "field", "--source", "raster", "--dry-run").startswith("6 of 6 tiles would be")
     assert built("delete", "field", "--id", ids[0], "--id", "unknown").startswith("1 of 6")
     (tmp_path / "ids.txt").write_text("\n".join(ids[:2]))
@@ -101,12 +101,12 @@ def test_delete_by_id_box_date_and_source(built, tmp_path):
 
 
 def test_compact_then_gc_leaves_one_generation(built, tmp_path):
-    ids = open_collection(tmp_path / "collections" / "field").tiles.arrow["tile_id"].to_pylist()
+    ids = open_collection(tmp_path / "collections" / "field").tiles.column("tile_id").to_pylist()
     built("delete", "field", "--id", ids[3])
     assert "5 tiles in 1 segments" in built("compact", "field")
     assert "0 files" in built("gc", "field")  # all is young
     built("gc", "field", "--grace", "0")
-    left = open_collection(tmp_path / "collections" / "field").tiles.arrow["tile_id"].to_pylist()
+    left = open_collection(tmp_path / "collections" / "field").tiles.column("tile_id").to_pylist()
     assert sorted(left) == sorted(set(ids) - {ids[3]})
     assert len(list((tmp_path / "collections" / "field" / "segments").iterdir())) == 1
     assert "as they were written" in built("verify", "field")

@@ -44,7 +44,7 @@ def source(globe):
 
 
 def ids_of(collection):
-    return collection.tiles.arrow["tile_id"].to_pylist()
+    return collection.tiles.column("tile_id").to_pylist()
 
 
 def test_every_tile_is_found_again_with_its_own_vectors_and_thumbnail(source, model, tmp_path):

@@ -57,7 +57,9 @@ def delete_tiles(root: Path, rows: npt.NDArray[np.integer], *, generation: int, 
             )
         if not base.tiles.live[rows].any():
             return base.manifest
-        return _publish_next(base, deleted=write_deletions(base, rows, generation + 1))
+        gone = ~base.tiles.live
+        gone[rows] = True
+        return _publish_next(base, deleted=write_deletions(root, base.manifest, gone))
 
 
 def compact(root: Path, *, segment_rows: int = DEFAULT_SEGMENT_ROWS, wait_s: float = 0.0) -> Manifest:
@@ -93,7 +95,7 @@ def _publish_next(base: Collection, **changes: Any) -> Manifest:  # noqa: ANN401
 
 def _copy_rows(base: Collection, rows: npt.NDArray[np.integer]) -> SegmentInfo:
     vectors = {space: base.vectors(space, rows) for space in base.spaces}
-    tiles = [base.tile(int(row)) for row in rows]
+    tiles = base.tiles.tiles_at(rows)
     thumbnails = [base.thumbnail(int(row)) for row in rows]
     return write_segment(
         base.root, tiles, vectors, thumbnails, base.spaces, generation=base.generation + 1, job="compact"
@@ -134,7 +136,7 @@ def verify(root: Path) -> list[str]:
             collection = Collection(root, manifest)
         except CollectionFormatError as err:
             return [str(err)]
-        live = collection.tiles.arrow["tile_id"].filter(collection.tiles.live).to_pylist()
+        live = collection.tiles.column("tile_id").filter(collection.tiles.live).to_pylist()
         ids = set(live)
         if len(ids) != len(live):
             problems.append(f"{root}: {len(live) - len(ids)} tile ids occur more than once")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 
@@ -20,11 +21,31 @@ from wildsat_core.collection.manifest import (
 from wildsat_core.collection.moments import Moments
 from wildsat_core.collection.segment import open_moments, open_vectors, segment_folder
 from wildsat_core.collection.thumbnails import Thumbnails
-from wildsat_core.collection.tiles import TileTable, read_tiles, schema
+from wildsat_core.collection.tiles import SegmentTiles, TileTable
 from wildsat_core.errors import CollectionFormatError, CollectionNotFoundError, SpaceUnavailableError, TileNotFoundError
 from wildsat_core.types import Space, SpaceSpec, Tile
 
 Vectors = npt.NDArray[np.floating]
+
+
+@dataclass(frozen=True, slots=True)
+class _OpenSegment:
+    """A segment open for reading; it never changes, so the generations that name it share it."""
+
+    tiles: SegmentTiles
+    vectors: Mapping[Space, Vectors]
+    thumbnails: Thumbnails
+
+    @classmethod
+    def open(cls, root: Path, segment: SegmentInfo, spaces: Mapping[Space, SpaceSpec]) -> _OpenSegment:
+        folder = segment_folder(root, segment.id)
+        tiles = SegmentTiles.read(folder / "tiles.parquet")
+        if tiles.arrow.num_rows != segment.rows:
+            raise CollectionFormatError(
+                f"segment {segment.id} has {tiles.arrow.num_rows} tiles, the manifest says {segment.rows}"
+            )
+        vectors = {space: open_vectors(root, segment, space, spec) for space, spec in spaces.items()}
+        return cls(tiles, vectors, Thumbnails(folder / "thumbs.sqlite"))
 
 
 class Collection:
@@ -33,19 +54,22 @@ class Collection:
     Rows count through the segments in the manifest's order; a row keeps its number within a generation only.
     """
 
-    def __init__(self, root: Path, manifest: Manifest) -> None:
+    def __init__(self, root: Path, manifest: Manifest, previous: Collection | None = None) -> None:
         """Check sizes and map vectors; use `open_collection`."""
         self.root = root
         self.manifest = manifest
         for segment in manifest.segments:
             _check_sizes(root, segment)
         self.offsets = np.cumsum([0, *(segment.rows for segment in manifest.segments)])
-        self.tiles = _open_tiles(root, manifest)
-        self._vectors: dict[Space, tuple[Vectors, ...]] = {
-            space: tuple(open_vectors(root, segment, space, spec) for segment in manifest.segments)
-            for space, spec in manifest.spaces.items()
+        held = previous._segments if previous and previous.root == root else {}
+        self._segments: dict[str, _OpenSegment] = {
+            segment.id: held.get(segment.id) or _OpenSegment.open(root, segment, manifest.spaces)
+            for segment in manifest.segments
         }
-        self._thumbnails = [Thumbnails(segment_folder(root, s.id) / "thumbs.sqlite") for s in manifest.segments]
+        opened = self._segments.values()
+        self.tiles = TileTable.of([segment.tiles for segment in opened], live_rows(root, manifest))
+        self._vectors = {space: tuple(segment.vectors[space] for segment in opened) for space in manifest.spaces}
+        self._thumbnails = [segment.thumbnails for segment in opened]
 
     def __len__(self) -> int:
         """Live tiles."""
@@ -122,8 +146,13 @@ class Collection:
         return path if path.is_file() else None
 
 
-def open_collection(root: Path, generation: int | None = None) -> Collection:
+def open_collection(root: Path, generation: int | None = None, *, previous: Collection | None = None) -> Collection:
     """Open the live generation of a collection, or a named one.
+
+    Args:
+        root: folder of the collection.
+        generation: which one; None for the live one.
+        previous: another generation of it that is open: the segments that both have are not read again.
 
     Raises:
         CollectionNotFoundError: nothing there.
@@ -131,7 +160,7 @@ def open_collection(root: Path, generation: int | None = None) -> Collection:
     """
     root = Path(root)
     manifest = read_current_manifest(root) if generation is None else read_manifest(root, generation)
-    return Collection(root, manifest)
+    return Collection(root, manifest, previous)
 
 
 def list_collections(folder: Path) -> list[str]:
@@ -178,18 +207,12 @@ def _check_sizes(root: Path, segment: SegmentInfo) -> None:
             raise CollectionFormatError(f"{path} has {size} bytes, the manifest says {info.bytes}: it is damaged")
 
 
-def _open_tiles(root: Path, manifest: Manifest) -> TileTable:
-    import pyarrow as pa
-
-    tables = [read_tiles(segment_folder(root, s.id) / "tiles.parquet") for s in manifest.segments]
+def live_rows(root: Path, manifest: Manifest) -> npt.NDArray[np.bool_]:
+    """(N,) False for the rows that the generation leaves out."""
     live = np.ones(manifest.rows, bool)
     start = 0
-    for segment, table in zip(manifest.segments, tables, strict=True):
-        if table.num_rows != segment.rows:
-            raise CollectionFormatError(
-                f"segment {segment.id} has {table.num_rows} tiles, the manifest says {segment.rows}"
-            )
+    for segment in manifest.segments:
         if deletion := manifest.deleted.get(segment.id):
             live[start + read_deletions(root, segment, deletion)] = False
         start += segment.rows
-    return TileTable.from_arrow(pa.concat_tables(tables) if tables else schema().empty_table(), live)
+    return live

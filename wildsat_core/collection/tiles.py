@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import datetime as dt
 import json
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -117,6 +117,72 @@ def read_tiles(path: Path) -> pa.Table:
     return table.cast(schema())
 
 
+def read_ids(path: Path) -> pa.ChunkedArray:
+    """The column of ids of tiles.parquet, without the rest.
+
+    Raises:
+        CollectionFormatError: damaged, or without this column.
+    """
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    try:
+        return pq.read_table(path, columns=["tile_id"], partitioning=None)["tile_id"].cast(pa.string())
+    except (pa.ArrowException, OSError, KeyError) as err:
+        raise CollectionFormatError(f"the ids of {path} can't be read: {err}") from err
+
+
+def find_ids(column: pa.ChunkedArray, tile_ids: Iterable[str]) -> npt.NDArray[np.bool_]:
+    """Which rows of a column of ids hold one of these."""
+    import pyarrow as pa
+    import pyarrow.compute as pc
+
+    return _numpy(pc.is_in(column, value_set=pa.array(list(tile_ids), pa.string()))).astype(bool)
+
+
+@dataclass(frozen=True, slots=True)
+class SegmentTiles:
+    """Columns of one segment's tiles; see `TileTable` for what they hold. Never change, so generations share them."""
+
+    arrow: pa.Table
+    west: npt.NDArray[np.float64]
+    south: npt.NDArray[np.float64]
+    east: npt.NDArray[np.float64]
+    north: npt.NDArray[np.float64]
+    captured_on: npt.NDArray[np.datetime64]
+    cloud_cover: npt.NDArray[np.float32]
+    is_box: npt.NDArray[np.bool_]
+    country: npt.NDArray[np.int32]
+    countries: tuple[str, ...]
+
+    @classmethod
+    def read(cls, path: Path) -> SegmentTiles:
+        """Read tiles.parquet.
+
+        Raises:
+            CollectionFormatError: damaged, or with other columns than `schema()`.
+        """
+        return cls.from_arrow(read_tiles(path))
+
+    @classmethod
+    def from_arrow(cls, table: pa.Table) -> SegmentTiles:
+        table = table.unify_dictionaries().combine_chunks()  # one chunk a column: rows are taken from it at once
+        west, south, east, north = (_bbox_corner(table, name) for name in ("xmin", "ymin", "xmax", "ymax"))
+        country, countries = _dictionary(table, "country")
+        return cls(
+            arrow=table,
+            west=west,
+            south=south,
+            east=np.where(east < west, east + 360.0, east),
+            north=north,
+            captured_on=_numpy(table["captured_on"]).astype("datetime64[D]"),
+            cloud_cover=_numpy(table["cloud_cover"]).astype(np.float32),
+            is_box=_numpy(table["is_box"]).astype(bool),
+            country=country,
+            countries=countries,
+        )
+
+
 @dataclass(frozen=True, slots=True)
 class TileTable:
     """Columns of all tiles of a generation, row i being row i of every space's vectors.
@@ -128,10 +194,13 @@ class TileTable:
         country: (N,) int32 index into `countries`, -1 when unknown.
         is_box: (N,) bool, False where the outline is not the box.
         live: (N,) bool, False for deleted rows.
-        arrow: the rest (ids, hrefs, outlines), read by row.
+        lon, lat: (N,) degrees, of the centres.
+        parts: of each segment, with the columns that are read by row: ids, hrefs, outlines.
+        offsets: (S + 1,) first row of each part, then N.
     """
 
-    arrow: pa.Table
+    parts: tuple[SegmentTiles, ...]
+    offsets: npt.NDArray[np.int64]
     live: npt.NDArray[np.bool_]
     west: npt.NDArray[np.float64]
     south: npt.NDArray[np.float64]
@@ -151,42 +220,66 @@ class TileTable:
         object.__setattr__(self, "lat", (self.south + self.north) / 2)
 
     @classmethod
-    def from_arrow(cls, table: pa.Table, live: npt.NDArray[np.bool_]) -> TileTable:
-        table = table.unify_dictionaries().combine_chunks()
-        west, south, east, north = (_bbox_corner(table, name) for name in ("xmin", "ymin", "xmax", "ymax"))
-        country, countries = _dictionary(table, "country")
+    def of(cls, parts: Sequence[SegmentTiles], live: npt.NDArray[np.bool_]) -> TileTable:
+        """The tiles of some segments, in order; `live` counts through all of them."""
+        known = tuple(parts)
+        parts = known or (SegmentTiles.from_arrow(schema().empty_table()),)
+        countries = {name: i for i, name in enumerate(dict.fromkeys(name for p in parts for name in p.countries))}
+        # A code is a place in its segment's own list of names; -1, unknown, picks the last entry.
+        codes = [np.array([*(countries[name] for name in p.countries), -1], np.int32)[p.country] for p in parts]
         return cls(
-            arrow=table,
+            parts=known,
+            offsets=np.cumsum([0, *(part.arrow.num_rows for part in known)]),
             live=live,
-            west=west,
-            south=south,
-            east=np.where(east < west, east + 360.0, east),
-            north=north,
-            captured_on=_numpy(table["captured_on"]).astype("datetime64[D]"),
-            cloud_cover=_numpy(table["cloud_cover"]).astype(np.float32),
-            is_box=_numpy(table["is_box"]).astype(bool),
-            country=country,
-            countries=countries,
+            west=np.concatenate([part.west for part in parts]),
+            south=np.concatenate([part.south for part in parts]),
+            east=np.concatenate([part.east for part in parts]),
+            north=np.concatenate([part.north for part in parts]),
+            captured_on=np.concatenate([part.captured_on for part in parts]),
+            cloud_cover=np.concatenate([part.cloud_cover for part in parts]),
+            is_box=np.concatenate([part.is_box for part in parts]),
+            country=np.concatenate(codes),
+            countries=tuple(countries),
         )
 
     def __len__(self) -> int:
-        return int(self.arrow.num_rows)
+        return len(self.live)
+
+    def column(self, name: str) -> pa.ChunkedArray:
+        """A column of `schema()`, all rows; `take` is the way to some of them."""
+        return self._joined([part.arrow.select([name]) for part in self.parts])[name]
+
+    def take(self, rows: npt.NDArray[np.integer], columns: Sequence[str] | None = None) -> pa.Table:
+        """Some rows in the order given, with all columns or some."""
+        part_of = np.searchsorted(self.offsets, rows, side="right") - 1
+        tables = [part.arrow.select(columns) if columns else part.arrow for part in self.parts]
+        pieces = [tables[i].take(rows[part_of == i] - self.offsets[i]) for i in np.unique(part_of)]
+        back = np.argsort(np.argsort(part_of, kind="stable"))  # from the order of the parts to that of `rows`
+        return self._joined(pieces).combine_chunks().take(back)
 
     def tile(self, row: int) -> Tile:
         """The tile of one row, deleted or not."""
-        return _tile(self.arrow.slice(row, 1).to_pylist()[0])
+        return self.tiles_at(np.array([row]))[0]
 
     def tiles_at(self, rows: npt.NDArray[np.integer]) -> list[Tile]:
         """The tiles of some rows in the order given; much faster than one by one."""
-        return [_tile(values) for values in self.arrow.take(rows).to_pylist()]
+        return [_tile(values) for values in self.take(rows).to_pylist()]
 
     def rows_of(self, tile_ids: Sequence[str]) -> npt.NDArray[np.int64]:
         """Live rows of these ids, in row order; unknown ids are left out."""
-        import pyarrow as pa
-        import pyarrow.compute as pc
+        return np.flatnonzero(find_ids(self.column("tile_id"), tile_ids) & self.live)
 
-        found = pc.is_in(self.arrow["tile_id"], value_set=pa.array(list(tile_ids), pa.string()))
-        return np.flatnonzero(_numpy(found).astype(bool) & self.live)
+    @staticmethod
+    def _joined(pieces: Sequence[pa.Table]) -> pa.Table:
+        import pyarrow as pa
+
+        return pa.concat_tables(pieces).unify_dictionaries() if pieces else schema().empty_table()
+
+    def outlines(self, rows: npt.NDArray[np.integer]) -> npt.NDArray[np.object_]:
+        """(K,) shapely outlines of some rows, in the order given."""
+        import shapely
+
+        return np.asarray(shapely.from_wkb(self.take(rows, ["geometry"])["geometry"].to_numpy()))
 
     def dates_spanned(self) -> tuple[dt.date, dt.date] | None:
         """First and last known day of the live tiles."""

@@ -8,9 +8,10 @@ import re
 import shutil
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import ExitStack
+from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Literal, Self
+from typing import TYPE_CHECKING, Any, Literal, Self
 
 import numpy as np
 import numpy.typing as npt
@@ -26,11 +27,14 @@ from wildsat_core.collection.manifest import (
     publish_manifest,
     read_current_manifest,
 )
-from wildsat_core.collection.reader import Collection
+from wildsat_core.collection.reader import live_rows
 from wildsat_core.collection.segment import INFO_FILE, read_segment_info, segment_folder, write_segment
-from wildsat_core.collection.tiles import read_tiles
-from wildsat_core.errors import CollectionNotFoundError, InvalidInputError, ModelMismatchError
+from wildsat_core.collection.tiles import find_ids, read_ids
+from wildsat_core.errors import CollectionFormatError, CollectionNotFoundError, InvalidInputError, ModelMismatchError
 from wildsat_core.types import ModelRef, Space, SpaceSpec, Tile
+
+if TYPE_CHECKING:
+    import pyarrow as pa
 
 logger = logging.getLogger(__name__)
 
@@ -52,6 +56,37 @@ def check_collection_name(name: str) -> str:
             f"collection name {name!r} must be 1 to 64 lower-case letters, digits, '-' or '_'", "collection"
         )
     return name
+
+
+@dataclass(frozen=True, slots=True)
+class _Base:
+    """What adding to a generation must know of it: which ids it holds, and nothing else that grows with it.
+
+    Attributes:
+        ids: (N,) ids of all rows.
+        live: (N,) False for deleted rows.
+    """
+
+    manifest: Manifest
+    ids: pa.ChunkedArray
+    live: npt.NDArray[np.bool_]
+
+    @classmethod
+    def open(cls, root: Path, manifest: Manifest) -> _Base:
+        import pyarrow as pa
+
+        columns = [read_ids(segment_folder(root, s.id) / "tiles.parquet") for s in manifest.segments]
+        for segment, column in zip(manifest.segments, columns, strict=True):
+            if len(column) != segment.rows:
+                raise CollectionFormatError(
+                    f"segment {segment.id} has {len(column)} tiles, the manifest says {segment.rows}"
+                )
+        chunks = [chunk for column in columns for chunk in column.chunks]
+        return cls(manifest, pa.chunked_array(chunks, pa.string()), live_rows(root, manifest))
+
+    def known(self, tile_ids: Iterable[str]) -> set[str]:
+        """Which of these ids are live."""
+        return set(self.ids.filter(find_ids(self.ids, tile_ids) & self.live).to_pylist())
 
 
 class CollectionWriter:
@@ -93,7 +128,7 @@ class CollectionWriter:
         self._model, self._spaces, self._job = model, dict(spaces), job
         self._segment_rows, self._wait_s = segment_rows, wait_s
         self._stack = ExitStack()
-        self._base: Collection | None = None
+        self._base: _Base | None = None
         self._pending: list[SegmentInfo] = []
         self._pending_ids: set[str] = set()
         self._replaced: set[str] = set()
@@ -126,10 +161,7 @@ class CollectionWriter:
         """Which of these ids are live in the collection or wait for publishing."""
         ids = set(tile_ids)
         found = ids & self._pending_ids
-        if self._base is not None:
-            rows = self._base.tiles.rows_of(sorted(ids - found))
-            found |= set(self._base.tiles.arrow["tile_id"].take(rows).to_pylist())
-        return found
+        return found | self._base.known(ids - found) if self._base else found
 
     def add(
         self,
@@ -195,7 +227,7 @@ class CollectionWriter:
             vectors,
             self._thumbnails,
             self._spaces,
-            generation=self._base.generation + 1 if self._base else 1,
+            generation=self._base.manifest.generation + 1 if self._base else 1,
             job=self._job,
         )
         self._pending.append(segment)
@@ -229,22 +261,23 @@ class CollectionWriter:
             model=self._model,
             spaces=self._spaces,
             segments=(*(base.segments if base else ()), *self._pending),
-            deleted=self._deletions(base.generation + 1) if base else {},
+            deleted=self._deletions() if base else {},
             calibration=calibration,
             provenance=provenance,
         )
         publish_manifest(self.root, manifest)
-        self._base = Collection(self.root, manifest)
+        self._base = _Base.open(self.root, manifest)
         self._pending, self._pending_ids, self._replaced = [], set(), set()
         return manifest
 
-    def _deletions(self, generation: int) -> dict[str, DeletionInfo]:
+    def _deletions(self) -> dict[str, DeletionInfo]:
         assert self._base is not None
         if not self._replaced:
             return dict(self._base.manifest.deleted)
-        return write_deletions(self._base, self._base.tiles.rows_of(sorted(self._replaced)), generation)
+        gone = ~self._base.live | find_ids(self._base.ids, self._replaced)
+        return write_deletions(self.root, self._base.manifest, gone)
 
-    def _open_base(self) -> Collection | None:
+    def _open_base(self) -> _Base | None:
         try:
             manifest = read_current_manifest(self.root)
         except CollectionNotFoundError:
@@ -258,7 +291,7 @@ class CollectionWriter:
             )
         if manifest.spaces != self._spaces:
             raise ModelMismatchError(f"collection {self._name!r} has spaces {manifest.spaces}, you add {self._spaces}")
-        return Collection(self.root, manifest)
+        return _Base.open(self.root, manifest)
 
     def _sweep_and_adopt(self) -> None:
         """Remove what a killed writer left half-written; take over its whole segments if they are of this job."""
@@ -273,7 +306,7 @@ class CollectionWriter:
     def _adopt(self, segment: SegmentInfo) -> None:
         if segment.job != self._job or not {f"{space}.npy" for space in self._spaces} <= set(segment.files):
             return
-        ids = read_tiles(segment_folder(self.root, segment.id) / "tiles.parquet")["tile_id"].to_pylist()
+        ids = read_ids(segment_folder(self.root, segment.id) / "tiles.parquet").to_pylist()
         if self.known(ids):
             return  # an older build of this job that has been published in another cut: gc removes it
         logger.info("going on from segment %s with %d tiles", segment.id, segment.rows)
@@ -281,28 +314,28 @@ class CollectionWriter:
         self._pending_ids.update(ids)
 
 
-def write_deletions(base: Collection, rows: npt.NDArray[np.integer], generation: int) -> dict[str, DeletionInfo]:
-    """Write the deletion lists of a generation that leaves out `rows` beside those already gone.
+def write_deletions(root: Path, base: Manifest, gone: npt.NDArray[np.bool_]) -> dict[str, DeletionInfo]:
+    """Write the deletion lists of the generation after `base`.
 
     Args:
+        root: folder of the collection.
         base: the generation to start from.
-        rows: rows of `base` to leave out.
-        generation: number of the generation to come; part of the file names.
+        gone: (N,) True for the rows of `base` to leave out, those that it leaves out already among them.
 
     Returns:
-        All deletion lists of that generation, by segment.
+        All deletion lists of the generation to come, by segment.
     """
-    gone = ~base.tiles.live
-    gone[rows] = True
-    folder = base.root / "deletions"
+    folder = root / "deletions"
     folder.mkdir(exist_ok=True)
-    deleted = dict(base.manifest.deleted)
-    for i, segment in enumerate(base.manifest.segments):
-        mine = np.flatnonzero(gone[base.offsets[i] : base.offsets[i + 1]]).astype(np.int64)
+    deleted = dict(base.deleted)
+    start = 0
+    for segment in base.segments:
+        mine = np.flatnonzero(gone[start : start + segment.rows]).astype(np.int64)
+        start += segment.rows
         before = deleted[segment.id].rows if segment.id in deleted else 0
         if len(mine) == before:
             continue
-        path = folder / f"{segment.id}-{generation}.npy"
+        path = folder / f"{segment.id}-{base.generation + 1}.npy"
         np.save(path, mine)
         fsync_path(path)
         deleted[segment.id] = DeletionInfo(file=path.name, rows=len(mine), info=FileInfo.of(path))

@@ -150,7 +150,7 @@ def _touches_box(tiles: TileTable, rows: npt.NDArray[np.int64], box: BBox) -> Ma
 
         from wildsat_core.geo import bbox_geometry
 
-        hit[outlined] = shapely.intersects(shapely.geometry.shape(bbox_geometry(box)), _outlines(tiles, rows[outlined]))
+        hit[outlined] = shapely.intersects(shapely.geometry.shape(bbox_geometry(box)), tiles.outlines(rows[outlined]))
     return hit
 
 
@@ -163,14 +163,8 @@ def _touches_area(tiles: TileTable, rows: npt.NDArray[np.int64], filters: Filter
     if outlined.size:
         import shapely
 
-        hit[outlined] = shapely.intersects(filters.area.geometry, _outlines(tiles, rows[outlined]))
+        hit[outlined] = shapely.intersects(filters.area.geometry, tiles.outlines(rows[outlined]))
     return hit
-
-
-def _outlines(tiles: TileTable, rows: npt.NDArray[np.int64]) -> npt.NDArray[np.object_]:
-    import shapely
-
-    return np.asarray(shapely.from_wkb(tiles.arrow["geometry"].take(rows).to_numpy()))
 
 
 def _within(tiles: TileTable, rows: npt.NDArray[np.int64], circle: Circle) -> Mask:

@@ -279,3 +279,52 @@ def test_geoparquet_can_be_read_by_others(root):
     shapes = dict(zip(table["tile_id"].to_pylist(), shapely.from_wkb(table["geometry"].to_pylist()), strict=True))
     assert shapes["fiji"].geom_type == "MultiPolygon"
     assert shapes["oslo"].bounds == (10.0, 59.0, 11.0, 60.0)
+
+
+def add_more(root, count=6):
+    """Publish a generation with some more tiles in a segment of their own."""
+    with writer(root) as out:
+        out.add(make_tiles(6 + count)[6:], {s: v[6:] for s, v in make_vectors(6 + count).items()})
+        out.publish()
+
+
+def test_a_new_generation_shares_the_segments_that_are_open_and_equals_one_opened_alone(root):
+    first = open_collection(root)
+    add_more(root)
+    delete_tiles(root, np.array([first.row_of("fiji")]), generation=2)
+    shared, alone = open_collection(root, previous=first), open_collection(root)
+    assert shared.vector_parts("text")[0] is first.vector_parts("text")[0]
+    assert shared.tiles.parts[0] is first.tiles.parts[0]
+    assert alone.tiles.parts[0] is not first.tiles.parts[0]
+    rows = np.arange(12)
+    assert shared.tiles.tiles_at(rows) == alone.tiles.tiles_at(rows)
+    np.testing.assert_array_equal(shared.vectors("text", rows), alone.vectors("text", rows))
+    np.testing.assert_array_equal(shared.tiles.live, alone.tiles.live)
+    assert (len(first), len(shared)) == (6, 11)
+
+
+def test_segments_of_another_collection_are_not_shared(root, tmp_path):
+    first = open_collection(root)
+    shutil.copytree(root, tmp_path / "copy")
+    assert open_collection(tmp_path / "copy", previous=first).tiles.parts[0] is not first.tiles.parts[0]
+
+
+def test_a_damaged_file_of_a_shared_segment_is_refused_at_opening(root):
+    first = open_collection(root)
+    add_more(root)
+    path = root / "segments" / first.manifest.segments[0].id / "text.npy"
+    path.write_bytes(path.read_bytes()[:-1])
+    with pytest.raises(CollectionFormatError, match=r"text\.npy"):
+        open_collection(root, previous=first)
+
+
+def test_rows_of_several_segments_are_taken_in_the_order_asked_for(root):
+    add_more(root)
+    tiles = open_collection(root).tiles
+    ids = tiles.column("tile_id").to_pylist()
+    rows = np.array([11, 0, 7, 3, 7, 5])
+    taken = tiles.take(rows)
+    assert taken["tile_id"].to_pylist() == [ids[row] for row in rows]
+    countries = [tiles.countries[code] if code >= 0 else None for code in tiles.country[rows]]
+    assert taken["country"].to_pylist() == countries
+    assert tiles.take(np.array([], int)).num_rows == 0
