@@ -1,8 +1,8 @@
 """The heat-map: how well every tile fits a query, painted as map tiles.
 
-Each tile's outline adds its percentile to the pixels that it covers. The sums over boxes come from a difference array:
-four corner entries a tile, then two running sums, so that painting costs the same whatever the boxes' sizes. At low
-zoom, where a map tile holds a large part of all tiles, pictures are cut from one world picture made once per query.
+Each tile adds its percentile to the pixels that it covers (`pixels.py`): those of its outline where that can be told
+from its box, else those of its box. At low zoom, where a map tile holds a large part of all tiles, pictures are cut
+from pictures of the whole world made once per query.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ import math
 import threading
 from dataclasses import dataclass, field
 from functools import cached_property
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -19,6 +20,7 @@ import numpy.typing as npt
 from wildsat_core.collection.tiles import TileTable
 from wildsat_core.errors import InvalidInputError
 from wildsat_core.search.filters import BlockBoxes
+from wildsat_core.search.pixels import PixelSums
 from wildsat_core.types import BBox
 
 Grid = npt.NDArray[np.float32]
@@ -28,6 +30,7 @@ WORLD_ZOOM = 3  # the world picture is 2048 pixels wide: 20 km a pixel at the eq
 MAX_ZOOM = 22
 MAX_LATITUDE = 85.051129  # where Web Mercator is square
 DEFAULT_FLOOR = 75.0
+_OUTLINED_PX = 4  # a tile smaller than this is painted as its box
 
 # Anchors of a colour ramp whose lightness only rises (CIE L* 24 to 92), so that it reads the same in grey and with any
 # kind of colour blindness: indigo, blue, teal, green, yellow.
@@ -83,6 +86,25 @@ class Footprints:
         right, bottom = mercator(self.tiles.east, self.tiles.south)
         return left, top, right, bottom
 
+    def rings(self, rows: npt.NDArray[np.int64]) -> tuple[npt.NDArray[Any], ...]:
+        """Outlines of some rows in Web Mercator.
+
+        Returns:
+            x and y of all vertices, (V,); the number of each vertex's ring, (V,); whether a ring is a hole, (R,); the
+            position in `rows` that a ring belongs to, (R,).
+        """
+        import shapely
+
+        parts, row_of = shapely.get_parts(self.tiles.outlines(rows), return_index=True)
+        rings, part_of = shapely.get_rings(parts, return_index=True)
+        vertices, ring = shapely.get_coordinates(rings, return_index=True)
+        hole = np.diff(part_of, prepend=-1) == 0  # a part's first ring is its outside
+        of = row_of[part_of]
+        lon, west = vertices[:, 0], self.tiles.west[rows[of[ring]]]
+        # An outline across the antimeridian is stored in two parts; unwrapped like its box, they meet again.
+        x, y = mercator(np.where(lon < west - 1e-9, lon + 360.0, lon), vertices[:, 1])
+        return x, y, ring, hole, of
+
 
 @dataclass(frozen=True)
 class HeatField:
@@ -101,37 +123,47 @@ class HeatField:
         """Mean percentile of the tiles that cover each pixel, (256, 256), NaN where there is none."""
         if z <= WORLD_ZOOM:
             with self._lock:
-                world = self.world
-            return _shrink(world, z, x, y)
+                world = self.worlds[z]
+            return world[y * TILE_PX : (y + 1) * TILE_PX, x * TILE_PX : (x + 1) * TILE_PX]
         rows = self.footprints.blocks.rows_meeting(map_tile_bbox(z, x, y))
-        return self._accumulate(rows, 2**z * TILE_PX, x * TILE_PX, y * TILE_PX, TILE_PX)
+        return self._painted(rows, 2**z * TILE_PX, x * TILE_PX, y * TILE_PX, TILE_PX)
 
     @cached_property
-    def world(self) -> Grid:
-        """The whole world at WORLD_ZOOM."""
+    def worlds(self) -> list[Grid]:
+        """The whole world at zooms 0 to WORLD_ZOOM."""
         size = 2**WORLD_ZOOM * TILE_PX
-        return self._accumulate(np.arange(len(self.percentile)), size, 0, 0, size)
+        world = self._painted(np.arange(len(self.percentile)), size, 0, 0, size)
+        known = ~np.isnan(world)
+        worlds, total, count = [world], np.where(known, world, 0.0), known.astype(np.float64)
+        for _ in range(WORLD_ZOOM):
+            total, count = (a.reshape(len(a) // 2, 2, -1, 2).sum(axis=(1, 3)) for a in (total, count))
+            worlds.append(np.where(count > 0, total / np.maximum(count, 1), np.nan).astype(np.float32))
+        return worlds[::-1]
 
-    def _accumulate(self, rows: npt.NDArray[np.int64], world_px: int, left: int, top: int, size: int) -> Grid:
-        """Sum and count over a window of `size` pixels whose corner is (left, top) in a world of `world_px`."""
-        total, count = np.zeros((2, size + 1, size + 1))
+    def _painted(self, rows: npt.NDArray[np.int64], world_px: int, left: int, top: int, size: int) -> Grid:
+        """A window of `size` pixels whose corner is (left, top) in a world of `world_px`."""
+        sums = PixelSums(size)
         for turn in (0, -1):  # what sticks out beyond 180 degrees shows at the left edge too
             mine = rows[self._in_window(rows, turn, left / world_px, top / world_px, size / world_px)]
-            values = self.percentile[mine].astype(np.float64)
-            x0, x1 = (np.rint((self.footprints.edges[i][mine] + turn) * world_px).astype(np.int64) for i in (0, 2))
-            y0, y1 = (np.rint(self.footprints.edges[i][mine] * world_px).astype(np.int64) for i in (1, 3))
+            x0, y0, x1, y1 = (edge[mine] for edge in self.footprints.edges)
+            outlined = ~self.footprints.tiles.is_box[mine]
+            outlined &= np.minimum(x1 - x0, y1 - y0) * world_px >= _OUTLINED_PX
+            self._add_outlines(sums, mine[outlined], turn, world_px, left, top)
             # Rounding, so that neighbours share no pixel and leave none between them; nothing is too small to be seen.
-            x1, y1 = np.maximum(x1, x0 + 1), np.maximum(y1, y0 + 1)
-            x0, x1 = (np.clip(v - left, 0, size) for v in (x0, x1))
-            y0, y1 = (np.clip(v - top, 0, size) for v in (y0, y1))
-            # Where clipping left nothing, the four corners cancel.
-            for ys, xs, sign in ((y0, x0, 1), (y0, x1, -1), (y1, x0, -1), (y1, x1, 1)):
-                at = ys * (size + 1) + xs
-                total += sign * np.bincount(at, values, (size + 1) ** 2).reshape(size + 1, size + 1)
-                count += sign * np.bincount(at, minlength=(size + 1) ** 2).reshape(size + 1, size + 1)
-        total, count = (a.cumsum(0).cumsum(1)[:size, :size] for a in (total, np.rint(count)))
-        with np.errstate(invalid="ignore", divide="ignore"):
-            return np.where(count > 0.5, total / count, np.nan).astype(np.float32)
+            west, east = (np.rint((v[~outlined] + turn) * world_px).astype(np.int64) - left for v in (x0, x1))
+            north, south = (np.rint(v[~outlined] * world_px).astype(np.int64) - top for v in (y0, y1))
+            values = self.percentile[mine[~outlined]].astype(np.float64)
+            sums.add_boxes(west, north, np.maximum(east, west + 1), np.maximum(south, north + 1), values)
+        return sums.mean()
+
+    def _add_outlines(
+        self, sums: PixelSums, rows: npt.NDArray[np.int64], turn: int, world_px: int, left: int, top: int
+    ) -> None:
+        if not rows.size:
+            return
+        x, y, ring, hole, of = self.footprints.rings(rows)
+        values = self.percentile[rows[of]].astype(np.float64)
+        sums.add_rings((x + turn) * world_px - left, y * world_px - top, ring, hole, values)
 
     def _in_window(
         self, rows: npt.NDArray[np.int64], turn: int, left: float, top: float, size: float
@@ -142,20 +174,6 @@ class HeatField:
         near = (x1 + turn >= left - pixel) & (x0 + turn <= left + size + pixel)
         near &= (y1 >= top - pixel) & (y0 <= top + size + pixel)
         return near & ~np.isnan(self.percentile[rows])
-
-
-def _shrink(world: Grid, z: int, x: int, y: int) -> Grid:
-    """Cut a map tile out of the world picture and average its pixels down to 256."""
-    step = 2 ** (WORLD_ZOOM - z)
-    side = TILE_PX * step
-    part = world[y * side : (y + 1) * side, x * side : (x + 1) * side]
-    if step == 1:
-        return part
-    blocks = part.reshape(TILE_PX, step, TILE_PX, step)
-    known = ~np.isnan(blocks)
-    count = known.sum(axis=(1, 3))
-    total = np.where(known, blocks, 0).sum(axis=(1, 3))
-    return np.where(count > 0, total / np.maximum(count, 1), np.nan).astype(np.float32)
 
 
 def paint(grid: Grid, floor: float = DEFAULT_FLOOR) -> bytes:

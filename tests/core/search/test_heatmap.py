@@ -4,14 +4,17 @@ import io
 
 import numpy as np
 import pytest
+import shapely
 from PIL import Image
 
-from tests.core.search.fakes import FakeModel, random_collection
+from tests.core.search.fakes import REF, SPACES, FakeModel, random_collection, unit
+from wildsat_core.collection import CollectionWriter, open_collection
 from wildsat_core.errors import InvalidInputError
 from wildsat_core.search.engine import SearchEngine
 from wildsat_core.search.heatmap import TILE_PX, map_tile_bbox, mercator, paint, ramp
+from wildsat_core.search.pixels import PixelSums
 from wildsat_core.search.query import Filters, Query, TextTerm
-from wildsat_core.types import BBox
+from wildsat_core.types import BBox, Tile
 
 QUERY = Query((TextTerm("dunes"),))
 
@@ -26,8 +29,14 @@ def painted_slowly(engine, z, x, y, percentile):
     total, count = np.zeros((2, TILE_PX, TILE_PX))
     tiles, world = engine.collection.tiles, 2**z * TILE_PX
     for row in np.flatnonzero(~np.isnan(percentile)):
-        left, top = (round(float(v) * world) for v in mercator(tiles.west[row], tiles.north[row]))
-        right, bottom = (round(float(v) * world) for v in mercator(tiles.east[row], tiles.south[row]))
+        edges = (mercator(tiles.west[row], tiles.north[row]), mercator(tiles.east[row], tiles.south[row]))
+        (left, top), (right, bottom) = (tuple(float(v) * world for v in corner) for corner in edges)
+        if not tiles.is_box[row] and min(right - left, bottom - top) >= 4:
+            covered = centres_inside(tiles.outlines(np.array([row]))[0], z, x, y)
+            total[covered] += percentile[row]
+            count[covered] += 1
+            continue
+        left, top, right, bottom = (round(v) for v in (left, top, right, bottom))
         ys = slice(max(top - y * TILE_PX, 0), max(max(bottom, top + 1) - y * TILE_PX, 0))
         for turn in (0, -world):
             x0, x1 = left + turn - x * TILE_PX, max(right, left + 1) + turn - x * TILE_PX
@@ -38,11 +47,51 @@ def painted_slowly(engine, z, x, y, percentile):
         return np.where(count > 0, total / count, np.nan)
 
 
+def centres_inside(outline, z, x, y):
+    """Whose centre lies inside, the outline's edges being straight on the map."""
+    on_map = shapely.transform(outline, lambda lon_lat: np.column_stack(mercator(lon_lat[:, 0], lon_lat[:, 1])))
+    at = (np.arange(TILE_PX) + 0.5) / TILE_PX
+    return shapely.contains_xy(on_map, *np.meshgrid((x + at) / 2**z, (y + at) / 2**z))
+
+
 @pytest.mark.parametrize(("z", "x", "y"), [(3, 0, 3), (3, 7, 3), (4, 0, 7), (4, 15, 8), (5, 16, 15), (9, 511, 256)])
 def test_pixels_hold_the_mean_percentile_of_the_tiles_over_them(engine, z, x, y):
     field = engine.heat(QUERY)
     slow = painted_slowly(engine, z, x, y, field.percentile)
     np.testing.assert_allclose(field.grid(z, x, y), slow, atol=1e-3)
+
+
+def test_outlines_are_painted_as_they_are(tmp_path):
+    shell = [(10, 10), (20, 10.5), (21, 21), (11, 20), (10, 10)]
+    hole = [(13, 13), (17, 13.2), (17, 17), (13, 16.8), (13, 13)]
+    across = shapely.MultiPolygon([shapely.box(170, -20, 180, -10), shapely.box(-180, -20, -175, -10)])
+    slanted = shapely.Polygon([(30, 0), (38, 2), (36, 10), (28, 8)])
+    shapes = [(shapely.Polygon(shell, [hole]), None), (shapely.Polygon(shell[::-1], [hole[::-1]]), None)]
+    shapes += [(across, BBox(170, -20, -175, -10)), (slanted, None)]
+    tiles = [
+        Tile(f"t{i}", box or BBox(*shape.bounds), 10.0, "test", footprint_wkb=shapely.to_wkb(shape))
+        for i, (shape, box) in enumerate(shapes)
+    ]
+    with CollectionWriter(tmp_path / "outlines", "outlines", REF, SPACES) as out:
+        out.add(tiles, {space: unit(np.random.default_rng(0), len(tiles)) for space in SPACES})
+        out.publish()
+    engine = SearchEngine(open_collection(tmp_path / "outlines"), FakeModel())
+    field = engine.heat(QUERY)
+    for z, x, y in ((3, 4, 3), (4, 8, 7), (4, 9, 7), (5, 17, 14), (4, 15, 8), (4, 0, 8)):
+        slow = painted_slowly(engine, z, x, y, field.percentile)
+        assert (~np.isnan(slow)).any()
+        np.testing.assert_allclose(field.grid(z, x, y), slow, atol=1e-3)
+
+
+def test_slanted_neighbours_share_no_pixel_and_leave_none_between_them():
+    first = np.array([[i * 9 + j * 2, j * 7 + i] for i in range(-4, 30) for j in range(-4, 40)])
+    closed = (first[:, None] + [[0, 0], [9, 1], [11, 8], [2, 7], [0, 0]]) * 0.97 + 0.123
+    count = len(closed)
+    x, y = closed.reshape(-1, 2).T
+    painted = PixelSums(64)
+    painted.add_rings(x, y, np.repeat(np.arange(count), 5), np.zeros(count, bool), np.ones(count))
+    _, ones = painted._crossings.reshape(2, 65, 65).cumsum(2)
+    assert (ones[:64, :64] == 1).all()
 
 
 def test_low_zoom_is_the_average_of_the_zoom_below(engine):
