@@ -5,7 +5,7 @@ from __future__ import annotations
 import datetime as dt
 import functools
 from collections.abc import Mapping
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -20,7 +20,7 @@ from indexer.plan import plan_build
 from indexer.progress import progress_bar
 from indexer.reading import ReadOptions, default_workers
 from indexer.roots import CollectionsFolder, collection_root
-from indexer.source_table import SOURCES, SourceRequest, make_source
+from indexer.source_table import SOURCES, VECTORS, SourceRequest, make_source
 from indexer.sources.places import area_box
 from indexer.sources.sentinel2 import DEFAULT_COLLECTION
 from wildsat_core.area import Area
@@ -29,9 +29,10 @@ from wildsat_core.collection.writer import check_collection_name
 from wildsat_core.countries import Countries, load_countries
 from wildsat_core.errors import CollectionNotFoundError, InvalidInputError
 from wildsat_core.geo import parse_bbox
+from wildsat_core.types import SPACES
 
 Name = Annotated[str, typer.Argument(help="Name of the collection.")]
-Kind = Annotated[str, typer.Option("--source", help=f"Kind of imagery: {', '.join(sorted(SOURCES))}.")]
+Kind = Annotated[str, typer.Option("--source", help=f"Kind of imagery: {', '.join(sorted([*SOURCES, VECTORS]))}.")]
 Input = Annotated[str, typer.Option("--input", "-i", help="File, folder or address of the imagery.")]
 Model = Annotated[
     str | None,
@@ -85,6 +86,9 @@ GsdM = Annotated[float | None, typer.Option(help="folder: metres a pixel of pict
 Dates = Annotated[str | None, typer.Option(help="satlas: the data set's image_times.json.")]
 Metadata = Annotated[str | None, typer.Option(help="majortom: the data set's metadata file.")]
 Zoom = Annotated[int | None, typer.Option(help="xyz: which zoom; the finest if left out.")]
+VectorSpace = Annotated[str, typer.Option("--space", help=f"parquet: space of the vectors: {', '.join(SPACES)}.")]
+Column = Annotated[str, typer.Option(help="parquet: column of the vectors; --model says who made them.")]
+Metric = Annotated[str, typer.Option(help="parquet: how vectors are compared: cosine or inner_product.")]
 Replace = Annotated[bool, typer.Option("--replace", help="Embed tiles anew that are indexed already.")]
 
 
@@ -136,6 +140,9 @@ def build(
     dates: Dates = None,
     metadata: Metadata = None,
     zoom: Zoom = None,
+    space: VectorSpace = "image",
+    column: Column = "embedding",
+    metric: Metric = "cosine",
     replace: Replace = False,
     title: Title = "",
     description: Description = "",
@@ -172,7 +179,11 @@ def build(
     }
     facts = {key: given[key] for key in ("title", "description", "attribution") if given[key]}
     root = collections / check_collection_name(name)
-    _run(_Order(root, request, options, facts, model, device, min_land, polygons, replace, dry_run))
+    order = _Order(root, request, options, facts, model, device, min_land, polygons, replace, dry_run)
+    if source == VECTORS:
+        _run_vectors(order, space, column, metric)
+    else:
+        _run(order)
 
 
 @functools.wraps(build)
@@ -236,24 +247,49 @@ def _run(order: _Order) -> None:
     console = Console(stderr=True)
     source = make_source(order.request)
     model = load_model(order.model or _model_of(order.root), _device(order.device))
+    options = _options(order)
+    if order.dry_run:
+        typer.echo(plan_build(source, model, options, _planner(order, options)).text())
+        return
+    with progress_bar("tiles", source.count(), console) as advance:
+        report = build_collection(source, model, order.root, options, order.provenance, advance)
+    console.print(report.text(), highlight=False)
+
+
+def _run_vectors(order: _Order, space: str, column: str, metric: str) -> None:
+    """Ready-made vectors: nothing is decoded or embedded, the rest is as for pictures."""
+    from indexer.vectors import VectorFiles, build_from_vectors, given_vectors, plan_vectors
+
+    path = Path(order.request.input)
+    files = VectorFiles(path, given_vectors(path, column, space, metric, order.model) if order.model else None)
+    options = replace(_options(order), centres_in=order.request.area)
+    typer.echo(
+        f"vectors of {files.model.name}: " + ", ".join(f"{s} ({d.dim}, {d.metric})" for s, d in files.specs.items())
+    )
+    if order.dry_run:
+        typer.echo(plan_vectors(files, _planner(order, options)).text())
+        return
+    console = Console(stderr=True)
+    with progress_bar("rows", files.count(), console) as advance:
+        report = build_from_vectors(files, order.root, options, order.provenance, advance)
+    console.print(report.text(), highlight=False)
+
+
+def _options(order: _Order) -> BuildOptions:
     countries = load_countries()
-    land = land_mask(countries, order.min_land)
-    options = BuildOptions(
+    return BuildOptions(
         **order.options,
-        land=land,
+        land=land_mask(countries, order.min_land),
         min_land=order.min_land,
         countries=countries,
         area=order.area,
         on_known="replace" if order.replace else "skip",
     )
-    if order.dry_run:
-        known = (lambda _: set()) if order.replace else _known_in(order.root)
-        chooser = Chooser(known, land, order.min_land, None, order.area)
-        typer.echo(plan_build(source, model, options, chooser).text())
-        return
-    with progress_bar("tiles", source.count(), console) as advance:
-        report = build_collection(source, model, order.root, options, order.provenance, advance)
-    console.print(report.text(), highlight=False)
+
+
+def _planner(order: _Order, options: BuildOptions) -> Chooser:
+    known = (lambda _: set()) if order.replace else _known_in(order.root)
+    return Chooser(known, options.land, options.min_land, None, options.area, options.centres_in)
 
 
 def _known_in(root: Path) -> Any:  # noqa: ANN401 - a function of a set of ids

@@ -18,10 +18,9 @@ from indexer.roots import CollectionName, CollectionsFolder, collection_root
 from wildsat_core.area import Area
 from wildsat_core.errors import InvalidInputError
 from wildsat_core.geo import parse_bbox
-from wildsat_core.types import SPACES, ModelRef, SpaceSpec
+from wildsat_core.types import SPACES
 
 if TYPE_CHECKING:
-    from indexer.exchange import GivenVectors
     from wildsat_core.collection import Collection
 
 Wait = Annotated[float, typer.Option("--wait", min=0, help="Seconds to wait for another writer.")]
@@ -166,9 +165,10 @@ def import_(
     numbers in each row; a date and a cloud cover are taken when there are any.
     """
     from indexer.exchange import import_collection
+    from indexer.vectors import given_vectors
     from wildsat_core.collection.writer import check_collection_name
 
-    given = None if made_by is None else _given_vectors(path, column, space, metric, made_by)
+    given = None if made_by is None else given_vectors(path, column, space, metric, made_by)
     facts = {"attribution": attribution} if attribution else {}
     with progress_bar("rows", None) as advance:
         manifest = import_collection(path, collections / check_collection_name(name), given, advance, facts)
@@ -221,30 +221,3 @@ def _rows_meeting(
         names = np.array(collection.tiles.column("source").to_pylist(), object)
         rows = rows[names[rows] == source]
     return rows
-
-
-def _given_vectors(path: Path, column: str, space: str, metric: str, made_by: str) -> GivenVectors:
-    """What the options say of vectors made elsewhere; the dimension is that of the first row."""
-    import pyarrow.parquet as pq
-
-    from indexer.demo import model_ref
-    from indexer.exchange import GivenVectors
-    from wildsat_core.errors import ModelNotFoundError, SourceError
-
-    known = next((s for s in SPACES if s == space), None)
-    if known is None or metric not in ("cosine", "inner_product"):
-        raise InvalidInputError(
-            f"--space must be one of {', '.join(SPACES)}, --metric cosine or inner_product", "space"
-        )
-    with pq.ParquetFile(path) as file:
-        if column not in file.schema_arrow.names:
-            raise SourceError(f"{path} has no column {column!r}; it has: {', '.join(file.schema_arrow.names)}")
-        first = next(file.iter_batches(1, columns=[column]), None)
-    if first is None or first[column][0].as_py() is None:
-        raise SourceError(f"{path}: column {column!r} is empty")
-    spec = SpaceSpec(len(first[column][0]), "cosine" if metric == "cosine" else "inner_product")
-    try:
-        model = model_ref(made_by)
-    except ModelNotFoundError:
-        model = ModelRef(made_by, "", "", "vectors made elsewhere")
-    return GivenVectors(column, known, spec, model)

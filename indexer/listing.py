@@ -10,10 +10,12 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from indexer.land import LandMask
+from indexer.sources.places import centre_in
 from indexer.sources.protocol import Candidate, Source
 from wildsat_core.area import Area
 from wildsat_core.countries import Countries
 from wildsat_core.geo import KM_PER_DEGREE
+from wildsat_core.types import BBox
 
 _LOOKED_AT_ONCE = 2048
 REASONS_BEFORE_READING = ("already indexed", "outside the area", "sea")
@@ -29,6 +31,7 @@ class Chooser:
         min_land: smallest share of land of a tile's box.
         countries: None to leave countries as the source gives them.
         area: only tiles that meet these polygons; None for no such limit.
+        centres_in: only tiles centred in this box; None for no such limit.
     """
 
     known: Callable[[set[str]], set[str]]
@@ -36,21 +39,28 @@ class Chooser:
     min_land: float = 0.0
     countries: Countries | None = None
     area: Area | None = None
+    centres_in: BBox | None = None
 
     def choose(self, source: Source, left_out: Counter[str]) -> Iterator[Candidate]:
         """Candidates to read, in order; the others are counted in `left_out` by reason."""
         candidates = iter(source.candidates())
         while group := list(itertools.islice(candidates, _LOOKED_AT_ONCE)):
-            known = self.known({c.tile.tile_id for c in group})
-            fresh = [c for c in group if c.tile.tile_id not in known]
-            left_out["already indexed"] += len(group) - len(fresh)
-            inside = self._in_area(fresh)
-            left_out["outside the area"] += len(fresh) - len(inside)
-            dry = self._on_land(inside)
-            left_out["sea"] += len(inside) - len(dry)
-            yield from self._with_countries(dry)
+            yield from self.pick(group, left_out)
+
+    def pick(self, group: list[Candidate], left_out: Counter[str]) -> list[Candidate]:
+        """Those of a group that are worth reading, in order; the others are counted in `left_out`."""
+        known = self.known({c.tile.tile_id for c in group})
+        fresh = [c for c in group if c.tile.tile_id not in known]
+        left_out["already indexed"] += len(group) - len(fresh)
+        inside = self._in_area(fresh)
+        left_out["outside the area"] += len(fresh) - len(inside)
+        dry = self._on_land(inside)
+        left_out["sea"] += len(inside) - len(dry)
+        return self._with_countries(dry)
 
     def _in_area(self, group: list[Candidate]) -> list[Candidate]:
+        if self.centres_in is not None:
+            group = [c for c in group if centre_in(self.centres_in, c.tile.bbox)]
         if self.area is None or not group:
             return group
         west, south, east, north = np.array([c.tile.bbox.as_tuple() for c in group]).T

@@ -28,9 +28,10 @@ from indexer.sources.protocol import Candidate, Source
 from wildsat_core.area import Area
 from wildsat_core.collection import CollectionWriter
 from wildsat_core.countries import Countries
-from wildsat_core.types import ModelRef, Space, SpaceSpec, Tile
+from wildsat_core.types import BBox, ModelRef, Space, SpaceSpec, Tile
 
 if TYPE_CHECKING:
+    from indexer.vectors import VectorFiles
     from wildsat_core.models.model import WildSATModel
 
 logger = logging.getLogger(__name__)
@@ -51,7 +52,8 @@ class BuildOptions:
         segment_tiles: tiles a segment, the most that a kill loses.
         land: outlines of land, None to take the sea too; min_land: smallest share of land of a tile.
         countries: outlines of countries, None to leave out countries.
-        area: only tiles that meet these polygons.
+        area: only tiles that meet these polygons; centres_in: only tiles centred in this box, where the source itself
+            does not see to it.
         on_known: what to do with tiles that are indexed already.
         wait_s: how long to wait for another writer of the same collection.
         compile_backbone: compile the encoder; pays from some hundred thousand tiles on a GPU.
@@ -65,6 +67,7 @@ class BuildOptions:
     min_land: float = 0.0
     countries: Countries | None = None
     area: Area | None = None
+    centres_in: BBox | None = None
     on_known: Literal["skip", "replace"] = "skip"
     wait_s: float = 0.0
     compile_backbone: bool = False
@@ -119,7 +122,7 @@ def build_collection(
     encoder.check(source)
     report = BuildReport(root.name, model.config.name)
     job = job_of(source, model.ref, options)
-    with _writer(root, model.ref, model.spaces, job, options) as writer:
+    with open_writer(root, model.ref, model.spaces, job, options) as writer:
         report.adopted = writer.rows_pending
         # Asked from this thread while the writing thread adds: a look-up in a set of strings is a single step.
         known = writer.known if options.on_known == "skip" else lambda _: set()
@@ -139,14 +142,15 @@ def build_collection(
     return report
 
 
-def job_of(source: Source, model: ModelRef, options: BuildOptions) -> str:
+def job_of(source: Source | VectorFiles, model: ModelRef, options: BuildOptions) -> str:
     """Names a build by what it is made from, so that the same command finds what it left behind."""
     area = options.area.to_geojson() if options.area else None
     facts = [source.provenance(), str(model), options.min_land, options.read.max_missing, options.on_known, area]
+    facts += [options.centres_in.as_tuple()] if options.centres_in else []
     return hashlib.sha256(json.dumps(facts, sort_keys=True, default=str).encode()).hexdigest()[:16]
 
 
-def _writer(
+def open_writer(
     root: Path, model: ModelRef, spaces: Mapping[Space, SpaceSpec], job: str, options: BuildOptions
 ) -> CollectionWriter:
     return CollectionWriter(

@@ -76,6 +76,10 @@ def make_source(request: SourceRequest) -> Source:
     Raises:
         InvalidInputError: no such source, or an option that it needs is missing.
     """
+    if request.kind == VECTORS:
+        raise InvalidInputError(
+            "the source 'parquet' holds vectors, not pictures: only `wildsat index build` and `add` take it", "source"
+        )
     builder = SOURCES.get(request.kind)
     if builder is None:
         raise InvalidInputError(f"unknown source {request.kind!r}; there are {', '.join(sorted(SOURCES))}", "source")
@@ -158,6 +162,7 @@ def _majortom(request: SourceRequest) -> Source:
 
 
 DEFAULT_TILE_KM: Final = 2.56  # 256 pixels of 10 m
+VECTORS: Final = "parquet"  # the one kind without pictures; see indexer/vectors.py
 SOURCES: Final[dict[str, Callable[[SourceRequest], Source]]] = {
     "raster": _raster,
     "sentinel2": _sentinel2,

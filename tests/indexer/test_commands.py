@@ -5,6 +5,8 @@ import os
 from pathlib import Path
 
 import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 from typer.testing import CliRunner
 
@@ -12,7 +14,7 @@ from indexer.commands import index
 from indexer.sources.folder import FolderSource
 from tests.indexer.conftest import write_raster
 from wildsat_core.collection import open_collection
-from wildsat_core.errors import CollectionNotFoundError, InvalidInputError, WildsatError
+from wildsat_core.errors import CollectionNotFoundError, InvalidInputError, SourceError, WildsatError
 
 DATA = os.environ.get("WILDSAT_DATA")
 
@@ -155,6 +157,26 @@ def test_an_area_over_the_antimeridian_keeps_tiles_of_both_sides(type_in, globe,
     assert 4 <= len(tiles) <= 20
     assert {bool(lon > 0) for lon in tiles.lon} == {True, False}
     assert (np.abs(tiles.lon) >= 170).all()
+
+
+def test_ready_made_vectors_are_a_source_of_build(type_in, tmp_path):
+    ids, lon = [f"t{i}" for i in range(8)], [float(i) for i in range(8)]
+    rows = {"id": ids, "lon": lon, "lat": [0.5] * 8, "vec": [[1.0, float(i), 2.0] for i in range(8)]}
+    pq.write_table(pa.table(rows), tmp_path / "v.parquet")
+    order = ("mine", "--source", "parquet", "-i", tmp_path / "v.parquet", "--column", "vec", "--model", "my-encoder")
+    planned = type_in("build", *order, "--bbox=2.5,0,9,1", "--dry-run")
+    assert "vectors of my-encoder: image (3, cosine)" in planned
+    assert "5 tiles to index; left out: 3 outside the area" in planned
+    assert not (tmp_path / "collections").exists()
+    type_in("build", *order, "--bbox=2.5,0,9,1")
+    type_in("add", *order)
+    collection = open_collection(tmp_path / "collections" / "mine")
+    assert sorted(collection.tiles.column("tile_id").to_pylist()) == ids
+    assert (collection.manifest.model.name, collection.manifest.spaces["image"].dim) == ("my-encoder", 3)
+    with pytest.raises(SourceError, match="--model"):
+        type_in("build", "other", "--source", "parquet", "-i", tmp_path / "v.parquet")
+    with pytest.raises(InvalidInputError, match="vectors, not pictures"):
+        type_in("cut", "--source", "parquet", "-i", tmp_path / "v.parquet", "--out", tmp_path / "out")
 
 
 def test_no_minimum_of_land_without_outlines(type_in, raster, model_folder, tmp_path, monkeypatch):

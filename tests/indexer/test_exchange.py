@@ -8,10 +8,11 @@ import pyarrow.parquet as pq
 import pytest
 import shapely
 
-from indexer.exchange import GivenVectors, export_collection, import_collection
+from indexer.exchange import export_collection, import_collection
 from indexer.pipeline import BuildOptions, build_collection
 from indexer.sources.majortom import MajorTomSource
 from indexer.sources.raster import PixelGrid, RasterSource
+from indexer.vectors import GivenVectors, VectorFiles, build_from_vectors
 from tests.indexer.conftest import png, write_raster
 from wildsat_core.collection import open_collection
 from wildsat_core.collection.maintain import delete_tiles, verify
@@ -124,6 +125,48 @@ def test_a_file_that_lacks_something_is_refused_by_name_and_nothing_is_made(colu
     with pytest.raises(SourceError, match=message):
         import_collection(path, tmp_path / "given", given)
     assert not (tmp_path / "given" / "CURRENT").exists()
+
+
+def test_rows_without_a_vector_are_left_out_and_counted(tmp_path):
+    zero, nan = [0.0, 0.0, 0.0], [float("nan"), 0.0, 1.0]
+    columns = {"id": ["a", "b", "c"], "embedding": [zero, nan, [1.0, 0.0, 0.0]], "lon": [1.0] * 3, "lat": [1.0] * 3}
+    files = VectorFiles(foreign(tmp_path / "v.parquet", **columns), GIVEN)
+    report = build_from_vectors(files, tmp_path / "given", BuildOptions(), {})
+    assert (report.added, report.left_out["no vector"]) == (1, 2)
+    assert open_collection(tmp_path / "given").row_of("c") == 0
+
+
+def test_a_kill_loses_at_most_the_segment_in_progress_and_the_same_files_go_on(tmp_path, monkeypatch):
+    monkeypatch.setattr("indexer.vectors.ROWS_AT_ONCE", 2)
+    columns = {"id": [f"t{i}" for i in range(6)], "embedding": [[1.0, i, 0.0] for i in range(6)]}
+    path = foreign(tmp_path / "v.parquet", **columns, lon=[1.0] * 6, lat=[1.0] * 6)
+    options = BuildOptions(segment_tiles=2)
+
+    def stop_after_four(done, seen=[0]):  # noqa: B006 - counts over the calls
+        seen[0] += done
+        if seen[0] == 4:
+            raise RuntimeError("killed")
+
+    with pytest.raises(RuntimeError, match="killed"):
+        build_from_vectors(VectorFiles(path, GIVEN), tmp_path / "given", options, {}, stop_after_four)
+    assert not (tmp_path / "given" / "CURRENT").exists()
+    report = build_from_vectors(VectorFiles(path, GIVEN), tmp_path / "given", options, {})
+    assert (report.adopted, report.added, report.left_out["already indexed"]) == (4, 2, 4)
+    assert len(open_collection(tmp_path / "given")) == 6
+
+
+def test_a_folder_of_files_is_one_source_and_a_stranger_among_them_is_refused(small, tmp_path):
+    folder = tmp_path / "many"
+    folder.mkdir()
+    with pytest.raises(SourceError, match=r"without \*\.parquet"):
+        VectorFiles(folder, GIVEN)
+    export_collection(small, folder / "a.parquet")
+    foreign(folder / "b.parquet", lon=[1.0, 2.0], lat=[1.0, 2.0])
+    with pytest.raises(SourceError, match=r"b\.parquet was not exported here"):
+        VectorFiles(folder)
+    foreign(folder / "a.parquet", id=["c", "d"], lon=[1.0, 2.0], lat=[1.0, 2.0])
+    import_collection(folder, tmp_path / "given", GIVEN)
+    assert set(by_id(open_collection(tmp_path / "given"))) == {"a", "b", "c", "d"}
 
 
 def test_a_file_that_is_not_parquet_is_refused(tmp_path):
