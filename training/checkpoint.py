@@ -120,6 +120,11 @@ def load_checkpoint(
     return progress
 
 
+def is_disk_full(err: Exception) -> bool:
+    """Whether a fault of writing is for want of room; safetensors tells it in words alone."""
+    return getattr(err, "errno", None) in (errno.ENOSPC, errno.EDQUOT) or "No space left" in str(err)
+
+
 @contextmanager
 def disk_faults(part: Path) -> Iterator[None]:
     """Turn faults of the disk into one message, after removing what was half written."""
@@ -129,8 +134,7 @@ def disk_faults(part: Path) -> Iterator[None]:
         yield
     except (OSError, SafetensorError) as err:
         shutil.rmtree(part, ignore_errors=True)
-        full = getattr(err, "errno", None) in (errno.ENOSPC, errno.EDQUOT) or "No space left" in str(err)
-        what = "the disk is full" if full else f"the disk can't be written ({err})"
+        what = "the disk is full" if is_disk_full(err) else f"the disk can't be written ({err})"
         raise TrainingError(
             f"{what}: {part.parent} could not take a checkpoint; the last good one is intact. Make room and go on with "
             "`wildsat train --resume`"

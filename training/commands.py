@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -54,6 +55,8 @@ def train_model(
     from training.loop import train as run_training
 
     outcome = run_training(wanted, resume=resume)
+    if os.environ.get("RANK", "0") != "0":  # torchrun's number of this process; one of them is enough to say it
+        return
     state = "finished" if outcome.finished else "stopped"
     typer.echo(f"{state} after {outcome.steps} steps, loss {outcome.loss:.4f}; {outcome.folder}", err=True)
 

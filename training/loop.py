@@ -1,8 +1,8 @@
 """The training loop, top to bottom.
 
-On a laptop:          wildsat train --config resnet50-random --set data.folder=birds losses.location=0 run.batch=16
-On one GPU:           the same, with run.batch=64; bf16 and the GPU are taken when they are there
-On several GPUs:      torchrun --nproc-per-node 4 -m training --config resnet50-imagenet --set ... run.batch=16
+On a laptop:          wildsat train --config resnet50-random --set data.folder=birds --set losses.location=0
+On one GPU:           the same; bf16 and the GPU are taken when they are there
+On several GPUs:      torchrun --nproc-per-node 4 -m training --config resnet50-imagenet --set ...
 On several machines:  torchrun --nnodes 2 --nproc-per-node 8 --rdzv-endpoint HOST:29500 -m training --config ...
 """
 
@@ -23,7 +23,7 @@ import torch
 from torch import nn
 
 from training.assembly import build_model
-from training.checkpoint import Progress, disk_faults, load_checkpoint, save_checkpoint
+from training.checkpoint import Progress, disk_faults, is_disk_full, load_checkpoint, save_checkpoint
 from training.config import OptimiserSection, TrainConfig
 from training.data.pixels import PixelReader
 from training.data.stream import Batch, DamageCount, EpochBatches, PairDataset, batch_loader
@@ -76,7 +76,7 @@ def train(config: TrainConfig, *, resume: bool = False) -> Outcome:
             is intact.
     """
     device = choose_device(config.run.device)
-    with process_group(device), _stop_signals() as stop:
+    with process_group(device), _stop_signals() as stop, _full_disk(run_folder(config)):
         return _Run(config, device, resume).train(stop)
 
 
@@ -326,6 +326,20 @@ def _no_sync(network: nn.Module, *, wanted: bool) -> AbstractContextManager[None
         held: AbstractContextManager[None] = network.no_sync()
         return held
     return nullcontext()
+
+
+@contextmanager
+def _full_disk(folder: Path) -> Iterator[None]:
+    """One message for a disk that is too full for anything that a run writes beside its checkpoints."""
+    try:
+        yield
+    except OSError as err:
+        if not is_disk_full(err):
+            raise
+        raise TrainingError(
+            f"the disk is full: {folder} can't be written to; the last good checkpoint is intact. Make room and go on "
+            "with `wildsat train --resume`"
+        ) from err
 
 
 @contextmanager

@@ -7,6 +7,7 @@ import resource
 import sys
 import time
 from collections.abc import Iterable, Mapping
+from contextlib import ExitStack
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
@@ -15,6 +16,8 @@ import torch
 from rich.console import Console, RenderableType
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.text import Text
+
+from wildsat_core.collection.durable import write_text_atomically
 
 METRICS, CURVE, BOARD = "metrics.jsonl", "loss.png", "tensorboard"
 _CUT_SHORT = 1 << 62  # the step of a line that a crash left unfinished
@@ -55,8 +58,12 @@ class Reporter:
         if not self._active:
             return self
         cut_metrics(self._run / METRICS, self._first)
-        self._file = (self._run / METRICS).open("a", encoding="utf-8")
-        self._board = _tensorboard(self._run / BOARD, self._first)
+        with ExitStack() as opened:
+            self._board = _tensorboard(self._run / BOARD, self._first)
+            if self._board is not None:
+                opened.callback(self._board.close)
+            self._file = opened.enter_context((self._run / METRICS).open("a", encoding="utf-8"))
+            self._opened = opened.pop_all()  # only now: a fault above closes what was opened before it
         if self._console.is_terminal:
             columns = (
                 BarColumn(),
@@ -78,9 +85,7 @@ class Reporter:
             return
         if self._bar is not None:
             self._bar.stop()
-        self._file.close()
-        if self._board is not None:
-            self._board.close()
+        self._opened.close()
         draw_losses(self._run / METRICS, self._run / CURVE)
 
     def step(self, step: int, numbers: dict[str, float]) -> None:
@@ -111,7 +116,7 @@ class Reporter:
     def say(self, line: str) -> None:
         """Show a line."""
         if self._active:
-            self._console.print(line, highlight=False, markup=False)
+            self._console.print(line, highlight=False, markup=False, soft_wrap=True)
 
     def _write(self, row: dict[str, Any], group: str) -> None:
         self._file.write(json.dumps(row) + "\n")
@@ -142,8 +147,10 @@ def describe_retrieval(numbers: Mapping[str, float]) -> str:
 def cut_metrics(path: Path, step: int) -> None:
     """Drop rows after a step: a resumed run writes them again."""
     if path.is_file():
-        kept = [line for line in path.read_text(encoding="utf-8").splitlines() if _step_of(line) <= step]
-        path.write_text("".join(line + "\n" for line in kept), encoding="utf-8")
+        lines = path.read_text(encoding="utf-8").splitlines()
+        kept = [line for line in lines if _step_of(line) <= step]
+        if kept != lines:
+            write_text_atomically(path, "".join(line + "\n" for line in kept))
 
 
 def draw_losses(metrics: Path, picture: Path) -> None:

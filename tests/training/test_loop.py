@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import json
 import os
 import signal
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -167,6 +169,47 @@ def test_a_full_disk_stops_and_leaves_the_last_checkpoint(
     assert [p.name for p in (run / "checkpoints").iterdir()] == ["step-00000002"]
     monkeypatch.setattr(checkpoint, "_save", real)
     assert loop.train(tiny_config(painted, run, run={"steps": 6, "checkpoint_every": 2}), resume=True).steps == 6
+
+
+@pytest.fixture
+def small_disk(tmp_path: Path) -> Iterator[Path]:
+    """A file system of 24 MiB."""
+    folder = tmp_path / "disk"
+    folder.mkdir()
+    command = ["mount", "-t", "tmpfs", "-o", "size=24m", "tmpfs", str(folder)]
+    try:
+        made = subprocess.run(command, capture_output=True, text=True, check=False)
+    except FileNotFoundError:
+        pytest.skip("there is no command mount")
+    if made.returncode:
+        pytest.skip(f"a small file system can't be mounted here: {made.stderr.strip()}")
+    yield folder
+    subprocess.run(["umount", "--lazy", str(folder)], check=True)
+
+
+# TensorBoard's writer thread dies of the same fault, which the main thread then tells.
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning")
+@pytest.mark.parametrize("share_left", [0.5, 0.0], ids=["room for half a checkpoint", "no room at all"])
+def test_a_disk_that_is_full_for_real_leaves_the_last_checkpoint(
+    painted: Path, small_disk: Path, share_left: float
+) -> None:
+    run, every_two = small_disk / "run", {"checkpoint_every": 2, "validate_every": 100}
+    loop.train(tiny_config(painted, run, run=every_two | {"steps": 2}))
+    before = last_weights(run)
+    size = sum(p.stat().st_size for p in (run / "checkpoints" / "step-00000002").iterdir())
+    ballast = small_disk / "ballast"
+    with ballast.open("wb", buffering=0) as file, contextlib.suppress(OSError):
+        while file.write(bytes(4096)):
+            pass
+    os.truncate(ballast, ballast.stat().st_size - int(size * share_left) // 4096 * 4096)
+    longer = tiny_config(painted, run, run=every_two | {"steps": 6})
+    with pytest.raises(TrainingError, match=r"the disk is full.*last good .*is intact.*--resume"):
+        loop.train(longer, resume=True)
+    assert [p.name for p in (run / "checkpoints").iterdir()] == ["step-00000002"]
+    for name, weight in last_weights(run).items():
+        assert torch.equal(weight, before[name]), name
+    ballast.unlink()
+    assert loop.train(longer, resume=True).steps == 6
 
 
 def test_too_many_damaged_pictures_stop_the_run(tmp_path: Path) -> None:
