@@ -35,6 +35,7 @@ from app.routes import (
 )
 from app.settings import Settings
 from app.static_files import PageFiles
+from app.threads import limit_threads
 from wildsat_core import __version__
 from wildsat_core.countries import load_countries
 from wildsat_core.species import TABLE, load_species
@@ -121,6 +122,7 @@ async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
     """Open models and collections once, then watch for new generations until the end."""
     settings: Settings = app.state.settings
     catalog: Catalog = app.state.catalog
+    limit_threads(settings.threads)
     await run_in_threadpool(catalog.open_all)
     await run_in_threadpool(_warm, settings)
     if not catalog.all():

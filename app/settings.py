@@ -52,6 +52,9 @@ class Settings(BaseSettings):
     max_running: int = Field(
         default_factory=lambda: (os.cpu_count() or 1) + 1, ge=1, le=1024, description="searches worked on at once"
     )
+    threads: int = Field(
+        default=1, ge=1, le=256, description="threads of one search's products and encodings; searches run side by side"
+    )
     max_waiting: int = Field(
         default=64, ge=0, le=100_000, description="searches that may wait for a turn; more are answered 503 at once"
     )
