@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -13,6 +13,7 @@ import torch
 
 from training.data.observations import Observation
 from training.sinr import TrainedSinr
+from wildsat_core.countries import load_countries
 from wildsat_core.errors import InvalidInputError, MissingExtraError
 
 STEP_DEG = 0.5
@@ -57,11 +58,13 @@ def draw_range_map(trained: TrainedSinr, species: str, path: Path, sightings: Se
     figure = Figure(figsize=(10, 5.2), layout="constrained")
     axes = figure.subplots()
     shown = axes.imshow(grid, extent=(-180, 180, -90, 90), cmap="viridis", vmin=0, vmax=max(float(grid.max()), 1e-6))
+    for ring in _outlines():
+        axes.plot(*ring.T, color="white", linewidth=0.4, alpha=0.7)
     own = [(seen.lon, seen.lat) for seen in sightings if seen.species == species]
     if own:
-        axes.plot(*zip(*own, strict=True), "r.", markersize=2, label=f"{len(own)} sightings")
+        axes.plot(*zip(*own, strict=True), "r.", markersize=4, label=f"{len(own)} sightings")
         axes.legend(loc="lower left", fontsize="small")
-    axes.set(title=species, xlabel="longitude", ylabel="latitude")
+    axes.set(title=species, xlabel="longitude", ylabel="latitude", xlim=(-180, 180), ylim=(-90, 90))
     figure.colorbar(shown, label="expected presence (relative)")
     path.parent.mkdir(parents=True, exist_ok=True)
     figure.savefig(path, dpi=100)
@@ -75,6 +78,16 @@ def draw_range_maps(trained: TrainedSinr, sightings: Sequence[Observation], fold
         draw_range_map(trained, name, folder / f"{_file_name(name)}.png", sightings)
         for name, _ in counts.most_common(most)
     ]
+
+
+def _outlines() -> Iterator[npt.NDArray[np.float64]]:
+    """(N, 2) longitudes and latitudes of each outline of a country, none where the map's borders are not installed."""
+    import shapely
+
+    countries = load_countries()
+    for country in countries.countries if countries else ():
+        for part in shapely.get_parts(country.outline):
+            yield shapely.get_coordinates(shapely.get_exterior_ring(part))
 
 
 def _file_name(species: str) -> str:

@@ -95,7 +95,7 @@ class Reporter:
         now = time.perf_counter()
         rate = (step - self._since_step) / max(now - self._since, 1e-9)
         self._since, self._since_step = now, step
-        numbers = numbers | {"steps_per_s": rate, "tiles_per_s": rate * self._pairs, "memory_mb": memory_mb()}
+        numbers = numbers | {"steps_per_s": rate, "pairs_per_s": rate * self._pairs, "memory_mb": memory_mb()}
         self._write({"step": step, **numbers}, "train")
         parts = describe_losses(numbers)
         speed = f"{rate:.3g} steps/s, {rate * self._pairs:.3g} pairs/s, {numbers['memory_mb']:,.0f} MB"
@@ -190,7 +190,8 @@ def _tensorboard(folder: Path, first: int) -> Any:  # noqa: ANN401 - untyped lib
         from torch.utils.tensorboard import SummaryWriter
     except ImportError:
         return None
-    return SummaryWriter(str(folder), purge_step=first)
+    # What a stopped run wrote after its last checkpoint is hidden; the checkpoint's own step stays.
+    return SummaryWriter(str(folder), purge_step=first + 1 if first else None)
 
 
 def _step_of(line: str) -> int:

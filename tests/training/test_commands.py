@@ -125,3 +125,14 @@ def test_the_bar_and_the_loss_fit_a_narrow_terminal(tmp_path: Path, monkeypatch:
     last = next(line for line in reversed(shown.splitlines()) if "2/2" in line)
     assert all(part in last for part in ("steps/s", "pairs/s", "MB", "left 0:00:00"))
     assert "…" not in shown
+
+
+def test_a_resumed_run_keeps_the_board_up_to_its_checkpoint(tmp_path: Path) -> None:
+    accumulator = pytest.importorskip("tensorboard.backend.event_processing.event_accumulator")
+    for first, steps in ((0, (1, 2, 3)), (2, (3, 4))):  # stopped after step 3, gone on from the checkpoint of step 2
+        with Reporter(tmp_path, steps=4, first=first, pairs_per_step=1, active=True) as reporter:
+            for step in steps:
+                reporter.step(step, {"loss": first + step})
+    board = accumulator.EventAccumulator(str(tmp_path / "tensorboard"))
+    board.Reload()
+    assert [(e.step, e.value) for e in board.Scalars("train/loss")] == [(1, 1), (2, 2), (3, 5), (4, 6)]

@@ -55,7 +55,7 @@ def test_a_run_leaves_a_model_that_serves_metrics_a_curve_and_its_config(painted
     assert outcome.finished
     assert outcome.steps == 4
     assert len(metrics(run)) == 4
-    assert {"loss_text", "accuracy_text", "loss_image", "learning_rate", "tiles_per_s", "memory_mb"} <= set(
+    assert {"loss_text", "accuracy_text", "loss_image", "learning_rate", "pairs_per_s", "memory_mb"} <= set(
         json.loads((run / "metrics.jsonl").read_text().splitlines()[0])
     )
     assert (run / "loss.png").read_bytes().startswith(b"\x89PNG")

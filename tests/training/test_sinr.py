@@ -6,14 +6,17 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import shapely
 import torch
+from PIL import Image
 from typer.testing import CliRunner
 
 from training.assembly import read_location
 from training.commands import train as train_command
 from training.data.observations import Observation
-from training.range_map import range_grid
+from training.range_map import draw_range_map, range_grid
 from training.sinr import SinrConfig, an_full_loss, load_sinr, random_places, train_sinr_encoder
+from wildsat_core.countries import Countries, Country
 from wildsat_core.errors import InvalidInputError, MissingDataError, ModelNotFoundError
 from wildsat_core.location.bioclim import ENVIRONMENT_VARIABLE
 
@@ -65,7 +68,9 @@ def sightings() -> list[Observation]:
     ]
 
 
-def test_it_learns_where_species_live_and_is_written_for_other_rooms(tmp_path: Path) -> None:
+def test_it_learns_where_species_live_and_is_written_for_other_rooms(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     torch.set_num_threads(1)
     source = tmp_path / "obs.csv"
     rows = [f"{o.species},{o.lon},{o.lat}" for o in sightings()]
@@ -98,6 +103,14 @@ def test_it_learns_where_species_live_and_is_written_for_other_rooms(tmp_path: P
     result = CliRunner().invoke(train_command, ["range-map", str(out), "Lynx lynx", "--out", str(picture)])
     assert result.exit_code == 0, result.output
     assert picture.is_file()
+    square = Countries([Country("XXX", "Square", shapely.box(20, -30, 60, 10))])
+    drawn = []
+    for countries in (None, square):
+        monkeypatch.setattr("training.range_map.load_countries", lambda countries=countries: countries)
+        drawn.append(np.asarray(Image.open(draw_range_map(trained, "Lynx lynx", picture))).astype(int))
+    brighter = (drawn[1] - drawn[0]).sum(axis=2) > 100
+    height, width = np.ptp(np.argwhere(brighter), axis=0)
+    assert height == pytest.approx(width, rel=0.05), "the outline of a square"
     with pytest.raises(InvalidInputError, match="does not know 'Yeti'"):
         range_grid(trained, "Yeti")
 
