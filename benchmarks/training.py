@@ -160,18 +160,21 @@ class Contender:
 
     def __init__(self, make: Callable[[], Callable[[], float]], device: torch.device) -> None:
         before = set(multiprocessing.active_children())
-        self._step, self._device = make(), device
+        self._step, self._device, self.memory_mb = make(), device, 0.0
         self._workers = [child.pid for child in set(multiprocessing.active_children()) - before]
         self._signal(signal.SIGSTOP)
 
     def timed(self, count: int) -> tuple[float, float]:
         """Seconds a step by the clock, and of this process's processor time; the second is steady on a busy machine."""
+        if self._device.type == "cuda":
+            torch.cuda.reset_peak_memory_stats()  # the other loop's activations are not this one's
         with self._running():
             started, used = time.perf_counter(), time.process_time()
             for _ in range(count):
                 self._step()
             if self._device.type == "cuda":
                 torch.cuda.synchronize()
+            self.memory_mb = memory_mb()
             return (time.perf_counter() - started) / count, (time.process_time() - used) / count
 
     @contextmanager
@@ -255,7 +258,8 @@ def main() -> None:
             # Without worker processes this is all the work there is, whoever else uses the machine.
             "processor_time_ratio": round(plain_cpu_s / ours_cpu_s, 2) if options.workers == 0 else None,
             "tiles_per_s": round(2 * options.batch / ours_s, 1),
-            "memory_mb": round(memory_mb()),
+            # Of the GPU: with the weights of both loops, and one's activations. Without one, of this process.
+            "memory_mb": {"plain": round(plain.memory_mb), "ours": round(ours.memory_mb)},
         }
         peak = next((v for k, v in BF16_PEAK.items() if device.type == "cuda" and k in result["device"]), None)
         if peak:
