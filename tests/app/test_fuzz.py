@@ -58,6 +58,26 @@ def test_no_area_crashes_the_search(client: TestClient, area: object) -> None:
     check(client.post("/search", json={"terms": [{"text": "forest"}], "filters": {"area": area}}))
 
 
+thin = st.sampled_from(["Point", "MultiPoint", "LineString", "MultiLineString"]).flatmap(
+    lambda kind: st.one_of(
+        position, st.lists(position, max_size=4), st.lists(st.lists(position, max_size=3), max_size=3)
+    ).map(lambda coordinates: {"type": kind, "coordinates": coordinates})
+)
+geometries = st.one_of(
+    thin, areas, st.lists(thin | polygon, max_size=3).map(lambda g: {"type": "GeometryCollection", "geometries": g})
+)
+
+
+@EASY
+@given(geometry=geometries)
+def test_no_geometry_crashes_the_item_search(client: TestClient, geometry: object) -> None:
+    by_body = client.post("/stac/search", json={"intersects": geometry})
+    by_url = client.get("/stac/search", params={"intersects": json.dumps(geometry)})
+    for response in (by_body, by_url):
+        assert response.status_code in (200, 400), response.text
+        assert response.status_code == 200 or response.json()["detail"]
+
+
 @pytest.mark.parametrize("depth", [50, 500, 5_000, 50_000])
 def test_no_depth_of_nesting_crashes_the_search(client: TestClient, depth: int) -> None:
     nested = '{"type":"FeatureCollection","features":[' * depth + "]}" * depth
