@@ -30,7 +30,8 @@ class Batcher(Generic[Item, Result]):
         """Start idle.
 
         Args:
-            run: gives one result for each item, in their order. What it raises is raised in each of the batch's calls.
+            run: gives one result for each item, in their order. When it raises, each item of the batch is run alone,
+                and what it raises for one is raised in that one's call.
             most: greatest number of items in a batch.
         """
         self._run, self._most = run, most
@@ -49,9 +50,13 @@ class Batcher(Generic[Item, Result]):
             self._waiting.remove(mine)
             self._running = True
             others = [self._waiting.popleft() for _ in range(min(self._most - 1, len(self._waiting)))]
+        batch = [mine, *others]
         try:
-            self._answer([mine, *others])
+            self._answer(batch)
         finally:
+            for call in batch:  # the interpreter is being stopped: nobody must wait for what never comes
+                if not call.answer.done():
+                    call.answer.cancel()
             with self._changed:
                 self._running = False
                 self._changed.notify_all()
@@ -59,11 +64,15 @@ class Batcher(Generic[Item, Result]):
 
     def _answer(self, batch: list[_Call[Item, Result]]) -> None:
         try:
-            results = self._run([call.item for call in batch])
+            results = list(self._run([call.item for call in batch]))
+            if len(results) != len(batch):
+                raise ValueError(f"{len(results)} results came for a batch of {len(batch)}")
+        except Exception as err:  # noqa: BLE001 - raised again in the call that it belongs to
+            if len(batch) == 1:
+                batch[0].answer.set_exception(err)
+            else:  # only the call that is to blame should fail
+                for call in batch:
+                    self._answer([call])
+        else:
             for call, result in zip(batch, results, strict=True):
                 call.answer.set_result(result)
-        except BaseException as err:
-            for call in batch:
-                if not call.answer.done():
-                    call.answer.set_exception(err)
-            raise

@@ -67,22 +67,30 @@ def test_calls_that_wait_share_the_next_batches():
     assert sorted(n.value for batch in recorder.batches for n in batch) == list(range(8))
 
 
-def test_a_failure_reaches_every_call_of_its_batch_and_no_other():
+def test_a_failure_reaches_the_call_that_is_to_blame_and_no_other():
+    recorder = Recorder()
+
     def run(items):
-        if any(item < 0 for item in items):
+        if any(item.value < 0 for item in items):
             raise ValueError("negative")
-        return items
+        return recorder(items)
 
     batcher = Batcher(run, most=8)
-    with pytest.raises(ValueError, match="negative"):
-        batcher(-1)
-    assert batcher(5) == 5
+    with ThreadPoolExecutor(8) as pool:
+        first = pool.submit(batcher, Number(0))
+        assert recorder.started.wait(10)
+        others = [pool.submit(batcher, Number(n)) for n in (1, -1, 2)]
+        wait_until(lambda: queued(batcher) == 3)
+        recorder.go.set()
+        assert [first.result(10), others[0].result(10), others[2].result(10)] == [0, 1, 4]
+        with pytest.raises(ValueError, match="negative"):
+            others[1].result(10)
+    assert batcher(Number(5)) == 25
 
 
 def test_too_few_results_are_an_error_and_not_a_wait_without_end():
-    batcher = Batcher(lambda items: [], most=8)
-    with pytest.raises(ValueError, match="zip"):
-        batcher(1)
+    with pytest.raises(ValueError, match="0 results came for a batch of 1"):
+        Batcher(lambda items: [], most=8)(1)
 
 
 def test_many_threads_get_their_own_results():

@@ -16,17 +16,22 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
+from wildsat_core.batching import Batcher
 from wildsat_core.errors import CheckpointError
 from wildsat_core.text import TextEncoder
 
 DEFAULT_ENTRIES = 4096
+_BATCH = 16  # callers whose texts are encoded together at most
 Vectors = npt.NDArray[np.float32]
 
 _TABLE = "CREATE TABLE IF NOT EXISTS embeddings (key BLOB PRIMARY KEY, vector BLOB NOT NULL) WITHOUT ROWID"
 
 
 class CachedTextEncoder:
-    """A text encoder that encodes each text once. Safe in several threads; the encoder runs in one at a time."""
+    """A text encoder that encodes each text once; safe in several threads.
+
+    The encoder runs in one thread at a time, and then for all the texts that came while it ran before.
+    """
 
     def __init__(self, encoder: TextEncoder, entries: int = DEFAULT_ENTRIES, path: str | Path | None = None) -> None:
         """Wrap an encoder.
@@ -44,7 +49,7 @@ class CachedTextEncoder:
         self._entries = entries
         self._memory: OrderedDict[bytes, Vectors] = OrderedDict()
         self._lock = threading.Lock()
-        self._encoding = threading.Lock()
+        self._encode_together: Batcher[list[str], Vectors] = Batcher(self._encode_lists, _BATCH)
         self._prefix = f"{encoder.name}\0{getattr(encoder, 'revision', '')}\0{encoder.dim}\0"
         self._file = None if path is None else _open(Path(path))
 
@@ -59,13 +64,18 @@ class CachedTextEncoder:
         found = self._recall(set(keys))
         new = {key: text for key, text in zip(keys, texts, strict=True) if key not in found}
         if new:
-            with self._encoding:
-                fresh = self.encoder.encode(list(new.values()))
+            fresh = self._encode_together(list(new.values()))
             found |= dict(zip(new, fresh, strict=True))
             self._remember({key: found[key] for key in new})
         if not keys:
             return np.zeros((0, self.dim), np.float32)
         return np.stack([found[key] for key in keys])
+
+    def _encode_lists(self, lists: Sequence[list[str]]) -> list[Vectors]:
+        """Embed the texts of several callers, each text once."""
+        position = {text: i for i, text in enumerate(dict.fromkeys(text for texts in lists for text in texts))}
+        vectors = self.encoder.encode(list(position))
+        return [vectors[[position[text] for text in texts]] for texts in lists]
 
     def close(self) -> None:
         """Close the file."""
