@@ -145,6 +145,8 @@ class HeatField:
         sums = PixelSums(size)
         for turn in (0, -1):  # what sticks out beyond 180 degrees shows at the left edge too
             mine = rows[self._in_window(rows, turn, left / world_px, top / world_px, size / world_px)]
+            if not mine.size:
+                continue
             x0, y0, x1, y1 = (edge[mine] for edge in self.footprints.edges)
             outlined = ~self.footprints.tiles.is_box[mine]
             outlined &= np.minimum(x1 - x0, y1 - y0) * world_px >= _OUTLINED_PX

@@ -28,7 +28,7 @@ class PixelSums:
         x0, y0, x1, y1 = (np.clip(v, 0, self._size) for v in (x0, y0, x1, y1))
         # Where clipping left nothing, the four corners cancel.
         for ys, xs, sign in ((y0, x0, 1.0), (y0, x1, -1.0), (y1, x0, -1.0), (y1, x1, 1.0)):
-            self._add(self._corners, ys, xs, sign * values, np.broadcast_to(sign, values.shape))
+            self._add(self._corners, ys, xs, sign * values, sign)
 
     def add_rings(self, x: Floats, y: Floats, ring: Ints, hole: npt.NDArray[np.bool_], values: Floats) -> None:
         """Paint the pixels whose centres lie inside closed rings, so that neighbours share none and leave none out.
@@ -57,16 +57,16 @@ class PixelSums:
     def mean(self) -> npt.NDArray[np.float32]:
         """Mean of the values over each pixel, (size, size), NaN where there is none."""
         side, size = self._size + 1, self._size
-        boxes = self._corners.reshape(2, side, side).cumsum(1).cumsum(2)
-        outlines = self._crossings.reshape(2, side, side).cumsum(2)
-        total, count = (boxes + outlines)[:, :size, :size]
+        sums = self._corners.reshape(2, side, side).cumsum(axis=1)
+        sums += self._crossings.reshape(2, side, side)
+        total, count = np.cumsum(sums, axis=2, out=sums)[:, :size, :size]
         with np.errstate(invalid="ignore", divide="ignore"):
             return np.where(count > 0.5, total / np.rint(count), np.nan).astype(np.float32)
 
-    def _add(self, to: Floats, rows: Ints, columns: Ints, values: Floats, ones: Floats) -> None:
+    def _add(self, to: Floats, rows: Ints, columns: Ints, values: Floats, ones: Floats | float) -> None:
         at = rows * (self._size + 1) + columns
-        to[0] += np.bincount(at, values, to.shape[1])
-        to[1] += np.bincount(at, ones, to.shape[1])
+        np.add.at(to[0], at, values)
+        np.add.at(to[1], at, ones)
 
 
 def _ordered(a: Floats, b: Floats) -> tuple[Floats, Floats]:
