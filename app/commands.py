@@ -32,7 +32,9 @@ def serve(
     root_path: Annotated[
         str | None, typer.Option(help="Path prefix under which a proxy publishes the service.")
     ] = None,
-    device: Annotated[str | None, typer.Option(help="torch device of the encoders [default: cpu].")] = None,
+    device: Annotated[
+        str | None, typer.Option(help="torch device of the encoders and of the scan [default: cpu].")
+    ] = None,
     log_level: Annotated[str, typer.Option(help="debug, info, warning or error.")] = "info",
 ) -> None:
     """Serve every collection of a folder: the map page, the API and its documentation.

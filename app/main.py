@@ -79,7 +79,10 @@ def create_app(settings: Settings | None = None, load: ModelLoader | None = None
     )
     app.state.settings = settings
     app.state.catalog = Catalog(
-        settings.collections, settings.default_collection, load or registry_loader(settings.device)
+        settings.collections,
+        settings.default_collection,
+        load or registry_loader(settings.device),
+        scan_device=None if settings.device == "cpu" else settings.device,
     )
     app.state.gate = Gate(settings.max_running, settings.max_waiting, settings.max_wait_s)
     app.state.metrics = Metrics(app.state.catalog)

@@ -30,7 +30,9 @@ class Settings(BaseSettings):
     species_table: Path | None = Field(
         default=None, description="CSV of common_name, scientific_name, habitat; empty: the one that comes along"
     )
-    device: str = Field(default="cpu", description="torch device of the encoders, such as cpu or cuda:0")
+    device: str = Field(
+        default="cpu", description="torch device of the encoders and of the scan, such as cpu or cuda:0"
+    )
     static_dir: Path = Field(
         default=REPOSITORY / "static", description="folder of the page's scripts, styles and vendor/ assets"
     )
