@@ -72,7 +72,9 @@ def compact(name: CollectionName, wait: Wait = 0.0, collections: CollectionsFold
 
 def ann(
     name: CollectionName,
-    kind: Annotated[str, typer.Option(help="ivfpq (small), sq8 (exacter) or hnsw (fast, large).")] = "ivfpq",
+    kind: Annotated[
+        str, typer.Option(help="ivfpq (small), sq8 (exacter), hnsw (fast, large), cagra (hnsw, made on a GPU).")
+    ] = "ivfpq",
     space: Annotated[list[str] | None, typer.Option(help="Space to index; may be repeated.  [default: all]")] = None,
     recall: Annotated[float, typer.Option(min=0.01, max=1.0, help="Wanted share of the exact best 10.")] = 0.95,
     wait: Wait = 0.0,

@@ -57,7 +57,7 @@ class AnnInfo(_Frozen):
     """An approximate index over one space of this generation, and how good it was measured to be.
 
     Attributes:
-        kind: "ivfpq", "hnsw" or "sq8".
+        kind: "ivfpq", "hnsw", "sq8" or "cagra".
         file: FAISS file in the folder `ann`; its ids are the generation's rows.
         search: search-time settings, such as nprobe.
         recall_at_10: share of the exact best 10 that it finds, over queries held out from its training.

@@ -3,11 +3,12 @@
 import numpy as np
 import pytest
 
-from tests.core.search.fakes import FakeModel, random_collection
+from tests.core.search.fakes import SPACES, FakeModel, random_collection, random_tile, unit
+from wildsat_core.collection import CollectionWriter
 from wildsat_core.collection.maintain import compact, delete_tiles, verify
 from wildsat_core.collection.reader import open_collection
 from wildsat_core.errors import CollectionFormatError, InvalidInputError
-from wildsat_core.search.ann import KINDS, build_ann
+from wildsat_core.search.ann import CPU_KINDS, build_ann
 from wildsat_core.search.engine import SearchEngine
 from wildsat_core.search.query import Filters, Query, TextTerm
 from wildsat_core.types import BBox
@@ -16,7 +17,7 @@ N = 4000
 TEXT = Query((TextTerm("dunes"),), blend=0.0, k=10)
 
 
-@pytest.fixture(params=KINDS)
+@pytest.fixture(params=CPU_KINDS)
 def root(request, tmp_path):
     """A collection with two segments, a deleted tile and an index of each kind over the text space."""
     folder = tmp_path / "random"
@@ -79,3 +80,33 @@ def test_too_few_tiles_and_unknown_kinds_are_refused(tmp_path):
         build_ann(collection, "text", "hnsw")
     with pytest.raises(InvalidInputError, match="one of ivfpq, hnsw, sq8"):
         build_ann(collection, "text", "annoy")
+
+
+def test_what_only_a_gpu_can_do_is_refused_here_naming_what_is_needed(tmp_path):
+    collection = random_collection(tmp_path / "random", 50)
+    with pytest.raises(InvalidInputError, match="WILDSAT_DEVICE=cuda"):
+        build_ann(collection, "text", "flat-gpu")
+    import faiss
+
+    if hasattr(faiss, "GpuIndexCagra") and faiss.get_num_gpus():
+        pytest.skip("this FAISS builds CAGRA")
+    with pytest.raises(InvalidInputError, match=r"with(out)? CAGRA, and it sees 0 GPUs; put faiss-gpu-cuvs"):
+        build_ann(collection, "text", "cagra")
+
+
+def test_the_recall_told_holds_for_queries_that_are_like_no_tile(tmp_path):
+    """As texts are: tiles crowd around a direction that the queries know nothing of."""
+    rng = np.random.default_rng(0)
+    vectors = {space: (unit(rng, N) + 3 * unit(rng, 1)).astype(np.float32) for space in SPACES}
+    with CollectionWriter(tmp_path / "crowd", "crowd", FakeModel.ref, SPACES) as out:
+        out.add([random_tile(rng, i) for i in range(N)], vectors)
+        out.publish()
+    manifest = build_ann(open_collection(tmp_path / "crowd"), "text", "ivfpq")
+    collection = open_collection(tmp_path / "crowd")
+    exact, quick = SearchEngine(collection, FakeModel()), SearchEngine(collection, FakeModel(), ann_rows=0)
+    shares = []
+    for i in range(100):
+        query = Query((TextTerm(f"habitat {i}"),), blend=0.0, k=10)
+        want, got = ({hit.row for hit in engine.search(query).hits} for engine in (exact, quick))
+        shares.append(len(want & got) / 10)
+    assert np.mean(shares) >= manifest.ann["text"].recall_at_10 - 0.05
