@@ -3,11 +3,11 @@
 import numpy as np
 import pytest
 
-from tests.core.search.fakes import SPACES, FakeModel, random_collection, random_tile, unit
-from wildsat_core.collection import CollectionWriter
+from tests.core.search.fakes import FakeModel, random_collection
 from wildsat_core.collection.maintain import compact, delete_tiles, verify
 from wildsat_core.collection.reader import open_collection
 from wildsat_core.errors import CollectionFormatError, InvalidInputError
+from wildsat_core.search import ann
 from wildsat_core.search.ann import CPU_KINDS, build_ann
 from wildsat_core.search.engine import SearchEngine
 from wildsat_core.search.query import Filters, Query, TextTerm
@@ -94,19 +94,12 @@ def test_what_only_a_gpu_can_do_is_refused_here_naming_what_is_needed(tmp_path):
         build_ann(collection, "text", "cagra")
 
 
-def test_the_recall_told_holds_for_queries_that_are_like_no_tile(tmp_path):
-    """As texts are: tiles crowd around a direction that the queries know nothing of."""
-    rng = np.random.default_rng(0)
-    vectors = {space: (unit(rng, N) + 3 * unit(rng, 1)).astype(np.float32) for space in SPACES}
-    with CollectionWriter(tmp_path / "crowd", "crowd", FakeModel.ref, SPACES) as out:
-        out.add([random_tile(rng, i) for i in range(N)], vectors)
-        out.publish()
-    manifest = build_ann(open_collection(tmp_path / "crowd"), "text", "ivfpq")
-    collection = open_collection(tmp_path / "crowd")
-    exact, quick = SearchEngine(collection, FakeModel()), SearchEngine(collection, FakeModel(), ann_rows=0)
-    shares = []
-    for i in range(100):
-        query = Query((TextTerm(f"habitat {i}"),), blend=0.0, k=10)
-        want, got = ({hit.row for hit in engine.search(query).hits} for engine in (exact, quick))
-        shares.append(len(want & got) / 10)
-    assert np.mean(shares) >= manifest.ann["text"].recall_at_10 - 0.05
+def test_the_recall_told_is_that_of_the_queries_which_are_like_no_tile_when_it_is_smaller(tmp_path):
+    collection = random_collection(tmp_path / "random", 1000)
+    queries = ann._held_out_queries(collection, "text", np.arange(1000), np.random.default_rng(0))
+    truth = ann._exact_best(collection, "text", queries, np.arange(1000))
+    half = len(queries) // 2
+    nearest = (queries @ collection.vectors("text", np.arange(1000)).T).max(axis=1) / np.linalg.norm(queries, axis=1)
+    assert nearest[:half].mean() > nearest[half:].mean()
+    found = [truth[i] if i < half else truth[i, :5] for i in range(len(queries))]  # 5 of 10, 5 of 20
+    assert ann._recalls(found, queries, truth, collection, "text") == (0.5, 0.25)
