@@ -1,7 +1,11 @@
 """Killed, out of space, or swapped under a reader: always the last good generation, never a half."""
 
+import contextlib
 import json
+import os
 import resource
+import shutil
+import sqlite3
 import subprocess
 import sys
 import threading
@@ -59,6 +63,43 @@ def test_a_full_disk_leaves_the_collection_as_it_was(root, limit_bytes):
         out.add(make_tiles(9), make_vectors(9))
         assert out.publish().tiles == 9
     assert not list((root / "segments").glob(".tmp-*"))
+
+
+def add_three(root):
+    with writer(root) as out:
+        out.add(make_tiles(9), make_vectors(9))
+        return out.publish()
+
+
+@pytest.fixture
+def small_disk(tmp_path):
+    """A file system of its own of 1 MiB."""
+    folder = tmp_path / "disk"
+    folder.mkdir()
+    mount = shutil.which("mount")
+    mounted = mount and subprocess.run([mount, "-t", "tmpfs", "-o", "size=1m", "tmpfs", folder], capture_output=True)
+    if not mounted or mounted.returncode:
+        pytest.skip("no tmpfs can be mounted here: it needs root on Linux")
+    yield folder
+    subprocess.run(["umount", "-l", folder], check=True)
+
+
+@pytest.mark.parametrize("free_kib", [0, 4, 16, 28])
+def test_a_file_system_that_is_really_full_leaves_the_collection_as_it_was(root, small_disk, free_kib):
+    there = small_disk / "test"
+    shutil.copytree(root, there)
+    filler = small_disk / "filler"
+    with filler.open("wb", buffering=0) as out, contextlib.suppress(OSError):
+        while True:
+            out.write(bytes(4096))
+    os.truncate(filler, filler.stat().st_size - free_kib * 1024)
+    with pytest.raises((OSError, sqlite3.OperationalError), match=r"No space left|full"):
+        add_three(there)
+    assert open_collection(there).generation == 1
+    assert verify(there) == []
+    filler.unlink()
+    assert add_three(there).tiles == 9
+    assert not list((there / "segments").glob(".tmp-*"))
 
 
 def test_a_reader_never_mixes_generations_through_fifty_swaps(root):
