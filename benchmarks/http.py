@@ -26,6 +26,8 @@ from pathlib import Path
 from urllib.parse import quote
 from urllib.request import urlopen
 
+from app.settings import Settings
+from app.threads import limit_threads
 from benchmarks.random_collection import RandomModel, random_collection
 from wildsat_core.collection import open_collection
 from wildsat_core.search.engine import SearchEngine
@@ -50,7 +52,6 @@ def serve(folder: Path, name: str, port: int) -> None:
     import uvicorn
 
     from app.main import create_app
-    from app.settings import Settings
 
     load = (lambda model: RandomModel()) if name.startswith("random-") else None
     app = create_app(Settings(collections=folder, default_collection=name), load)
@@ -240,6 +241,7 @@ def main() -> None:
         name = f"random-{options.rows}"
         random_collection(options.collections, options.rows)
     print(f"collection {name}: {len(open_collection(options.collections / name))} tiles, k 20", flush=True)
+    limit_threads(Settings().threads)  # the engine alone under the same bound as in the service
     engine = open_engine(options.collections, name)
     with server(options.collections, name) as (port, pid):
         texts = new_texts()
