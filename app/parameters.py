@@ -41,7 +41,9 @@ from wildsat_core.search.query import (
     clean_text,
 )
 
-MAX_AREA_CHARACTERS = 200_000  # a URL is no place for more; POST /search takes the rest
+# Percent-encoded at three bytes a character it still fits the 64 KiB of head that the HTTP server reads; POST /search
+# takes the rest.
+MAX_AREA_CHARACTERS = 20_000
 MAX_LABELS_IN_URL = 200
 MAX_TERMS_CHARACTERS = 20_000
 

@@ -3,7 +3,8 @@
 from pathlib import Path
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+import requests
+from hypothesis import HealthCheck, assume, given, settings
 from hypothesis import strategies as st
 
 from app.main import create_app
@@ -21,6 +22,15 @@ LEFT_OUT = {"positive_data_acceptance"}
 CHECKS = [check for check in schemathesis.checks.CHECKS.get_all() if check.__name__ not in LEFT_OUT]
 
 
+# A longer head is refused by the HTTP server with a reset that may overtake its answer: the service never sees it.
+MOST_IN_URL = 60_000
+
+
+def url_of(case: schemathesis.Case) -> str:
+    asked = case.as_transport_kwargs(base_url="http://localhost")
+    return requests.Request("GET", asked["url"], params=asked.get("params")).prepare().url
+
+
 @pytest.mark.parametrize(("path", "method"), OPERATIONS, ids=[f"{method} {path}" for path, method in OPERATIONS])
 def test_no_server_error_and_no_answer_beyond_the_document(live_url: str, path: str, method: str) -> None:
     operation = SCHEMA[path][method.upper()]
@@ -28,6 +38,7 @@ def test_no_server_error_and_no_answer_beyond_the_document(live_url: str, path: 
     @settings(max_examples=20, deadline=None, derandomize=True, database=None, suppress_health_check=list(HealthCheck))
     @given(case=st.one_of(*(operation.as_strategy(generation_mode=mode) for mode in MODES)))
     def ask(case: schemathesis.Case) -> None:
+        assume(len(url_of(case)) < MOST_IN_URL)
         case.call_and_validate(base_url=live_url, checks=CHECKS, timeout=30)
 
     ask()
