@@ -27,7 +27,7 @@ from wildsat_core.search.plan import Plan
 from wildsat_core.search.scan import Rows, Scores
 from wildsat_core.types import Space
 
-_BLOCK_ROWS = 65_536  # of a scan: its products are handed on while they are still in the processor's cache
+_BLOCK_ROWS = 32_768  # of a scan: its products are handed on while they are still in the processor's cache
 _COPIED_ROWS = 4_096  # of the making of a copy, which looks at each float32 several times
 _LEVELS = 127
 _ROUNDING = 1e-5  # of float32 sums, relative to the lengths of what is multiplied

@@ -19,7 +19,7 @@ from wildsat_core.search.scan import PlainScan, Rows, Scan, Scores, best_first, 
 from wildsat_core.types import Space
 
 # Up to here float32 copies of the vectors are scanned; beyond, an int8 pass goes first (wildsat_core.search.quantised).
-EXACT_SCAN_ROWS = 100_000
+EXACT_SCAN_ROWS = 20_000
 # From here on, and where the collection has them, approximate indexes give the candidates of unfiltered searches.
 ANN_ROWS = 20_000_000
 
