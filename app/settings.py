@@ -46,7 +46,7 @@ class Settings(BaseSettings):
         description="address put into STAC and OGC links, such as https://habitats.example; empty: the request's own",
     )
     swap_interval_s: float = Field(
-        default=0.5, ge=0.05, le=60, description="how often to look for a new generation, in seconds"
+        default=0.2, ge=0.05, le=60, description="how often to look for a new generation, in seconds"
     )
 
     # Beyond the processors searches only slow one another: on two, 32 clients got three times the answers from 3 at

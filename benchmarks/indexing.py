@@ -19,6 +19,8 @@ import sys
 import tempfile
 import time
 from dataclasses import dataclass
+from multiprocessing import get_context
+from multiprocessing.connection import Connection
 from pathlib import Path
 
 import numpy as np
@@ -26,7 +28,8 @@ import rasterio
 import torch
 from affine import Affine
 
-from app.catalog import Catalog
+from app.catalog import Catalog, Watcher
+from app.settings import Settings
 from benchmarks.random_collection import DIM, REF, RandomModel, random_collection, random_tiles, unit
 from indexer.encoding import Encoder
 from indexer.pipeline import BuildOptions, build_collection
@@ -153,35 +156,57 @@ def throughput(args: argparse.Namespace) -> None:
 
 
 def large(args: argparse.Namespace) -> None:
-    """Open a large collection; add 1,000 embedded tiles to it until the service's catalog answers with them."""
+    """Open a large collection as the service does; add 1,000 embedded tiles from another process until it answers."""
     folder = Path(args.folder or tempfile.mkdtemp())
     random_collection(folder, args.rows)
     root = folder / f"random-{args.rows}"
-    catalog = Catalog(folder, root.name, lambda _: RandomModel())
     start = Stopwatch()
     open_collection(root)
     opened = start.seconds()
+    catalog = Catalog(folder, root.name, lambda _: RandomModel())
     start = Stopwatch()
     catalog.open_all()
     print(f"{args.rows:,} tiles x {DIM}: open {shown(opened)}; ready to answer {shown(start.seconds())}")
-    turns: dict[str, list[tuple[float, float]]] = {"written": [], "served": [], "together": []}
-    for _ in range(TURNS):
-        rng = np.random.default_rng(time.time_ns())
-        tiles, vectors = random_tiles(rng, int(rng.integers(10**9, 2 * 10**9)), 1000), unit(rng, 1000)
-        start = Stopwatch()
-        with CollectionWriter(root, root.name, REF, {"text": SpaceSpec(DIM, "cosine")}) as writer:
-            writer.add(tiles, {"text": vectors})
-            writer.publish()
-        turns["written"].append(start.seconds())
-        refreshed = Stopwatch()
-        catalog.refresh()
-        asked = Query(terms=(VectorTerm(space="text", vector=vectors[500]),), k=1)
-        best = catalog.get(root.name).engine.search(asked)
-        turns["served"].append(refreshed.seconds())
-        turns["together"].append(start.seconds())
-        assert best.hits[0].tile.tile_id == tiles[500].tile_id
-    for name, seconds in turns.items():
-        print(f"  adding 1,000 tiles, {name}: {shown(statistics.median(seconds))} median, {shown(max(seconds))} worst")
+    watcher = Watcher(catalog, args.interval)
+    watcher.start()
+    turns = [added_and_answered(catalog, root) for _ in range(args.turns)]
+    watcher.stop()
+    print(f"1,000 tiles added {args.turns} times by another process, looked for every {args.interval} s:")
+    for name, seconds in zip(("written and published", "answered with"), np.transpose(turns), strict=True):
+        print(f"  {name} after {np.median(seconds):.2f} s median, {np.max(seconds):.2f} s worst")
+
+
+def added_and_answered(catalog: Catalog, root: Path) -> tuple[float, float]:
+    """Seconds from a writer's start to its end, and to the first answer of the running service with a tile of it."""
+    here, there = get_context("spawn").Pipe()
+    writer = get_context("spawn").Process(target=add_tiles, args=(root, there))
+    writer.start()
+    tile_id, vector = here.recv()
+    generation = catalog.get(root.name).collection.generation
+    time.sleep(np.random.default_rng().uniform(0, 1))  # at any moment between two looks
+    start = time.perf_counter()
+    here.send("write")
+    while catalog.get(root.name).collection.generation == generation:
+        time.sleep(0.002)
+    best = catalog.get(root.name).engine.search(Query(terms=(VectorTerm(space="text", vector=vector),), k=1))
+    answered = time.perf_counter() - start
+    assert best.hits[0].tile.tile_id == tile_id
+    written = here.recv()
+    writer.join()
+    return written, answered
+
+
+def add_tiles(root: Path, parent: Connection) -> None:
+    """Add 1,000 tiles when the parent says so, and tell it how many seconds that took."""
+    rng = np.random.default_rng(time.time_ns())
+    tiles, vectors = random_tiles(rng, int(rng.integers(10**9, 2 * 10**9)), 1000), unit(rng, 1000)
+    parent.send((tiles[500].tile_id, vectors[500]))
+    parent.recv()
+    start = time.perf_counter()
+    with CollectionWriter(root, root.name, REF, {"text": SpaceSpec(DIM, "cosine")}) as writer:
+        writer.add(tiles, {"text": vectors})
+        writer.publish()
+    parent.send(time.perf_counter() - start)
 
 
 def shown(seconds: tuple[float, float]) -> str:
@@ -245,6 +270,8 @@ def main() -> None:
     two = kinds.add_parser("large")
     two.add_argument("--rows", type=int, default=1_000_000)
     two.add_argument("--folder", help="keep the collection here for the next run")
+    two.add_argument("--turns", type=int, default=10)
+    two.add_argument("--interval", type=float, default=Settings.model_fields["swap_interval_s"].default)
     two.set_defaults(run=large)
     three = kinds.add_parser("memory")
     three.add_argument("--tiles", type=int, nargs="+", default=[20_000, 100_000])

@@ -82,15 +82,18 @@ def tiles_to_arrow(tiles: Sequence[Tile]) -> pa.Table:
     return pa.Table.from_pydict(columns, schema=schema())
 
 
-def _geometries_wkb(tiles: Sequence[Tile]) -> list[bytes]:
+def _geometries_wkb(tiles: Sequence[Tile]) -> npt.NDArray[np.object_]:
     import shapely
 
     from wildsat_core.geo import bbox_geometry
 
-    def outline(tile: Tile) -> bytes:
-        return tile.footprint_wkb or shapely.to_wkb(shapely.geometry.shape(bbox_geometry(tile.bbox)))
-
-    return [outline(tile) for tile in tiles]
+    outlines = shapely.to_wkb(shapely.box(*np.array([t.bbox.as_tuple() for t in tiles]).reshape(-1, 4).T))
+    for i, tile in enumerate(tiles):
+        if tile.footprint_wkb:
+            outlines[i] = tile.footprint_wkb
+        elif tile.bbox.crosses_antimeridian:
+            outlines[i] = shapely.to_wkb(shapely.geometry.shape(bbox_geometry(tile.bbox)))
+    return np.asarray(outlines)
 
 
 def write_tiles(path: Path, table: pa.Table) -> None:

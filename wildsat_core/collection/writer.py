@@ -7,6 +7,7 @@ import logging
 import re
 import shutil
 from collections.abc import Iterable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
@@ -63,30 +64,39 @@ class _Base:
     """What adding to a generation must know of it: which ids it holds, and nothing else that grows with it.
 
     Attributes:
+        columns: the ids of each segment's rows.
         ids: (N,) ids of all rows.
         live: (N,) False for deleted rows.
     """
 
     manifest: Manifest
+    columns: Mapping[str, pa.ChunkedArray]
     ids: pa.ChunkedArray
     live: npt.NDArray[np.bool_]
 
     @classmethod
-    def open(cls, root: Path, manifest: Manifest) -> _Base:
+    def open(cls, root: Path, manifest: Manifest, previous: _Base | None = None) -> _Base:
+        """Read the ids, but for those of the segments that an earlier generation has too."""
         import pyarrow as pa
 
-        columns = [read_ids(segment_folder(root, s.id) / "tiles.parquet") for s in manifest.segments]
-        for segment, column in zip(manifest.segments, columns, strict=True):
-            if len(column) != segment.rows:
-                raise CollectionFormatError(
-                    f"segment {segment.id} has {len(column)} tiles, the manifest says {segment.rows}"
-                )
-        chunks = [chunk for column in columns for chunk in column.chunks]
-        return cls(manifest, pa.chunked_array(chunks, pa.string()), live_rows(root, manifest))
+        columns = dict(previous.columns) if previous else {}
+        missing = [segment for segment in manifest.segments if segment.id not in columns]
+        with ThreadPoolExecutor() as threads:
+            read = threads.map(lambda segment: _ids(root, segment), missing)
+            columns |= {segment.id: column for segment, column in zip(missing, read, strict=True)}
+        chunks = [chunk for segment in manifest.segments for chunk in columns[segment.id].chunks]
+        return cls(manifest, columns, pa.chunked_array(chunks, pa.string()), live_rows(root, manifest))
 
     def known(self, tile_ids: Iterable[str]) -> set[str]:
         """Which of these ids are live."""
         return set(self.ids.filter(find_ids(self.ids, tile_ids) & self.live).to_pylist())
+
+
+def _ids(root: Path, segment: SegmentInfo) -> pa.ChunkedArray:
+    column = read_ids(segment_folder(root, segment.id) / "tiles.parquet")
+    if len(column) != segment.rows:
+        raise CollectionFormatError(f"segment {segment.id} has {len(column)} tiles, the manifest says {segment.rows}")
+    return column
 
 
 class CollectionWriter:
@@ -266,7 +276,7 @@ class CollectionWriter:
             provenance=provenance,
         )
         publish_manifest(self.root, manifest)
-        self._base = _Base.open(self.root, manifest)
+        self._base = _Base.open(self.root, manifest, self._base)
         self._pending, self._pending_ids, self._replaced = [], set(), set()
         return manifest
 

@@ -28,6 +28,7 @@ from wildsat_core.search.scan import Rows, Scores
 from wildsat_core.types import Space
 
 _BLOCK_ROWS = 32_768  # of a scan: its products are handed on while they are still in the processor's cache
+_SAMPLE_BLOCK_ROWS = 8_192  # of the sample: when tiles were added, all but its last block can be taken over
 _COPIED_ROWS = 4_096  # of the making of a copy, which looks at each float32 several times
 _LEVELS = 127
 _ROUNDING = 1e-5  # of float32 sums, relative to the lengths of what is multiplied
@@ -143,9 +144,12 @@ class QuantisedScan:
         self._collection, self._sample_rows = collection, sample_rows
         # One list of blocks for each segment and space, and one for each space's sample.
         self._segments: dict[tuple[str, Space], list[Block]] = {}
+        self._sampled: dict[Space, list[Block]] = {}  # the beginning of a sample, taken over
         if previous is not None:
             held = {segment.id for segment in collection.manifest.segments}
             self._segments = {key: blocks for key, blocks in previous._segments.items() if key[0] in held}
+            whole = _same_at_first(sample_rows, collection, previous) // _SAMPLE_BLOCK_ROWS
+            self._sampled = {space: blocks[:whole] for space, blocks in previous._samples.items()}
         self._samples: dict[Space, list[Block]] = {}
         self._lock = threading.Lock()
 
@@ -158,7 +162,10 @@ class QuantisedScan:
             missing = [i for i, segment in enumerate(segments) if (segment.id, space) not in self._segments]
             copies = _copied([vectors[i] for i in missing])
             self._segments |= {(segments[i].id, space): copy for i, copy in zip(missing, copies, strict=True)}
-            [self._samples[space]] = _copied([self._collection.vectors(space, self._sample_rows)])
+            held = self._sampled.pop(space, [])
+            rest = self._collection.vectors(space, self._sample_rows[len(held) * _SAMPLE_BLOCK_ROWS :])
+            [new] = _copied([rest], _SAMPLE_BLOCK_ROWS)
+            self._samples[space] = [*held, *new]
 
     def scores(self, plans: Sequence[Plan]) -> list[tuple[Scores, float]]:
         """Each plan's scores of all rows, (N,), and how far off any of them can be; one pass for all plans."""
@@ -200,9 +207,22 @@ class QuantisedScan:
         return list(zip(out, bounds.tolist(), strict=True))
 
 
-def _copied(arrays: Sequence[npt.NDArray[np.floating]]) -> list[list[Block]]:
+def _same_at_first(rows: Rows, collection: Collection, previous: QuantisedScan) -> int:
+    """How many of a sample's rows, from its first on, are the very tiles of an earlier generation's sample."""
+    before, after = previous._collection.manifest.segments, collection.manifest.segments
+    shared = 0  # rows of the segments that both begin with
+    for one, other in zip(before, after, strict=False):
+        if one.id != other.id:
+            break
+        shared += one.rows
+    count = min(len(rows), len(previous._sample_rows))
+    same = (rows[:count] == previous._sample_rows[:count]) & (rows[:count] < shared)
+    return count if same.all() else int(same.argmin())
+
+
+def _copied(arrays: Sequence[npt.NDArray[np.floating]], block_rows: int = _BLOCK_ROWS) -> list[list[Block]]:
     """Each array's blocks; all processors work on them whatever the arrays' sizes."""
-    parts = [[array[i : i + _BLOCK_ROWS] for i in range(0, len(array), _BLOCK_ROWS)] for array in arrays]
+    parts = [[array[i : i + block_rows] for i in range(0, len(array), block_rows)] for array in arrays]
     blocks = _threads().map(Block.of, [part for array in parts for part in array])
     return [[next(blocks) for _ in array] for array in parts]
 

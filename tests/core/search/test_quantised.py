@@ -110,6 +110,28 @@ def test_copies_of_segments_that_stay_are_taken_over(tmp_path):
     assert all(new._segments[key] is blocks for key, blocks in old._segments.items())
 
 
+def test_the_beginning_of_a_sample_is_taken_over_while_it_stays_the_same(tmp_path, monkeypatch):
+    monkeypatch.setattr("wildsat_core.search.quantised._SAMPLE_BLOCK_ROWS", 16)
+    root = tmp_path / "grows"
+    first = random_collection(root, 200)
+    grown = random_collection(root, 300)  # the same 200 and 100 more
+    asked = plan(("text", np.random.default_rng(1).standard_normal(8).astype(np.float32)))
+    old = QuantisedScan(first, np.arange(0, 200, 2))
+    old.prepare("text")
+    # Whole blocks of 16: of 100 rows, of the 40 before a deleted one, of none.
+    gone = np.setdiff1d(np.arange(0, 300, 2), [80])
+    for rows, taken in ((np.arange(0, 300, 2), 6), (gone, 2), (np.arange(1, 300, 2), 0)):
+        new = QuantisedScan(grown, rows, old)
+        new.prepare("text")
+        assert (
+            sum(one is other for one, other in zip(new._samples["text"], old._samples["text"], strict=False)) == taken
+        )
+        np.testing.assert_array_equal(new.sample_scores(asked), QuantisedScan(grown, rows).sample_scores(asked))
+    stranger = QuantisedScan(random_collection(tmp_path / "other", 200, seed=5), np.arange(0, 200, 2), old)
+    stranger.prepare("text")
+    assert not set(map(id, stranger._samples["text"])) & set(map(id, old._samples["text"]))
+
+
 @settings(max_examples=100, deadline=None)
 @given(st.integers(1, 600), st.integers(1, 700), st.floats(0, 0.5), st.floats(0, 1), st.integers(0, 1000))
 def test_candidates_hold_every_row_that_could_be_among_the_best(rows, count, bound, share, seed):
