@@ -253,7 +253,7 @@ def _run(order: _Order) -> None:
         return
     with progress_bar("tiles", source.count(), console) as advance:
         report = build_collection(source, model, order.root, options, order.provenance, advance)
-    console.print(report.text(), highlight=False)
+    typer.echo(report.text(), err=True)
 
 
 def _run_vectors(order: _Order, space: str, column: str, metric: str) -> None:
@@ -272,7 +272,7 @@ def _run_vectors(order: _Order, space: str, column: str, metric: str) -> None:
     console = Console(stderr=True)
     with progress_bar("rows", files.count(), console) as advance:
         report = build_from_vectors(files, order.root, options, order.provenance, advance)
-    console.print(report.text(), highlight=False)
+    typer.echo(report.text(), err=True)
 
 
 def _options(order: _Order) -> BuildOptions:

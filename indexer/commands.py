@@ -39,7 +39,7 @@ def demo(
         console.print(f"Building the demo collection in {root} (a few minutes, once).")
         with progress_bar("squares of the globe", GRID.count(), console) as advance:
             report = build_demo(root, model, workers, advance)
-        console.print(report.text(), highlight=False)
+        typer.echo(report.text(), err=True)
     if serve:
         console.print(f"Serving on http://{'localhost' if host == '127.0.0.1' else host}:{port} (Ctrl-C stops)")
         os.environ["WILDSAT_COLLECTIONS"] = str(collections)

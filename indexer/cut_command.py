@@ -55,7 +55,7 @@ def cut(**given: Any) -> None:  # noqa: ANN401 - the options of `build`, listed 
     console = Console(stderr=True)
     with progress_bar("tiles", source.count(), console) as advance:
         report = cut_tiles(source, folder, chooser, read, workers, advance)
-    console.print(report.text(), highlight=False)
+    typer.echo(report.text(), err=True)
 
 
 def _signature() -> inspect.Signature:

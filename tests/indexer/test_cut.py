@@ -154,6 +154,11 @@ def test_a_full_disk_is_said_with_what_to_do(field, tmp_path, monkeypatch):
         into(tmp_path / "out", field_source(field))
 
 
+def test_the_report_keeps_to_its_lines_however_long_the_folder_is_called(field, tmp_path):
+    out = tmp_path / ("f" * 100)
+    assert f"{out}: 5 tiles cut; left out: 1 one colour\n" in cut("-i", field, "--tile-px", 32, "--out", out)
+
+
 def test_a_dry_run_counts_and_writes_nothing(field, tmp_path):
     printed = cut("-i", field, "--tile-px", 32, "--out", tmp_path / "out", "--dry-run")
     assert "6 tiles to cut; left out: none" in printed
