@@ -54,11 +54,20 @@ export function createStage({ root, api, collection, state, go, onMove, onHover,
     byId("map").hidden = true;
     still = createStillMapOf(await import("./stillmap.js"));
     still.showHits(shown.features);
-    byId("map-note").textContent = `A still map: the live one could not start here (${error.message || "no WebGL"}).`;
-    byId("map-note").hidden = false;
+    note(`A still map: the live one could not start here (${error.message || "no WebGL"}).`);
     drawTools();
     await loadWorld(root, "110m").then(useWorld, () => {}); // hits without land under them are still hits
   }
+  /** Without any map, as when the connection is lost while one loads, there is still the list. */
+  function startWithout() {
+    note("The map could not be loaded; the list works without it. Load the page again to have it.");
+  }
+
+  function note(sentence) {
+    byId("map-note").textContent = sentence;
+    byId("map-note").hidden = false;
+  }
+
   const createStillMapOf = ({ createStillMap }) => createStillMap(byId("map-fallback"));
 
   function useWorld(world) {
@@ -132,7 +141,7 @@ export function createStage({ root, api, collection, state, go, onMove, onHover,
   byId("heat-opacity").addEventListener("input", ({ target }) => go({ heat: target.value }, { replace: true }));
 
   return {
-    start: () => start().catch(startStill),
+    start: () => start().catch(startStill).catch(startWithout),
     refresh,
     viewBox,
     async drawArea() {

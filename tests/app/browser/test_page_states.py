@@ -59,6 +59,14 @@ def test_a_lost_connection_is_told_apart(open_page: Any, fake_url: str) -> None:
     assert not page.locator("#message").is_visible()
 
 
+def test_without_any_map_the_list_still_works(open_page: Any, fake_url: str) -> None:
+    page = open_page("about:blank", live_map=False)
+    page.route("**/stillmap.js", lambda route: route.abort())
+    page.goto(f"{fake_url}/?q=fjord")
+    page.wait_for_selector("#map-note >> text=The map could not be loaded")
+    page.wait_for_selector(".hit")
+
+
 def test_no_match_is_said_and_filters_can_be_dropped(open_page: Any, fake_url: str) -> None:
     page = open_page(f"{fake_url}/?q=nothing+at+all&bbox=0,0,30,30", live_map=False)
     assert "Nothing here really matches" in page.inner_text("#message")
