@@ -182,7 +182,7 @@ def registry_loader(device: str) -> ModelLoader:
     def load(name: str) -> QueryModel:
         from wildsat_core.models.registry import load_model
 
-        model = load_model(name, device)
+        model = load_model(name, device).optimise_for_inference()
         if model.config.text_head is not None:
             model.embed_texts(["forest"])
         return model

@@ -21,22 +21,14 @@ Vectors = npt.NDArray[np.float32]
 class Encoder:
     """A model set up for throughput.
 
-    On a GPU the backbone runs in bfloat16 with channels last and, for long builds, compiled; on a CPU in float32, which
-    is what the processors at hand are fastest in.
-
     Args:
         model: in evaluation mode, on its device.
         compile_backbone: trade a minute of compiling for speed; pays from some hundred thousand tiles.
     """
 
     def __init__(self, model: WildSATModel, *, compile_backbone: bool = False) -> None:
-        """Lay out the weights; the model given is used, not copied."""
-        import torch
-
-        self.model = model
-        self.on_gpu = model.device.type == "cuda"
-        if self.on_gpu:
-            model.backbone.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        """Set up the model, which is used and not copied."""
+        self.model = model.optimise_for_inference()
         if compile_backbone:
             model.backbone.compile()
 
@@ -74,7 +66,7 @@ class Encoder:
                 "which values become 0 and 255 (for Sentinel-2 reflectance, 0,3000 shows land well)",
                 "stretch",
             )
-        vectors = self.model.embed_pixels(pixels, bf16=self.on_gpu)
+        vectors = self.model.embed_pixels(pixels)
         if "place" in self.model.spaces:
             centres = np.array([tile.lon_lat for tile in tiles])
             vectors["place"] = self.model.embed_places(centres)["place"]

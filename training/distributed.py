@@ -62,10 +62,3 @@ def step_seed(seed: int, rank: int, step: int) -> int:
     """
     mixed = (seed * 1_000_003 + rank) * 1_000_000_007 + step
     return mixed % (2**63 - 1)
-
-
-def supports_bf16(device: torch.device) -> bool:
-    """Whether the device multiplies bfloat16 itself; elsewhere it would be slower than float32."""
-    if device.type == "cuda":
-        return bool(torch.cuda.is_bf16_supported(including_emulation=False))
-    return bool(torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported())

@@ -11,11 +11,12 @@ from torch.autograd.graph import saved_tensors_hooks
 from training.assembly import build_model
 from training.config import TrainConfig
 from training.data.stream import Batch
-from training.distributed import choose_device, step_seed, supports_bf16
+from training.distributed import choose_device, step_seed
 from training.gather import world_size
 from training.loop import lay_out_channels_last, make_optimiser, open_training_data, plan_batches, run_folder, use_bf16
 from training.terms import TrainingModule, make_views, match_terms, weighted_sum
 from training.tuning import apply_tuning
+from wildsat_core.models.precision import supports_bf16
 
 PROBE = 2  # pictures of the measured step
 DEFAULT_TILE_PX = 512

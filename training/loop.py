@@ -28,7 +28,7 @@ from training.config import OptimiserSection, TrainConfig
 from training.data.pixels import PixelReader
 from training.data.stream import Batch, DamageCount, EpochBatches, PairDataset, batch_loader
 from training.data.tables import TrainingSet, open_dataset
-from training.distributed import any_rank, barrier, choose_device, process_group, step_seed, supports_bf16
+from training.distributed import any_rank, barrier, choose_device, process_group, step_seed
 from training.ema import WeightMean
 from training.gather import mean_over_ranks, rank, world_size
 from training.losses import Match
@@ -38,6 +38,7 @@ from training.terms import TrainingModule, make_views, match_terms, weighted_sum
 from training.tuning import apply_tuning, without_adapters
 from training.validate import validate
 from wildsat_core.errors import InvalidInputError, TrainingError
+from wildsat_core.models.precision import supports_bf16
 
 logger = logging.getLogger(__name__)
 

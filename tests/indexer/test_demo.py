@@ -12,6 +12,7 @@ from tests.indexer.conftest import tiny_config
 from wildsat_core.collection import open_collection
 from wildsat_core.errors import MissingExtraError
 from wildsat_core.models.model import WildSATModel
+from wildsat_core.models.registry import load_model
 
 
 @pytest.fixture
@@ -51,6 +52,18 @@ def test_the_full_grid_of_the_demo_has_the_size_that_it_should():
     land = demo.LandMask.from_picture(picture)
     shares = land.share([c.bbox for c in demo.GRID.cells()])
     assert 8_000 < int((shares >= demo.LEAST_LAND).sum()) < 15_000
+
+
+def test_bfloat16_changes_the_shipped_models_vectors_of_real_pictures_by_less_than_a_thousandth():
+    picture = np.asarray(Image.open(demo.find_picture()))
+    rng = np.random.default_rng(0)
+    crops = [picture[y : y + 40, x : x + 40] for y, x in rng.integers((300, 0), (2300, 5360), (300, 2))]
+    pixels = np.stack([crop for crop in crops if crop.std() > 10]).transpose(0, 3, 1, 2)
+    assert len(pixels) > 80
+    model = load_model(demo.MODEL)
+    exact, rough = (model.embed_pixels(pixels, bf16=half) for half in (False, True))
+    for space in exact:
+        assert 1e-6 < 1 - (exact[space] * rough[space]).sum(axis=1).min() < 1e-3
 
 
 def test_without_the_package_the_command_to_install_it_is_named(monkeypatch):

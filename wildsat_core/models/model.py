@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
 import numpy.typing as npt
@@ -17,6 +17,7 @@ from wildsat_core.location import build_location
 from wildsat_core.models.backbones import build_backbone
 from wildsat_core.models.config import WEIGHTS_FILE, LocationConfig, ModelConfig, read_config, write_config
 from wildsat_core.models.heads import build_head
+from wildsat_core.models.precision import supports_bf16
 from wildsat_core.models.weights import (
     file_sha256,
     load_exactly,
@@ -62,6 +63,7 @@ class WildSATModel(nn.Module):
         self.config = config
         self.weights_sha256 = ""
         self._text_encoder = text_encoder
+        self._bf16 = False
         self.familiarity: Familiarity | None = None
         self.backbone = build_backbone(config.architecture, config.architecture_args, config.preprocessing.channels)
         self.tile_heads = nn.ModuleDict({space: build_head(head) for space, head in config.tile_heads.items()})
@@ -135,21 +137,36 @@ class WildSATModel(nn.Module):
             )
         return self._scaled(self.location(lon_lat))
 
+    def optimise_for_inference(self) -> Self:
+        """Embed pixels as fast as the device can: in bfloat16, with channels last, where it multiplies that itself.
+
+        For the index and its queries alike. Vectors then differ from those in float32 by rounding (docs/models.md).
+        """
+        self._bf16 = supports_bf16(self.device)
+        if self._bf16:
+            self.backbone.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        return self
+
     @torch.inference_mode()
-    def embed_pixels(self, pixels: torch.Tensor | npt.NDArray[Any], *, bf16: bool = False) -> dict[Space, Vectors]:
+    def embed_pixels(
+        self, pixels: torch.Tensor | npt.NDArray[Any], *, bf16: bool | None = None
+    ) -> dict[Space, Vectors]:
         """Tiles' vectors.
 
         Args:
             pixels: (B, C, H, W) uint8, uint16 or float as stored, bands in the order of the model's preprocessing.
-            bf16: run the backbone in bfloat16; heads' results come back in float32.
+            bf16: run the backbone in bfloat16; None: as `optimise_for_inference` chose, without it not.
 
         Returns:
             One (B, D) float32 array per tile space.
         """
         values = pixels if isinstance(pixels, torch.Tensor) else torch.from_numpy(np.ascontiguousarray(pixels))
         device = self.device
-        with torch.autocast(device.type, torch.bfloat16, enabled=bf16), self._evaluating():
-            vectors = self(values.to(device))
+        half = self._bf16 if bf16 is None else bf16
+        with self._evaluating():
+            with torch.autocast(device.type, torch.bfloat16, enabled=half):
+                features = self.backbone(preprocess(values.to(device), self.config.preprocessing))
+            vectors = self.project_features(features.float())
         return {space: _array(v) for space, v in vectors.items()}
 
     def are_unfamiliar(self, texts: Sequence[str]) -> list[bool]:

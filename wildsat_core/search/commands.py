@@ -71,7 +71,7 @@ def _open_engine(root: Path, model: str | None) -> SearchEngine:
     from wildsat_core.search.engine import SearchEngine
 
     found = open_collection(root)
-    return SearchEngine(found, load_model(model or found.manifest.model.name))
+    return SearchEngine(found, load_model(model or found.manifest.model.name).optimise_for_inference())
 
 
 def _parse_months(text: str | None) -> frozenset[int]:

@@ -120,6 +120,15 @@ def test_bfloat16_keeps_the_ranking_within_a_tolerance(model):
     assert 0 < np.abs(exact - rough).max() < 0.03
 
 
+@pytest.mark.parametrize("half", [True, False])
+def test_an_optimised_model_embeds_in_bfloat16_where_that_is_multiplied(model, pixels, half, monkeypatch):
+    before = model.embed_pixels(pixels)["text"]
+    monkeypatch.setattr("wildsat_core.models.model.supports_bf16", lambda _: half)
+    after = model.optimise_for_inference().embed_pixels(pixels)["text"]
+    np.testing.assert_array_equal(after, model.embed_pixels(pixels, bf16=half)["text"])
+    assert (np.abs(after - before).max() > 1e-4) == half
+
+
 def test_what_a_model_lacks_is_said():
     model = WildSATModel(config(text_head=None, location=None), Letters())
     with pytest.raises(SpaceUnavailableError, match="'tiny' has no text head"):
