@@ -98,6 +98,12 @@ def ann(
             f"{wanted}: {kind}, {made.info.bytes / 1e6:.1f} MB, {settings}, "
             f"recall@10 {made.recall_at_10:.3f}, recall@20 {made.recall_at_20:.3f}"
         )
+        if made.recall_at_10 < recall:
+            typer.echo(
+                f"{wanted}: that is the most that {kind} reaches, less than the {recall:g} asked for; it is kept, and "
+                "answers tell its recall. --kind sq8 is exacter; without an index the scan is exact.",
+                err=True,
+            )
 
 
 def gc(

@@ -12,6 +12,7 @@ from typer.testing import CliRunner
 
 from indexer.commands import index
 from indexer.sources.folder import FolderSource
+from tests.core.search.fakes import random_collection
 from tests.indexer.conftest import write_raster
 from wildsat_core.collection import open_collection
 from wildsat_core.errors import CollectionNotFoundError, InvalidInputError, SourceError, WildsatError
@@ -208,3 +209,11 @@ def test_real_sentinel2_chips_are_indexed_and_found_by_what_they_show(type_in, t
 
     assert any(lat > 60 for _, lat in best("snow and ice"))  # Greenland, Siberia, northern Canada
     assert any(15 < lon < 25 and 24 < lat < 32 for lon, lat in best("sand dunes in the desert"))  # Libya
+
+
+def test_an_index_that_misses_the_recall_asked_for_is_said_so(tmp_path, monkeypatch):
+    random_collection(tmp_path / "random", 1000)
+    order = ["ann", "random", "--kind", "ivfpq", "--space", "text", "--recall", "1.0", "--collections", str(tmp_path)]
+    assert "the most" not in CliRunner().invoke(index, order).output
+    monkeypatch.setattr("wildsat_core.search.ann.CANDIDATES", 10)  # too few for what quantising loses
+    assert "the most that ivfpq reaches, less than the 1 asked for" in CliRunner().invoke(index, order).output
