@@ -197,16 +197,14 @@ class SearchEngine:
             raise LimitExceededError(
                 f"at most {MAX_APART} hits apart from one another can be ranked, got {wanted}; drop spacing_km", "k"
             )
-        spread = Spread(self.collection.tiles, query.spacing_km, query.max_per_country)
-        taken, ask = 0, 4 * wanted
-        best, scores = self._scorer.best(found, plan, ask)
+        spread, ask = Spread(self.collection.tiles, query.spacing_km, query.max_per_country), 4 * wanted
         while True:
-            spread.take(best[taken:], taken, wanted)
-            if len(spread.kept) >= wanted or len(best) == len(found.rows):
-                break
-            taken, ask = len(best), ask * 4
             best, scores = self._scorer.best(found, plan, ask)
-        return best[spread.kept], scores[spread.kept]
+            spread.take(best, scores, wanted)
+            if len(spread) >= wanted or len(best) == len(found.rows):
+                return spread.kept
+            # Only rows that none of those kept rules out are ranked again: fewer each time, however they lie.
+            found, ask = found.where(spread.may_follow(found.rows)), 2 * ask
 
     def _hits(self, ranking: Ranking, query: Query) -> tuple[SearchHit, ...]:
         page = slice(query.offset, None)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import numpy.typing as npt
@@ -51,6 +51,10 @@ class Candidates:
     matched: int
     backend: str
     leaders: Rows | None = None
+
+    def where(self, mask: npt.NDArray[np.bool_]) -> Candidates:
+        """Those of a mask, (M,), alone; `matched` stays what it is."""
+        return replace(self, rows=self.rows[mask], scores=self.scores[mask], leaders=None)
 
 
 @dataclass(frozen=True, slots=True)

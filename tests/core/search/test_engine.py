@@ -1,5 +1,7 @@
 """The engine against scores worked out tile by tile."""
 
+from collections import Counter
+
 import numpy as np
 import pytest
 
@@ -135,6 +137,26 @@ def test_a_country_is_capped_and_the_unknown_is_not(engine):
     counts = {c: [h.tile.country for h in hits].count(c) for c in ("BRA", "FJI", "NOR", None)}
     assert (counts["BRA"], counts["FJI"], counts["NOR"]) == (3, 3, 3)
     assert counts[None] == len(hits) - 9 > 3
+
+
+def test_spacing_and_cap_together_are_what_greedy_selection_gives(engine, collection):
+    tiles, kept, counts = collection.tiles, [], Counter()
+    for hit in engine.search(Query((TextTerm("a"),), k=1000)).hits:
+        row, country = hit.row, hit.tile.country
+        far = all(great_circle_km(tiles.lon[row], tiles.lat[row], tiles.lon[r], tiles.lat[r]) >= 500 for r in kept)
+        if far and (country is None or counts[country] < 4):
+            kept.append(row)
+            counts[country] += 1
+    hits = engine.search(Query((TextTerm("a"),), k=1000, spacing_km=500.0, max_per_country=4)).hits
+    assert [h.row for h in hits] == kept
+
+
+def test_a_spacing_that_few_tiles_keep_does_not_rank_them_all_one_by_one(engine, monkeypatch):
+    ranked, best = [], engine._scorer.best
+    monkeypatch.setattr(engine._scorer, "best", lambda *given: ranked.append(best(*given)) or ranked[-1])
+    hits = engine.search(Query((TextTerm("a"),), k=20, spacing_km=9000.0)).hits
+    assert 2 <= len(hits) < 20
+    assert sum(len(rows) for rows, _ in ranked) < N
 
 
 def test_min_percentile_cuts_the_ranking(engine):
