@@ -55,7 +55,8 @@ class Distribution:
             in_tail = scores >= self.tail[0]
             above = len(self.tail) - np.searchsorted(self.tail, scores, side="left")
             share = np.where(in_tail, 1.0 - above / self.count, np.minimum(share, 1.0 - len(self.tail) / self.count))
-        return share * 100.0
+        # A sample's best may be beaten by none of it: still no tile scores lower than itself.
+        return np.minimum(share, 1.0 - 1.0 / self.count) * 100.0
 
     def quantile(self, share: float) -> float:
         """The score that `share` of all tiles do not exceed; 0 without tiles."""

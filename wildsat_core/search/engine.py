@@ -134,7 +134,8 @@ class SearchEngine:
                 best, scores = self._best_apart(found, plan, query, limit)
             else:
                 best, scores = self._scorer.best(found, plan, limit)
-        percentiles = found.distribution.percentile(scores)
+        # What is read off a sample is no less than what is known.
+        percentiles = np.maximum(found.distribution.percentile(scores), query.filters.min_percentile or 0.0)
         return Ranking(plan, best, scores, percentiles, found.matched, found.backend, timings)
 
     def suggest(self, query: Query, count: int = 5) -> list[int]:
@@ -183,10 +184,11 @@ class SearchEngine:
         def make() -> HeatField:
             scored = self.scores(plan)
             rows = self.passing(query.filters)
-            shares = scored.distribution.percentile(scored.scores[rows]).astype(np.float32)
-            shares[shares < (query.filters.min_percentile or 0.0)] = np.nan
+            least = query.filters.min_percentile or 0.0
+            if least:
+                rows = rows[self._scorer.reaching(plan, least)[rows]]
             percentile = np.full(len(scored.scores), np.nan, np.float32)
-            percentile[rows] = shares
+            percentile[rows] = np.maximum(scored.distribution.percentile(scored.scores[rows]), least)
             return HeatField(self._footprints, percentile)
 
         return self._fields.get((plan.key, query.filters), make)

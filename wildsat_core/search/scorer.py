@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import logging
+import math
 
 import numpy as np
+import numpy.typing as npt
 
 from wildsat_core.batching import Batcher
 from wildsat_core.collection.reader import Collection
@@ -28,6 +30,8 @@ _FEW = 8  # filters that leave less than one row in so many are served by readin
 _INDEX_HEADROOM = 4  # an index is asked for at least so many times the hits wanted
 _CACHED_PLANS = 16
 _BATCH = 16  # plans that one pass over the vectors scores at most
+
+Mask = npt.NDArray[np.bool_]
 
 log = logging.getLogger(__name__)
 
@@ -55,6 +59,7 @@ class Scorer:
         self._collection = collection
         self.live: Rows = np.flatnonzero(collection.tiles.live)
         self._scored: Cache[bytes, Scored] = Cache(_CACHED_PLANS)
+        self._reaching: Cache[tuple[bytes, float], Mask] = Cache(_CACHED_PLANS)
         self._quantised: QuantisedScan | None = None
         self._scan = self._choose_scan(exact_scan_rows, device, previous)
         # Searches that come while a scan runs share the next pass: it costs little more for several plans than for one.
@@ -99,13 +104,38 @@ class Scorer:
             wanted: how many hits will be asked for.
             min_percentile: least share of all tiles that must score lower, in [0, 100).
         """
-        if not min_percentile and len(rows) == len(self.live) and self._can_index(plan, wanted):
+        if min_percentile:
+            rows = rows[self.reaching(plan, min_percentile)[rows]]
+        elif len(rows) == len(self.live) and self._can_index(plan, wanted):
             return self._from_indexes(plan)
         if self._quantised is not None and len(rows) * _FEW < len(self.live):
-            found = self._from_few(rows, plan, self._quantised)
-        else:
-            found = self._from_all(rows, plan)
-        return _above(found, min_percentile) if min_percentile else found
+            return self._from_few(rows, plan, self._quantised)
+        return self._from_all(rows, plan)
+
+    def reaching(self, plan: Plan, percentile: float) -> Mask:
+        """Which rows, (N,), have at least so many percent of all live tiles below them; exact, cached."""
+
+        def make() -> Mask:
+            lower = math.ceil(percentile * len(self.live) / 100 - 1e-9)  # tiles that must score lower
+            mask = np.zeros(len(self._collection.tiles), bool)
+            mask[self.live] = self._beats(lower, plan) if lower else True
+            return mask
+
+        return self._reaching.get((plan.key, percentile), make)
+
+    def _beats(self, lower: int, plan: Plan) -> Mask:
+        """Which live rows have scores above the `lower`-th lowest; those too near to tell are scored exactly."""
+        scored = self.all(plan)
+        scores = scored.scores[self.live]
+        edge = np.partition(scores, lower - 1)[lower - 1]
+        # The exact edge is off by the bound at most, and so is each score.
+        least, most = edge - np.float32(2 * scored.bound), edge + np.float32(2 * scored.bound)
+        unsure = np.flatnonzero((scores >= least) & (scores <= most))
+        exact = self._exact(self.live[unsure], plan) if scored.bound else scores[unsure]
+        rank = lower - 1 - np.count_nonzero(scores < least)
+        above: Mask = scores > most
+        above[unsure] = exact > np.partition(exact, rank)[rank]
+        return above
 
     def best(self, found: Candidates, plan: Plan, count: int) -> tuple[Rows, Scores]:
         """The `count` best, best first, with exact scores; equal scores in row order."""
@@ -148,9 +178,3 @@ class Scorer:
 
     def _exact(self, rows: Rows, plan: Plan) -> Scores:
         return score_rows(self._collection, plan.slopes, rows) + np.float32(plan.constant)
-
-
-def _above(found: Candidates, min_percentile: float) -> Candidates:
-    keep = found.distribution.percentile(found.scores) >= min_percentile
-    rows, scores = found.rows[keep], found.scores[keep]
-    return Candidates(rows, scores, found.bound, found.distribution, len(rows), found.backend)

@@ -75,6 +75,26 @@ def plan(*parts):
     return Plan(tuple(Part("", space, vector, 1.0, 0.5, 1.0) for space, vector in parts))
 
 
+@pytest.mark.parametrize("sampled", [False, True])
+@pytest.mark.parametrize("least", [0.04, 33.0, 90.0, 98.5, 99.99])
+@pytest.mark.parametrize("box", [None, BBox(0, -90, 20, 90)])
+def test_a_least_percentile_is_kept_to_the_tile(collection, monkeypatch, sampled, least, box):
+    if sampled:  # as with many tiles
+        monkeypatch.setattr("wildsat_core.search.distribution._SORT_ALL", 100)
+        monkeypatch.setattr("wildsat_core.search.distribution._SAMPLE", 300)
+    engine = SearchEngine(collection, FakeModel(), exact_scan_rows=0)
+    query = Query((TextTerm("dunes"), TextTerm("ice", weight=-0.7)), Filters(bbox=box, min_percentile=least), k=1000)
+    scores = score_rows(collection, engine.plan(query).slopes, np.arange(N))
+    lower = np.array([(scores < score).sum() for score in scores])
+    passing = np.intersect1d(engine.passing(query.filters), np.flatnonzero(lower / N * 100 >= least))
+    result = engine.search(query)
+    assert result.matched == len(passing)
+    assert {h.row for h in result.hits} == set(passing[np.argsort(-scores[passing])][:1000].tolist())
+    assert all(least <= h.percentile < 100 for h in result.hits)
+    painted = np.flatnonzero(~np.isnan(engine.heat(query).percentile))
+    np.testing.assert_array_equal(painted, passing)
+
+
 def test_no_score_is_further_off_than_the_bound(collection):
     scan = QuantisedScan(collection, np.arange(0, N, 7))
     rows, plans = np.arange(N), [Plan(())]
