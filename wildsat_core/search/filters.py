@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
@@ -13,6 +14,9 @@ from wildsat_core.collection.tiles import TileTable
 from wildsat_core.geo import great_circle_km
 from wildsat_core.search.query import Circle, Filters
 from wildsat_core.types import BBox
+
+if TYPE_CHECKING:
+    from shapely.geometry.base import BaseGeometry
 
 Mask = npt.NDArray[np.bool_]
 
@@ -150,7 +154,7 @@ def _touches_box(tiles: TileTable, rows: npt.NDArray[np.int64], box: BBox) -> Ma
 
         from wildsat_core.geo import bbox_geometry
 
-        hit[outlined] = shapely.intersects(shapely.geometry.shape(bbox_geometry(box)), tiles.outlines(rows[outlined]))
+        hit[outlined] = _outlines_touch(tiles, rows[outlined], shapely.geometry.shape(bbox_geometry(box)))
     return hit
 
 
@@ -161,10 +165,18 @@ def _touches_area(tiles: TileTable, rows: npt.NDArray[np.int64], filters: Filter
     hit[near] = filters.area.intersects(tiles.west[close], tiles.south[close], tiles.east[close], tiles.north[close])
     outlined = np.flatnonzero(hit & ~tiles.is_box[rows])
     if outlined.size:
-        import shapely
-
-        hit[outlined] = shapely.intersects(filters.area.geometry, tiles.outlines(rows[outlined]))
+        hit[outlined] = _outlines_touch(tiles, rows[outlined], filters.area.geometry)
     return hit
+
+
+def _outlines_touch(tiles: TileTable, rows: npt.NDArray[np.int64], geometry: BaseGeometry) -> Mask:
+    """Whose outlines share a point with a geometry within [-180, 180]; the two meridians at its ends are one."""
+    import shapely
+    from shapely.affinity import translate
+
+    outlines = tiles.outlines(rows)
+    turns = [translate(geometry, xoff=turn) for turn in (-360.0, 0.0, 360.0)]
+    return np.logical_or.reduce([shapely.intersects(turned, outlines) for turned in turns])
 
 
 def _within(tiles: TileTable, rows: npt.NDArray[np.int64], circle: Circle) -> Mask:

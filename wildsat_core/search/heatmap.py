@@ -175,6 +175,7 @@ class HeatField:
         pixel = size / TILE_PX  # a margin for rounding
         near = (x1 + turn >= left - pixel) & (x0 + turn <= left + size + pixel)
         near &= (y1 >= top - pixel) & (y0 <= top + size + pixel)
+        near &= y1 > y0  # what lies wholly beyond the map's end has no height on it
         return near & ~np.isnan(self.percentile[rows])
 
 

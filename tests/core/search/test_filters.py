@@ -9,12 +9,13 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from shapely.affinity import translate
 
-from tests.core.search.fakes import random_collection
+from tests.core.search.fakes import REF, SPACES, random_collection, unit
 from wildsat_core.area import Area
+from wildsat_core.collection import CollectionWriter, open_collection
 from wildsat_core.geo import bbox_geometry, great_circle_km
 from wildsat_core.search.filters import BlockBoxes, passing_rows
 from wildsat_core.search.query import Circle, Filters
-from wildsat_core.types import BBox
+from wildsat_core.types import BBox, Tile
 
 N = 400
 
@@ -129,6 +130,22 @@ def test_a_multipolygon_over_fiji_finds_tiles_on_both_sides(collection, blocks):
     box = BBox(170.0, -60.0, -170.0, 60.0)
     area = Area.from_geojson(bbox_geometry(box))
     assert found(collection, blocks, Filters(area=area)) == found(collection, blocks, Filters(bbox=box))
+
+
+@pytest.mark.parametrize(("edge", "inwards"), [(180.0, -5.0), (-180.0, 5.0)])
+def test_an_outline_that_ends_at_180_degrees_touches_what_begins_there(tmp_path, edge, inwards):
+    outline = shapely.Polygon([(edge, 0), (edge + inwards, 1), (edge, 2)])
+    tile = Tile("edge", BBox(*outline.bounds), 10.0, "test", footprint_wkb=shapely.to_wkb(outline))
+    rng = np.random.default_rng(0)
+    with CollectionWriter(tmp_path / "edge", "edge", REF, SPACES) as out:
+        out.add([tile], {space: unit(rng, 1) for space in SPACES})
+        out.publish()
+    collection = open_collection(tmp_path / "edge")
+    blocks = BlockBoxes.of(collection)
+    west, east = sorted((-edge, -edge - inwards))
+    beyond = BBox(west, 0.0, east, 3.0)
+    for filters in (Filters(bbox=beyond), Filters(area=Area.from_geojson(bbox_geometry(beyond)))):
+        assert list(passing_rows(collection, blocks, filters)) == [0]
 
 
 def test_no_filter_passes_everything(collection, blocks):
