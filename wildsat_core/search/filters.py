@@ -176,7 +176,7 @@ def _outlines_touch(tiles: TileTable, rows: npt.NDArray[np.int64], geometry: Bas
 
     outlines = tiles.outlines(rows)
     turns = [translate(geometry, xoff=turn) for turn in (-360.0, 0.0, 360.0)]
-    return np.logical_or.reduce([shapely.intersects(turned, outlines) for turned in turns])
+    return np.asarray(np.logical_or.reduce([shapely.intersects(turned, outlines) for turned in turns]))
 
 
 def _within(tiles: TileTable, rows: npt.NDArray[np.int64], circle: Circle) -> Mask:

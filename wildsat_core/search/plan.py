@@ -39,6 +39,8 @@ Raw = tuple[str, Space, Vector, float]  # term, space, vector, weight: a part be
 LIKED_WEIGHT, DISLIKED_WEIGHT = 0.75, 0.25
 LEARNED_WEIGHT = 1.0  # of the fitted direction: as much as the words
 
+NEAREST, NEAR_KM = 4, 500  # tiles that stand for a place where there are no location vectors, and how far they may be
+
 LOCATED_SPACES: tuple[Space, ...] = ("location", "place")  # those a position can be asked for in, best first
 
 
@@ -199,16 +201,27 @@ def _judged_spaces(collection: Collection) -> tuple[Space, ...]:
 
 
 def _place_part(term: PlaceTerm, collection: Collection, model: QueryModel) -> Raw:
-    """The location encoder's vector where model and collection have one, else the nearest tile's picture."""
+    """The location encoder's vector where model and collection have one, else the mean of the nearest tiles'."""
     located: list[Space] = [space for space in LOCATED_SPACES if space in collection.spaces]
     encoded = model.embed_places(np.array([[term.lon, term.lat]])) if located else {}
     for space in located:
         if space in encoded:
             return term.label, space, encoded[space][0], term.weight
-    rows = np.flatnonzero(collection.tiles.live)
-    if not rows.size:
-        raise SpaceUnavailableError(f"collection {collection.name!r} has no tile near the place", "near")
-    tiles = collection.tiles
-    nearest = rows[[np.argmin(great_circle_km(term.lon, term.lat, tiles.lon[rows], tiles.lat[rows]))]]
     space = _judged_spaces(collection)[0]
-    return term.label, space, collection.vectors(space, nearest)[0], term.weight
+    return term.label, space, collection.vectors(space, _nearest_rows(term, collection)).mean(axis=0), term.weight
+
+
+def _nearest_rows(term: PlaceTerm, collection: Collection) -> npt.NDArray[np.int64]:
+    """The live tiles nearest to a place, a few of them, ascending."""
+    rows = np.flatnonzero(collection.tiles.live)
+    away_km = great_circle_km(term.lon, term.lat, collection.tiles.lon[rows], collection.tiles.lat[rows])
+    near = rows[away_km <= NEAR_KM]
+    if not near.size:
+        nearest = f"the nearest is {away_km.min():,.0f} km away" if rows.size else "it is empty"
+        raise SpaceUnavailableError(
+            f"collection {collection.name!r} has no location vectors and no tile within {NEAR_KM} km of "
+            f"{term.lon:g},{term.lat:g}: {nearest}; ask near its tiles",
+            "near",
+        )
+    order = np.argsort(away_km[away_km <= NEAR_KM], kind="stable")
+    return np.sort(near[order[:NEAREST]])

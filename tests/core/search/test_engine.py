@@ -8,7 +8,13 @@ import pytest
 from tests.core.search.fakes import REF, FakeModel, random_collection
 from wildsat_core.collection.maintain import delete_tiles
 from wildsat_core.collection.reader import open_collection
-from wildsat_core.errors import InvalidInputError, LimitExceededError, ModelMismatchError, TileNotFoundError
+from wildsat_core.errors import (
+    InvalidInputError,
+    LimitExceededError,
+    ModelMismatchError,
+    SpaceUnavailableError,
+    TileNotFoundError,
+)
 from wildsat_core.geo import great_circle_km
 from wildsat_core.search.engine import SearchEngine
 from wildsat_core.search.query import Filters, ImageTerm, PlaceTerm, Query, SpeciesTerm, TextTerm, TileTerm, VectorTerm
@@ -89,6 +95,23 @@ def test_other_terms_rank_by_their_spaces(engine, collection):
     for term, space, vector in cases:
         got = [h.row for h in engine.search(Query((term,), k=20)).hits]
         assert got == ranking(standardised(collection, space, vector), 20)
+
+
+def test_without_location_vectors_a_place_is_its_nearest_tiles(collection, monkeypatch):
+    class Unlocated(FakeModel):
+        def embed_places(self, lon_lat):
+            return {}
+
+    engine, tiles = SearchEngine(collection, Unlocated()), collection.tiles
+    lon, lat = tiles.lon[3], tiles.lat[3]
+    nearest = np.argsort(great_circle_km(lon, lat, tiles.lon, tiles.lat), kind="stable")[:4]
+    vector = collection.vectors("image", np.sort(nearest)).mean(axis=0)
+    monkeypatch.setattr("wildsat_core.search.plan.NEAR_KM", 20_000)
+    got = [h.row for h in engine.search(Query((PlaceTerm(float(lon), float(lat)),), k=9)).hits]
+    assert got == ranking(standardised(collection, "image", vector), 9)
+    monkeypatch.setattr("wildsat_core.search.plan.NEAR_KM", 0.001)
+    with pytest.raises(SpaceUnavailableError, match=r"no tile within 0.001 km of 1,2: the nearest is [\d,]+ km away"):
+        engine.search(Query((PlaceTerm(1.0, 2.0),)))
 
 
 def test_a_species_ranks_by_the_mean_of_its_texts(engine, collection):

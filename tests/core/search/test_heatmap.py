@@ -56,7 +56,9 @@ def centres_inside(outline, z, x, y):
     return shapely.contains_xy(on_map, *np.meshgrid((x + at) / 2**z, (y + at) / 2**z))
 
 
-@pytest.mark.parametrize(("z", "x", "y"), [(3, 4, 0), (4, 9, 15), (3, 0, 3), (3, 7, 3), (4, 0, 7), (4, 15, 8), (5, 16, 15), (9, 511, 256)])
+@pytest.mark.parametrize(
+    ("z", "x", "y"), [(3, 4, 0), (4, 9, 15), (3, 0, 3), (3, 7, 3), (4, 0, 7), (4, 15, 8), (5, 16, 15), (9, 511, 256)]
+)
 def test_pixels_hold_the_mean_percentile_of_the_tiles_over_them(engine, z, x, y):
     field = engine.heat(QUERY)
     slow = painted_slowly(engine, z, x, y, field.percentile)
