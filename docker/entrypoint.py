@@ -48,7 +48,7 @@ def read_secrets(environment: Mapping[str, str]) -> dict[str, str]:
 def model_of(collection: Path) -> dict[str, object] | None:
     """The model that a collection's live generation names, None when there is no whole collection."""
     try:
-        generation = int((collection / "CURRENT").read_text("ascii"))
+        generation = int((collection / "CURRENT").read_text("ascii").partition(" ")[0])
         manifest = json.loads((collection / "generations" / f"{generation}.json").read_text("utf-8"))
         model: dict[str, object] = manifest["model"]
     except (OSError, ValueError, KeyError, TypeError):

@@ -21,6 +21,8 @@ from indexer.report import BuildReport
 from indexer.sources.raster import RasterSource
 from wildsat_core.collection import read_current_manifest
 from wildsat_core.collection.durable import sha256_file
+from wildsat_core.collection.maintain import publish_imagery
+from wildsat_core.collection.manifest import IMAGERY_FILE
 from wildsat_core.countries import Countries, load_countries
 from wildsat_core.errors import CollectionNotFoundError, MissingExtraError
 from wildsat_core.models.config import WEIGHTS_FILE, read_config
@@ -86,7 +88,7 @@ def demo_state(root: Path, model: str = MODEL) -> DemoState:
         return DemoState(ready=False)
     if manifest.model != model_ref(model):
         return DemoState(ready=False, other_model=f"{manifest.model.name} {manifest.model.weights_sha256[:8]}")
-    return DemoState(ready=(root / "imagery.mbtiles").is_file())
+    return DemoState(ready=manifest.imagery is not None and (root / IMAGERY_FILE).is_file())
 
 
 def model_ref(name_or_dir: str) -> ModelRef:
@@ -138,7 +140,8 @@ def build_demo(
     source = demo_source(picture_path, loaded.config.preprocessing.input_px or DEFAULT_TILE_PX)
     report = build_collection(source, loaded, root, options, PROVENANCE, on_progress)
     metadata = {"name": PROVENANCE["title"], "attribution": PROVENANCE["attribution"]}
-    write_imagery(root / "imagery.mbtiles", picture, IMAGERY_ZOOM, metadata)
+    write_imagery(root / IMAGERY_FILE, picture, IMAGERY_ZOOM, metadata)
+    publish_imagery(root)
     return report
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from wildsat_core.collection.manifest import read_current_manifest
+from wildsat_core.collection.manifest import IMAGERY_FILE, read_current_manifest
 
 
 def describe(root: Path) -> dict[str, Any]:
@@ -39,7 +39,7 @@ def describe(root: Path) -> dict[str, Any]:
             {"id": s.id, "rows": s.rows, "bytes": sum(f.bytes for f in s.files.values())} for s in manifest.segments
         ],
         "bytes": sum(f.bytes for s in manifest.segments for f in s.files.values()),
-        "imagery": (root / "imagery.mbtiles").is_file(),
+        "imagery": (root / IMAGERY_FILE).is_file(),
         "provenance": manifest.provenance,
     }
 

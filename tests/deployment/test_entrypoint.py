@@ -53,6 +53,12 @@ def test_an_empty_volume_gets_the_demo_once(entrypoint: ModuleType, tmp_path: Pa
     assert not entrypoint.seed_demo(source, volume)
 
 
+def test_current_may_hold_the_hash_of_the_manifest(entrypoint: ModuleType, tmp_path: Path) -> None:
+    root = make_collection(tmp_path / "demo", "aaaa")
+    (root / "CURRENT").write_text(f"1 {'0' * 64}\n")
+    assert entrypoint.model_of(root)["weights_sha256"] == "aaaa"
+
+
 def test_a_demo_that_has_grown_is_left_alone(entrypoint: ModuleType, tmp_path: Path) -> None:
     source, volume = make_collection(tmp_path / "image", "aaaa"), tmp_path / "volume"
     make_collection(volume / "demo", "aaaa", generation=7)

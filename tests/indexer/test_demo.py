@@ -10,6 +10,7 @@ from indexer.grid import KilometreGrid
 from indexer.imagery import write_imagery
 from tests.indexer.conftest import tiny_config
 from wildsat_core.collection import open_collection
+from wildsat_core.collection.durable import sha256_file
 from wildsat_core.errors import MissingExtraError
 from wildsat_core.models.model import WildSATModel
 from wildsat_core.models.registry import load_model
@@ -34,6 +35,7 @@ def test_the_demo_holds_land_and_coasts_from_pole_to_pole(coarse, model_folder, 
     assert collection.tiles.south.min() == -90  # the South Pole is a tile
     assert "not Sentinel-2" in collection.manifest.provenance["notice"]
     assert collection.imagery_path is not None
+    assert collection.manifest.imagery.sha256 == sha256_file(collection.imagery_path)
     assert demo.demo_state(root, str(model_folder)).ready
 
 

@@ -9,6 +9,9 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+import numpy as np
+import numpy.typing as npt
+
 TEMPORARY_PREFIX = ".tmp-"
 _CHUNK_BYTES = 1 << 20
 
@@ -41,6 +44,16 @@ def write_text_atomically(path: Path, text: str) -> None:
         os.fsync(file.fileno())
     aside.replace(path)
     fsync_path(path.parent)
+
+
+def write_array_atomically(path: Path, array: npt.NDArray[np.generic]) -> None:
+    """Write a .npy file aside and rename it into place; the caller flushes the folder."""
+    aside = path.with_name(f"{TEMPORARY_PREFIX}{path.name}")
+    with aside.open("wb") as file:
+        np.save(file, array, allow_pickle=False)
+        file.flush()
+        os.fsync(file.fileno())
+    aside.replace(path)
 
 
 @contextmanager

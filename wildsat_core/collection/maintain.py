@@ -15,7 +15,9 @@ import numpy.typing as npt
 from wildsat_core.collection.durable import TEMPORARY_PREFIX, sha256_file
 from wildsat_core.collection.lock import writer_lock
 from wildsat_core.collection.manifest import (
+    IMAGERY_FILE,
     AnnInfo,
+    FileInfo,
     Manifest,
     SegmentInfo,
     manifest_path,
@@ -24,7 +26,7 @@ from wildsat_core.collection.manifest import (
     read_manifest,
 )
 from wildsat_core.collection.reader import Collection, open_collection, read_deletions
-from wildsat_core.collection.segment import open_vectors, segment_folder, write_segment
+from wildsat_core.collection.segment import INFO_FILE, open_vectors, read_segment_info, segment_folder, write_segment
 from wildsat_core.collection.tiles import read_tiles
 from wildsat_core.collection.writer import DEFAULT_SEGMENT_ROWS, write_deletions
 from wildsat_core.errors import CollectionFormatError
@@ -118,6 +120,24 @@ def publish_ann(base: Collection, found: Mapping[Space, AnnInfo], *, wait_s: flo
         return _publish_next(base, ann={**live.ann, **found})
 
 
+def publish_imagery(root: Path, *, wait_s: float = 0.0) -> Manifest:
+    """Publish a generation that names imagery.mbtiles as it lies in the folder now; none when it is named already.
+
+    Raises:
+        CollectionFormatError: there is no such file.
+        CollectionLockedError: another process is writing.
+    """
+    path = root / IMAGERY_FILE
+    if not path.is_file():
+        raise CollectionFormatError(f"{path} is missing: write the map tiles there first")
+    with writer_lock(root, wait_s):
+        base = open_collection(root)
+        imagery = FileInfo.of(path)
+        if base.manifest.imagery == imagery:
+            return base.manifest
+        return _publish_next(base, imagery=imagery, ann=base.manifest.ann)
+
+
 def verify(root: Path) -> list[str]:
     """Check every byte of the live generation against its manifest.
 
@@ -130,6 +150,8 @@ def verify(root: Path) -> list[str]:
         return [str(err)]
     problems = [p for segment in manifest.segments for p in _verify_segment(root, manifest, segment)]
     problems += [p for ann in manifest.ann.values() for p in _verify_file(root / "ann" / ann.file, ann.info.sha256)]
+    if manifest.imagery:
+        problems += _verify_file(root / IMAGERY_FILE, manifest.imagery.sha256)
     ids: set[str] = set()
     if not problems:
         try:
@@ -145,12 +167,17 @@ def verify(root: Path) -> list[str]:
 
 def _verify_segment(root: Path, manifest: Manifest, segment: SegmentInfo) -> Iterator[str]:
     folder = segment_folder(root, segment.id)
-    for name, info in segment.files.items():
-        yield from _verify_file(folder / name, info.sha256)
+    hashes = {folder / name: info.sha256 for name, info in segment.files.items()}
     deletion = manifest.deleted.get(segment.id)
     if deletion:
-        yield from _verify_file(root / "deletions" / deletion.file, deletion.info.sha256)
+        hashes[root / "deletions" / deletion.file] = deletion.info.sha256
+    damaged = [problem for path, sha256 in hashes.items() for problem in _verify_file(path, sha256)]
+    yield from damaged
     try:
+        if read_segment_info(folder) != segment:
+            yield f"{folder / INFO_FILE} is damaged: it is not the manifest's entry of the segment"
+        if damaged:
+            return
         if deletion:
             read_deletions(root, segment, deletion)
         rows = read_tiles(folder / "tiles.parquet").num_rows

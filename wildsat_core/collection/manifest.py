@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import datetime as dt
+import hashlib
 import json
+import re
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -14,6 +16,8 @@ from wildsat_core.errors import CollectionFormatError, CollectionNotFoundError
 from wildsat_core.types import ModelRef, Space, SpaceSpec
 
 FORMAT_VERSION = 1
+IMAGERY_FILE = "imagery.mbtiles"
+_CURRENT = re.compile(r"([0-9]+)(?: ([0-9a-f]{64}))?\n")
 
 # Names come from a file that a stranger may have written: nothing that could leave the collection's folder.
 SegmentId = Annotated[str, Field(pattern=r"^[0-9a-f]{16}$")]
@@ -79,6 +83,7 @@ class Manifest(_Frozen):
         spaces: the named sets of vectors; every segment has a file of each.
         deleted: by segment id.
         ann: approximate indexes by space; they count rows of this generation, so the next one starts without.
+        imagery: of imagery.mbtiles, None when there is none or nobody said which it is.
         calibration: numbers measured on this collection at build time, by name.
         provenance: for people: title, description, attribution, notice, how it was built.
     """
@@ -92,6 +97,7 @@ class Manifest(_Frozen):
     segments: tuple[SegmentInfo, ...] = ()
     deleted: dict[SegmentId, DeletionInfo] = {}
     ann: dict[Space, AnnInfo] = {}
+    imagery: FileInfo | None = None
     calibration: dict[str, Any] = {}
     provenance: dict[str, Any] = {}
 
@@ -115,32 +121,48 @@ def read_current_generation(root: Path) -> int:
 
     Raises:
         CollectionNotFoundError: the folder has no CURRENT.
-        CollectionFormatError: CURRENT is not a number.
+        CollectionFormatError: CURRENT does not begin with a number.
     """
+    return _read_current(root)[0]
+
+
+def _read_current(root: Path) -> tuple[int, str | None]:
+    """Number of the live generation and the hash of its manifest, which older collections don't tell."""
     try:
-        text = (root / "CURRENT").read_text(encoding="utf-8").strip()
+        text = (root / "CURRENT").read_text(encoding="utf-8", errors="replace")
     except (FileNotFoundError, NotADirectoryError) as err:
         raise CollectionNotFoundError(
             f"no collection at {root}: it has no file CURRENT; build one with `wildsat index build {root.name}`"
         ) from err
-    if not (text.isascii() and text.isdigit()):
-        raise CollectionFormatError(f"{root / 'CURRENT'} must hold the number of a generation, it holds {text[:40]!r}")
-    return int(text)
+    found = _CURRENT.fullmatch(text)
+    if found is None:
+        raise CollectionFormatError(
+            f"{root / 'CURRENT'} must hold the number of a generation and the SHA-256 of its manifest, "
+            f"it holds {text[:40]!r}"
+        )
+    return int(found[1]), found[2]
 
 
-def read_manifest(root: Path, generation: int) -> Manifest:
+def read_manifest(root: Path, generation: int, sha256: str | None = None) -> Manifest:
     """Read and check the manifest of one generation.
 
+    Args:
+        root: folder of the collection.
+        generation: which one.
+        sha256: what the file's hash must be; None to take the file as it is.
+
     Raises:
-        CollectionFormatError: missing, not JSON, of an unknown format version, or with fields that don't belong.
+        CollectionFormatError: missing, not JSON, of an unknown format version, with fields that don't belong, or
+            another one than `sha256` says.
     """
     path = manifest_path(root, generation)
     try:
-        raw = json.loads(path.read_text(encoding="utf-8"))
+        content = path.read_bytes()
+        raw = json.loads(content)
     except FileNotFoundError as err:
         raise CollectionFormatError(f"{path} is missing though CURRENT names generation {generation}") from err
     except ValueError as err:
-        raise CollectionFormatError(f"{path} is not JSON: {err}") from err
+        raise CollectionFormatError(f"{path} is not JSON: {err}; restore it from a backup") from err
     version = raw.get("format_version") if isinstance(raw, dict) else None
     if version != FORMAT_VERSION:
         raise CollectionFormatError(
@@ -152,15 +174,18 @@ def read_manifest(root: Path, generation: int) -> Manifest:
         raise CollectionFormatError(f"{path} is not a valid manifest: {err}") from err
     if manifest.generation != generation:
         raise CollectionFormatError(f"{path} says that it is generation {manifest.generation}, not {generation}")
+    if sha256 not in (None, found := hashlib.sha256(content).hexdigest()):
+        raise CollectionFormatError(f"{path} is damaged: its SHA-256 is {found}, CURRENT says {sha256}")
     return manifest
 
 
 def read_current_manifest(root: Path) -> Manifest:
-    return read_manifest(root, read_current_generation(root))
+    return read_manifest(root, *_read_current(root))
 
 
 def publish_manifest(root: Path, manifest: Manifest) -> None:
     """Write a manifest, then make it the live one by one rename."""
-    path = manifest_path(root, manifest.generation)
-    write_text_atomically(path, manifest.model_dump_json(indent=1) + "\n")
-    write_text_atomically(root / "CURRENT", f"{manifest.generation}\n")
+    text = manifest.model_dump_json(indent=1) + "\n"
+    write_text_atomically(manifest_path(root, manifest.generation), text)
+    sha256 = hashlib.sha256(text.encode()).hexdigest()
+    write_text_atomically(root / "CURRENT", f"{manifest.generation} {sha256}\n")

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+import io
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
@@ -11,6 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 from wildsat_core.collection.manifest import (
+    IMAGERY_FILE,
     DeletionInfo,
     Manifest,
     SegmentInfo,
@@ -142,7 +145,7 @@ class Collection:
     @property
     def imagery_path(self) -> Path | None:
         """MBTiles of the collection's own imagery, None when it has none."""
-        path = self.root / "imagery.mbtiles"
+        path = self.root / IMAGERY_FILE
         return path if path.is_file() else None
 
 
@@ -182,12 +185,18 @@ def read_deletions(root: Path, segment: SegmentInfo, deletion: DeletionInfo) -> 
     """Rows of a segment that are left out, ascending.
 
     Raises:
-        CollectionFormatError: missing, of a wrong size, or naming rows that the segment does not have.
+        CollectionFormatError: missing, damaged, or naming rows that the segment does not have.
     """
     path = root / "deletions" / deletion.file
     try:
-        rows: npt.NDArray[np.int64] = np.load(path, allow_pickle=False)
-    except (OSError, ValueError) as err:
+        content = path.read_bytes()
+        # A flipped bit would show a deleted tile and hide another; the lists are small enough to be hashed each time.
+        if (found := hashlib.sha256(content).hexdigest()) != deletion.info.sha256:
+            raise CollectionFormatError(
+                f"{path} is damaged: its SHA-256 is {found}, the manifest says {deletion.info.sha256}"
+            )
+        rows: npt.NDArray[np.int64] = np.load(io.BytesIO(content), allow_pickle=False)
+    except OSError as err:
         raise CollectionFormatError(f"{path} can't be read as a list of rows: {err}") from err
     ordered = rows.ndim == 1 and rows.dtype == np.int64 and bool((np.diff(rows) > 0).all())
     if not ordered or len(rows) != deletion.rows or rows[0] < 0 or rows[-1] >= segment.rows:

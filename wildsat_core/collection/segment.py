@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from tokenize import TokenError
 
 import numpy as np
 import numpy.typing as npt
@@ -19,6 +20,8 @@ from wildsat_core.geo import curve_key
 from wildsat_core.types import Space, SpaceSpec, Tile
 
 INFO_FILE = "segment.json"
+# What numpy raises on a .npy file with a damaged head, which it reads as a Python literal.
+_NOT_AN_ARRAY = (OSError, ValueError, SyntaxError, TokenError)
 
 Vectors = npt.NDArray[np.floating]
 
@@ -74,8 +77,16 @@ def write_segment(
 
 
 def read_segment_info(folder: Path) -> SegmentInfo:
-    """What a whole segment on disk says of itself; used to go on with an interrupted build."""
-    return SegmentInfo.model_validate_json((folder / INFO_FILE).read_text(encoding="utf-8"))
+    """What a whole segment on disk says of itself; used to go on with an interrupted build.
+
+    Raises:
+        CollectionFormatError: missing, or not a segment's entry.
+    """
+    path = folder / INFO_FILE
+    try:
+        return SegmentInfo.model_validate_json(path.read_bytes())
+    except (OSError, ValueError) as err:
+        raise CollectionFormatError(f"{path} can't be read as a segment's entry: {err}") from err
 
 
 def open_vectors(root: Path, info: SegmentInfo, space: Space, spec: SpaceSpec) -> Vectors:
@@ -87,7 +98,7 @@ def open_vectors(root: Path, info: SegmentInfo, space: Space, spec: SpaceSpec) -
     path = segment_folder(root, info.id) / f"{space}.npy"
     try:
         array: Vectors = np.load(path, mmap_mode="r", allow_pickle=False)
-    except (OSError, ValueError) as err:
+    except _NOT_AN_ARRAY as err:
         raise CollectionFormatError(f"{path} can't be opened as vectors: {err}") from err
     if array.shape != (info.rows, spec.dim) or array.dtype != np.dtype(spec.dtype):
         wanted = f"({info.rows}, {spec.dim}) {spec.dtype}"
@@ -99,7 +110,7 @@ def open_moments(root: Path, info: SegmentInfo, space: Space, spec: SpaceSpec) -
     path = segment_folder(root, info.id) / f"{space}.moments.npy"
     try:
         array = np.load(path, allow_pickle=False)
-    except (OSError, ValueError) as err:
+    except _NOT_AN_ARRAY as err:
         raise CollectionFormatError(f"{path} can't be opened as moments: {err}") from err
     if array.shape != (1 + spec.dim, spec.dim):
         raise CollectionFormatError(f"{path} holds {array.shape}, expected {(1 + spec.dim, spec.dim)}")

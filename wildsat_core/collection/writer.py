@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any, Literal, Self
 import numpy as np
 import numpy.typing as npt
 
-from wildsat_core.collection.durable import TEMPORARY_PREFIX, fsync_path
+from wildsat_core.collection.durable import TEMPORARY_PREFIX, fsync_path, write_array_atomically
 from wildsat_core.collection.lock import writer_lock
 from wildsat_core.collection.manifest import (
     FORMAT_VERSION,
@@ -272,6 +272,7 @@ class CollectionWriter:
             spaces=self._spaces,
             segments=(*(base.segments if base else ()), *self._pending),
             deleted=self._deletions() if base else {},
+            imagery=base.imagery if base else None,
             calibration=calibration,
             provenance=provenance,
         )
@@ -346,8 +347,7 @@ def write_deletions(root: Path, base: Manifest, gone: npt.NDArray[np.bool_]) -> 
         if len(mine) == before:
             continue
         path = folder / f"{segment.id}-{base.generation + 1}.npy"
-        np.save(path, mine)
-        fsync_path(path)
+        write_array_atomically(path, mine)
         deleted[segment.id] = DeletionInfo(file=path.name, rows=len(mine), info=FileInfo.of(path))
     fsync_path(folder)
     return deleted

@@ -9,8 +9,15 @@ import pytest
 from tests.core.collection.conftest import MODEL, SPACES, make_tiles, make_vectors, thumbnail, writer
 from wildsat_core.collection import CollectionWriter, list_collections, open_collection
 from wildsat_core.collection.lock import writer_lock
-from wildsat_core.collection.maintain import collect_garbage, compact, delete_tiles, verify
-from wildsat_core.collection.manifest import read_current_manifest
+from wildsat_core.collection.maintain import (
+    collect_garbage,
+    compact,
+    delete_tiles,
+    publish_ann,
+    publish_imagery,
+    verify,
+)
+from wildsat_core.collection.manifest import AnnInfo, FileInfo, read_current_manifest
 from wildsat_core.errors import (
     CollectionFormatError,
     CollectionLockedError,
@@ -230,6 +237,88 @@ def test_a_flipped_byte_is_found_and_named(root):
             assert any(str(path) in problem for problem in verify(root)), (name, at)
         path.write_bytes(whole)
     assert verify(root) == []
+
+
+@pytest.fixture
+def whole(root):
+    """A collection with all that one may have, and nothing that its live generation does not need."""
+    with writer(root) as out:
+        out.add(make_tiles(9)[6:], {s: v[6:] for s, v in make_vectors(9).items()}, [b"RIFF"] * 3)
+        out.publish()
+    (root / "imagery.mbtiles").write_bytes(b"map tiles")
+    publish_imagery(root)
+    base = open_collection(root)
+    delete_tiles(root, np.array([1, 4, 7]), generation=base.generation)
+    (root / "ann").mkdir()
+    (root / "ann" / "text.faiss").write_bytes(b"an index")
+    found = AnnInfo(
+        kind="sq8",
+        file="text.faiss",
+        info=FileInfo.of(root / "ann" / "text.faiss"),
+        search={"nprobe": 4},
+        recall_at_10=1.0,
+        recall_at_20=1.0,
+    )
+    publish_ann(open_collection(root), {"text": found})
+    collect_garbage(root, grace_s=-1)
+    return root
+
+
+def flipped(path, most=60):
+    """Give the file one wrong byte after the other, spread over it, and make it whole again."""
+    content = path.read_bytes()
+    for at in sorted({*range(0, len(content), max(1, len(content) // most)), len(content) - 1}):
+        path.write_bytes(content[:at] + bytes([content[at] ^ 1]) + content[at + 1 :])
+        yield at
+    path.write_bytes(content)
+
+
+def refused(root):
+    """Why the collection can't be opened; None when it can."""
+    try:
+        open_collection(root)
+    except CollectionFormatError as err:
+        return str(err)
+
+
+def test_a_byte_flipped_in_every_file_in_turn_is_found_by_verify(whole):
+    files = [path for path in whole.rglob("*") if path.is_file() and path.name != "LOCK"]
+    assert len(files) == len(["CURRENT", "manifest", "ann", "imagery", "2 x deletions", ""]) + 2 * 7
+    for path in files:
+        for at in flipped(path):
+            problems = verify(whole)
+            assert any(str(path) in problem or path.name == "CURRENT" for problem in problems), (path, at)
+    assert verify(whole) == []
+
+
+def test_a_flipped_byte_that_would_change_answers_is_refused_at_opening(whole):
+    files = [whole / "CURRENT", *whole.glob("generations/*"), *whole.glob("deletions/*")]
+    assert len(files) == 4
+    for path in files:
+        for at in flipped(path, 2000):
+            assert refused(whole), f"{path} opened with byte {at} flipped"
+    assert len(open_collection(whole)) == 6
+
+
+def test_vectors_with_a_damaged_head_are_refused_in_words(root):
+    (path,) = root.glob("segments/*/text.npy")
+    messages = [refused(root) for at in flipped(path) if at < 80]
+    assert sum("text.npy" in (message or "") for message in messages) > 20
+
+
+def test_current_does_not_name_another_generation_by_a_flipped_byte(root):
+    add_more(root)
+    path = root / "CURRENT"
+    number, digest = path.read_text().split()
+    assert number == "2"
+    path.write_text(f"1 {digest}\n")
+    with pytest.raises(CollectionFormatError, match=r"1\.json is damaged.*CURRENT says"):
+        open_collection(root)
+
+
+def test_a_collection_whose_current_is_a_number_alone_opens(root):
+    (root / "CURRENT").write_text("1\n")
+    assert open_collection(root).generation == 1
 
 
 def test_a_missing_or_shortened_file_is_refused_at_opening(root):
