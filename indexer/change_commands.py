@@ -108,14 +108,21 @@ def ann(
 
 def gc(
     name: CollectionName,
-    grace: Annotated[float, typer.Option(min=0, help="Keep what is younger than this many seconds.")] = 3600.0,
+    grace: Annotated[
+        float, typer.Option(min=0, help="Keep generations that were live within this many seconds.")
+    ] = 3600.0,
+    unfinished: Annotated[
+        bool, typer.Option("--unfinished", help="Also what interrupted builds of the last week would go on from.")
+    ] = False,
     wait: Wait = 0.0,
     collections: CollectionsFolder = Path("collections"),
 ) -> None:
     """Remove the files of old generations, once their grace period is over."""
-    from wildsat_core.collection.maintain import collect_garbage
+    from wildsat_core.collection.garbage import UNFINISHED_S, collect_garbage
 
-    removed = collect_garbage(collection_root(name, collections), grace_s=grace, wait_s=wait)
+    root = collection_root(name, collections)
+    unfinished_s = 0 if unfinished else UNFINISHED_S
+    removed = collect_garbage(root, grace_s=grace, unfinished_s=unfinished_s, wait_s=wait)
     for path in removed:
         typer.echo(f"removed {path}")
     typer.echo(f"{len(removed)} files and folders removed")

@@ -1,18 +1,16 @@
-"""Changing and checking a collection: delete, compact, verify, collect old generations."""
+"""Changing and checking a collection: delete, compact, name indexes and imagery, verify."""
 
 from __future__ import annotations
 
 import datetime as dt
-import shutil
-import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-from wildsat_core.collection.durable import TEMPORARY_PREFIX, sha256_file
+from wildsat_core.collection.durable import sha256_file
 from wildsat_core.collection.lock import writer_lock
 from wildsat_core.collection.manifest import (
     IMAGERY_FILE,
@@ -20,19 +18,22 @@ from wildsat_core.collection.manifest import (
     FileInfo,
     Manifest,
     SegmentInfo,
-    manifest_path,
     publish_manifest,
     read_current_manifest,
-    read_manifest,
 )
 from wildsat_core.collection.reader import Collection, open_collection, read_deletions
-from wildsat_core.collection.segment import INFO_FILE, open_vectors, read_segment_info, segment_folder, write_segment
+from wildsat_core.collection.segment import (
+    COMPACT_JOB,
+    INFO_FILE,
+    open_vectors,
+    read_segment_info,
+    segment_folder,
+    write_segment,
+)
 from wildsat_core.collection.tiles import read_tiles
 from wildsat_core.collection.writer import DEFAULT_SEGMENT_ROWS, write_deletions
 from wildsat_core.errors import CollectionFormatError
 from wildsat_core.types import Space
-
-GRACE_S = 3600.0
 
 
 def delete_tiles(root: Path, rows: npt.NDArray[np.integer], *, generation: int, wait_s: float = 0.0) -> Manifest:
@@ -100,7 +101,7 @@ def _copy_rows(base: Collection, rows: npt.NDArray[np.integer]) -> SegmentInfo:
     tiles = base.tiles.tiles_at(rows)
     thumbnails = [base.thumbnail(int(row)) for row in rows]
     return write_segment(
-        base.root, tiles, vectors, thumbnails, base.spaces, generation=base.generation + 1, job="compact"
+        base.root, tiles, vectors, thumbnails, base.spaces, generation=base.generation + 1, job=COMPACT_JOB
     )
 
 
@@ -196,45 +197,3 @@ def _verify_file(path: Path, sha256: str) -> Iterator[str]:
         yield f"{path} is missing"
     elif (found := sha256_file(path)) != sha256:
         yield f"{path} is damaged: its SHA-256 is {found}, the manifest says {sha256}"
-
-
-def collect_garbage(root: Path, *, grace_s: float = GRACE_S, wait_s: float = 0.0) -> Sequence[Path]:
-    """Remove what the live generation does not need and what is older than the grace period.
-
-    Readers of an old generation keep their open files; the grace period is for those about to open one.
-
-    Args:
-        root: folder of the collection.
-        grace_s: leave alone what was written within this many seconds.
-        wait_s: how long to wait for another writer.
-
-    Returns:
-        The files and folders that were removed.
-    """
-    with writer_lock(root, wait_s):
-        live = read_current_manifest(root)
-        oldest_kept = time.time() - grace_s
-        keep = _files_of(root, live)
-        manifests = sorted(root.glob("generations/*.json"))
-        for path in manifests:
-            if path.stat().st_mtime > oldest_kept:
-                keep |= _files_of(root, read_manifest(root, int(path.stem)))
-        candidates = [*manifests, *root.glob("segments/*"), *root.glob("deletions/*.npy"), *root.glob("ann/*")]
-        return [path for path in candidates if path not in keep and _remove_if_old(path, oldest_kept)]
-
-
-def _files_of(root: Path, manifest: Manifest) -> set[Path]:
-    files = {manifest_path(root, manifest.generation)} | {root / "ann" / ann.file for ann in manifest.ann.values()}
-    files |= {segment_folder(root, segment.id) for segment in manifest.segments}
-    return files | {root / "deletions" / deletion.file for deletion in manifest.deleted.values()}
-
-
-def _remove_if_old(path: Path, oldest_kept: float) -> bool:
-    # The writer lock is held, so a temporary folder belongs to a writer that was killed.
-    if path.stat().st_mtime > oldest_kept and not path.name.startswith(TEMPORARY_PREFIX):
-        return False
-    if path.is_dir():
-        shutil.rmtree(path)
-    else:
-        path.unlink()
-    return True

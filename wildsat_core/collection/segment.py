@@ -20,6 +20,7 @@ from wildsat_core.geo import curve_key
 from wildsat_core.types import Space, SpaceSpec, Tile
 
 INFO_FILE = "segment.json"
+COMPACT_JOB = "compact"  # of a rewriting, which never goes on from what a killed one left
 # What numpy raises on a .npy file with a damaged head, which it reads as a Python literal.
 _NOT_AN_ARRAY = (OSError, ValueError, SyntaxError, TokenError)
 

@@ -19,7 +19,8 @@ import numpy as np
 
 from tests.core.collection.conftest import make_tiles, make_vectors, writer
 from wildsat_core.collection import open_collection
-from wildsat_core.collection.maintain import collect_garbage, compact, delete_tiles, verify
+from wildsat_core.collection.garbage import collect_garbage
+from wildsat_core.collection.maintain import compact, delete_tiles, verify
 
 WRITES = {"os.rename", "os.mkdir", "os.remove", "os.rmdir", "os.truncate", "sqlite3.connect", "shutil.rmtree"}
 

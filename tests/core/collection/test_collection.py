@@ -1,23 +1,26 @@
 """Write, then read: what was put in comes out, row by row, and readers never see a half."""
 
+import datetime as dt
 import json
+import os
 import shutil
+import time
 
 import numpy as np
 import pytest
 
 from tests.core.collection.conftest import MODEL, SPACES, make_tiles, make_vectors, thumbnail, writer
 from wildsat_core.collection import CollectionWriter, list_collections, open_collection
+from wildsat_core.collection.garbage import collect_garbage
 from wildsat_core.collection.lock import writer_lock
 from wildsat_core.collection.maintain import (
-    collect_garbage,
     compact,
     delete_tiles,
     publish_ann,
     publish_imagery,
     verify,
 )
-from wildsat_core.collection.manifest import AnnInfo, FileInfo, read_current_manifest
+from wildsat_core.collection.manifest import AnnInfo, FileInfo, publish_manifest, read_current_manifest, read_manifest
 from wildsat_core.errors import (
     CollectionFormatError,
     CollectionLockedError,
@@ -145,6 +148,70 @@ def test_garbage_is_collected_after_the_grace_period_only(root):
     assert {"1.json", "2.json", old.manifest.segments[0].id} <= removed
     assert verify(root) == []
     assert old.vectors("text", np.array([0])).shape == (1, 4)  # an open reader keeps its files
+
+
+def aged(root, hours):
+    """Make every file and every generation so many hours older."""
+    for path in root.rglob("*"):
+        os.utime(path, (time.time() - hours * 3600,) * 2)
+    for number in sorted(int(path.stem) for path in root.glob("generations/*.json")):
+        manifest = read_manifest(root, number)
+        older = manifest.created_at - dt.timedelta(hours=hours)
+        publish_manifest(root, manifest.model_copy(update={"created_at": older}))
+
+
+def test_the_generation_that_was_live_until_now_is_kept_however_old_it_is(root):
+    add_more(root)
+    aged(root, 24)
+    served = open_collection(root)
+    compact(root)
+    removed = collect_garbage(root)
+    assert [path.name for path in removed] == ["1.json"]  # which ended a day ago
+    assert served.thumbnail(served.row_of("fiji")) == b"RIFFfiji"
+    assert open_collection(root, 2).generation == 2
+    aged(root, 2)
+    assert served.manifest.segments[0].id in {path.name for path in collect_garbage(root)}
+
+
+def test_what_a_killed_writer_left_is_no_obstacle_and_goes(root):
+    left = [root / "generations" / ".tmp-9.json", root / "segments" / ".tmp-more", root / "deletions" / ".tmp-x.npy"]
+    for path in left:
+        path.parent.mkdir(exist_ok=True)
+        path.mkdir() if path.name == ".tmp-more" else path.write_text("half")
+    assert set(collect_garbage(root)) >= {left[0], left[2]}
+    assert not any(path.exists() for path in left)
+    assert verify(root) == []
+
+
+def test_segments_of_an_interrupted_build_are_kept_for_a_week_or_until_asked(root):
+    with writer(root, job="more") as out:
+        out.add(make_tiles(9)[6:], {s: v[6:] for s, v in make_vectors(9).items()})
+        out.flush()
+    aged(root, 24)
+    assert collect_garbage(root) == []
+    with writer(root, job="more") as out:
+        assert out.rows_pending == 3
+    assert len(collect_garbage(root, unfinished_s=0)) == 1
+    with writer(root, job="more") as out:
+        assert out.rows_pending == 0
+
+
+def test_segments_that_nothing_can_go_on_from_are_kept_for_the_grace_period_only(root):
+    with writer(root) as out:  # without the name of a job
+        out.add(make_tiles(9)[6:], {s: v[6:] for s, v in make_vectors(9).items()})
+        out.flush()
+    assert collect_garbage(root) == []
+    aged(root, 24)
+    assert len(collect_garbage(root)) == 1
+
+
+def test_an_index_that_is_being_written_is_kept(root):
+    (root / "ann").mkdir()
+    for name in (".tmp-text-2-sq8.faiss", "text-2-sq8.faiss"):
+        (root / "ann" / name).write_bytes(b"an index")
+    assert collect_garbage(root, grace_s=0, unfinished_s=0) == []
+    aged(root, 48)
+    assert len(collect_garbage(root)) == 2
 
 
 def test_an_empty_collection_can_be_published_and_opened(tmp_path):

@@ -16,7 +16,8 @@ import pytest
 
 from tests.core.collection.conftest import make_tiles, make_vectors, writer
 from wildsat_core.collection import open_collection
-from wildsat_core.collection.maintain import collect_garbage, delete_tiles, verify
+from wildsat_core.collection.garbage import collect_garbage
+from wildsat_core.collection.maintain import delete_tiles, verify
 
 REPOSITORY = Path(__file__).parents[3]
 

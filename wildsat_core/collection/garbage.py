@@ -1,0 +1,106 @@
+"""Collecting garbage: what no reader can want any more, and what killed writers left behind."""
+
+from __future__ import annotations
+
+import shutil
+import time
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+
+from wildsat_core.collection.durable import TEMPORARY_PREFIX
+from wildsat_core.collection.lock import writer_lock
+from wildsat_core.collection.manifest import Manifest, manifest_path, read_current_manifest, read_manifest
+from wildsat_core.collection.segment import COMPACT_JOB, read_segment_info, segment_folder
+from wildsat_core.errors import CollectionFormatError
+
+GRACE_S = 3600.0
+UNFINISHED_S = 7 * 24 * 3600.0
+_INDEX_S = 24 * 3600.0  # an index is built without the lock, so a young one may be on its way
+
+
+def collect_garbage(
+    root: Path, *, grace_s: float = GRACE_S, unfinished_s: float = UNFINISHED_S, wait_s: float = 0.0
+) -> Sequence[Path]:
+    """Remove the files of generations that ended long enough ago, and what killed writers left.
+
+    A generation ends when the next one begins: a service that has not looked since may still open thumbnails of it.
+
+    Args:
+        root: folder of the collection.
+        grace_s: keep generations that ended within this many seconds, and what they need.
+        unfinished_s: keep segments of interrupted builds, which the same command goes on from, for so many seconds.
+        wait_s: how long to wait for another writer.
+
+    Returns:
+        The files and folders that were removed.
+
+    Raises:
+        CollectionFormatError: a manifest is damaged; nothing is removed then.
+        CollectionLockedError: another process is writing.
+    """
+    with writer_lock(root, wait_s):
+        now = time.time()
+        kept, over = _by_end(root, now - grace_s)
+        needed = {file for manifest in kept for file in _files_of(root, manifest)}
+        named = {file for manifest in over for file in _files_of(root, manifest)} - needed
+        left = [
+            *(path for path in root.glob("segments/*") if _age_s(path, now) > _keep_s(path, grace_s, unfinished_s)),
+            *(path for path in root.glob("deletions/*") if _age_s(path, now) > (0 if _is_temporary(path) else grace_s)),
+            *(path for path in root.glob("ann/*") if _age_s(path, now) > _INDEX_S),
+            *root.glob(f"generations/{TEMPORARY_PREFIX}*"),
+        ]
+        garbage = {path for path in [*named, *left] if path not in needed and path.exists()}
+        # Manifests go last: killed in between, the next run finds by them what else to remove.
+        manifests = [manifest_path(root, manifest.generation) for manifest in over]
+        return [*_remove(sorted(garbage)), *_remove(manifests)]
+
+
+def _by_end(root: Path, since: float) -> tuple[list[Manifest], list[Manifest]]:
+    """Manifests on disk: the live one with those that ended after `since`, and the others."""
+    live = read_current_manifest(root)
+    numbers = sorted(int(path.stem) for path in root.glob("generations/*.json") if path.stem.isdigit())
+    manifests = [read_manifest(root, number) for number in numbers]
+    # One after the live generation was never live: its writer was killed. It counts from its own writing.
+    ends = [manifest.created_at.timestamp() for manifest in [*manifests[1:], *manifests[-1:]]]
+    kept: list[Manifest] = [live]
+    over: list[Manifest] = []
+    for manifest, end in zip(manifests, ends, strict=True):
+        if manifest.generation != live.generation:
+            (kept if end > since else over).append(manifest)
+    return kept, over
+
+
+def _files_of(root: Path, manifest: Manifest) -> Iterable[Path]:
+    yield from (root / "ann" / ann.file for ann in manifest.ann.values())
+    yield from (segment_folder(root, segment.id) for segment in manifest.segments)
+    yield from (root / "deletions" / deletion.file for deletion in manifest.deleted.values())
+
+
+def _keep_s(segment: Path, grace_s: float, unfinished_s: float) -> float:
+    """How old a segment that no generation names may get."""
+    if _is_temporary(segment):
+        return 0  # the lock is held, so its writer was killed
+    try:
+        job = read_segment_info(segment).job
+    except CollectionFormatError:
+        return grace_s
+    return grace_s if job in ("", COMPACT_JOB) else unfinished_s
+
+
+def _is_temporary(path: Path) -> bool:
+    return path.name.startswith(TEMPORARY_PREFIX)
+
+
+def _age_s(path: Path, now: float) -> float:
+    return now - path.stat().st_mtime
+
+
+def _remove(paths: Iterable[Path]) -> list[Path]:
+    removed = list(paths)
+    for path in removed:
+        if path.is_dir():  # renamed first: half a segment must not look like one to go on from
+            aside = path.rename(path.with_name(f"{TEMPORARY_PREFIX}{path.name}"))
+            shutil.rmtree(aside)
+        else:
+            path.unlink()
+    return removed
