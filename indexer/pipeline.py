@@ -125,7 +125,7 @@ def build_collection(
     with open_writer(root, model.ref, model.spaces, job, options) as writer:
         report.adopted = writer.rows_pending
         # Asked from this thread while the writing thread adds: a look-up in a set of strings is a single step.
-        known = writer.known if options.on_known == "skip" else lambda _: set()
+        known = writer.known if options.on_known == "skip" else writer.pending
         chooser = Chooser(known, options.land, options.min_land, options.countries, options.area)
         candidates = _counted(chooser.choose(source, report.left_out), report, on_progress)
         chunks = read_chunks(source, candidates, options.read, options.workers)

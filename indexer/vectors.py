@@ -158,7 +158,7 @@ def build_from_vectors(
     report = BuildReport(root.name, files.model.name)
     with open_writer(root, files.model, files.specs, job_of(files, files.model, options), options) as writer:
         report.adopted = writer.rows_pending
-        known = writer.known if options.on_known == "skip" else lambda _: set()
+        known = writer.known if options.on_known == "skip" else writer.pending
         chooser = Chooser(known, options.land, options.min_land, options.countries, options.area, options.centres_in)
         began = time.perf_counter()
         for rows in files.read():

@@ -151,6 +151,28 @@ def test_a_killed_build_loses_at_most_a_segment_and_ends_as_the_same_collection(
     assert {s.id for s in whole.manifest.segments} == {s.id for s in killed.manifest.segments}
 
 
+def test_a_killed_replacement_goes_on_after_its_last_whole_segment(source, model, model_folder, globe, tmp_path):
+    root, script = tmp_path / "again", tmp_path / "build.py"
+    first = build_collection(source, model, root, QUICK, {})
+    script.write_text(KILLED_BUILD.replace("segment_tiles=64)", "segment_tiles=64, on_known='replace')"))
+    command = [sys.executable, str(script), str(globe), str(model_folder), str(root), "0.15"]
+    before = set(root.glob("segments/[!.]*"))
+    process = subprocess.Popen(command, env={**os.environ, "PYTHONPATH": str(Path.cwd()), "OMP_NUM_THREADS": "1"})
+    deadline = time.monotonic() + 120
+    while not set(root.glob("segments/[!.]*")) - before and time.monotonic() < deadline:
+        time.sleep(0.02)
+    process.send_signal(signal.SIGKILL)
+    assert process.wait() == -signal.SIGKILL
+    saved = len(set(root.glob("segments/[!.]*")) - before)
+    assert saved >= 1
+    assert open_collection(root).generation == 1
+    report = build_collection(source, model, root, quick(on_known="replace"), {})
+    assert (report.adopted, report.added) == (64 * saved, first.added - 64 * saved)
+    assert report.left_out["already indexed"] == report.adopted
+    collection = open_collection(root)
+    assert (len(collection), collection.manifest.rows) == (first.added, 2 * first.added)
+
+
 def test_tiles_that_show_nothing_are_left_out_and_counted(model, tmp_path):
     values = np.random.default_rng(0).integers(1, 255, (3, 32, 160)).astype(np.uint8)
     values[:, :, 32:64] = 0

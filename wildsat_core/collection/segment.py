@@ -90,6 +90,12 @@ def read_segment_info(folder: Path) -> SegmentInfo:
         raise CollectionFormatError(f"{path} can't be read as a segment's entry: {err}") from err
 
 
+def is_for_generation(segment: SegmentInfo, generation: int) -> bool:
+    """Whether the segment was written to become part of this generation first."""
+    files = {name: info for name, info in segment.files.items() if name != INFO_FILE}
+    return segment.id == _segment_id(files, generation)
+
+
 def open_vectors(root: Path, info: SegmentInfo, space: Space, spec: SpaceSpec) -> Vectors:
     """Memory-mapped (rows, D) vectors of one space.
 

@@ -29,7 +29,13 @@ from wildsat_core.collection.manifest import (
     read_current_manifest,
 )
 from wildsat_core.collection.reader import live_rows
-from wildsat_core.collection.segment import INFO_FILE, read_segment_info, segment_folder, write_segment
+from wildsat_core.collection.segment import (
+    INFO_FILE,
+    is_for_generation,
+    read_segment_info,
+    segment_folder,
+    write_segment,
+)
 from wildsat_core.collection.tiles import find_ids, read_ids
 from wildsat_core.errors import CollectionFormatError, CollectionNotFoundError, InvalidInputError, ModelMismatchError
 from wildsat_core.types import ModelRef, Space, SpaceSpec, Tile
@@ -163,6 +169,10 @@ class CollectionWriter:
         self._stack.close()
 
     @property
+    def _next_generation(self) -> int:
+        return self._base.manifest.generation + 1 if self._base else 1
+
+    @property
     def rows_pending(self) -> int:
         """Tiles added (or picked up from an interrupted build) and not yet published."""
         return len(self._pending_ids)
@@ -172,6 +182,10 @@ class CollectionWriter:
         ids = set(tile_ids)
         found = ids & self._pending_ids
         return found | self._base.known(ids - found) if self._base else found
+
+    def pending(self, tile_ids: Iterable[str]) -> set[str]:
+        """Which of these ids wait for publishing, from this run or an interrupted one."""
+        return set(tile_ids) & self._pending_ids
 
     def add(
         self,
@@ -237,7 +251,7 @@ class CollectionWriter:
             vectors,
             self._thumbnails,
             self._spaces,
-            generation=self._base.manifest.generation + 1 if self._base else 1,
+            generation=self._next_generation,
             job=self._job,
         )
         self._pending.append(segment)
@@ -266,7 +280,7 @@ class CollectionWriter:
         manifest = Manifest(
             format_version=FORMAT_VERSION,
             name=self._name,
-            generation=base.generation + 1 if base else 1,
+            generation=self._next_generation,
             created_at=dt.datetime.now(dt.UTC),
             model=self._model,
             spaces=self._spaces,
@@ -318,9 +332,13 @@ class CollectionWriter:
         if segment.job != self._job or not {f"{space}.npy" for space in self._spaces} <= set(segment.files):
             return
         ids = read_ids(segment_folder(self.root, segment.id) / "tiles.parquet").to_pylist()
-        if self.known(ids):
-            return  # an older build of this job that has been published in another cut: gc removes it
+        known = self.known(ids)
+        # Live ids mean a job that replaces, unless the segment is of an older generation: then its job was published
+        # in another cut, or the tiles have changed since, and gc removes it.
+        if known & self._pending_ids or (known and not is_for_generation(segment, self._next_generation)):
+            return
         logger.info("going on from segment %s with %d tiles", segment.id, segment.rows)
+        self._replaced |= known
         self._pending.append(segment)
         self._pending_ids.update(ids)
 

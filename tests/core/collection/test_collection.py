@@ -285,6 +285,36 @@ def test_an_interrupted_build_goes_on_from_its_whole_segments(tmp_path):
     assert verify(folder) == []
 
 
+def replace_some(root, first, last, seed, publish=True):
+    with writer(root, segment_rows=3, job="anew") as out:
+        adopted = out.rows_pending
+        ids = [tile.tile_id for tile in make_tiles()[first:last]]
+        assert out.pending(ids) == set(ids[:adopted])
+        fresh = {s: v[first:last] for s, v in make_vectors(seed=seed).items()}
+        out.add(make_tiles()[first:last], fresh, on_known="replace")
+        if publish:
+            out.publish()
+    return adopted
+
+
+def test_an_interrupted_replacement_goes_on_from_its_whole_segments(root):
+    replace_some(root, 0, 3, seed=5, publish=False)
+    assert open_collection(root).manifest.segments == read_manifest(root, 1).segments
+    assert replace_some(root, 0, 6, seed=6) == 3
+    collection = open_collection(root)
+    assert (len(collection), collection.manifest.rows) == (6, 12)
+    for i, tile in enumerate(make_tiles()):
+        stored = collection.vectors("text", np.array([collection.row_of(tile.tile_id)]))[0]
+        np.testing.assert_array_equal(stored, make_vectors(seed=5 if i < 3 else 6)["text"][i].astype("f2"))
+    assert verify(root) == []
+
+
+def test_a_replacement_from_before_another_change_is_not_gone_on_from(root):
+    replace_some(root, 0, 3, seed=5, publish=False)
+    delete_tiles(root, np.array([0]), generation=1)
+    assert replace_some(root, 0, 6, seed=6) == 0
+
+
 def test_segments_of_another_job_are_left_alone(tmp_path):
     with writer(tmp_path / "test", job="b1") as out:
         out.add(make_tiles(), make_vectors())
