@@ -57,7 +57,6 @@ def describe_text(facts: dict[str, Any]) -> str:
         "tiles": f"{facts['tiles']:,} in {len(facts['segments'])} segments, {facts['deleted']:,} deleted rows",
         "size": f"{facts['bytes'] / 2**20:,.1f} MiB",
     }
-    if notice := facts["provenance"].get("notice"):
-        lines["notice"] = notice
+    lines |= {word: told for word in ("attribution", "notice") if (told := facts["provenance"].get(word))}
     width = max(len(key) for key in lines)
     return "\n".join(f"{key.ljust(width)}  {value}" for key, value in lines.items())

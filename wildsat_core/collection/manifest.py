@@ -85,7 +85,7 @@ class Manifest(_Frozen):
         ann: approximate indexes by space; they count rows of this generation, so the next one starts without.
         imagery: of imagery.mbtiles, None when there is none or nobody said which it is.
         calibration: numbers measured on this collection at build time, by name.
-        provenance: for people: title, description, attribution, notice, how it was built.
+        provenance: for people: title, description, attribution, notice, how it was built; "sources" when several were.
     """
 
     format_version: int

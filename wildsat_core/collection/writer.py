@@ -28,6 +28,7 @@ from wildsat_core.collection.manifest import (
     publish_manifest,
     read_current_manifest,
 )
+from wildsat_core.collection.provenance import with_source
 from wildsat_core.collection.reader import live_rows
 from wildsat_core.collection.segment import (
     INFO_FILE,
@@ -264,15 +265,16 @@ class CollectionWriter:
         """Make everything added so far visible as one new generation.
 
         Args:
-            provenance: merged over that of the last generation.
-            calibration: likewise.
+            provenance: what people are told of the imagery added; listed beside that of earlier builds.
+            calibration: merged over that of the last generation.
 
         Returns:
             The live manifest; the same as before when nothing changed.
         """
         self.flush()
         base = self._base.manifest if self._base else None
-        provenance = {**(base.provenance if base else {}), **(provenance or {})}
+        new = bool(self._pending) or base is None
+        provenance = with_source(base.provenance if base else {}, provenance or {}, new=new)
         calibration = {**(base.calibration if base else {}), **(calibration or {})}
         unchanged = base and not self._pending and base.provenance == provenance and base.calibration == calibration
         if base and unchanged:

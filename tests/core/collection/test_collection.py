@@ -5,6 +5,7 @@ import json
 import os
 import shutil
 import time
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -313,6 +314,43 @@ def test_a_replacement_from_before_another_change_is_not_gone_on_from(root):
     replace_some(root, 0, 3, seed=5, publish=False)
     delete_tiles(root, np.array([0]), generation=1)
     assert replace_some(root, 0, 6, seed=6) == 0
+
+
+def add_one(root, tile_id, **told):
+    with writer(root) as out:
+        tile = replace(make_tiles()[0], tile_id=tile_id)
+        out.add([tile], make_vectors(1))
+        return out.publish(told)
+
+
+def test_every_source_keeps_its_attribution_and_the_first_its_title(tmp_path):
+    alps = {"input": "alps.tif", "stretch": "0,3000", "title": "Alps", "attribution": "Copernicus 2023"}
+    tirol = {"input": "tirol.tif", "stretch": "0,255", "title": "Tirol", "attribution": "Land Tirol", "notice": "Old."}
+    assert add_one(tmp_path / "test", "a", **alps).provenance == alps
+    told = add_one(tmp_path / "test", "b", **tirol).provenance
+    assert told["sources"] == [alps, tirol]
+    assert told["attribution"] == "Copernicus 2023; Land Tirol"
+    assert (told["title"], told["stretch"], told["notice"]) == ("Alps", "0,3000", "Old.")
+    told = add_one(tmp_path / "test", "c", **tirol | {"input": "linz.tif"}).provenance
+    assert told["attribution"] == "Copernicus 2023; Land Tirol"
+    assert len(told["sources"]) == 3
+
+
+def test_the_same_builds_again_publish_nothing_and_a_new_title_is_taken(tmp_path):
+    alps, tirol = {"input": "alps.tif", "title": "Alps"}, {"input": "tirol.tif", "title": "Tirol"}
+    add_one(tmp_path / "test", "a", **alps)
+    last = add_one(tmp_path / "test", "b", **tirol)
+    for again in (alps, tirol, {"input": "of which no tile came"}, {}):
+        assert add_one(tmp_path / "test", "a", **again) == last
+    assert add_one(tmp_path / "test", "a", **alps | {"title": "The Alps"}).provenance["title"] == "The Alps"
+
+
+def test_sources_of_a_collection_are_taken_over_from_it_with_what_is_told_beside(tmp_path):
+    add_one(tmp_path / "test", "a", input="a.tif", attribution="A")
+    whole = add_one(tmp_path / "test", "b", input="b.tif", attribution="B").provenance
+    assert add_one(tmp_path / "copy" / "test", "a", **whole).provenance == whole
+    told = add_one(tmp_path / "other" / "test", "a", **whole | {"attribution": "C"}).provenance
+    assert told["attribution"] == "A; B; C"
 
 
 def test_segments_of_another_job_are_left_alone(tmp_path):
