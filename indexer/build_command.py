@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import datetime as dt
 import functools
 from collections.abc import Mapping
 from dataclasses import dataclass, fields, replace
@@ -12,6 +11,7 @@ from typing import Annotated, Any
 import typer
 from rich.console import Console
 
+from indexer.days import parse_day
 from indexer.land import LandMask
 from indexer.listing import Chooser
 from indexer.pipeline import BuildOptions, build_collection
@@ -218,9 +218,9 @@ def source_request(given: Mapping[str, Any], polygons: Area | None) -> SourceReq
         "bands": tuple(band.strip() for band in given["bands"].split(",")),
         "band_indexes": _whole_numbers(given["band_indexes"]),
         "stretch": Stretch.parse(stretch) if stretch else None,
-        "captured_on": _date(given["date"], "date"),
-        "since": _date(given["since"], "from"),
-        "until": _date(given["until"], "to"),
+        "captured_on": parse_day(given["date"], "date"),
+        "since": parse_day(given["since"], "from"),
+        "until": parse_day(given["until"], "to"),
     }
     as_given = {field.name: given[field.name] for field in fields(SourceRequest) if field.name not in parsed}
     return SourceRequest(**parsed, **as_given)
@@ -327,12 +327,3 @@ def _whole_numbers(text: str | None) -> tuple[int, ...] | None:
         raise InvalidInputError(
             f"--band-indexes must be whole numbers like 4,3,2, got {text!r}", "band-indexes"
         ) from err
-
-
-def _date(text: str | None, option: str) -> dt.date | None:
-    if text is None:
-        return None
-    try:
-        return dt.date.fromisoformat(text)
-    except ValueError as err:
-        raise InvalidInputError(f"--{option} must look like 2023-07-31, got {text!r}", option) from err

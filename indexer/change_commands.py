@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import datetime as dt
 import json
 from collections import Counter
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -13,6 +13,7 @@ import numpy.typing as npt
 import typer
 from rich.console import Console
 
+from indexer.days import parse_day
 from indexer.progress import progress_bar
 from indexer.roots import CollectionName, CollectionsFolder, collection_root
 from wildsat_core.area import Area
@@ -22,6 +23,7 @@ from wildsat_core.types import SPACES
 
 if TYPE_CHECKING:
     from wildsat_core.collection import Collection
+    from wildsat_core.search.query import Filters
 
 Wait = Annotated[float, typer.Option("--wait", min=0, help="Seconds to wait for another writer.")]
 
@@ -48,17 +50,21 @@ def delete(
     Searchers stop seeing them with their next query. The files go when old generations are collected (`gc`).
     """
     from wildsat_core.collection import open_collection
-    from wildsat_core.collection.maintain import delete_tiles
+    from wildsat_core.collection.maintain import delete_where
 
-    collection = open_collection(collection_root(name, collections))
-    ids = list(tile_id or []) + (ids_file.read_text(encoding="utf-8").split() if ids_file else [])
+    root = collection_root(name, collections)
+    ids = list(tile_id or []) + (_lines(ids_file) if ids_file else [])
     conditions = (ids, bbox, area, since, until, source)
     if not any(conditions):
         raise InvalidInputError("say which tiles: --id, --ids-file, --bbox, --area, --from, --to or --source", "id")
-    rows = _rows_meeting(collection, ids if tile_id or ids_file else None, bbox, area, since, until, source)
-    if not dry_run and len(rows):
-        delete_tiles(collection.root, rows, generation=collection.generation, wait_s=wait)
-    typer.echo(f"{len(rows):,} of {len(collection):,} tiles {'would be' if dry_run else 'were'} taken out")
+    filters = _filters(bbox, area, since, until)
+    choose = partial(_rows_meeting, ids=ids if tile_id or ids_file else None, filters=filters, source=source)
+    if dry_run:
+        collection = open_collection(root)
+        typer.echo(f"{len(choose(collection)):,} of {len(collection):,} tiles would be taken out")
+        return
+    manifest, gone = delete_where(root, choose, wait_s=wait)
+    typer.echo(f"{gone:,} of {manifest.tiles + gone:,} tiles were taken out")
 
 
 def compact(name: CollectionName, wait: Wait = 0.0, collections: CollectionsFolder = Path("collections")) -> None:
@@ -172,6 +178,8 @@ def import_(
         str | None, typer.Option(help="Which model made given vectors: an installed one, or a name.")
     ] = None,
     attribution: Annotated[str, typer.Option(help="Who must be named beside the imagery.")] = "",
+    replace: Annotated[bool, typer.Option("--replace", help="Replace tiles that are there already.")] = False,
+    wait: Wait = 0.0,
     collections: CollectionsFolder = Path("collections"),
 ) -> None:
     """Make a collection of ready vectors: of a file exported here, or, with --made-by, of any Parquet file.
@@ -180,13 +188,16 @@ def import_(
     numbers in each row; a date and a cloud cover are taken when there are any.
     """
     from indexer.exchange import import_collection
+    from indexer.pipeline import BuildOptions
     from indexer.vectors import given_vectors
     from wildsat_core.collection.writer import check_collection_name
 
     given = None if made_by is None else given_vectors(path, column, space, metric, made_by)
     facts = {"attribution": attribution} if attribution else {}
+    options = BuildOptions(on_known="replace" if replace else "skip", wait_s=wait)
+    root = collections / check_collection_name(name)
     with progress_bar("rows", None) as advance:
-        manifest = import_collection(path, collections / check_collection_name(name), given, advance, facts)
+        manifest = import_collection(path, root, given, advance, facts, options)
     typer.echo(f"{name}: {manifest.tiles:,} tiles, generation {manifest.generation}, model {manifest.model.name}")
 
 
@@ -209,25 +220,31 @@ def collection_stats(collection: Collection) -> dict[str, Any]:
     }
 
 
+def _lines(path: Path) -> list[str]:
+    try:
+        lines = path.read_text(encoding="utf-8").splitlines()
+    except (OSError, UnicodeDecodeError) as err:
+        raise InvalidInputError(f"--ids-file {path} can't be read as a text of ids: {err}", "ids-file") from err
+    return [line.strip() for line in lines if line.strip()]
+
+
+def _filters(bbox: str | None, area: Path | None, since: str | None, until: str | None) -> Filters:
+    from wildsat_core.search.query import Filters
+
+    return Filters(
+        bbox=parse_bbox(bbox) if bbox else None,
+        area=Area.from_file(area) if area else None,
+        date_from=parse_day(since, "from"),
+        date_to=parse_day(until, "to"),
+    )
+
+
 def _rows_meeting(
-    collection: Collection,
-    ids: list[str] | None,
-    bbox: str | None,
-    area: Path | None,
-    since: str | None,
-    until: str | None,
-    source: str | None,
+    collection: Collection, ids: list[str] | None, filters: Filters, source: str | None
 ) -> npt.NDArray[np.int64]:
     """Live rows that meet all conditions given, by the search's own exact filters."""
     from wildsat_core.search.filters import BlockBoxes, passing_rows
-    from wildsat_core.search.query import Filters
 
-    filters = Filters(
-        bbox=parse_bbox(bbox) if bbox else None,
-        area=Area.from_file(area) if area else None,
-        date_from=dt.date.fromisoformat(since) if since else None,
-        date_to=dt.date.fromisoformat(until) if until else None,
-    )
     passing = passing_rows(collection, BlockBoxes.of(collection), filters)
     rows = np.flatnonzero(collection.tiles.live) if passing is None else passing
     if ids is not None:

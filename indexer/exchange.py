@@ -61,6 +61,7 @@ def import_collection(
     given: GivenVectors | None = None,
     on_progress: Progress = lambda _: None,
     provenance: Mapping[str, Any] | None = None,
+    options: BuildOptions | None = None,
 ) -> Manifest:
     """Add the tiles and vectors of a Parquet file, or a folder of them, to a collection, making it if there is none.
 
@@ -70,12 +71,13 @@ def import_collection(
         given: for a file that was not exported here.
         on_progress: called with the number of rows read since the last call.
         provenance: added to what the file says.
+        options: whether tiles that are there are replaced, and how long to wait for another writer.
 
     Raises:
         SourceError: the file can't be read, or lacks an id, a place or a vector.
         ModelMismatchError: the collection was made by another model.
     """
-    build_from_vectors(VectorFiles(path, given), root, BuildOptions(), provenance or {}, on_progress)
+    build_from_vectors(VectorFiles(path, given), root, options or BuildOptions(), provenance or {}, on_progress)
     return read_current_manifest(root)
 
 

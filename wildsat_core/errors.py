@@ -52,6 +52,10 @@ class CollectionLockedError(WildsatError):
     """Another process is writing to the collection."""
 
 
+class DiskFullError(WildsatError, OSError):
+    """There was no room to write a collection's files."""
+
+
 class ModelMismatchError(WildsatError):
     """A collection was made by another model than the one in use."""
 

@@ -15,7 +15,14 @@ from indexer.sources.folder import FolderSource
 from tests.core.search.fakes import random_collection
 from tests.indexer.conftest import write_raster
 from wildsat_core.collection import open_collection
-from wildsat_core.errors import CollectionNotFoundError, InvalidInputError, SourceError, WildsatError
+from wildsat_core.collection.lock import writer_lock
+from wildsat_core.errors import (
+    CollectionLockedError,
+    CollectionNotFoundError,
+    InvalidInputError,
+    SourceError,
+    WildsatError,
+)
 
 DATA = os.environ.get("WILDSAT_DATA")
 
@@ -103,6 +110,20 @@ def test_delete_by_id_box_date_and_source(built, tmp_path):
         built("delete", "field")
 
 
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (("--to", "2019"), "--to must look like 2023-07-31, got '2019'"),
+        (("--from", "July"), "--from must look like"),
+        (("--ids-file", "nowhere.txt"), "--ids-file nowhere.txt can't be read"),
+    ],
+)
+def test_a_wrong_condition_of_delete_is_named(built, arguments, message):
+    with pytest.raises(InvalidInputError, match=message):
+        built("delete", "field", *arguments)
+    assert info(built)["tiles"] == 6
+
+
 def test_compact_then_gc_leaves_one_generation(built, tmp_path):
     ids = open_collection(tmp_path / "collections" / "field").tiles.column("tile_id").to_pylist()
     built("delete", "field", "--id", ids[3])
@@ -126,6 +147,11 @@ def test_stats_count_by_month_and_source(built):
 def test_export_and_import(built, tmp_path):
     built("export", "field", tmp_path / "field.parquet")
     assert "6 tiles" in built("import", "copy", tmp_path / "field.parquet")
+    built("import", "copy", tmp_path / "field.parquet", "--wait", 1)
+    assert info(built, "copy")["generation"] == 1
+    assert "6 tiles, generation 2" in built("import", "copy", tmp_path / "field.parquet", "--replace")
+    with writer_lock(tmp_path / "collections" / "copy"), pytest.raises(CollectionLockedError, match="longer --wait"):
+        built("import", "copy", tmp_path / "field.parquet")
     vectors = ("--made-by", "elsewhere", "--column", "vector_image", "--space", "image")
     assert "model elsewhere" in built("import", "given", tmp_path / "field.parquet", *vectors)
     assert info(built, "given")["spaces"] == {"image": {"dim": 4, "metric": "cosine", "dtype": "float16"}}

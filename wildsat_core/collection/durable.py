@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import os
 import shutil
+import sqlite3
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
+
+from wildsat_core.errors import DiskFullError
 
 TEMPORARY_PREFIX = ".tmp-"
 _CHUNK_BYTES = 1 << 20
@@ -54,6 +58,30 @@ def write_array_atomically(path: Path, array: npt.NDArray[np.generic]) -> None:
         file.flush()
         os.fsync(file.fileno())
     aside.replace(path)
+
+
+@contextmanager
+def advice_when_full(root: Path) -> Iterator[None]:
+    """Say it in words when the block runs out of room on the disk of `root`.
+
+    Raises:
+        DiskFullError: in place of the library's own error.
+    """
+    try:
+        yield
+    except (OSError, sqlite3.OperationalError) as err:
+        if not _is_full(err):
+            raise
+        raise DiskFullError(
+            f"the disk of {root} is full ({err}); nothing was published: make room and give the same command again"
+        ) from err
+
+
+def _is_full(err: OSError | sqlite3.OperationalError) -> bool:
+    if isinstance(err, sqlite3.OperationalError):
+        return err.sqlite_errorcode == sqlite3.SQLITE_FULL
+    # numpy tells of a short write, "4096 requested and 100 written", without the system's number.
+    return err.errno in (errno.ENOSPC, errno.EDQUOT) or (err.errno is None and "requested and" in str(err))
 
 
 @contextmanager

@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from wildsat_core.collection.durable import advice_when_full
 from wildsat_core.errors import CollectionLockedError
 
 _POLL_S = 0.1
@@ -24,6 +25,7 @@ def writer_lock(root: Path, wait_s: float = 0.0) -> Iterator[None]:
 
     Raises:
         CollectionLockedError: another process still writes after `wait_s` seconds.
+        DiskFullError: the block ran out of room.
     """
     root.mkdir(parents=True, exist_ok=True)
     deadline = time.monotonic() + wait_s
@@ -39,6 +41,7 @@ def writer_lock(root: Path, wait_s: float = 0.0) -> Iterator[None]:
                         f"another process is writing to {root}; wait for it to end, or give a longer --wait"
                     ) from None
                 time.sleep(_POLL_S)
-        yield
+        with advice_when_full(root):  # whoever writes holds the lock
+            yield
     finally:
         os.close(descriptor)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import datetime as dt
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -35,6 +35,8 @@ from wildsat_core.collection.writer import DEFAULT_SEGMENT_ROWS, write_deletions
 from wildsat_core.errors import CollectionFormatError
 from wildsat_core.types import Space
 
+RowsOf = Callable[[Collection], npt.NDArray[np.integer]]
+
 
 def delete_tiles(root: Path, rows: npt.NDArray[np.integer], *, generation: int, wait_s: float = 0.0) -> Manifest:
     """Publish a generation without some rows.
@@ -52,17 +54,41 @@ def delete_tiles(root: Path, rows: npt.NDArray[np.integer], *, generation: int, 
         CollectionFormatError: another generation was published since the rows were looked up.
         CollectionLockedError: another process is writing.
     """
-    with writer_lock(root, wait_s):
-        base = open_collection(root)
+
+    def choose(base: Collection) -> npt.NDArray[np.integer]:
         if base.generation != generation:
             raise CollectionFormatError(
                 f"rows were looked up in generation {generation}, live is {base.generation}: look them up again"
             )
-        if not base.tiles.live[rows].any():
-            return base.manifest
+        return rows
+
+    return delete_where(root, choose, wait_s=wait_s)[0]
+
+
+def delete_where(root: Path, choose: RowsOf, *, wait_s: float = 0.0) -> tuple[Manifest, int]:
+    """Publish a generation without the rows that `choose` finds in the live one.
+
+    The rows are looked up when no other writer can change them any more.
+
+    Args:
+        root: folder of the collection.
+        choose: gives rows of the collection it is given, deleted ones possibly among them.
+        wait_s: how long to wait for another writer.
+
+    Returns:
+        The live manifest, and how many tiles were taken out; none were when it is unchanged.
+
+    Raises:
+        CollectionLockedError: another process is writing.
+    """
+    with writer_lock(root, wait_s):
+        base = open_collection(root)
         gone = ~base.tiles.live
-        gone[rows] = True
-        return _publish_next(base, deleted=write_deletions(root, base.manifest, gone))
+        gone[choose(base)] = True
+        taken = int((gone & base.tiles.live).sum())
+        if not taken:
+            return base.manifest, 0
+        return _publish_next(base, deleted=write_deletions(root, base.manifest, gone)), taken
 
 
 def compact(root: Path, *, segment_rows: int = DEFAULT_SEGMENT_ROWS, wait_s: float = 0.0) -> Manifest:

@@ -124,6 +124,7 @@ class CollectionWriter:
     Raises:
         ModelMismatchError: the collection was made by another model, or has other spaces.
         CollectionLockedError: another process is writing.
+        DiskFullError: there was no room; whole segments stay, and nothing was published.
     """
 
     def __init__(
@@ -167,7 +168,7 @@ class CollectionWriter:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self._stack.close()
+        self._stack.__exit__(kind, error, trace)
 
     @property
     def _next_generation(self) -> int:

@@ -4,6 +4,7 @@ import datetime as dt
 import json
 import os
 import shutil
+import threading
 import time
 from dataclasses import replace
 
@@ -17,6 +18,7 @@ from wildsat_core.collection.lock import writer_lock
 from wildsat_core.collection.maintain import (
     compact,
     delete_tiles,
+    delete_where,
     publish_ann,
     publish_imagery,
     verify,
@@ -227,6 +229,46 @@ def test_an_empty_collection_can_be_published_and_opened(tmp_path):
 def test_a_second_writer_is_refused_while_the_first_writes(root):
     with writer_lock(root), pytest.raises(CollectionLockedError, match="another process is writing"), writer(root):
         pass
+
+
+def test_a_second_writer_waits_for_the_first_and_then_sees_what_it_published(root):
+    holding = threading.Event()
+
+    def first():
+        with writer(root) as out:
+            holding.set()
+            out.add(make_tiles(8)[6:], {s: v[6:] for s, v in make_vectors(8).items()})
+            time.sleep(0.3)
+            out.publish()
+
+    thread = threading.Thread(target=first)
+    thread.start()
+    holding.wait()
+    with writer(root, wait_s=30) as out:
+        assert out.known(["t0", "t1"]) == {"t0", "t1"}
+        assert out.add(make_tiles(9), make_vectors(9)) == 1
+        assert out.publish().generation == 3
+    thread.join()
+    assert verify(root) == []
+
+
+def test_deleting_looks_rows_up_after_the_other_writer_has_published(root):
+    holding = threading.Event()
+
+    def first():
+        with writer(root) as out:
+            out.add(make_tiles(1), make_vectors(1), on_known="replace")
+            holding.set()
+            time.sleep(0.3)
+            out.publish()
+
+    thread = threading.Thread(target=first)
+    thread.start()
+    holding.wait()
+    manifest, gone = delete_where(root, lambda c: c.tiles.rows_of(["oklahoma", "unknown"]), wait_s=30)
+    thread.join()
+    assert (gone, manifest.generation, manifest.tiles) == (1, 3, 5)
+    assert delete_where(root, lambda c: np.array([], int)) == (manifest, 0)
 
 
 def test_another_model_is_refused_naming_both(root):

@@ -5,7 +5,6 @@ import json
 import os
 import resource
 import shutil
-import sqlite3
 import subprocess
 import sys
 import threading
@@ -17,7 +16,8 @@ import pytest
 from tests.core.collection.conftest import make_tiles, make_vectors, writer
 from wildsat_core.collection import open_collection
 from wildsat_core.collection.garbage import collect_garbage
-from wildsat_core.collection.maintain import delete_tiles, verify
+from wildsat_core.collection.maintain import compact, delete_tiles, verify
+from wildsat_core.errors import DiskFullError
 
 REPOSITORY = Path(__file__).parents[3]
 
@@ -72,6 +72,13 @@ def add_three(root):
         return out.publish()
 
 
+def test_other_errors_of_the_system_are_not_taken_for_a_full_disk(root):
+    (root / "segments" / ".tmp-segment").write_text("in the way")
+    with pytest.raises(OSError, match="segment") as caught:
+        add_three(root)
+    assert not isinstance(caught.value, DiskFullError)
+
+
 @pytest.fixture
 def small_disk(tmp_path):
     """A file system of its own of 1 MiB."""
@@ -85,8 +92,18 @@ def small_disk(tmp_path):
     subprocess.run(["umount", "-l", folder], check=True)
 
 
-@pytest.mark.parametrize("free_kib", [0, 4, 16, 28])
-def test_a_file_system_that_is_really_full_leaves_the_collection_as_it_was(root, small_disk, free_kib):
+def delete_one(root):
+    return delete_tiles(root, np.array([1]), generation=open_collection(root).generation)
+
+
+@pytest.mark.parametrize(
+    ("change", "free_kib"),
+    [*((add_three, free) for free in (0, 4, 16, 28)), *((compact, free) for free in (0, 16)), (delete_one, 0)],
+)
+def test_a_file_system_that_is_really_full_leaves_the_collection_as_it_was(root, small_disk, change, free_kib):
+    with writer(root) as out:  # a second segment, so that there is something to compact
+        out.add(make_tiles(8)[6:], {s: v[6:] for s, v in make_vectors(8).items()})
+        out.publish()
     there = small_disk / "test"
     shutil.copytree(root, there)
     filler = small_disk / "filler"
@@ -94,12 +111,12 @@ def test_a_file_system_that_is_really_full_leaves_the_collection_as_it_was(root,
         while True:
             out.write(bytes(4096))
     os.truncate(filler, filler.stat().st_size - free_kib * 1024)
-    with pytest.raises((OSError, sqlite3.OperationalError), match=r"No space left|full"):
-        add_three(there)
-    assert open_collection(there).generation == 1
+    with pytest.raises(DiskFullError, match=r"disk of .*test is full .*nothing was published: make room"):
+        change(there)
+    assert open_collection(there).generation == 2
     assert verify(there) == []
     filler.unlink()
-    assert add_three(there).tiles == 9
+    assert change(there).tiles == {add_three: 9, compact: 8, delete_one: 7}[change]
     assert not list((there / "segments").glob(".tmp-*"))
 
 
