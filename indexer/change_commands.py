@@ -89,6 +89,7 @@ def ann(
     """Build approximate indexes for a collection too large to scan; their measured recall is told and kept."""
     from wildsat_core.collection import open_collection
     from wildsat_core.search.ann import build_ann
+    from wildsat_core.search.scorer import ANN_ROWS
 
     root = collection_root(name, collections)
     held = open_collection(root).spaces
@@ -110,6 +111,12 @@ def ann(
                 "answers tell its recall. --kind sq8 is exacter; without an index the scan is exact.",
                 err=True,
             )
+    if len(collection := open_collection(root)) < ANN_ROWS:
+        typer.echo(
+            f"Answers use an index from {ANN_ROWS:,} tiles on and this collection has {len(collection):,}: it is "
+            "scanned exactly, unless the service is told otherwise by WILDSAT_ANN_ROWS.",
+            err=True,
+        )
 
 
 def gc(

@@ -39,6 +39,16 @@ def describe(root: Path) -> dict[str, Any]:
             {"id": s.id, "rows": s.rows, "bytes": sum(f.bytes for f in s.files.values())} for s in manifest.segments
         ],
         "bytes": sum(f.bytes for s in manifest.segments for f in s.files.values()),
+        "ann": {
+            space: {
+                "kind": ann.kind,
+                "bytes": ann.info.bytes,
+                "search": ann.search,
+                "recall_at_10": ann.recall_at_10,
+                "recall_at_20": ann.recall_at_20,
+            }
+            for space, ann in manifest.ann.items()
+        },
         "imagery": (root / IMAGERY_FILE).is_file(),
         "provenance": manifest.provenance,
     }
@@ -57,6 +67,11 @@ def describe_text(facts: dict[str, Any]) -> str:
         "tiles": f"{facts['tiles']:,} in {len(facts['segments'])} segments, {facts['deleted']:,} deleted rows",
         "size": f"{facts['bytes'] / 2**20:,.1f} MiB",
     }
+    if indexes := facts["ann"]:
+        lines["indexes"] = "; ".join(
+            f"{space} {ann['kind']}, {ann['bytes'] / 2**20:,.1f} MiB, recall@10 {ann['recall_at_10']:.3f}"
+            for space, ann in indexes.items()
+        )
     lines |= {word: told for word in ("attribution", "notice") if (told := facts["provenance"].get(word))}
     width = max(len(key) for key in lines)
     return "\n".join(f"{key.ljust(width)}  {value}" for key, value in lines.items())

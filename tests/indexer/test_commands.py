@@ -243,3 +243,13 @@ def test_an_index_that_misses_the_recall_asked_for_is_said_so(tmp_path, monkeypa
     assert "the most" not in CliRunner().invoke(index, order).output
     monkeypatch.setattr("wildsat_core.search.ann.CANDIDATES", 10)  # too few for what quantising loses
     assert "the most that ivfpq reaches, less than the 1 asked for" in CliRunner().invoke(index, order).output
+
+
+def test_indexes_are_listed_and_it_is_said_that_a_small_collection_does_without(type_in, tmp_path):
+    random_collection(tmp_path / "collections" / "random", 1000)
+    order = ["ann", "random", "--kind", "sq8", "--space", "text", "--collections", str(tmp_path / "collections")]
+    told = CliRunner().invoke(index, order).output
+    assert "from 20,000,000 tiles on and this collection has 1,000" in told
+    assert "WILDSAT_ANN_ROWS" in told
+    assert (info(type_in, "random")["ann"]["text"]["kind"]) == "sq8"
+    assert "text sq8, 0.0 MiB, recall@10 " in type_in("info", "random")

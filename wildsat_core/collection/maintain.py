@@ -31,7 +31,7 @@ from wildsat_core.collection.segment import (
     write_segment,
 )
 from wildsat_core.collection.tiles import read_tiles
-from wildsat_core.collection.writer import DEFAULT_SEGMENT_ROWS, write_deletions
+from wildsat_core.collection.writer import DEFAULT_SEGMENT_ROWS, tell_dropped_indexes, write_deletions
 from wildsat_core.errors import CollectionFormatError
 from wildsat_core.types import Space
 
@@ -88,7 +88,8 @@ def delete_where(root: Path, choose: RowsOf, *, wait_s: float = 0.0) -> tuple[Ma
         taken = int((gone & base.tiles.live).sum())
         if not taken:
             return base.manifest, 0
-        return _publish_next(base, deleted=write_deletions(root, base.manifest, gone)), taken
+        deleted = write_deletions(root, base.manifest, gone)
+        return _publish_next(base, deleted=deleted, ann=base.manifest.ann), taken  # rows keep their numbers
 
 
 def compact(root: Path, *, segment_rows: int = DEFAULT_SEGMENT_ROWS, wait_s: float = 0.0) -> Manifest:
@@ -111,7 +112,9 @@ def compact(root: Path, *, segment_rows: int = DEFAULT_SEGMENT_ROWS, wait_s: flo
         segments = tuple(
             _copy_rows(base, rows[start : start + segment_rows]) for start in range(0, len(rows), segment_rows)
         )
-        return _publish_next(base, segments=segments, deleted={})
+        manifest = _publish_next(base, segments=segments, deleted={})
+    tell_dropped_indexes(base.manifest)
+    return manifest
 
 
 def _publish_next(base: Collection, **changes: Any) -> Manifest:  # noqa: ANN401 - fields of Manifest

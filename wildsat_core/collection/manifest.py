@@ -62,7 +62,7 @@ class AnnInfo(_Frozen):
 
     Attributes:
         kind: "ivfpq", "hnsw", "sq8" or "cagra".
-        file: FAISS file in the folder `ann`; its ids are the generation's rows.
+        file: FAISS file in the folder `ann`; its ids are the generation's rows, deleted ones possibly among them.
         search: search-time settings, such as nprobe.
         recall_at_10: share of the exact best 10 that it finds, over queries held out from its training.
         recall_at_20: likewise for 20.
@@ -82,7 +82,7 @@ class Manifest(_Frozen):
     Attributes:
         spaces: the named sets of vectors; every segment has a file of each.
         deleted: by segment id.
-        ann: approximate indexes by space; they count rows of this generation, so the next one starts without.
+        ann: approximate indexes by space; deleting keeps them, new rows or other numbers of rows drop them.
         imagery: of imagery.mbtiles, None when there is none or nobody said which it is.
         calibration: numbers measured on this collection at build time, by name.
         provenance: for people: title, description, attribution, notice, how it was built; "sources" when several were.

@@ -294,6 +294,8 @@ class CollectionWriter:
             provenance=provenance,
         )
         publish_manifest(self.root, manifest)
+        if base:
+            tell_dropped_indexes(base)
         self._base = _Base.open(self.root, manifest, self._base)
         self._pending, self._pending_ids, self._replaced = [], set(), set()
         return manifest
@@ -344,6 +346,20 @@ class CollectionWriter:
         self._replaced |= known
         self._pending.append(segment)
         self._pending_ids.update(ids)
+
+
+def tell_dropped_indexes(before: Manifest) -> None:
+    """Say which approximate indexes a generation with other rows could not take over from the one before it."""
+    for space, ann in before.ann.items():
+        logger.warning(
+            "the %s index of the %s space does not know the new rows and was dropped; build it again with "
+            "`wildsat index ann %s --kind %s --space %s`",
+            ann.kind,
+            space,
+            before.name,
+            ann.kind,
+            space,
+        )
 
 
 def write_deletions(root: Path, base: Manifest, gone: npt.NDArray[np.bool_]) -> dict[str, DeletionInfo]:

@@ -7,6 +7,7 @@ presence is approximate. The measured recall is written into the manifest and to
 from __future__ import annotations
 
 import math
+import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Final
@@ -14,7 +15,7 @@ from typing import Any, Final
 import numpy as np
 import numpy.typing as npt
 
-from wildsat_core.collection.durable import fsync_path, sha256_file
+from wildsat_core.collection.durable import TEMPORARY_PREFIX, advice_when_full, fsync_path, sha256_file
 from wildsat_core.collection.maintain import publish_ann
 from wildsat_core.collection.manifest import AnnInfo, FileInfo, Manifest
 from wildsat_core.collection.reader import Collection
@@ -27,6 +28,7 @@ KINDS: Final = (*CPU_KINDS, "cagra", "flat-gpu")
 CANDIDATES: Final = 400  # taken from the index for each space, then scored exactly
 
 _BLOCK_ROWS = 65_536
+_WRITE_BYTES = 1 << 22
 _TRAINING_ROWS_PER_LIST = 64
 _QUERIES = 200
 _GRAPH_DEGREE = 64  # of CAGRA
@@ -56,9 +58,8 @@ def build_ann(
     Raises:
         InvalidInputError: an unknown kind, one that this FAISS can't build, or fewer live tiles than an index needs.
         CollectionFormatError: another generation was published meanwhile.
+        DiskFullError: there is no room for the file.
     """
-    import faiss
-
     _check_kind(kind)
     rows = np.flatnonzero(collection.tiles.live)
     if len(rows) < 1000:
@@ -73,11 +74,8 @@ def build_ann(
     truth = _exact_best(collection, space, queries, rows)
     search, recalls = _tune(index, settings, queries, truth, least_recall, collection, space)
     path = collection.root / "ann" / f"{space}-{collection.generation + 1}-{kind}.faiss"
-    path.parent.mkdir(exist_ok=True)
-    aside = path.with_name(f".tmp-{path.name}")
-    faiss.write_index(index, str(aside))
-    fsync_path(aside)
-    aside.replace(path)
+    with advice_when_full(collection.root):
+        _write_index(index, path)
     found = AnnInfo(
         kind=kind,
         file=path.name,
@@ -87,6 +85,23 @@ def build_ann(
         recall_at_20=recalls[1],
     )
     return publish_ann(collection, {space: found}, wait_s=wait_s)
+
+
+def _write_index(index: Any, path: Path) -> None:  # noqa: ANN401 - a FAISS index
+    """Write a FAISS file aside and rename it.
+
+    Python writes it: FAISS itself would not tell that the last bytes found no room.
+    """
+    import faiss
+
+    path.parent.mkdir(exist_ok=True)
+    aside = path.with_name(f"{TEMPORARY_PREFIX}{path.name}")
+    with aside.open("wb") as file:
+        faiss.write_index(index, faiss.PyCallbackIOWriter(file.write, _WRITE_BYTES))
+        file.flush()
+        os.fsync(file.fileno())
+    aside.replace(path)
+    fsync_path(path.parent)
 
 
 class AnnIndex:
@@ -107,7 +122,10 @@ class AnnIndex:
         self._index = faiss.read_index(str(path))
 
     def candidates(self, query: Floats, count: int) -> npt.NDArray[np.int64]:
-        """Up to `count` rows that are likely among the best for a (D,) query, in no order."""
+        """Up to `count` rows that are likely among the best for a (D,) query, in no order.
+
+        Rows that were deleted after it was built may be among them.
+        """
         return _search(self._index, self.info.search, query[None], count)[0]
 
 

@@ -28,6 +28,7 @@ ANN_ROWS = 20_000_000
 _SAMPLE_ROWS = 65_536
 _FEW = 8  # filters that leave less than one row in so many are served by reading just those rows
 _INDEX_HEADROOM = 4  # an index is asked for at least so many times the hits wanted
+_LEAST_LIVE = 0.9  # share of an index's proposals that must not have been deleted since it was built
 _CACHED_PLANS = 16
 _BATCH = 16  # plans that one pass over the vectors scores at most
 
@@ -106,8 +107,8 @@ class Scorer:
         """
         if min_percentile:
             rows = rows[self.reaching(plan, min_percentile)[rows]]
-        elif len(rows) == len(self.live) and self._can_index(plan, wanted):
-            return self._from_indexes(plan)
+        elif len(rows) == len(self.live) and self._can_index(plan, wanted) and (indexed := self._from_indexes(plan)):
+            return indexed
         if self._quantised is not None and len(rows) * _FEW < len(self.live):
             return self._from_few(rows, plan, self._quantised)
         return self._from_all(rows, plan)
@@ -150,10 +151,14 @@ class Scorer:
         spaces = plan.slopes.keys()
         return bool(spaces) and spaces <= self._indexes.keys() and wanted * _INDEX_HEADROOM <= CANDIDATES
 
-    def _from_indexes(self, plan: Plan) -> Candidates:
+    def _from_indexes(self, plan: Plan) -> Candidates | None:
+        """What the indexes propose; None where so much of it was deleted since that their recall says nothing."""
         indexes = {space: self._indexes[space] for space in plan.slopes}
         parts = [indexes[space].candidates(slope, CANDIDATES) for space, slope in plan.slopes.items()]
-        rows = np.unique(np.concatenate(parts))
+        found = np.unique(np.concatenate(parts))
+        rows = found[self._collection.tiles.live[found]]
+        if len(rows) < _LEAST_LIVE * len(found):
+            return None
         told = sorted({f"{i.info.kind}, recall@10 {i.info.recall_at_10:.3f}" for i in indexes.values()})
         return Candidates(
             rows, self._exact(rows, plan), 0.0, self._sampled(plan), len(self.live), f"approximate ({'; '.join(told)})"

@@ -35,7 +35,17 @@ def delete(root):
     delete_tiles(root, np.array([0, 2]), generation=open_collection(root).generation)
 
 
-CHANGES = {"add": add, "delete": delete, "compact": compact, "gc": lambda root: collect_garbage(root, grace_s=-1)}
+def ann(root):
+    from wildsat_core.search.ann import build_ann
+
+    build_ann(open_collection(root), "text", "sq8")
+
+
+def gc(root):
+    collect_garbage(root, grace_s=-1)
+
+
+CHANGES = {"add": add, "ann": ann, "delete": delete, "compact": compact, "gc": gc}
 
 
 def die_at(point, root):
@@ -81,6 +91,7 @@ def state(root):
         "generation": collection.generation,
         "ids": sorted(collection.tile(int(r)).tile_id for r in rows),
         "sum": round(float(np.abs(collection.vectors("text", rows)).sum()), 3),
+        "indexes": sorted(collection.manifest.ann),
         "problems": verify(root),
     }
 

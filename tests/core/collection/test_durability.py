@@ -14,6 +14,7 @@ import numpy as np
 import pytest
 
 from tests.core.collection.conftest import make_tiles, make_vectors, writer
+from tests.core.search.fakes import random_collection
 from wildsat_core.collection import open_collection
 from wildsat_core.collection.garbage import collect_garbage
 from wildsat_core.collection.maintain import compact, delete_tiles, verify
@@ -45,6 +46,18 @@ def test_a_writer_killed_at_any_write_point_leaves_a_whole_generation(root, chan
         if change != "delete":  # deleting by row names other tiles the second time
             assert run["after"]["ids"] == new["ids"]
             assert run["after"]["sum"] == pytest.approx(new["sum"])
+
+
+def test_the_builder_of_an_index_killed_at_any_write_point_leaves_a_whole_generation(tmp_path):
+    random_collection(tmp_path / "random", 1000)
+    runs = attempts(tmp_path / "random", "ann")
+    assert len(runs) > 6
+    old, new = runs[0]["before"], runs[-1]["before"]
+    assert (old["indexes"], new["indexes"]) == ([], ["text"])
+    for run in runs:
+        assert run["before"]["problems"] == run["after"]["problems"] == []
+        assert run["before"] in (old, new), f"killed at point {run['point']}"
+        assert run["after"]["indexes"] == ["text"]
 
 
 @pytest.mark.parametrize("limit_bytes", [0, 100, 1000, 3000])

@@ -1,12 +1,16 @@
 """Approximate indexes: measured recall, exact scores, and never a row that is not there."""
 
+import errno
+import os
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
 from tests.core.search.fakes import FakeModel, random_collection
 from wildsat_core.collection.maintain import compact, delete_tiles, verify
 from wildsat_core.collection.reader import open_collection
-from wildsat_core.errors import CollectionFormatError, InvalidInputError
+from wildsat_core.errors import CollectionFormatError, DiskFullError, InvalidInputError
 from wildsat_core.search import ann
 from wildsat_core.search.ann import CPU_KINDS, build_ann
 from wildsat_core.search.engine import SearchEngine
@@ -72,6 +76,53 @@ def test_a_later_generation_starts_without_the_index_and_verify_knows_its_file(r
         SearchEngine(open_collection(root), FakeModel(), ann_rows=0)
     path.write_bytes(whole)
     assert compact(root).ann == {}
+
+
+def engines_without(root, rows):
+    """The exact engine and the one with the index, after deleting some rows."""
+    info = open_collection(root).manifest.ann["text"]
+    delete_tiles(root, np.array(rows), generation=open_collection(root).generation)
+    collection = open_collection(root)
+    assert collection.manifest.ann["text"] == info
+    return SearchEngine(collection, FakeModel()), SearchEngine(collection, FakeModel(), ann_rows=0)
+
+
+def best_rows(root, count):
+    return [h.row for h in SearchEngine(open_collection(root), FakeModel()).search(replace(TEXT, k=count)).hits]
+
+
+def test_deleting_keeps_the_index_which_passes_over_what_is_gone(root):
+    gone = best_rows(root, 20)
+    exact, quick = engines_without(root, gone)
+    want, got = exact.search(TEXT), quick.search(TEXT)
+    assert got.backend.startswith("approximate")
+    assert not {h.row for h in got.hits} & set(gone)
+    assert len({h.row for h in want.hits} & {h.row for h in got.hits}) >= 9
+
+
+def test_where_much_of_what_the_index_proposes_is_gone_the_scan_answers(root):
+    exact, quick = engines_without(root, best_rows(root, 300))
+    want, got = exact.search(TEXT), quick.search(TEXT)
+    assert got.backend == "exact scan"
+    assert [h.row for h in got.hits] == [h.row for h in want.hits]
+
+
+def test_what_drops_an_index_says_so(root, caplog):
+    kind = open_collection(root).manifest.ann["text"].kind
+    compact(root)
+    assert f"`wildsat index ann random --kind {kind} --space text`" in caplog.text
+
+
+def test_a_full_disk_is_told_and_publishes_nothing(tmp_path, monkeypatch):
+    collection = random_collection(tmp_path / "random", 1000)
+
+    def full(*_):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(os, "fsync", full)
+    with pytest.raises(DiskFullError, match="nothing was published: make room"):
+        build_ann(collection, "text", "sq8")
+    assert open_collection(tmp_path / "random").manifest.ann == {}
 
 
 def test_too_few_tiles_and_unknown_kinds_are_refused(tmp_path):
