@@ -4,6 +4,9 @@
     python -m benchmarks.indexing throughput --architecture timm:resnet50 --tile-px 224 --tiles 400
     python -m benchmarks.indexing large --rows 1000000
     python -m benchmarks.indexing memory --tiles 20000 100000
+    python -m benchmarks.indexing throughput --architecture timm:vit_base_patch16_224 --features 768 --tile-px 224 \\
+        --tiles 40000 --device cuda --workers 14
+    python -m benchmarks.indexing gpu
 
 "bare" embeds one batch of resident pixels again and again: nothing is decoded or written, and its rate is the most
 that any index can reach. "loop" reads, embeds and writes one tile after another, as a first script would, with the
@@ -32,6 +35,7 @@ from affine import Affine
 
 from app.catalog import Catalog, Watcher
 from app.settings import Settings
+from benchmarks.gpu_search import gpu
 from benchmarks.random_collection import DIM, REF, RandomModel, random_collection, random_tiles, unit
 from indexer.encoding import Encoder
 from indexer.pipeline import BuildOptions, build_collection
@@ -138,6 +142,7 @@ def whole_rate(model: WildSATModel, source: RasterSource, root: Path, batch: int
 def throughput(args: argparse.Namespace) -> None:
     torch.set_num_threads(args.threads)
     model = load_model(args.model) if args.architecture is None else random_model(args.architecture, args.features)
+    model = model.to(args.device)
     plain = copy.deepcopy(model)  # float32 in torch's own layout, as a model is loaded
     encoder = Encoder(model)
     with tempfile.TemporaryDirectory() as folder:
@@ -152,7 +157,7 @@ def throughput(args: argparse.Namespace) -> None:
             rates["loop"].append(loop_rate(plain, source, Path(folder) / f"l{turn}", few))
             rates["loop-optimised"].append(loop_rate(model, source, Path(folder) / f"h{turn}", few))
     name = args.architecture or args.model
-    print(f"{name}, {tiles} tiles of {args.tile_px} px, batches of {args.batch}, ", end="")
+    print(f"{name} on {args.device}, {tiles} tiles of {args.tile_px} px, batches of {args.batch}, ", end="")
     print(f"{args.threads} threads, {args.workers} workers")
     for unit_name in ("clock", "processor"):
         middle = {kind: statistics.median(getattr(r, unit_name) for r in turns) for kind, turns in rates.items()}
@@ -274,6 +279,7 @@ def main() -> None:
     one.add_argument("--batch", type=int, default=256)
     one.add_argument("--threads", type=int, default=torch.get_num_threads())
     one.add_argument("--workers", type=int, default=1)
+    one.add_argument("--device", default="cpu", help="cpu or cuda; copying pixels there is part of every rate")
     one.set_defaults(run=throughput)
     two = kinds.add_parser("large")
     two.add_argument("--rows", type=int, default=1_000_000)
@@ -287,6 +293,11 @@ def main() -> None:
     four = kinds.add_parser("one-build")
     four.add_argument("tiles", type=int)
     four.set_defaults(run=one_build)
+    five = kinds.add_parser("gpu")
+    five.add_argument("--rows", type=int, default=10_000_000)
+    five.add_argument("--dim", type=int, default=DIM)
+    five.add_argument("--device", default="cuda")
+    five.set_defaults(run=gpu)
     args = parser.parse_args()
     args.run(args)
 

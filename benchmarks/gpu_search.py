@@ -1,0 +1,102 @@
+"""Search on a GPU against its memory's bandwidth: a scan in torch, FAISS's flat index and its IVF-PQ.
+
+    python -m benchmarks.indexing gpu --rows 10000000
+
+The bandwidth is that of a copy of the vectors' size within the GPU's memory, measured in the same run. Flat searches
+read all vectors once, so their share of it tells how near they are to the limit. FAISS needs its GPU package; without
+it, only torch's scan is measured.
+"""
+
+import argparse
+import statistics
+import time
+from collections.abc import Callable
+
+import faiss
+import numpy as np
+import torch
+
+K = 20
+ROUNDS = 21
+BLOCK_ROWS = 1_000_000
+
+
+def seconds(work: Callable[[], object], device: str, rounds: int = ROUNDS) -> float:
+    """Median time of some work, the device's own included; the first turn warms up."""
+    turns = []
+    for _ in range(rounds + 1):
+        start = time.perf_counter()
+        work()
+        if device.startswith("cuda"):
+            torch.cuda.synchronize()
+        turns.append(time.perf_counter() - start)
+    return statistics.median(turns[1:])
+
+
+def random_vectors(rows: int, dim: int, device: str) -> torch.Tensor:
+    """(N, D) float16 unit vectors."""
+    out = torch.empty(rows, dim, dtype=torch.float16, device=device)
+    generator = torch.Generator(device).manual_seed(0)
+    for start in range(0, rows, BLOCK_ROWS):
+        block = torch.randn(min(BLOCK_ROWS, rows - start), dim, generator=generator, device=device)
+        out[start : start + len(block)] = torch.nn.functional.normalize(block)
+    return out
+
+
+def blocks(vectors: torch.Tensor) -> list[np.ndarray]:
+    return [part.float().cpu().numpy() for part in vectors.split(BLOCK_ROWS)]
+
+
+def copying_rate(vectors: torch.Tensor, device: str) -> float:
+    """Bytes a second that the memory reads and writes."""
+    target = torch.empty_like(vectors)
+    return 2 * vectors.nbytes / seconds(lambda: target.copy_(vectors), device)
+
+
+def flat_index(vectors: torch.Tensor, resources: object) -> object:
+    config = faiss.GpuIndexFlatConfig()
+    config.useFloat16 = True
+    index = faiss.GpuIndexFlatIP(resources, vectors.shape[1], config)
+    for block in blocks(vectors):
+        index.add(block)
+    return index
+
+
+def ivfpq_index(vectors: torch.Tensor, resources: object) -> object:
+    """As `wildsat index ann` has it: 4 sqrt(N) lists, a byte for four dimensions."""
+    rows, dim = vectors.shape
+    options = faiss.GpuClonerOptions()
+    options.useFloat16 = True
+    plain = faiss.index_factory(dim, f"IVF{int(4 * rows**0.5)},PQ{dim // 4}", faiss.METRIC_INNER_PRODUCT)
+    index = faiss.index_cpu_to_gpu(resources, 0, plain, options)
+    index.train(vectors[: 64 * int(4 * rows**0.5)].float().cpu().numpy())
+    for block in blocks(vectors):
+        index.add(block)
+    return index
+
+
+def gpu(args: argparse.Namespace) -> None:
+    vectors = random_vectors(args.rows, args.dim, args.device)
+    size, bandwidth = vectors.nbytes, copying_rate(vectors, args.device)
+    query = random_vectors(1, args.dim, args.device)[0]
+    name = torch.cuda.get_device_name() if args.device.startswith("cuda") else "CPU"
+    print(f"{args.rows:,} x {args.dim} float16 on {name}, copying at {bandwidth / 1e9:.0f} GB/s")
+    took = seconds(lambda: torch.topk(vectors @ query, K), args.device)
+    print(f"  torch scan, one query: {took * 1e3:.2f} ms, {size / took / bandwidth:.0%} of the bandwidth")
+    if not hasattr(faiss, "StandardGpuResources"):
+        print("  FAISS without GPUs: its indexes are left out")
+        return
+    resources = faiss.StandardGpuResources()
+    one, many = (np.repeat(query.float().cpu().numpy()[None], n, axis=0) for n in (1, 64))
+    for kind, build in (("GpuIndexFlat", flat_index), ("IVF-PQ", ivfpq_index)):
+        start = time.perf_counter()
+        index = build(vectors, resources)
+        print(f"  {kind}: built in {time.perf_counter() - start:.1f} s")
+        for probes in (16, 64, 256) if kind == "IVF-PQ" else (None,):
+            if probes:
+                index.nprobe = probes
+            times = [seconds(lambda q=q, i=index: i.search(q, K), args.device) for q in (one, many)]
+            share = "" if probes else f", {size / times[0] / bandwidth:.0%} of the bandwidth"
+            told = f" {probes} lists," if probes else ""
+            print(f"   {told} one query {times[0] * 1e3:.2f} ms{share}; 64 queries {times[1] * 1e3:.2f} ms")
+        del index
