@@ -1,12 +1,13 @@
 """The on-disk collection: immutable segments of tiles and vectors, and generations that name them.
 
-    CURRENT                        one line: the number of the live generation; replaced by atomic rename
+    CURRENT                        one line: number and manifest hash of the live generation; replaced by rename
     generations/<n>.json           manifest of a generation
     segments/<id>/tiles.parquet    GeoParquet: one row a tile, in curve order
                  /<space>.npy      (N, D) float16: row i belongs to row i of tiles.parquet
                  /<space>.moments.npy   (1 + D, D) float64: sum of the vectors, then sum of their outer products
                  /thumbs.sqlite    WebP thumbnails by row
     deletions/<id>-<n>.npy         rows of a segment that generation n leaves out
+    ann/<space>-<n>-<kind>.faiss   optional: an approximate index of a space
     imagery.mbtiles                optional: the collection's imagery as map tiles
 
 docs/collection-format.md describes every file for readers in other programs.

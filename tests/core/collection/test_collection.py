@@ -450,6 +450,15 @@ def flipped(path, most=60):
     path.write_bytes(content)
 
 
+def test_adding_drops_indexes_and_says_so_and_keeps_the_imagery(whole, caplog):
+    with writer(whole) as out:
+        out.add(make_tiles(10), make_vectors(10))
+        manifest = out.publish()
+    assert manifest.ann == {}
+    assert "`wildsat index ann test --kind sq8 --space text`" in caplog.text
+    assert manifest.imagery is not None
+
+
 def refused(root):
     """Why the collection can't be opened; None when it can."""
     try:
