@@ -18,6 +18,8 @@ from wildsat_core.types import BBox
 _ONE_PIECE: Final = frozenset({"JPEG", "PNG", "WEBP", "GIF", "BMP"})
 _MOST_IN_MEMORY: Final = 2**30  # bytes of such a picture that are decoded into memory
 
+Bounds = tuple[float, float, float, float]  # west, south, east, north
+
 
 class Dataset:
     """An open dataset with the georeference that it has or was given."""
@@ -56,23 +58,69 @@ class Dataset:
         return box, shapely.to_wkb(shapely.Polygon(list(zip(lon, lat, strict=True))))
 
     def warp(
-        self, crs: str, bounds: tuple[float, float, float, float], width: int, height: int, indexes: tuple[int, ...]
+        self,
+        crs: str,
+        bounds: Bounds,
+        width: int,
+        height: int,
+        indexes: tuple[int, ...],
+        nodata: float | None = None,
     ) -> tuple[npt.NDArray[Any], npt.NDArray[np.bool_]]:
-        """Resample to (C, height, width) over bounds in `crs`, with an (height, width) mask of where there is data."""
-        from rasterio.enums import Resampling
+        """Resample to (C, height, width) over bounds in `crs`, with an (height, width) mask of where there is data.
+
+        Pixels without data are kept out of the resampling: by the file's alpha band or nodata value, or else `nodata`.
+        """
+        from rasterio.enums import ColorInterp, Resampling
         from rasterio.vrt import WarpedVRT
 
+        has_alpha = ColorInterp.alpha in self.dataset.colorinterp
         with WarpedVRT(
             self.dataset,
+            src_crs=self._wrapping_crs if crs != "EPSG:4326" else None,
             crs=crs,
             transform=box_transform(bounds, width, height),
             width=width,
             height=height,
             resampling=Resampling.bilinear,  # GDAL widens the kernel when it shrinks, so this does not alias
             tolerance=1e-3,  # pixels: near exact, so that a jump of longitude is not interpolated over
-            add_alpha=self.dataset.nodata is None,
+            src_nodata=None if has_alpha else nodata if self.dataset.nodata is None else self.dataset.nodata,
+            add_alpha=not has_alpha,  # there the mask goes; GDAL refuses a second one
         ) as view:
             return view.read(list(indexes)), view.dataset_mask() > 0
+
+    @functools.cached_property
+    def _wrapping_crs(self) -> Any:  # noqa: ANN401 - rasterio has no types
+        """The raster's CRS; in degrees, one whose longitudes are those of the raster, which need not begin at -180."""
+        if not self.crs.is_geographic:
+            return self.crs
+        from rasterio.crs import CRS
+
+        middle = (self.dataset.bounds.left + self.dataset.bounds.right) / 2
+        # https://proj.org/en/stable/usage/projections.html#longitude-wrapping
+        return CRS.from_string(f"{self.crs.to_proj4()} +lon_wrap={middle}")
+
+    def warp_box(
+        self, box: BBox, px: int, indexes: tuple[int, ...], nodata: float | None = None
+    ) -> tuple[npt.NDArray[Any], npt.NDArray[np.bool_]]:
+        """Resample a box of degrees to (C, px, px), with its mask.
+
+        A raster in degrees may run from 0 to 360, or over 180, so the box is moved by whole turns to where the raster
+        has it. None goes on beyond its own edge: a box over that edge is read in two parts. Projected rasters are cut
+        at 180 degrees.
+        """
+        ends = self.dataset.bounds.left, self.dataset.bounds.right
+        left, right = (min(ends), max(ends)) if self.crs.is_geographic else (-180.0, 180.0)
+        west, south, east, north = unwrapped(box)
+        turns = [turn for turn in (-360.0, 0.0, 360.0) if west + turn < right and east + turn > left]
+        west, east = (lon + (turns[-1] if turns else 0.0) for lon in (west, east))
+        if len(turns) < 2:
+            return self.warp("EPSG:4326", (west, south, east, north), px, px, indexes, nodata)
+        edge = left + 360.0
+        before = min(max(round((edge - west) / (east - west) * px), 1), px - 1)
+        parts = ((west, edge, before), (left, east - 360.0, px - before))
+        halves = [self.warp("EPSG:4326", (w, south, e, north), width, px, indexes, nodata) for w, e, width in parts]
+        values, valid = (np.concatenate(both, axis=-1) for both in zip(*halves, strict=True))
+        return values, valid
 
     def _box_of(self, column: int, row: int, width: int, height: int) -> BBox | None:
         from rasterio.warp import transform_bounds
@@ -144,7 +192,7 @@ def _in_memory(dataset: Any, extent: BBox | None) -> Any:  # noqa: ANN401
     return memory.open()
 
 
-def box_transform(bounds: tuple[float, float, float, float], width: int, height: int) -> Any:  # noqa: ANN401
+def box_transform(bounds: Bounds, width: int, height: int) -> Any:  # noqa: ANN401
     """Pixel to place for a picture of this size over west, south, east, north."""
     from affine import Affine
 
@@ -152,7 +200,7 @@ def box_transform(bounds: tuple[float, float, float, float], width: int, height:
     return Affine((east - west) / width, 0.0, west, 0.0, (south - north) / height, north)
 
 
-def unwrapped(extent: BBox) -> tuple[float, float, float, float]:
+def unwrapped(extent: BBox) -> Bounds:
     """West, south, east, north with east beyond 180 degrees where the box crosses the antimeridian."""
     west, south, east, north = extent.as_tuple()
     return west, south, east + (360.0 if extent.crosses_antimeridian else 0.0), north

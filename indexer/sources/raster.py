@@ -213,21 +213,10 @@ class RasterSource:
             lon, lat = centre
             half_m = self.grid.size_km * 500
             crs = f"+proj=laea +lat_0={lat} +lon_0={lon} +datum=WGS84 +units=m"
-            return self._with_nodata(*raster.warp(crs, (-half_m, -half_m, half_m, half_m), px, px, self.band_indexes))
-        if not bbox.crosses_antimeridian:
-            return self._with_nodata(*raster.warp("EPSG:4326", bbox.as_tuple(), px, px, self.band_indexes))
-        # West of 180 degrees, then east of it: no raster in degrees goes on beyond its edge.
-        share = (180.0 - bbox.west) / bbox.width_deg
-        left = min(max(round(share * px), 1), px - 1)
-        parts = ((bbox.west, 180.0, left), (-180.0, bbox.east, px - left))
-        halves = [
-            raster.warp("EPSG:4326", (w, bbox.south, e, bbox.north), width, px, self.band_indexes)
-            for w, e, width in parts
-        ]
-        values, valid = (np.concatenate(both, axis=-1) for both in zip(*halves, strict=True))
-        return self._with_nodata(values, valid)
-
-    def _with_nodata(self, values: npt.NDArray[Any], mask: npt.NDArray[np.bool_]) -> tuple[Any, Any]:
+            bounds = (-half_m, -half_m, half_m, half_m)
+            values, mask = raster.warp(crs, bounds, px, px, self.band_indexes, self.nodata)
+        else:
+            values, mask = raster.warp_box(bbox, px, self.band_indexes, self.nodata)
         return values, self._valid(values, mask)
 
     def _valid(self, values: npt.NDArray[Any], mask: npt.NDArray[np.bool_]) -> npt.NDArray[np.bool_]:

@@ -172,3 +172,57 @@ def test_a_damaged_file_is_an_error_of_its_tile(utm, tmp_path):
     last = list(source.candidates())[-1]
     with pytest.raises(SourceError, match="can't be read"):
         source.read(last)
+
+
+def test_an_alpha_band_is_the_mask_and_not_a_second_one(tmp_path):
+    values = np.full((4, 100, 100), 100, np.uint8)
+    values[:, :, :50] = 0
+    values[3, :, 50:] = 255
+    path = write_raster(tmp_path / "rgba.tif", values, "EPSG:4326", 10, 50, 0.01, photometric="RGB", alpha="YES")
+    source = RasterSource(str(path), KilometreGrid(20, 20))
+    readings = [source.read(candidate) for candidate in source.candidates()]
+    assert min(reading.missing for reading in readings) == 0
+    assert max(reading.missing for reading in readings) == 1
+    assert set(np.unique([reading.pixels.max() for reading in readings])) == {0, 100}
+
+
+@pytest.mark.parametrize("in_file", [True, False])
+def test_nodata_is_kept_out_of_resampling(tmp_path, in_file):
+    values = np.full((3, 100, 100), 100, np.uint8)
+    values[:, 30:60, 30:60] = 9
+    path = write_raster(tmp_path / "nine.tif", values, "EPSG:4326", 10, 50, 0.01, nodata=9 if in_file else None)
+    source = RasterSource(str(path), KilometreGrid(20, 20), nodata=None if in_file else 9, tile_px=33)
+    readings = [source.read(candidate) for candidate in source.candidates()]
+    assert {0, 100} == {int(v) for reading in readings for v in np.unique(reading.pixels)}
+    assert 0 < max(reading.missing for reading in readings) <= 1
+
+
+@pytest.mark.parametrize("west", [-180, 0, 60, 180, -360])
+def test_a_globe_in_degrees_may_begin_anywhere(globe, tmp_path, west):
+    with rasterio.open(globe) as raster:
+        values = np.roll(raster.read(), -2 * (west + 180), axis=2)
+    source = RasterSource(str(write_raster(tmp_path / "g.tif", values, "EPSG:4326", west, 90, 0.5)), GRID, tile_px=32)
+    usual = RasterSource(str(globe), GRID, tile_px=32)
+    for moved, tile in list(zip(source.candidates(), usual.candidates(), strict=True))[::23]:
+        assert moved.tile.bbox == tile.tile.bbox
+        reading = source.read(moved)
+        assert reading.missing == 0
+        difference = np.abs(reading.pixels.astype(int) - usual.read(tile).pixels)[:2]  # blue is noise
+        assert difference.mean() < 1  # two seams lie elsewhere
+
+
+@pytest.mark.parametrize("by_extent", [True, False])
+def test_a_raster_in_degrees_over_180_keeps_what_lies_beyond(tmp_path, by_extent):
+    values = np.broadcast_to(np.arange(1, 201), (3, 100, 200)).astype(np.uint8)  # value: column
+    path = write_raster(tmp_path / "fiji.tif", values, None if by_extent else "EPSG:4326", 170, -12, 0.1)
+    extent = BBox(170, -22, -170, -12) if by_extent else None
+    source = RasterSource(str(path), KilometreGrid(50, 50), extent=extent, tile_px=32)
+    whole = 0
+    for candidate in source.candidates():
+        reading, box = source.read(candidate), candidate.tile.bbox
+        if reading.missing:
+            continue
+        whole += 1
+        expected = ((candidate.tile.lon_lat[0] - 170) % 360) / 0.1 + 0.5  # value at the tile's centre
+        assert reading.pixels.mean() == pytest.approx(expected, abs=0.6), box
+    assert whole > 0.7 * source.count()
