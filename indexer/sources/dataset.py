@@ -30,12 +30,19 @@ class Dataset:
         if self.crs is None:
             raise SourceError(f"{path} does not say where it lies: give --extent west,south,east,north in degrees")
 
-    @functools.cached_property
-    def pixel_m(self) -> float:
-        """Ground size of a pixel along the raster's second axis, in metres."""
+    def pixel_m(self, lat: float | None = None) -> float:
+        """Ground size of a pixel along the raster's second axis, in metres.
+
+        Args:
+            lat: where, None for the raster's middle. It matters in a Mercator projection only, whose metres are longer
+                than the ground's: twice at 60 degrees.
+        """
         step = math.hypot(self.transform.b, self.transform.e)
         if self.crs.is_geographic:
             return step * KM_PER_DEGREE * 1000
+        if self.crs.to_dict().get("proj") == "merc":
+            middle = self.box.centre[1] if self.box else 0.0
+            step *= math.cos(math.radians(middle if lat is None else lat))
         return float(step * self.crs.linear_units_factor[1])
 
     @functools.cached_property
@@ -49,7 +56,11 @@ class Dataset:
         from rasterio.warp import transform
 
         box = self._box_of(column, row, width, height) or BBox(-180.0, -90.0, 180.0, 90.0)
-        if box.crosses_antimeridian or (self.crs.is_geographic and self.transform.is_rectilinear):
+        if (
+            box.crosses_antimeridian
+            or box.width_deg == 360.0
+            or (self.crs.is_geographic and self.transform.is_rectilinear)
+        ):
             return box, None
         corners = [
             self.transform @ (column + x, row + y) for x, y in ((0, 0), (width, 0), (width, height), (0, height))

@@ -131,7 +131,7 @@ class FolderSource:
                 "(column gsd_m, or --gsd-m) is needed"
             ) from err
         box, outline = dataset.window_outline(0, 0, dataset.dataset.width, dataset.dataset.height)
-        return box, outline, dataset.pixel_m
+        return box, outline, dataset.pixel_m(box.centre[1])
 
 
 def find_table(root: str) -> str | None:

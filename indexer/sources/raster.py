@@ -152,11 +152,16 @@ class RasterSource:
             "stretch": str(self.stretch) if self.stretch else None,
         }
 
+    def _tile_id(self, square: str) -> str:
+        """With the date, where one is known: next year's raster of the same name has tiles of its own."""
+        date = f"-{self.captured_on:%Y%m%d}" if self.captured_on else ""
+        return f"{self._scene}-{square}{date}"
+
     def _cells(self, grid: KilometreGrid) -> Iterator[Candidate]:
         px = self.tile_px or self._own_px(grid.size_km)
         for cell in grid.cells(self._box()):
             tile = Tile(
-                tile_id=f"{self._scene}-{grid.cell_id(cell)}",
+                tile_id=self._tile_id(grid.cell_id(cell)),
                 bbox=cell.bbox,
                 gsd_m=grid.size_km * 1000 / px,
                 source=self.name,
@@ -175,9 +180,9 @@ class RasterSource:
                 if self.area is not None and not centre_in(self.area, bbox):
                     continue
                 tile = Tile(
-                    tile_id=f"{self._scene}-{grid.size_px}px-y{row:05d}-x{column:05d}",
+                    tile_id=self._tile_id(f"{grid.size_px}px-y{row:05d}-x{column:05d}"),
                     bbox=bbox,
-                    gsd_m=raster.pixel_m,
+                    gsd_m=raster.pixel_m(bbox.centre[1]),
                     source=self.name,
                     href=Path(self.path).name,
                     captured_on=self.captured_on,
@@ -192,7 +197,7 @@ class RasterSource:
         return own if self.area is None else self.area if own is None else _common(own, self.area)
 
     def _own_px(self, size_km: float) -> int:
-        px = round(size_km * 1000 / self._raster.pixel_m)
+        px = round(size_km * 1000 / self._raster.pixel_m())
         return min(max(px, _TILE_PX[0]), _TILE_PX[1])
 
     def _read_window(self, window: _Window) -> tuple[npt.NDArray[Any], npt.NDArray[np.bool_]]:

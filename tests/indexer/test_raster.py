@@ -100,7 +100,7 @@ def test_pixel_tiles_are_the_files_own_pixels_and_the_last_are_flush(utm):
     tiles = list(source.candidates())
     assert source.count() == len(tiles) == 3 * 4
     last = tiles[-1]
-    assert last.tile.tile_id == "utm-32px-y00038-x00068"
+    assert last.tile.tile_id == "utm-32px-y00038-x00068-20230701"
     assert np.array_equal(source.read(last).pixels, values[[2, 1, 0], 38:70, 68:100])
     assert last.tile.gsd_m == pytest.approx(10)
     assert last.tile.captured_on == dt.date(2023, 7, 1)
@@ -226,3 +226,30 @@ def test_a_raster_in_degrees_over_180_keeps_what_lies_beyond(tmp_path, by_extent
         expected = ((candidate.tile.lon_lat[0] - 170) % 360) / 0.1 + 0.5  # value at the tile's centre
         assert reading.pixels.mean() == pytest.approx(expected, abs=0.6), box
     assert whole > 0.7 * source.count()
+
+
+def test_next_years_raster_of_the_same_name_has_tiles_of_its_own(utm):
+    def ids(date, grid):
+        return [c.tile.tile_id for c in RasterSource(str(utm[0]), grid, captured_on=date).candidates()]
+
+    for grid in (PixelGrid(32, 32), KilometreGrid(0.3, 0.3)):
+        undated, before, after = (ids(date, grid) for date in (None, dt.date(2022, 7, 1), dt.date(2023, 7, 1)))
+        assert not set(before) & set(after)
+        assert before == [f"{tile_id}-20220701" for tile_id in undated]
+
+
+def test_metres_of_a_mercator_raster_are_the_grounds(tmp_path):
+    values = np.ones((3, 300, 300), np.uint8)
+    path = write_raster(tmp_path / "merc.tif", values, "EPSG:3857", 1_000_000, 8_399_738, 10)  # from 60 N southwards
+    tile = next(RasterSource(str(path), PixelGrid(100, 100)).candidates()).tile
+    assert tile.gsd_m == pytest.approx(5, rel=1e-3)
+    square = next(RasterSource(str(path), KilometreGrid(0.5, 0.5)).candidates())
+    assert square.locator[0] == 100
+
+
+def test_a_tile_around_a_pole_is_its_parallel_and_has_no_outline_in_degrees(tmp_path):
+    values = np.ones((3, 300, 300), np.uint8)
+    path = write_raster(tmp_path / "polar.tif", values, "EPSG:3995", -1_500_000, 1_500_000, 10_000)
+    tiles = [c.tile for c in RasterSource(str(path), PixelGrid(100, 100)).candidates()]
+    assert (tiles[4].bbox.width_deg, tiles[4].bbox.north, tiles[4].footprint_wkb) == (360, 90, None)
+    assert all(shapely.is_valid(shapely.from_wkb(t.footprint_wkb)) for t in tiles if t.footprint_wkb)
