@@ -83,7 +83,7 @@ class VectorFiles:
             path: a file, or a folder of *.parquet.
             given: for files that were not exported here.
         """
-        self.path = path
+        self.path, self._given = path, given
         self._files = sorted(path.glob("*.parquet")) if path.is_dir() else [path]
         if not self._files:
             raise SourceError(f"{path} is a folder without *.parquet files")
@@ -126,6 +126,8 @@ class VectorFiles:
         tiles = _tiles(table.drop_columns([c for c in self._columns.values() if c in table.column_names]), path)
         columns = self._columns.items() if with_vectors else ()
         vectors = {space: _vectors(table, column, self.specs[space], path) for space, column in columns}
+        if self._given is not None:  # what was exported here is as it must be, to the last bit
+            vectors = {space: _comparable(array, self.specs[space]) for space, array in vectors.items()}
         pictures = table["thumbnail"].to_pylist() if "thumbnail" in table.column_names else [None] * len(table)
         return _Rows([Candidate(tile, i) for i, tile in enumerate(tiles)], vectors, pictures)
 
@@ -298,6 +300,16 @@ def _vectors(table: pa.Table, column: str, spec: SpaceSpec, path: Path) -> npt.N
     flat = lists.flatten().to_numpy(zero_copy_only=False)
     vectors: npt.NDArray[np.float32] = flat.astype(np.float32).reshape(-1, spec.dim)
     return vectors
+
+
+def _comparable(vectors: npt.NDArray[np.float32], spec: SpaceSpec) -> npt.NDArray[np.float32]:
+    """(N, D) as a collection stores them: of length 1 for the metric cosine. A zero vector stays, to be left out."""
+    if spec.metric == "inner_product":
+        return vectors
+    lengths = np.linalg.norm(vectors.astype(np.float64), axis=1, keepdims=True)  # squares of float32 may overflow
+    with np.errstate(invalid="ignore"):  # infinity becomes NaN, which is left out, too
+        unit: npt.NDArray[np.float32] = (vectors / np.where(lengths > 0, lengths, 1.0)).astype(np.float32)
+    return unit
 
 
 def _tiles(table: pa.Table, path: Path) -> Iterator[Tile]:

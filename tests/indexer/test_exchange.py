@@ -1,6 +1,7 @@
 """Collections as Parquet files, vectors made elsewhere, and Major TOM's files."""
 
 import datetime as dt
+from dataclasses import replace
 
 import numpy as np
 import pyarrow as pa
@@ -134,6 +135,21 @@ def test_rows_without_a_vector_are_left_out_and_counted(tmp_path):
     report = build_from_vectors(files, tmp_path / "given", BuildOptions(), {})
     assert (report.added, report.left_out["no vector"]) == (1, 2)
     assert open_collection(tmp_path / "given").row_of("c") == 0
+
+
+def test_vectors_compared_by_cosine_are_stored_with_length_1_and_ranked_by_it(tmp_path):
+    long, near, zero, infinite = [30.0, 40.0, 0.0], [0.5, 0.01, 0.0], [0.0] * 3, [np.inf, 0.0, 0.0]
+    columns = {"id": ["long", "near", "zero", "inf"], "embedding": [long, near, zero, infinite]}
+    path = foreign(tmp_path / "v.parquet", **columns, lon=[1.0] * 4, lat=[1.0] * 4)
+    given = replace(GIVEN, spec=SpaceSpec(3, "cosine"))
+    report = build_from_vectors(VectorFiles(path, given), tmp_path / "given", BuildOptions(), {})
+    assert (report.added, report.left_out["no vector"]) == (2, 2)
+    collection = open_collection(tmp_path / "given")
+    rows = [collection.row_of(name) for name in ("long", "near")]
+    stored = collection.vectors("image", np.array(rows)).astype(np.float32)
+    assert stored[0] == pytest.approx([0.6, 0.8, 0.0], abs=1e-3)
+    query = np.array([1.0, 0.0, 0.0])  # searching takes inner products, whatever the metric is called
+    assert (stored @ query).tolist() == pytest.approx([0.6, 0.9998], abs=1e-3)
 
 
 def test_a_kill_loses_at_most_the_segment_in_progress_and_the_same_files_go_on(tmp_path, monkeypatch):
