@@ -20,7 +20,7 @@ from indexer.plan import plan_build
 from indexer.progress import progress_bar
 from indexer.reading import ReadOptions, default_workers
 from indexer.roots import CollectionsFolder, collection_root
-from indexer.source_table import SOURCES, VECTORS, SourceRequest, make_source
+from indexer.source_table import DEFAULT_INPUTS, OPTIONS, VECTORS, SourceRequest, check_options, make_source
 from indexer.sources.places import area_box
 from indexer.sources.sentinel2 import DEFAULT_COLLECTION
 from wildsat_core.area import Area
@@ -32,8 +32,11 @@ from wildsat_core.geo import parse_bbox
 from wildsat_core.types import SPACES
 
 Name = Annotated[str, typer.Argument(help="Name of the collection.")]
-Kind = Annotated[str, typer.Option("--source", help=f"Kind of imagery: {', '.join(sorted([*SOURCES, VECTORS]))}.")]
-Input = Annotated[str, typer.Option("--input", "-i", help="File, folder or address of the imagery.")]
+Kind = Annotated[str, typer.Option("--source", help=f"Kind of imagery: {', '.join(sorted(OPTIONS))}.")]
+Input = Annotated[
+    str | None,
+    typer.Option("--input", "-i", help="File, folder or address of the imagery. [default for sentinel2: Earth Search]"),
+]
 Model = Annotated[
     str | None,
     typer.Option(
@@ -110,7 +113,7 @@ class _Order:
 
 def build(
     name: Name,
-    input_: Input,
+    input_: Input = None,
     source: Kind = "raster",
     model: Model = None,
     bbox: Box = None,
@@ -163,8 +166,7 @@ def build(
 
     Raster: wildsat index build alps --input alps.tif --tile-km 2.56 --stretch 0,3000 --attribution "Copernicus"
 
-    Catalogue: wildsat index build fiji --source sentinel2 --input https://earth-search.aws.element84.com/v1
-    --bbox 177,-18.5,-179,-16 --from 2023-05-01 --to 2023-09-30
+    Catalogue: wildsat index build fiji --source sentinel2 --bbox 177,-18.5,-179,-16 --from 2023-05-01 --to 2023-09-30
     """
     given = dict(locals())  # all options by name: those of the source are read where `cut` reads them, too
     polygons = Area.from_file(area) if area else None
@@ -180,6 +182,8 @@ def build(
     facts = {key: given[key] for key in ("title", "description", "attribution") if given[key]}
     root = collections / check_collection_name(name)
     order = _Order(root, request, options, facts, model, device, min_land, polygons, replace, dry_run)
+    if source != VECTORS and (space, column, metric) != ("image", "embedding", "cosine"):
+        raise InvalidInputError("--space, --column and --metric are of the source 'parquet'", "space")
     if source == VECTORS:
         _run_vectors(order, space, column, metric)
     else:
@@ -212,7 +216,7 @@ def source_request(given: Mapping[str, Any], polygons: Area | None) -> SourceReq
     box, extent, stretch = given["bbox"], given["extent"], given["stretch"]
     parsed = {
         "kind": given["source"],
-        "input": given["input_"],
+        "input": given["input_"] or _default_input(given["source"]),
         "extent": parse_bbox(extent) if extent else None,
         "area": parse_bbox(box) if box else area_box(polygons) if polygons else None,
         "bands": tuple(band.strip() for band in given["bands"].split(",")),
@@ -260,6 +264,7 @@ def _run_vectors(order: _Order, space: str, column: str, metric: str) -> None:
     """Ready-made vectors: nothing is decoded or embedded, the rest is as for pictures."""
     from indexer.vectors import VectorFiles, build_from_vectors, given_vectors, plan_vectors
 
+    check_options(order.request)
     path = Path(order.request.input)
     files = VectorFiles(path, given_vectors(path, column, space, metric, order.model) if order.model else None)
     options = replace(_options(order), centres_in=order.request.area)
@@ -316,6 +321,12 @@ def _device(name: str) -> str:
     if name.startswith("cuda") and not torch.cuda.is_available():
         raise InvalidInputError("--device cuda: no CUDA device is visible here; use --device cpu", "device")
     return name
+
+
+def _default_input(kind: str) -> str:
+    if kind not in DEFAULT_INPUTS:
+        raise InvalidInputError(f"say with --input where the imagery of the source {kind!r} is", "input")
+    return DEFAULT_INPUTS[kind]
 
 
 def _whole_numbers(text: str | None) -> tuple[int, ...] | None:

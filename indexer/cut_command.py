@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import inspect
 from pathlib import Path
 from typing import Annotated, Any, Final
@@ -33,8 +34,8 @@ def cut(**given: Any) -> None:  # noqa: ANN401 - the options of `build`, listed 
     Takes the options of `wildsat index build` that say what is read. The same command goes on after an interruption.
     What it writes can be trained on (`wildsat dataset build --imagery folder:OUT`) and indexed (`--source folder`).
 
-    wildsat index cut --source sentinel2 --input https://earth-search.aws.element84.com/v1 --bbox 177,-18.5,-179,-16
-    --from 2023-05-01 --to 2023-09-30 --pick all --out fiji
+    wildsat index cut --source sentinel2 --bbox 177,-18.5,-179,-16 --from 2023-05-01 --to 2023-09-30 --pick all
+    --out fiji
     """
     polygons = Area.from_file(given["area"]) if given["area"] else None
     source = make_source(source_request(given, polygons))
@@ -43,6 +44,7 @@ def cut(**given: Any) -> None:  # noqa: ANN401 - the options of `build`, listed 
         "max_missing": given["max_missing"],
         "min_land": given["min_land"],
         "area": polygons.to_geojson() if polygons else None,
+        "options": hashlib.sha256(repr(source).encode()).hexdigest()[:16],  # those that the facts above don't tell
     }
     folder = CutFolder(given["out"], source.bands, made_from)
     land = land_mask(load_countries(), given["min_land"])

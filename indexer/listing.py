@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import logging
 from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
@@ -11,11 +12,13 @@ import numpy as np
 
 from indexer.land import LandMask
 from indexer.sources.places import centre_in
-from indexer.sources.protocol import Candidate, Source
+from indexer.sources.protocol import Candidate, LeftOut, Source
 from wildsat_core.area import Area
 from wildsat_core.countries import Countries
 from wildsat_core.geo import KM_PER_DEGREE
 from wildsat_core.types import BBox
+
+logger = logging.getLogger(__name__)
 
 _LOOKED_AT_ONCE = 2048
 REASONS_BEFORE_READING = ("already indexed", "outside the area", "sea")
@@ -43,9 +46,12 @@ class Chooser:
 
     def choose(self, source: Source, left_out: Counter[str]) -> Iterator[Candidate]:
         """Candidates to read, in order; the others are counted in `left_out` by reason."""
-        candidates = iter(source.candidates())
-        while group := list(itertools.islice(candidates, _LOOKED_AT_ONCE)):
-            yield from self.pick(group, left_out)
+        listed = iter(source.candidates())
+        while group := list(itertools.islice(listed, _LOOKED_AT_ONCE)):
+            yield from self.pick([c for c in group if isinstance(c, Candidate)], left_out)
+            for fault in (c for c in group if isinstance(c, LeftOut)):
+                logger.warning("left out: %s", fault.what)
+                left_out[fault.reason] += 1
 
     def pick(self, group: list[Candidate], left_out: Counter[str]) -> list[Candidate]:
         """Those of a group that are worth reading, in order; the others are counted in `left_out`."""

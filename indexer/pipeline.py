@@ -28,6 +28,7 @@ from indexer.sources.protocol import Candidate, Source
 from wildsat_core.area import Area
 from wildsat_core.collection import CollectionWriter
 from wildsat_core.countries import Countries
+from wildsat_core.errors import SourceError
 from wildsat_core.types import BBox, ModelRef, Space, SpaceSpec, Tile
 
 if TYPE_CHECKING:
@@ -116,6 +117,7 @@ def build_collection(
         ModelMismatchError: the collection was made by another model.
         CollectionLockedError: another process is writing to it.
         InvalidInputError: the source's bands or pixel type don't suit the model.
+        SourceError: the source can't be listed, is out of reach, or gave not one tile; the last says why.
     """
     start = time.perf_counter()
     encoder = Encoder(model, compile_backbone=options.compile_backbone)
@@ -126,15 +128,16 @@ def build_collection(
         report.adopted = writer.rows_pending
         # Asked from this thread while the writing thread adds: a look-up in a set of strings is a single step.
         known = writer.known if options.on_known == "skip" else writer.pending
-        chooser = Chooser(known, options.land, options.min_land, options.countries, options.area)
+        chooser = Chooser(known, options.land, options.min_land, options.countries, options.area, options.centres_in)
         candidates = _counted(chooser.choose(source, report.left_out), report, on_progress)
         chunks = read_chunks(source, candidates, options.read, options.workers)
         embedded = _embed(encoder, _timed(chunks, report), options.batch_tiles, report)
         try:
             _write_behind(writer, embedded, options, report)
-        except KeyboardInterrupt:
+        except (KeyboardInterrupt, SourceError):
             writer.flush()  # nothing that was embedded is lost; the same command goes on from here
             raise
+        report.check_not_empty()
         manifest = writer.publish({**source.provenance(), **provenance})
     report.generation = manifest.generation
     report.elapsed_s = time.perf_counter() - start
@@ -143,9 +146,9 @@ def build_collection(
 
 
 def job_of(source: Source | VectorFiles, model: ModelRef, options: BuildOptions) -> str:
-    """Names a build by what it is made from, so that the same command finds what it left behind."""
+    """Names a build by what it is made from, so that the same command, and no other, finds what it left behind."""
     area = options.area.to_geojson() if options.area else None
-    facts = [source.provenance(), str(model), options.min_land, options.read.max_missing, options.on_known, area]
+    facts = [repr(source), str(model), options.min_land, options.read.max_missing, options.on_known, area]
     facts += [options.centres_in.as_tuple()] if options.centres_in else []
     return hashlib.sha256(json.dumps(facts, sort_keys=True, default=str).encode()).hexdigest()[:16]
 
@@ -228,7 +231,7 @@ def _write_behind(
 ) -> None:
     """Write each batch in a thread while the next one is embedded; at most one waits."""
     with ThreadPoolExecutor(1, thread_name_prefix="segment-writer") as thread:
-        before: Future[int] | None = None
+        before: Future[tuple[int, int]] | None = None
         try:
             for batch in batches:
                 _finish(before, report)
@@ -237,13 +240,18 @@ def _write_behind(
             _finish(before, report)
 
 
-def _add(writer: CollectionWriter, batch: Embedded, on_known: Literal["skip", "replace"], report: BuildReport) -> int:
+def _add(
+    writer: CollectionWriter, batch: Embedded, on_known: Literal["skip", "replace"], report: BuildReport
+) -> tuple[int, int]:
+    """Number of tiles taken, and of those that have the id of one before them."""
     start = time.perf_counter()
     taken = writer.add(batch.tiles, batch.vectors, batch.thumbnails, on_known=on_known)
     report.stage_s["write"] += time.perf_counter() - start
-    return taken
+    return taken, len(batch.tiles) - taken
 
 
-def _finish(writing: Future[int] | None, report: BuildReport) -> None:
+def _finish(writing: Future[tuple[int, int]] | None, report: BuildReport) -> None:
     if writing is not None:
-        report.added += writing.result()
+        taken, repeated = writing.result()
+        report.added += taken
+        report.left_out["id given twice"] += repeated

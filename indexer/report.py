@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from wildsat_core.collection.durable import write_text_atomically
+from wildsat_core.errors import SourceError
 
 REPORT_FILE = "build-report.json"
 
@@ -41,6 +42,17 @@ class BuildReport:
     def tiles_per_s(self) -> float:
         """Tiles embedded and written per second of the whole run."""
         return self.added / self.elapsed_s if self.elapsed_s else 0.0
+
+    def check_not_empty(self) -> None:
+        """Refuse a build that gave nothing and had nothing already.
+
+        Raises:
+            SourceError: with the reasons.
+        """
+        if self.added or self.adopted or self.left_out["already indexed"]:
+            return
+        reasons = ", ".join(f"{n:,} {reason}" for reason, n in sorted(self.left_out.items()) if n)
+        raise SourceError(f"no tile was indexed; left out: {reasons}" if reasons else "the source has no tile there")
 
     def as_dict(self) -> dict[str, Any]:
         """JSON values."""

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import datetime as dt
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import MISSING, dataclass, fields
 from typing import Final
 
 from indexer.grid import KilometreGrid
@@ -14,7 +14,7 @@ from indexer.sources.majortom import MajorTomSource
 from indexer.sources.protocol import Source
 from indexer.sources.raster import PixelGrid, RasterSource
 from indexer.sources.satlas import SatlasSource
-from indexer.sources.sentinel2 import DEFAULT_COLLECTION, PICKS, Sentinel2Source
+from indexer.sources.sentinel2 import DEFAULT_COLLECTION, EARTH_SEARCH, PICKS, Sentinel2Source
 from indexer.sources.xyz import XyzSource
 from wildsat_core.bands import RGB
 from wildsat_core.errors import InvalidInputError
@@ -23,10 +23,10 @@ from wildsat_core.types import BBox
 
 @dataclass(frozen=True)
 class SourceRequest:
-    """What a person asked to index; each source takes what concerns it.
+    """What a person asked to index; an option that the source does not take is refused.
 
     Attributes:
-        kind: a name in `SOURCES`.
+        kind: a name in `SOURCES`, or `VECTORS`.
         input: file, folder or address, as the source wants it.
         tile_km, step_km: kilometre grid; without tile_km rasters are cut along their own pixels.
         tile_px, step_px: size in pixels; for the pixel grid also the step.
@@ -74,19 +74,47 @@ def make_source(request: SourceRequest) -> Source:
     """Build the source that a request names.
 
     Raises:
-        InvalidInputError: no such source, or an option that it needs is missing.
+        InvalidInputError: no such source, an option that it needs is missing, or one that it does not take is given.
     """
     if request.kind == VECTORS:
         raise InvalidInputError(
             "the source 'parquet' holds vectors, not pictures: only `wildsat index build` and `add` take it", "source"
         )
-    builder = SOURCES.get(request.kind)
-    if builder is None:
-        raise InvalidInputError(f"unknown source {request.kind!r}; there are {', '.join(sorted(SOURCES))}", "source")
-    return builder(request)
+    check_options(request)
+    return SOURCES[request.kind](request)
+
+
+def check_options(request: SourceRequest) -> None:
+    """Refuse options that the source would ignore.
+
+    Raises:
+        InvalidInputError: naming them, and those that it takes; or there is no such source.
+    """
+    taken = OPTIONS.get(request.kind)
+    if taken is None:
+        raise InvalidInputError(f"unknown source {request.kind!r}; there are {', '.join(sorted(OPTIONS))}", "source")
+    given = [f.name for f in fields(request) if f.default is not MISSING and getattr(request, f.name) != f.default]
+    if ignored := [name for name in given if name not in taken]:
+        raise InvalidInputError(
+            f"the source {request.kind!r} does not take {', '.join(map(_option, ignored))}; "
+            f"it takes {', '.join(map(_option, taken))}",
+            _option(ignored[0]).removeprefix("--"),
+        )
+
+
+def _option(name: str) -> str:
+    """How a field of a request is typed; polygons of --area come as the box around them."""
+    return "--" + _OPTION_NAMES.get(name, name).replace("_", "-")
 
 
 def _grid(request: SourceRequest) -> KilometreGrid | PixelGrid:
+    other = "step_px" if request.tile_km is not None else "step_km"
+    if getattr(request, other) is not None:
+        raise InvalidInputError(
+            f"{_option(other)} belongs to --tile-{other[-2:]}: give --tile-km and --step-km for a kilometre grid, or "
+            "--tile-px and --step-px",
+            other.replace("_", "-"),
+        )
     if request.tile_km is not None:
         return KilometreGrid(request.tile_km, request.step_km or request.tile_km)
     if request.tile_px is None:
@@ -146,6 +174,7 @@ def _folder(request: SourceRequest) -> Source:
         band_indexes=request.file_bands,
         bands=request.bands,
         stretch=request.stretch,
+        area=request.area,
     )
 
 
@@ -171,3 +200,21 @@ SOURCES: Final[dict[str, Callable[[SourceRequest], Source]]] = {
     "xyz": _xyz,
     "majortom": _majortom,
 }
+# What each source takes of a request, beside `input`.
+OPTIONS: Final[Mapping[str, tuple[str, ...]]] = {
+    "raster": (
+        *("tile_km", "step_km", "tile_px", "step_px", "extent", "area", "bands", "band_indexes", "stretch", "nodata"),
+        *("scene", "captured_on"),
+    ),
+    "sentinel2": (
+        *("tile_km", "step_km", "tile_px", "area", "since", "until", "max_cloud", "pick", "assets", "bands"),
+        *("stretch", "signer", "catalogue"),
+    ),
+    "folder": ("table", "gsd_m", "area", "bands", "band_indexes", "stretch"),
+    "satlas": ("dates", "area", "bands"),
+    "xyz": ("zoom", "area", "scene"),
+    "majortom": ("metadata", "area"),
+    VECTORS: ("area",),
+}
+DEFAULT_INPUTS: Final[Mapping[str, str]] = {"sentinel2": EARTH_SEARCH}
+_OPTION_NAMES: Final = {"area": "bbox", "captured_on": "date", "since": "from", "until": "to"}

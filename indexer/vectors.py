@@ -93,6 +93,10 @@ class VectorFiles:
                 raise SourceError(f"{file} holds vectors of another model or space than {self._files[0]}")
         self.model, self._columns, self.specs, self._facts = contents[0]
 
+    def __repr__(self) -> str:
+        """All that decides what the rows are; builds are told apart by it."""
+        return f"VectorFiles({str(self.path)!r}, {self.model}, {self._columns}, {self.specs})"
+
     def count(self) -> int:
         """Rows of all files."""
         import pyarrow.parquet as pq
@@ -175,10 +179,13 @@ def build_from_vectors(
             kept = np.flatnonzero(good)
             tiles = [chosen[i].tile for i in kept]
             vectors = {space: array[kept] for space, array in vectors.items()}
-            report.added += writer.add(tiles, vectors, [pictures[i] for i in kept], on_known=options.on_known)
+            taken = writer.add(tiles, vectors, [pictures[i] for i in kept], on_known=options.on_known)
+            report.added += taken
+            report.left_out["id given twice"] += len(kept) - taken
             report.stage_s["write"] += time.perf_counter() - began
             on_progress(len(rows.candidates))
             began = time.perf_counter()
+        report.check_not_empty()
         manifest = writer.publish({**files.provenance(), **provenance})
     report.generation = manifest.generation
     report.elapsed_s = time.perf_counter() - start

@@ -10,6 +10,7 @@ from typing import Any, Final
 import numpy as np
 import numpy.typing as npt
 
+from indexer.sources.protocol import NotAPictureError
 from wildsat_core.errors import SourceError
 from wildsat_core.geo import KM_PER_DEGREE, wrap_lon
 from wildsat_core.types import BBox
@@ -160,7 +161,8 @@ def _opened(path: str, extent: BBox | None) -> Any:  # noqa: ANN401 - rasterio h
     """Open for windowed reading, placed at `extent` where one is given.
 
     Raises:
-        SourceError: not a raster, or one that can't be read in windows.
+        NotAPictureError: not a raster.
+        SourceError: it can't be read in windows.
     """
     import rasterio
     from rasterio.errors import NotGeoreferencedWarning, RasterioError
@@ -177,7 +179,7 @@ def _opened(path: str, extent: BBox | None) -> Any:  # noqa: ANN401 - rasterio h
             # https://gdal.org/en/stable/drivers/raster/vrt.html#vrt-connection-string
             return rasterio.open(f"vrt://{path}?a_srs=EPSG:4326&a_ullr={west},{north},{east},{south}")
         except RasterioError as err:
-            raise SourceError(f"{path} can't be opened as a raster: {err}") from err
+            raise NotAPictureError(f"{path} can't be opened as a raster: {err}") from err
 
 
 def _in_memory(dataset: Any, extent: BBox | None) -> Any:  # noqa: ANN401

@@ -12,8 +12,8 @@ from typing import Any, Final
 from indexer.pixels import Stretch
 from indexer.sources.dataset import open_dataset
 from indexer.sources.picture import read_picture
-from indexer.sources.places import box_around, slug
-from indexer.sources.protocol import Candidate, Reading
+from indexer.sources.places import box_around, centre_in, slug
+from indexer.sources.protocol import Candidate, LeftOut, NotAPictureError, Reading
 from wildsat_core.bands import RGB
 from wildsat_core.errors import SourceError
 from wildsat_core.geo import check_lon_lat
@@ -34,6 +34,7 @@ class FolderSource:
         gsd_m: ground size of a pixel of pictures without georeference, where the table does not say.
         band_indexes: which of the files' bands, counted from 1; `bands` names them.
         stretch: map of stored values to eight bits; None leaves them as they are.
+        area: only pictures with their centre in this box.
     """
 
     root: str
@@ -42,6 +43,7 @@ class FolderSource:
     band_indexes: tuple[int, ...] = (1, 2, 3)
     bands: tuple[str, ...] = RGB
     stretch: Stretch | None = None
+    area: BBox | None = None
     name: str = "folder"
 
     def __post_init__(self) -> None:
@@ -55,10 +57,20 @@ class FolderSource:
         """Number of rows or files."""
         return sum(1 for _ in self._rows())
 
-    def candidates(self) -> Iterator[Candidate]:
-        """In the order of the table, or of the file names."""
+    def candidates(self) -> Iterator[Candidate | LeftOut]:
+        """In the order of the table, or of the file names; a file that is missing or damaged is left out.
+
+        Raises:
+            SourceError: a row of the table can't be understood, or a picture has no place.
+        """
         for number, row in enumerate(self._rows(), start=2):
-            yield self._candidate(row, number)
+            try:
+                candidate = self._candidate(row, number)
+            except NotAPictureError as err:
+                yield LeftOut("not a picture", str(err))
+                continue
+            if self.area is None or centre_in(self.area, candidate.tile.bbox):
+                yield candidate
 
     def read(self, candidate: Candidate) -> Reading:
         """The whole picture.
@@ -125,6 +137,8 @@ class FolderSource:
                 return box_around(lon, lat, width * gsd_m / 1000, height * gsd_m / 1000), None, gsd_m
         try:
             dataset = open_dataset(str(path), None)
+        except NotAPictureError:
+            raise
         except SourceError as err:
             raise SourceError(
                 f"{path} has no place: it is not georeferenced, and a table with lon and lat and a pixel size "
@@ -141,10 +155,15 @@ def find_table(root: str) -> str | None:
 
 
 def _size(path: Path) -> tuple[int, int]:
+    """Width and height in pixels.
+
+    Raises:
+        NotAPictureError: missing or damaged.
+    """
     from PIL import Image, UnidentifiedImageError
 
     try:
         with Image.open(path) as picture:
             return picture.size
     except (OSError, UnidentifiedImageError) as err:
-        raise SourceError(f"{path} can't be read as a picture: {err}") from err
+        raise NotAPictureError(f"{path} can't be read as a picture: {err}") from err

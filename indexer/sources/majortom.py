@@ -59,19 +59,20 @@ class MajorTomSource:
         return sum(int(_open(str(path)).metadata.num_rows) for path in self._files())
 
     def candidates(self) -> Iterator[Candidate]:
-        """Files by name, rows in order; a row group is looked at at a time."""
+        """Files by name, rows in order; the metadata file is looked through once a picture file."""
         for path in self._files():
             file = _open(str(path))
             names = file.schema_arrow.names
             if "thumbnail" not in names or "grid_cell" not in names:
                 raise SourceError(f"{path} has no columns grid_cell and thumbnail; it has: {', '.join(names)}")
-            for group in range(file.num_row_groups):
-                rows = file.read_row_group(group, columns=[c for c in _WANTED if c in names]).to_pylist()
-                facts = self._facts(rows, names)
-                for number, row in enumerate(rows):
-                    tile = self._tile({**row, **facts.get(_key(row), {})}, path)
-                    if self.area is None or centre_in(self.area, tile.bbox):
-                        yield Candidate(tile, (str(path), group, number))
+            rows = file.read(columns=[c for c in _WANTED if c in names]).to_pylist()  # some thousand, no pictures
+            facts = self._facts(rows, names)
+            groups = [file.metadata.row_group(group).num_rows for group in range(file.num_row_groups)]
+            places = [(group, number) for group, size in enumerate(groups) for number in range(size)]
+            for row, (group, number) in zip(rows, places, strict=True):
+                tile = self._tile({**row, **facts.get(_key(row), {})}, path)
+                if self.area is None or centre_in(self.area, tile.bbox):
+                    yield Candidate(tile, (str(path), group, number))
 
     def read(self, candidate: Candidate) -> Reading:
         """The picture of a cell, (3, H, W) uint8.

@@ -14,9 +14,14 @@ from typing import Any, Protocol
 import numpy as np
 import numpy.typing as npt
 
+from wildsat_core.errors import SourceError
 from wildsat_core.types import Tile
 
 Pixels = npt.NDArray[np.generic]
+
+
+class NotAPictureError(SourceError):
+    """A file is missing, damaged or of no known format."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,6 +35,19 @@ class Candidate:
 
     tile: Tile
     locator: Any = None
+
+
+@dataclass(frozen=True, slots=True)
+class LeftOut:
+    """Something that a source came upon while listing and that can't become a tile.
+
+    Attributes:
+        reason: for the report, where equal ones are counted.
+        what: names it and says more, for the log.
+    """
+
+    reason: str
+    what: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,6 +66,9 @@ class Reading:
 class Source(Protocol):
     """A set of tiles in a fixed order, the same at every start, so that an interrupted build can go on.
 
+    Its `repr` says all that decides which tiles it gives and what they show, as that of a dataclass does: builds are
+    told apart by it. Fields that don't matter for that, or are secret, are declared with repr=False.
+
     Attributes:
         name: the kind of source, stored with each tile.
         bands: names of the bands that `read` gives, in order.
@@ -59,8 +80,8 @@ class Source(Protocol):
     @property
     def bands(self) -> tuple[str, ...]: ...
 
-    def candidates(self) -> Iterator[Candidate]:
-        """All tiles, in order, without decoding pixels.
+    def candidates(self) -> Iterator[Candidate | LeftOut]:
+        """All tiles, in order, without decoding pixels, and what could not be listed.
 
         Raises:
             SourceError: the source can't be listed as asked.

@@ -9,7 +9,7 @@ import datetime as dt
 import functools
 import importlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Final, Literal
 
 import numpy as np
@@ -26,6 +26,7 @@ from wildsat_core.types import BBox, Tile
 Pick = Literal["newest", "least-cloudy", "all"]
 PICKS: Final[tuple[Pick, ...]] = ("newest", "least-cloudy", "all")
 NATIVE_M: Final = 10.0
+EARTH_SEARCH: Final = "https://earth-search.aws.element84.com/v1"  # Element 84's public catalogue
 DEFAULT_COLLECTION: Final = "sentinel-2-l2a"
 
 # Names of a band's asset in the catalogues at hand: Element 84 Earth Search, Microsoft Planetary Computer, Copernicus.
@@ -90,7 +91,7 @@ class Sentinel2Source:
     assets: Literal["visual", "bands"] = "visual"
     bands: tuple[str, ...] = RGB
     stretch: Stretch | None = None
-    signer: str | None = None
+    signer: str | None = field(default=None, repr=False)
     tile_px: int | None = None
     collection: str = DEFAULT_COLLECTION
     name: str = "sentinel2"

@@ -7,7 +7,7 @@ import os
 import re
 import sqlite3
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
@@ -44,7 +44,7 @@ class XyzSource:
     zoom: int | None = None
     area: BBox | None = None
     scene: str | None = None
-    hosts: tuple[str, ...] | None = None
+    hosts: tuple[str, ...] | None = field(default=None, repr=False)
     tile_px: int = 256
     bands: tuple[str, ...] = RGB
     name: str = "xyz"

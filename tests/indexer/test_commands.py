@@ -45,6 +45,7 @@ def type_in(tmp_path, model_folder, monkeypatch):
 @pytest.fixture
 def raster(tmp_path):
     values = np.random.default_rng(0).integers(1, 255, (3, 64, 96)).astype(np.uint8)
+    values[:, ::32, ::32] = 9
     return write_raster(tmp_path / "field.tif", values, "EPSG:32614", 592_000, 3_707_000, 10)
 
 
@@ -167,12 +168,41 @@ def test_export_and_import(built, tmp_path):
         (("--tile-px", "32", "--date", "July"), "--date must look like"),
         (("--tile-px", "32", "--band-indexes", "a"), "whole numbers"),
         (("--source", "sentinel2"), "give --bbox"),
+        (
+            ("--source", "xyz", "--date", "2023-07-01", "--stretch", "0,9"),
+            "'xyz' does not take --stretch, --date; it takes --zoom, --bbox, --scene",
+        ),
+        (("--source", "folder", "--tile-km", 3), "'folder' does not take --tile-km"),
+        (("--source", "parquet", "--model", "m", "--zoom", 3), "'parquet' does not take --zoom; it takes --bbox"),
+        (("--tile-px", 32, "--column", "vec"), "are of the source 'parquet'"),
+        (("--tile-km", 3, "--step-px", 9), "--step-px belongs to --tile-px"),
+        (("--tile-px", 32, "--step-km", 3), "--step-km belongs to --tile-km"),
         (("--tile-px", "32", "--area", "nowhere.json"), "area file nowhere.json can't be read"),
     ],
 )
 def test_a_wrong_option_is_named(type_in, raster, model_folder, arguments, message):
     with pytest.raises(WildsatError, match=message):
         type_in("build", "field", "-i", raster, "--model", model_folder, *arguments)
+
+
+def test_imagery_must_be_named_but_for_sentinel2_there_is_a_public_catalogue(type_in, model_folder, monkeypatch):
+    with pytest.raises(InvalidInputError, match="say with --input"):
+        type_in("build", "field", "--model", model_folder, "--tile-px", 32)
+    asked = []
+    monkeypatch.setattr("indexer.sources.sentinel2.search_scenes", lambda api, *_: asked.append(api) or [])
+    order = ("--source", "sentinel2", "--bbox", "10,10,10.1,10.1", "--from", "2023-01-01", "--to", "2023-02-01")
+    with pytest.raises(SourceError, match="the source has no tile there"):
+        type_in("build", "field", "--model", model_folder, *order)
+    assert asked == ["https://earth-search.aws.element84.com/v1"]
+
+
+def test_a_build_of_nothing_says_why_and_fails(type_in, raster, model_folder, tmp_path):
+    pq.write_table(pa.table({"id": ["a"], "lon": [1.0], "lat": [1.0], "embedding": [[0.0]]}), tmp_path / "v.parquet")
+    with pytest.raises(SourceError, match="no tile was indexed; left out: 6 no data"):
+        type_in("build", "f", "-i", raster, "--tile-px", 32, "--model", model_folder, "--max-missing", 0, "--nodata", 9)
+    with pytest.raises(SourceError, match="no tile was indexed; left out: 1 no vector"):
+        type_in("build", "f", "--source", "parquet", "-i", tmp_path / "v.parquet", "--model", "m")
+    assert not (tmp_path / "collections" / "f" / "CURRENT").exists()
 
 
 def test_an_area_over_the_antimeridian_keeps_tiles_of_both_sides(type_in, globe, model_folder, tmp_path):

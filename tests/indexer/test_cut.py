@@ -135,6 +135,8 @@ def test_a_folder_of_something_else_is_refused(field, tmp_path):
     cut("-i", field, "--tile-px", 32, "--workers", 0, "--out", out)
     with pytest.raises(InvalidInputError, match="of another command, with another max_missing"):
         cut("-i", field, "--tile-px", 32, "--workers", 0, "--out", out, "--max-missing", 0.1)
+    with pytest.raises(InvalidInputError, match="of another command, with another options"):
+        cut("-i", field, "--tile-px", 32, "--workers", 0, "--out", out, "--nodata", 7)
     with pytest.raises(InvalidInputError, match="has other things in it"):
         cut("-i", field, "--tile-px", 32, "--out", field.parent)
 

@@ -10,7 +10,7 @@ import pytest
 import shapely
 
 from indexer.exchange import export_collection, import_collection
-from indexer.pipeline import BuildOptions, build_collection
+from indexer.pipeline import BuildOptions, build_collection, job_of
 from indexer.sources.majortom import MajorTomSource
 from indexer.sources.raster import PixelGrid, RasterSource
 from indexer.vectors import GivenVectors, VectorFiles, build_from_vectors
@@ -171,6 +171,14 @@ def test_a_kill_loses_at_most_the_segment_in_progress_and_the_same_files_go_on(t
     assert len(open_collection(tmp_path / "given")) == 6
 
 
+def test_other_files_or_columns_are_another_build(tmp_path):
+    columns = {"other": [[1.0, 0.0, 0.0], [0.0, 2.0, 0.0]], "lon": [1.0, 2.0], "lat": [1.0, 2.0]}
+    a, b = (foreign(tmp_path / name, **columns) for name in ("a.parquet", "b.parquet"))
+    orders = ((a, GIVEN), (b, GIVEN), (a, replace(GIVEN, column="other")), (a, GIVEN))
+    jobs = [job_of(VectorFiles(path, given), GIVEN.model, BuildOptions()) for path, given in orders]
+    assert (len(set(jobs)), jobs[0]) == (3, jobs[3])
+
+
 def test_a_folder_of_files_is_one_source_and_a_stranger_among_them_is_refused(small, tmp_path):
     folder = tmp_path / "many"
     folder.mkdir()
@@ -203,6 +211,19 @@ def test_major_tom_pictures_get_place_and_date_from_the_metadata(majortom, model
     assert np.array_equal(source.read(second).pixels, png(2)[1].transpose(2, 0, 1))
     near = MajorTomSource(str(majortom / "images"), str(majortom / "metadata.parquet"), BBox(-99, -40, -97, -38))
     assert [c.tile.tile_id for c in near.candidates()] == ["majortom-433D_12R-S2A_0"]
+
+
+def test_the_metadata_of_the_planet_is_looked_through_once_a_file(majortom, monkeypatch):
+    rows = {"product_id": ["S2A_0"] * 3, "grid_cell": ["433D_12R"] * 3, "thumbnail": [png(i)[0] for i in range(3)]}
+    pq.write_table(pa.table(rows), majortom / "images" / "part_0.parquet", row_group_size=2)
+    looks = []
+    read = pq.read_table
+    monkeypatch.setattr(pq, "read_table", lambda *args, **options: looks.append(args) or read(*args, **options))
+    source = MajorTomSource(str(majortom / "images"), str(majortom / "metadata.parquet"))
+    listed = list(source.candidates())
+    assert (len(listed), len(looks)) == (4, 2)
+    for i in range(3):
+        assert np.array_equal(source.read(listed[i]).pixels, png(i)[1].transpose(2, 0, 1))
 
 
 def test_major_tom_without_places_says_what_is_needed(majortom, tmp_path):

@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from indexer.pipeline import BuildOptions, build_collection
 from indexer.pixels import Stretch
 from indexer.sources.folder import FolderSource, find_table
 from indexer.sources.mercator import map_tile_box, map_tiles_in
@@ -82,13 +83,32 @@ def test_a_picture_without_a_place_says_what_is_needed(pictures):
         ("../outside.png,1,2,,,10", "outside"),
         ("prairie.png,200,33.5,,,10", "line 2: longitude"),
         ("prairie.png,-98,33.5,June,,10", "line 2"),
-        ("gone.png,-98,33.5,,,10", "gone.png"),
     ],
 )
 def test_a_wrong_row_of_the_table_is_named(pictures, row, message):
     (pictures / "index.csv").write_text(f"file,lon,lat,date,cloud,gsd_m\n{row}\n")
     with pytest.raises(SourceError, match=message):
         list(FolderSource(str(pictures), str(pictures / "index.csv")).candidates())
+
+
+def test_missing_and_damaged_pictures_and_ids_given_twice_are_counted(pictures, model, tmp_path, caplog):
+    (pictures / "broken.png").write_bytes((pictures / "prairie.png").read_bytes()[:20])
+    (pictures / "index.csv").write_text(
+        "file,lon,lat,gsd_m,id\n"
+        "gone.png,-98,33.5,10,a\nbroken.png,-98,33.5,10,b\ngone.tif,,,,c\n"
+        "prairie.png,-98,33.5,10,d\nislands/fiji.png,179.999,-17.5,10,d\n"
+    )
+    source = FolderSource(str(pictures), str(pictures / "index.csv"))
+    report = build_collection(source, model, tmp_path / "kept", BuildOptions(workers=0), {})
+    counted = {reason: n for reason, n in report.left_out.items() if n}
+    assert (report.added, counted) == (1, {"not a picture": 3, "id given twice": 1})
+    assert "gone.png can't be read" in caplog.text
+    assert "gone.tif can't be opened" in caplog.text
+
+
+def test_a_box_limits_a_folder(pictures):
+    near = FolderSource(str(pictures), find_table(str(pictures)), area=BBox(179, -18, -179, -17))
+    assert [c.tile.tile_id for c in near.candidates()] == ["islands-fiji"]
 
 
 def test_a_table_without_files_or_a_folder_that_is_not_there_is_refused(pictures):

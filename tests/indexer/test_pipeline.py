@@ -1,3 +1,4 @@
+import datetime as dt
 import io
 import json
 import os
@@ -6,7 +7,7 @@ import subprocess
 import sys
 import time
 from collections import Counter
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -17,11 +18,14 @@ from indexer import pipeline
 from indexer.grid import KilometreGrid
 from indexer.land import LandMask
 from indexer.listing import Chooser
-from indexer.pipeline import BuildOptions, build_collection
+from indexer.pipeline import BuildOptions, build_collection, job_of
 from indexer.plan import plan_build
 from indexer.reading import ReadOptions
 from indexer.sources import Candidate, Reading
 from indexer.sources.raster import PixelGrid, RasterSource
+from indexer.sources.satlas import SatlasSource
+from indexer.sources.sentinel2 import Sentinel2Source
+from indexer.sources.xyz import XyzSource
 from tests.indexer.conftest import write_raster
 from wildsat_core.collection import open_collection
 from wildsat_core.collection.maintain import verify
@@ -103,11 +107,45 @@ def test_a_build_goes_on_after_an_error_and_ends_as_if_nothing_had_happened(sour
     assert sorted(ids_of(whole)) == sorted(ids_of(halting))
 
 
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"tile_px": 48},
+        {"nodata": 7.0},
+        {"area": BBox(-90, -90, 90, 90)},
+        {"extent": BBox(-180, -80, 180, 80)},
+        {"scene": "other"},
+        {"captured_on": dt.date(2023, 7, 1)},
+        {"band_indexes": (3, 2, 1)},
+    ],
+)
+def test_another_order_does_not_take_over_what_an_interrupted_one_left(source, model, changes):
+    def job(a_source, **options):
+        return job_of(a_source, model.ref, quick(**options))
+
+    assert job(replace(source, **changes)) != job(source) == job(replace(source))
+    assert job(source, min_land=0.5) != job(source)
+    assert job(source, workers=3, segment_tiles=9) == job(source)
+
+
+def test_areas_tell_builds_apart_and_secrets_do_not(tmp_path, model):
+    here, there = BBox(0, 0, 1, 1), BBox(1, 0, 2, 1)
+    days = (dt.date(2023, 1, 1), dt.date(2023, 12, 31))
+
+    def jobs(make):
+        return len({job_of(source, model.ref, QUICK) for source in make})
+
+    assert jobs(XyzSource("http://h/{z}/{x}/{y}", 2, area, hosts=("h",)) for area in (here, there)) == 2
+    assert jobs(SatlasSource(str(tmp_path), area=area) for area in (here, there)) == 2
+    signers = (None, "os.path:basename")
+    assert jobs(Sentinel2Source("http://h", here, *days, GRID, signer=s) for s in signers) == 1
+
+
 KILLED_BUILD = """
 import sys, time
 from indexer import pipeline
 from indexer.grid import KilometreGrid
-from indexer.pipeline import BuildOptions, build_collection
+from indexer.pipeline import BuildOptions, build_collection, job_of
 from indexer.sources import Candidate, Reading
 from indexer.sources.raster import RasterSource
 from wildsat_core.models.model import WildSATModel
