@@ -18,7 +18,7 @@ import numpy as np
 import numpy.typing as npt
 
 from indexer.pixels import Stretch, fault_of
-from indexer.sources.protocol import Candidate, Source
+from indexer.sources.protocol import Candidate, Source, UnreachableError
 from indexer.thumbnails import webp_thumbnail
 from wildsat_core.bands import RGB
 from wildsat_core.errors import SourceError
@@ -26,6 +26,7 @@ from wildsat_core.types import Tile
 
 logger = logging.getLogger(__name__)
 
+MOST_UNREACHABLE = 8  # in a row, each tried several times: then the network is down, and all the rest would be lost
 CHUNK_TILES = 32  # large enough to hide the cost of a message, small enough to keep few pixels in flight
 
 
@@ -64,17 +65,29 @@ class Chunk:
 
 
 def read_chunk(source: Source, options: ReadOptions, candidates: Sequence[Candidate]) -> Chunk:
-    """Read some tiles one after another; a tile that can't be read is counted and logged."""
+    """Read some tiles one after another; a tile that can't be read is counted and logged.
+
+    Raises:
+        SourceError: MOST_UNREACHABLE tiles in a row could not be fetched.
+    """
     start = time.perf_counter()
     chunk = Chunk(listed=len(candidates))
     rgb = _rgb_rows(source.bands)
+    unreachable = 0
     for candidate in candidates:
         try:
             reading = source.read(candidate)
         except SourceError as err:
             logger.warning("left out %s: %s", candidate.tile.tile_id, err)
             chunk.left_out["unreadable"] += 1
+            unreachable = unreachable + 1 if isinstance(err, UnreachableError) else 0
+            if unreachable == MOST_UNREACHABLE:
+                raise SourceError(
+                    f"{unreachable} tiles in a row could not be fetched; the last: {err}. What was embedded so far is "
+                    "kept: give the same command again when the server answers"
+                ) from err
             continue
+        unreachable = 0
         if fault := fault_of(reading, options.max_missing):
             chunk.left_out[fault] += 1
             continue
@@ -89,7 +102,7 @@ def read_chunks(source: Source, candidates: Iterable[Candidate], options: ReadOp
     """Read tiles in `workers` processes, or in this one when 0; chunks come in the order of the candidates.
 
     Raises:
-        SourceError: a worker process died.
+        SourceError: a worker process died, or the source is out of reach.
     """
     groups = _grouped(candidates, CHUNK_TILES)
     if workers == 0:

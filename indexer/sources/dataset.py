@@ -10,7 +10,7 @@ from typing import Any, Final
 import numpy as np
 import numpy.typing as npt
 
-from indexer.sources.protocol import NotAPictureError
+from indexer.sources.protocol import NotAPictureError, UnreachableError
 from wildsat_core.errors import SourceError
 from wildsat_core.geo import KM_PER_DEGREE, wrap_lon
 from wildsat_core.types import BBox
@@ -26,7 +26,10 @@ class Dataset:
     """An open dataset with the georeference that it has or was given."""
 
     def __init__(self, path: str, extent: BBox | None) -> None:
+        from rasterio.enums import ColorInterp
+
         self.dataset = _opened(path, extent)
+        self._has_alpha = ColorInterp.alpha in self.dataset.colorinterp
         self.crs, self.transform = self.dataset.crs, self.dataset.transform
         if self.crs is None:
             raise SourceError(f"{path} does not say where it lies: give --extent west,south,east,north in degrees")
@@ -82,10 +85,9 @@ class Dataset:
 
         Pixels without data are kept out of the resampling: by the file's alpha band or nodata value, or else `nodata`.
         """
-        from rasterio.enums import ColorInterp, Resampling
+        from rasterio.enums import Resampling
         from rasterio.vrt import WarpedVRT
 
-        has_alpha = ColorInterp.alpha in self.dataset.colorinterp
         with WarpedVRT(
             self.dataset,
             src_crs=self._wrapping_crs if crs != "EPSG:4326" else None,
@@ -95,8 +97,8 @@ class Dataset:
             height=height,
             resampling=Resampling.bilinear,  # GDAL widens the kernel when it shrinks, so this does not alias
             tolerance=1e-3,  # pixels: near exact, so that a jump of longitude is not interpolated over
-            src_nodata=None if has_alpha else nodata if self.dataset.nodata is None else self.dataset.nodata,
-            add_alpha=not has_alpha,  # there the mask goes; GDAL refuses a second one
+            src_nodata=None if self._has_alpha else nodata if self.dataset.nodata is None else self.dataset.nodata,
+            add_alpha=not self._has_alpha,  # there the mask goes; GDAL refuses a second one
         ) as view:
             return view.read(list(indexes)), view.dataset_mask() > 0
 
@@ -162,6 +164,7 @@ def _opened(path: str, extent: BBox | None) -> Any:  # noqa: ANN401 - rasterio h
 
     Raises:
         NotAPictureError: not a raster.
+        UnreachableError: its server does not answer.
         SourceError: it can't be read in windows.
     """
     import rasterio
@@ -179,7 +182,15 @@ def _opened(path: str, extent: BBox | None) -> Any:  # noqa: ANN401 - rasterio h
             # https://gdal.org/en/stable/drivers/raster/vrt.html#vrt-connection-string
             return rasterio.open(f"vrt://{path}?a_srs=EPSG:4326&a_ullr={west},{north},{east},{south}")
         except RasterioError as err:
-            raise NotAPictureError(f"{path} can't be opened as a raster: {err}") from err
+            raise read_error(f"{path.partition('?')[0]} can't be opened as a raster", path, err) from err
+
+
+def read_error(what: str, path: str, err: Exception) -> SourceError:
+    """What GDAL's error about a file means; the query of a signed address is kept out of the message."""
+    message = f"{what}: {str(err).replace(path, path.partition('?')[0])}"
+    is_remote = "://" in path or path.startswith("/vsicurl/")
+    answered = any(f"response code: {status}" in str(err) for status in (404, 410))
+    return UnreachableError(message) if is_remote and not answered else NotAPictureError(message)
 
 
 def _in_memory(dataset: Any, extent: BBox | None) -> Any:  # noqa: ANN401

@@ -24,6 +24,10 @@ class NotAPictureError(SourceError):
     """A file is missing, damaged or of no known format."""
 
 
+class UnreachableError(SourceError):
+    """A server does not answer, or not now. Some of these in a row end a build, to be gone on with later."""
+
+
 @dataclass(frozen=True, slots=True)
 class Candidate:
     """A tile that a source could read.
@@ -96,6 +100,7 @@ class Source(Protocol):
         """Pixels of one tile. Called in worker processes.
 
         Raises:
+            UnreachableError: its server does not answer; the build ends after some of these in a row.
             SourceError: this tile can't be read; the build counts it and goes on.
         """
         ...

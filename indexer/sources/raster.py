@@ -18,7 +18,7 @@ import numpy.typing as npt
 
 from indexer.grid import KilometreGrid
 from indexer.pixels import Stretch
-from indexer.sources.dataset import Dataset, open_dataset
+from indexer.sources.dataset import Dataset, open_dataset, read_error
 from indexer.sources.places import centre_in, slug
 from indexer.sources.protocol import Candidate, Reading
 from wildsat_core.bands import RGB
@@ -135,7 +135,8 @@ class RasterSource:
             else:
                 values, valid = self._read_box(candidate.tile.bbox, locator)
         except rasterio.errors.RasterioError as err:
-            raise SourceError(f"{self.path}: tile {candidate.tile.tile_id} can't be read: {err}") from err
+            what = f"{self.path.partition('?')[0]}: tile {candidate.tile.tile_id} can't be read"
+            raise read_error(what, self.path, err) from err
         values = np.where(valid, values, 0).astype(values.dtype)
         return Reading(self.stretch(values) if self.stretch else values, 1.0 - float(valid.mean()))
 

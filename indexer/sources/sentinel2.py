@@ -8,6 +8,7 @@ from __future__ import annotations
 import datetime as dt
 import functools
 import importlib
+import logging
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final, Literal
@@ -16,12 +17,14 @@ import numpy as np
 
 from indexer.grid import Cell, KilometreGrid
 from indexer.pixels import Stretch
-from indexer.sources.dataset import open_dataset
-from indexer.sources.protocol import Candidate, Reading
-from indexer.sources.scenes import Scene, SceneTable, search_scenes
+from indexer.sources.dataset import open_dataset, read_error
+from indexer.sources.protocol import Candidate, LeftOut, Reading
+from indexer.sources.scenes import OFFSET_DAY, Scene, SceneTable, search_scenes
 from wildsat_core.bands import RGB
-from wildsat_core.errors import InvalidInputError, SourceError
+from wildsat_core.errors import InvalidInputError
 from wildsat_core.types import BBox, Tile
+
+logger = logging.getLogger(__name__)
 
 Pick = Literal["newest", "least-cloudy", "all"]
 PICKS: Final[tuple[Pick, ...]] = ("newest", "least-cloudy", "all")
@@ -53,6 +56,7 @@ GDAL_HTTP: Final = {
     "GDAL_HTTP_RETRY_DELAY": "0.5",
     "GDAL_HTTP_TIMEOUT": "60",
     "GDAL_HTTP_CONNECTTIMEOUT": "15",
+    "CPL_VSIL_CURL_NON_CACHED": "/vsicurl/",  # else a file that could not be reached once is missing ever after
 }
 
 
@@ -117,13 +121,28 @@ class Sentinel2Source:
         """Cells of the area: with one date a cell, the most that there can be."""
         return None if self.pick == "all" else self.grid.count(self.area)
 
-    def candidates(self) -> Iterator[Candidate]:
+    def candidates(self) -> Iterator[Candidate | LeftOut]:
         """Cells from north to south, each cut from the scene that the rule picks, or from every date.
+
+        Scenes that can't be understood come first, as left out.
 
         Raises:
             SourceError: the catalogue can't be searched.
         """
-        scenes = search_scenes(self.api, self.collection, self.area, self.since, self.until, self.max_cloud)
+        scenes = []
+        for scene in search_scenes(
+            self.api, self.collection, self.area, self.since, self.until, self.max_cloud, self._asset_keys
+        ):
+            if isinstance(scene, LeftOut):
+                yield scene
+            else:
+                scenes.append(scene)
+        if self.assets == "bands" and (untold := sum(scene.offset is None for scene in scenes)):
+            logger.warning(
+                "%d of %d scenes don't tell their processing baseline: reflectance of %s and later is taken to have "
+                "1000 added, older one not",
+                *(untold, len(scenes), OFFSET_DAY),
+            )
         table = SceneTable(scenes)
         for cell in self.grid.cells(self.area):
             for scene in self._picked(table.over(cell.bbox)):
@@ -133,7 +152,8 @@ class Sentinel2Source:
         """Resample one cell from its scene.
 
         Raises:
-            SourceError: an asset can't be read.
+            UnreachableError: the server does not answer.
+        SourceError: an asset can't be read.
         """
         import rasterio
 
@@ -142,7 +162,8 @@ class Sentinel2Source:
             with rasterio.Env(**GDAL_HTTP):
                 values, valid = self._read_assets(place, candidate.tile.bbox)
         except rasterio.errors.RasterioError as err:
-            raise SourceError(f"{candidate.tile.tile_id}: {candidate.tile.href} can't be read: {err}") from err
+            what = f"{candidate.tile.tile_id}: {candidate.tile.href} can't be read"
+            raise read_error(what, place.hrefs[0], err) from err
         if place.offset:
             # Below zero after the offset is noise over dark water; the products clip it, too.
             values = np.clip(values.astype(np.int32) + place.offset, 0, None).astype(np.uint16)
@@ -177,8 +198,8 @@ class Sentinel2Source:
             return [by_date[date] for date in sorted(by_date)]
         whole = [scene for scene in covering if scene.cover == covering[0].cover]
         if self.pick == "newest":
-            return [max(whole, key=lambda s: (s.date, -s.cloud_cover, s.scene_id))]
-        return [min(whole, key=lambda s: (s.cloud_cover, -s.date.toordinal(), s.scene_id))]
+            return [max(whole, key=lambda s: (s.date, -_cloud(s), s.scene_id))]
+        return [min(whole, key=lambda s: (_cloud(s), -s.date.toordinal(), s.scene_id))]
 
     def _candidate(self, cell: Cell, scene: Scene) -> Candidate:
         tile = Tile(
@@ -190,9 +211,11 @@ class Sentinel2Source:
             captured_on=scene.date,
             cloud_cover=scene.cloud_cover,
         )
-        if self.assets == "visual":
-            return Candidate(tile, _Place((scene.asset(VISUAL_KEYS),), 0))
-        return Candidate(tile, _Place(tuple(scene.asset(ASSET_KEYS[b]) for b in self.bands), scene.offset))
+        return Candidate(tile, _Place(scene.hrefs, scene.likely_offset if self.assets == "bands" else 0))
+
+    @property
+    def _asset_keys(self) -> list[Sequence[str]]:
+        return [VISUAL_KEYS] if self.assets == "visual" else [ASSET_KEYS[band] for band in self.bands]
 
     @property
     def _px(self) -> int:
@@ -208,6 +231,11 @@ class Sentinel2Source:
             layers.append(values)
             masks.append(valid)
         return np.concatenate(layers), np.logical_and.reduce(masks)
+
+
+def _cloud(scene: Scene) -> float:
+    """For comparing: a scene whose cloud is unknown is the last choice."""
+    return 1.0 if scene.cloud_cover is None else scene.cloud_cover
 
 
 def _warp_box(href: str, box: BBox, px: int, indexes: tuple[int, ...]) -> tuple[Any, Any]:

@@ -6,6 +6,7 @@ import functools
 import os
 import re
 import sqlite3
+import time
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -14,7 +15,7 @@ from typing import TYPE_CHECKING, Any, Final
 from indexer.sources.mercator import map_tile_box, map_tiles_in, pixel_m
 from indexer.sources.picture import decode_picture
 from indexer.sources.places import centre_in, slug
-from indexer.sources.protocol import Candidate, Reading
+from indexer.sources.protocol import Candidate, Reading, UnreachableError
 from wildsat_core.bands import RGB
 from wildsat_core.errors import InvalidInputError, SourceError
 from wildsat_core.types import BBox, Tile
@@ -25,6 +26,9 @@ if TYPE_CHECKING:
 ALLOWED_HOSTS_VARIABLE: Final = "WILDSAT_XYZ_HOSTS"
 MAX_BYTES: Final = 16 * 2**20
 TIMEOUT_S: Final = 20.0
+BUSY: Final = frozenset({429, 500, 502, 503, 504})
+RETRY_AFTER_S: Final = (0.5, 2.0, 4.0)  # unless the server names a time
+LONGEST_WAIT_S: Final = 60.0
 _PICTURE: Final = re.compile(r"^(\d+)\.(png|jpg|jpeg|webp|tif|tiff)$", re.IGNORECASE)
 
 
@@ -95,7 +99,7 @@ class XyzSource:
         """
         zoom, column, row, where = candidate.locator
         if self.is_address:
-            data = _fetch(self.location.format(z=zoom, x=column, y=row))
+            data = _fetch(_filled(self.location, zoom, column, row))
         elif where:
             data = (Path(self.location) / where).read_bytes()
         else:
@@ -151,7 +155,7 @@ class XyzSource:
         """
         import httpx
 
-        url = httpx.URL(self.location.replace("{z}", "0").replace("{x}", "0").replace("{y}", "0"))
+        url = httpx.URL(_filled(self.location, 0, 0, 0))
         allowed = self.hosts if self.hosts is not None else _allowed_hosts()
         host = url.host if url.port is None else f"{url.host}:{url.port}"
         if url.scheme not in ("http", "https") or host not in allowed:
@@ -162,8 +166,18 @@ class XyzSource:
             )
         if any(part not in self.location for part in ("{z}", "{x}", "{y}")):
             raise InvalidInputError(f"the address needs {{z}}, {{x}} and {{y}}, got {self.location}", "input")
+        if others := re.findall(r"\{[^}]*\}", _filled(self.location, 0, 0, 0)):
+            raise InvalidInputError(
+                f"the address has {', '.join(others)} in it: put what is meant there; only {{z}}, {{x}} and {{y}} are "
+                "filled in",
+                "input",
+            )
         if self.zoom is None or self.area is None:
             raise InvalidInputError("an address needs --zoom and --bbox", "zoom")
+
+
+def _filled(template: str, zoom: int, column: int, row: int) -> str:
+    return template.replace("{z}", str(zoom)).replace("{x}", str(column)).replace("{y}", str(row))
 
 
 def _allowed_hosts() -> tuple[str, ...]:
@@ -203,22 +217,35 @@ def _client() -> httpx.Client:
 
 
 def _fetch(url: str) -> bytes:
-    """One picture over HTTP, no larger than MAX_BYTES.
+    """One picture over HTTP, no larger than MAX_BYTES; a server that is busy is asked again.
 
     Raises:
-        SourceError: no answer, another status than 200, or too large.
+        UnreachableError: no answer, or that it is busy, each time.
+        SourceError: another status than 200, or too large.
     """
     import httpx
 
-    try:
-        with _client().stream("GET", url) as answer:
-            if answer.status_code != 200:
-                raise SourceError(f"{url} answered {answer.status_code}")
-            data = bytearray()
-            for part in answer.iter_bytes():
-                data += part
-                if len(data) > MAX_BYTES:
-                    raise SourceError(f"{url} is larger than {MAX_BYTES} bytes")
-            return bytes(data)
-    except httpx.HTTPError as err:
-        raise SourceError(f"{url} can't be fetched: {err!r}") from err
+    problem = ""
+    for patience_s in (*RETRY_AFTER_S, None):
+        try:
+            with _client().stream("GET", url) as answer:
+                if answer.status_code not in BUSY:
+                    return _body(answer, url)
+                problem = f"answered {answer.status_code}"
+                asked_s = answer.headers.get("Retry-After", "")
+        except httpx.HTTPError as err:
+            problem, asked_s = f"can't be fetched: {err!r}", ""
+        if patience_s is not None:
+            time.sleep(min(float(asked_s), LONGEST_WAIT_S) if asked_s.isdecimal() else patience_s)
+    raise UnreachableError(f"{url} {problem}")
+
+
+def _body(answer: httpx.Response, url: str) -> bytes:
+    if answer.status_code != 200:
+        raise SourceError(f"{url} answered {answer.status_code}")
+    data = bytearray()
+    for part in answer.iter_bytes():
+        data += part
+        if len(data) > MAX_BYTES:
+            raise SourceError(f"{url} is larger than {MAX_BYTES} bytes")
+    return bytes(data)

@@ -7,6 +7,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import numpy as np
+import rasterio.shutil
 from rasterio.warp import transform_bounds
 
 from tests.indexer.conftest import write_raster
@@ -17,7 +18,10 @@ WEST, NORTH, SIDE = 592_000, 3_707_000, 1024  # UTM 14 N, 10 m: 10.24 km near 33
 
 
 class StacServer:
-    """Serves `items` and the files of `folder`; keeps what was asked for."""
+    """Serves `items` and the files of `folder`; keeps what was asked for.
+
+    `failures` are statuses that the next requests of a kind ("GET", "POST") are answered with, once each.
+    """
 
     def __init__(self, folder):
         self.folder = Path(folder)
@@ -25,6 +29,7 @@ class StacServer:
         self.searches = []
         self.ranges = []
         self.full_reads = []
+        self.failures = {"GET": [], "POST": []}
         server = self
 
         class Handler(BaseHTTPRequestHandler):
@@ -35,9 +40,13 @@ class StacServer:
 
             def do_POST(self):
                 length = int(self.headers["Content-Length"])
-                server._search(self, json.loads(self.rfile.read(length)))
+                query = json.loads(self.rfile.read(length))
+                if not server._fails(self):
+                    server._search(self, query)
 
             def do_GET(self):
+                if server._fails(self):
+                    return None
                 if self.path == "/":
                     return send_json(self, server._landing())
                 return server._file(self, head=False)
@@ -57,6 +66,12 @@ class StacServer:
         self._http.shutdown()
         self._http.server_close()
         self._thread.join()
+
+    def _fails(self, handler):
+        if not self.failures[handler.command]:
+            return False
+        send(handler, self.failures[handler.command].pop(0), b"busy", "text/plain", {"Retry-After": "0"})
+        return True
 
     def _landing(self):
         core = ["https://api.stacspec.org/v1.0.0/core", "https://api.stacspec.org/v1.0.0/item-search"]
@@ -123,7 +138,7 @@ def boxes_meet(a, b):
     return a[0] <= b[2] and b[0] <= a[2] and a[1] <= b[3] and b[1] <= a[3]
 
 
-def scene(server, name, date, cloud, value, *, baseline=None, applied=None, columns=SIDE):
+def scene(server, name, date, cloud, value, *, baseline=None, applied=None, columns=SIDE, cog=False):
     """Write a scene's files and put its item into the catalogue. Its reflectance is `value` plus a little noise."""
     noise = np.random.default_rng(len(name)).integers(0, 20, (SIDE, columns))
     bounds = transform_bounds("EPSG:32614", "EPSG:4326", WEST, NORTH - SIDE * 10, WEST + columns * 10, NORTH)
@@ -133,7 +148,11 @@ def scene(server, name, date, cloud, value, *, baseline=None, applied=None, colu
         write_raster(server.folder / f"{name}-{key}.tif", data, "EPSG:32614", WEST, NORTH, 10, nodata=0, tiled=True)
         assets[key] = {"href": f"{server.url}/{name}-{key}.tif", "roles": ["data"]}
     visual = np.clip((np.stack([noise, noise + 1, noise + 2]) + value / 20), 1, 255).astype(np.uint8)
-    write_raster(server.folder / f"{name}-visual.tif", visual, "EPSG:32614", WEST, NORTH, 10, nodata=0, tiled=True)
+    path = server.folder / f"{name}-visual.tif"
+    write_raster(path, visual, "EPSG:32614", WEST, NORTH, 10, nodata=0, tiled=True)
+    if cog:
+        rasterio.shutil.copy(path, path.with_suffix(".cog"), driver="COG", blocksize=256, compress="deflate")
+        path.with_suffix(".cog").replace(path)
     assets["visual"] = {"href": f"{server.url}/{name}-visual.tif"}
     west, south, east, north = bounds
     properties = {"datetime": f"{date}T10:00:00Z", "eo:cloud_cover": cloud}

@@ -170,7 +170,7 @@ def test_a_dry_run_counts_and_writes_nothing(field, tmp_path):
 
 def test_a_catalogue_is_cut_with_the_dates_of_its_scenes(server, tmp_path):
     scene(server, "early", "2021-06-01", 5.0, 900)
-    area = scene(server, "later", "2022-06-01", 1.0, 1200)
+    area = scene(server, "later", "2022-06-01", 1.0, 1200, applied=True)
     box = ",".join(str(v) for v in area.as_tuple())
     options = ["--source", "sentinel2", "-i", server.url, "--bbox", box, "--from", "2021-01-01", "--to", "2022-12-31"]
     printed = cut(*options, "--pick", "all", "--workers", 0, "--out", tmp_path / "out")

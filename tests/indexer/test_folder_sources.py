@@ -15,6 +15,7 @@ from indexer.pipeline import BuildOptions, build_collection
 from indexer.pixels import Stretch
 from indexer.sources.folder import FolderSource, find_table
 from indexer.sources.mercator import map_tile_box, map_tiles_in
+from indexer.sources.protocol import UnreachableError
 from indexer.sources.satlas import SatlasSource
 from indexer.sources.xyz import XyzSource
 from tests.indexer.conftest import write_raster
@@ -213,9 +214,13 @@ def test_a_folder_of_map_tiles_gives_the_same_tiles(mbtiles, tmp_path):
         assert np.array_equal(folder.read(a).pixels, file.read(b).pixels)
 
 
+BUSY = []  # statuses that the next requests are answered with
+
+
 @pytest.fixture
 def map_server():
     """Serves every map tile of zoom 2 but those of column 3; those of column 2 are a redirect elsewhere."""
+    BUSY.clear()
 
     class Handler(BaseHTTPRequestHandler):
         def log_message(self, *_):
@@ -223,7 +228,8 @@ def map_server():
 
         def do_GET(self):
             _, zoom, column, row = self.path.removesuffix(".png").split("/")
-            self.send_response({"3": 404, "2": 302}.get(column, 200))
+            self.send_response(BUSY.pop(0) if BUSY else {"3": 404, "2": 302}.get(column, 200))
+            self.send_header("Retry-After", "0")
             self.send_header("Location", "http://127.0.0.1:9/elsewhere")
             self.end_headers()
             self.wfile.write(jpeg(int(row)) if zoom == "2" else b"")
@@ -254,6 +260,22 @@ def test_map_tiles_are_fetched_from_an_allowed_host_only(map_server, monkeypatch
         source.read(tiles[2])
 
 
+def test_a_busy_server_of_map_tiles_is_asked_again_and_given_up_in_the_end(map_server, monkeypatch):
+    source = XyzSource(f"http://{map_server}/{{z}}/{{x}}/{{y}}.png", 2, BBox(-180, -85, 180, 85), hosts=(map_server,))
+    first = next(source.candidates())
+    BUSY.extend([429, 503])
+    assert np.array_equal(source.read(first).pixels, picture(0, 256).transpose(2, 0, 1))
+    assert not BUSY
+    BUSY.extend([503] * 9)
+    with pytest.raises(UnreachableError, match="answered 503"):
+        source.read(first)
+    assert len(BUSY) == 5
+    monkeypatch.setattr("indexer.sources.xyz.RETRY_AFTER_S", (0.0, 0.0))
+    nobody = XyzSource("http://127.0.0.1:9/{z}/{x}/{y}", 2, BBox(0, 0, 90, 85), hosts=("127.0.0.1:9",))
+    with pytest.raises(UnreachableError, match="can't be fetched"):
+        nobody.read(next(nobody.candidates()))
+
+
 @pytest.mark.parametrize(
     "address", ["file:///etc/{z}/{x}/{y}", "ftp://host/{z}/{x}/{y}", "http://evil@host/{z}/{x}/{y}"]
 )
@@ -265,6 +287,8 @@ def test_other_schemes_and_hosts_are_refused(address):
 def test_an_address_needs_all_three_places_a_zoom_and_an_area():
     with pytest.raises(InvalidInputError, match=r"needs \{z\}"):
         XyzSource("http://h/{z}/{x}.png", 2, BBox(0, 0, 1, 1), hosts=("h",))
+    with pytest.raises(InvalidInputError, match=r"has \{key\} in it"):
+        XyzSource("http://h/{z}/{x}/{y}?key={key}", 2, BBox(0, 0, 1, 1), hosts=("h",))
     with pytest.raises(InvalidInputError, match="--zoom and --bbox"):
         XyzSource("http://h/{z}/{x}/{y}.png", None, None, hosts=("h",))
 

@@ -7,7 +7,7 @@ import subprocess
 import sys
 import time
 from collections import Counter
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
@@ -22,6 +22,7 @@ from indexer.pipeline import BuildOptions, build_collection, job_of
 from indexer.plan import plan_build
 from indexer.reading import ReadOptions
 from indexer.sources import Candidate, Reading
+from indexer.sources.protocol import UnreachableError
 from indexer.sources.raster import PixelGrid, RasterSource
 from indexer.sources.satlas import SatlasSource
 from indexer.sources.sentinel2 import Sentinel2Source
@@ -285,6 +286,7 @@ class Odd:
     """Twelve tiles of different sizes; reading the fourth fails in a way that is chosen."""
 
     fail: str = ""
+    down: bool = field(default=True, repr=False)
     name: str = "odd"
     bands: tuple[str, ...] = ("red", "green", "blue")
 
@@ -299,6 +301,8 @@ class Odd:
             raise SourceError("the fourth is damaged")
         if candidate.locator == 3 and self.fail == "death":
             os._exit(9)
+        if candidate.locator >= 4 and self.fail == "network" and self.down:
+            raise UnreachableError("no answer")
         side = 16 + candidate.locator
         return Reading(np.random.default_rng(side).integers(1, 255, (3, side, side)).astype(np.uint8))
 
@@ -310,6 +314,16 @@ def test_a_tile_that_cannot_be_read_is_counted_and_the_build_goes_on(model, tmp_
     report = build_collection(Odd("error"), model, tmp_path / "odd", QUICK, {})
     assert (report.added, report.left_out["unreadable"]) == (11, 1)
     assert "odd-3: the fourth is damaged" in caplog.text
+
+
+def test_a_source_out_of_reach_ends_the_build_and_keeps_what_was_embedded(model, tmp_path, monkeypatch):
+    monkeypatch.setattr("indexer.reading.CHUNK_TILES", 4)
+    monkeypatch.setattr("indexer.reading.MOST_UNREACHABLE", 3)
+    some = quick(batch_tiles=1)
+    with pytest.raises(SourceError, match=r"3 tiles in a row could not be fetched; the last: no answer"):
+        build_collection(Odd("network"), model, tmp_path / "odd", some, {})
+    report = build_collection(Odd("network", down=False), model, tmp_path / "odd", some, {})
+    assert (report.adopted, report.added) == (4, 8)
 
 
 def test_a_reading_process_that_dies_ends_the_build_with_advice(model, tmp_path):

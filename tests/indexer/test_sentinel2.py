@@ -4,12 +4,15 @@ import datetime as dt
 
 import numpy as np
 import pytest
+import rasterio
 
+from indexer import reading as reader
 from indexer.grid import KilometreGrid
 from indexer.pipeline import BuildOptions, build_collection
 from indexer.pixels import Stretch
-from indexer.sources.scenes import reflectance_offset
-from indexer.sources.sentinel2 import Sentinel2Source
+from indexer.sources.dataset import open_dataset
+from indexer.sources.scenes import reflectance_offset, search_scenes
+from indexer.sources.sentinel2 import GDAL_HTTP, Sentinel2Source
 from tests.indexer.stac_server import SIDE, scene
 from wildsat_core.collection import open_collection
 from wildsat_core.errors import InvalidInputError, SourceError
@@ -23,8 +26,8 @@ YEAR = {"since": dt.date(2021, 1, 1), "until": dt.date(2023, 12, 31)}
 def catalogue(server):
     """Three scenes of one place; the clearest is not the newest. More than a page of them."""
     area = scene(server, "cloudy", "2021-06-01", 80.0, 900)
-    scene(server, "clear", "2022-06-01", 1.0, 1200)
-    scene(server, "newest", "2023-06-01", 12.0, 1500)
+    scene(server, "clear", "2022-06-01", 1.0, 1200, applied=True)
+    scene(server, "newest", "2023-06-01", 12.0, 1500, applied=True)
     scene(server, "elsewhen", "2019-06-01", 0.0, 1800)
     return server, area
 
@@ -178,5 +181,119 @@ def test_settings_that_contradict_each_other_are_refused(changes, message):
 def test_where_no_baseline_is_told_the_assets_say_the_offset():
     asset = {"raster:bands": [{"scale": 0.0001, "offset": -0.1}]}
     assert reflectance_offset({}, [asset]) == -1000
-    assert reflectance_offset({}, [{}]) == 0
+    assert reflectance_offset({}, [{}]) is None
     assert reflectance_offset({"s2:processing_baseline": "02.14"}, [asset]) == 0
+
+
+@pytest.mark.parametrize(
+    ("baseline", "offset"),
+    [("04.00", -1000), ("N0400", -1000), ("0511", -1000), ("N0301", 0), ("3.01", 0), ("unknown", None), (None, None)],
+)
+def test_a_baseline_is_read_in_all_its_spellings(baseline, offset):
+    assert reflectance_offset({"s2:processing_baseline": baseline}, [{}]) == offset
+
+
+def test_an_untold_baseline_is_decided_by_the_date_and_said(server, caplog):
+    area = scene(server, "old", "2021-06-01", 0.0, 1500)
+    scene(server, "new", "2022-06-01", 0.0, 2500)
+    source = Sentinel2Source(server.url, area, **YEAR, grid=GRID, assets="bands", pick="all")
+    readings = [source.read(c) for c in source.candidates()]
+    means = [reading.pixels[0].mean() for reading in readings if reading.missing == 0]
+    assert means == [pytest.approx(1509.5, abs=2)] * len(means)
+    assert "2 of 2 scenes don't tell their processing baseline: reflectance of 2022-01-25" in caplog.text
+    caplog.clear()
+    list(Sentinel2Source(server.url, area, **YEAR, grid=GRID).candidates())  # true colour has no offset
+    assert not caplog.text
+
+
+def test_scenes_that_cannot_be_understood_are_counted_and_the_others_found(catalogue, model, tmp_path, caplog):
+    server, area = catalogue
+    good = server.items[2]
+    server.items += [
+        {**good, "id": "nowhere", "geometry": None},
+        {**good, "id": "bare", "assets": {}},
+        {**good, "id": "timeless", "properties": {**good["properties"], "datetime": "2023-06-31T10:00:00Z"}},
+    ]
+    report = build_collection(
+        Sentinel2Source(server.url, area, **YEAR, grid=GRID), model, tmp_path / "some", BuildOptions(workers=0), {}
+    )
+    assert report.added >= 9
+    assert report.left_out["scene not understood"] == 3
+    for problem in (
+        "nowhere of the catalogue: ValueError('it has no geometry')",
+        "no asset visual or TCI_10m",
+        "timeless",
+    ):
+        assert problem in caplog.text
+
+
+def test_a_scene_whose_cloud_is_unknown_is_the_last_choice_and_its_tiles_say_nothing_of_it(catalogue):
+    server, area = catalogue
+    for item in server.items:
+        item["properties"]["eo:cloud_cover"] = None
+    server.items[1]["properties"]["eo:cloud_cover"] = 20.0
+    source = Sentinel2Source(server.url, area, **YEAR, grid=GRID, pick="least-cloudy")
+    assert {c.tile.captured_on.year for c in source.candidates()} == {2022}
+    del server.items[1]
+    assert {c.tile.cloud_cover for c in source.candidates()} == {None}
+
+
+def test_items_are_not_kept_while_a_catalogue_is_searched(catalogue):
+    server, area = catalogue
+    found = search_scenes(server.url, "sentinel-2-l2a", area, **YEAR, max_cloud=1, assets=[["visual"]])
+    assert next(found).scene_id == "cloudy"
+    assert len(server.searches) == 1  # the second page has not been asked for
+    assert [s.scene_id for s in found] == ["clear", "newest"]
+
+
+def test_a_busy_catalogue_and_file_server_are_asked_again(catalogue):
+    server, area = catalogue
+    server.failures = {"GET": [503], "POST": [429, 502]}
+    source = Sentinel2Source(server.url, area, **YEAR, grid=GRID)
+    candidates = list(source.candidates())
+    assert {c.tile.captured_on.year for c in candidates} == {2023}
+    server.failures["GET"] = [503]
+    assert source.read(candidates[5]).missing < 1
+    assert server.failures == {"GET": [], "POST": []}
+
+
+def test_a_cloud_optimised_geotiff_is_read_in_parts(server):
+    area = scene(server, "cog", "2023-06-01", 0.0, 1500, cog=True)
+    with rasterio.open(server.folder / "cog-visual.tif") as file:
+        assert file.tags(ns="IMAGE_STRUCTURE")["LAYOUT"] == "COG"
+    source = Sentinel2Source(server.url, area, **YEAR, grid=KilometreGrid(0.64, 2.56))
+    whole = next(reading for reading in map(source.read, source.candidates()) if reading.missing == 0)
+    assert whole.pixels.shape == (3, 64, 64)
+    assert whole.pixels[0].mean() == pytest.approx(85, abs=3)
+    fetched = sum(last - first + 1 for path, first, last in server.ranges if "visual" in path)
+    assert fetched < 0.6 * (server.folder / "cog-visual.tif").stat().st_size
+    assert not server.full_reads
+
+
+def test_a_file_server_that_is_gone_ends_the_build_and_the_same_command_goes_on(
+    catalogue, model, tmp_path, monkeypatch
+):
+    server, area = catalogue
+    monkeypatch.setitem(GDAL_HTTP, "GDAL_HTTP_RETRY_DELAY", "0")
+    source = Sentinel2Source(server.url, area, **YEAR, grid=GRID)
+    options = BuildOptions(workers=0, batch_tiles=1)
+    monkeypatch.setattr(reader, "CHUNK_TILES", 2)
+    monkeypatch.setattr(reader, "MOST_UNREACHABLE", 2)
+    read = Sentinel2Source.read
+    left = iter(range(6))
+
+    def die_after_six(self, candidate):
+        if next(left, None) is None:
+            server.failures["GET"] = [503] * 99
+        return read(self, candidate)
+
+    with monkeypatch.context() as dying:
+        dying.setattr(Sentinel2Source, "read", die_after_six)
+        with pytest.raises(SourceError, match=r"2 tiles in a row could not be fetched.*give the same command again"):
+            build_collection(source, model, tmp_path / "halting", options, {})
+    assert not (tmp_path / "halting" / "CURRENT").exists()
+    server.failures["GET"] = []
+    open_dataset.cache_clear()
+    report = build_collection(source, model, tmp_path / "halting", options, {})
+    assert report.adopted >= 1
+    assert report.adopted + report.added == len(open_collection(tmp_path / "halting")) >= 9
