@@ -19,7 +19,9 @@ from indexer.listing import Chooser
 from indexer.pipeline import BuildOptions, Progress, job_of, open_writer
 from indexer.plan import TABLE_BYTES, Plan
 from indexer.report import BuildReport
+from indexer.sources.places import area_box
 from indexer.sources.protocol import Candidate
+from wildsat_core.area import Area
 from wildsat_core.errors import InvalidInputError, ModelNotFoundError, SourceError
 from wildsat_core.geo import square_bbox
 from wildsat_core.types import SPACES, BBox, ModelRef, Space, SpaceSpec, Tile
@@ -357,7 +359,7 @@ def _place(row: Mapping[str, Any], path: Path) -> tuple[BBox, bytes | None]:
     if isinstance(outline, bytes):
         shape = shapely.from_wkb(outline)
         if shape.geom_type != "Point":
-            return BBox(*shape.bounds), outline
+            return area_box(Area(shape)), outline  # of several parts perhaps, on both sides of 180 degrees
         lon, lat = shape.coords[0][:2]
         return square_bbox(lon, lat, DEFAULT_SIDE_KM), None
     for columns in LON_LAT_COLUMNS:

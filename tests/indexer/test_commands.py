@@ -1,5 +1,6 @@
 """The commands as they are typed."""
 
+import functools
 import json
 import os
 from pathlib import Path
@@ -8,6 +9,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+import rasterio
 from typer.testing import CliRunner
 
 from indexer.commands import index
@@ -257,14 +259,34 @@ def test_real_sentinel2_chips_are_indexed_and_found_by_what_they_show(type_in, t
     assert source.count() == 23
     assert report.added + sum(report.left_out.values()) == 23
     assert report.added >= 20  # one is nearly constant
-    engine = SearchEngine(open_collection(tmp_path / "chips"), mini)
+    collection = open_collection(tmp_path / "chips")
+    engine = SearchEngine(collection, mini)
 
-    def best(text, k=5):
-        hits = engine.search(Query((TextTerm(text),), blend=0.0, k=k)).hits
-        return [hit.tile.lon_lat for hit in hits]
+    def ranked(text):
+        hits = engine.search(Query((TextTerm(text),), blend=0.0, k=len(collection))).hits
+        return [hit.tile.tile_id for hit in hits]
 
-    assert any(lat > 60 for _, lat in best("snow and ice"))  # Greenland, Siberia, northern Canada
-    assert any(15 < lon < 25 and 24 < lat < 32 for lon, lat in best("sand dunes in the desert"))  # Libya
+    def agreement(ranking, measure):
+        """Spearman's rank correlation of a ranking with a measurement on the twelve bands of each chip."""
+        values = [measure(*bands) for bands in map(median_bands, ranking)]
+        order = np.argsort(np.argsort(values))
+        return np.corrcoef(-np.arange(len(values)), order)[0, 1]
+
+    @functools.cache
+    def median_bands(name):
+        with rasterio.open(folder / f"{name}.tif") as file:
+            bands = file.read([2, 3, 4, 11]).astype(float)  # blue, green, red, short-wave infrared
+        return np.median(bands, axis=(1, 2))
+
+    # Among 22 chips chance reaches 0.42 once in 40 times and 0.55 once in 250. Measured: 0.68, 0.52, 0.58. The model
+    # learnt from pictures of 1.2 km a pixel and sees no more in chips of 10 m than their colours: it takes a glint of
+    # sea for ice, and dry shrubland for dunes.
+    snow, sand, forest = (ranked(text) for text in ("snow and ice", "sand dunes in the desert", "tropical rainforest"))
+    assert agreement(snow, lambda blue, green, red, swir: (green - swir) / (green + swir)) > 0.55  # NDSI
+    assert agreement(sand, lambda blue, green, red, swir: red - blue) > 0.42
+    assert agreement(forest, lambda blue, green, red, swir: -(blue + green + red)) > 0.42  # dark
+    assert "patch_770287" in snow[:2]  # a field of snow in Siberia, the one chip that is whole white
+    assert "patch_759128" in sand[:2]  # dunes in Libya
 
 
 def test_an_index_that_misses_the_recall_asked_for_is_said_so(tmp_path, monkeypatch):

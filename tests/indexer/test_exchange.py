@@ -107,6 +107,14 @@ def test_a_geometry_column_is_the_outline(tmp_path):
     assert collection.tile(collection.row_of("b")).footprint_wkb is None
 
 
+def test_an_outline_on_both_sides_of_180_degrees_has_a_narrow_box(tmp_path):
+    both = shapely.MultiPolygon([shapely.box(179.5, -18, 180, -17), shapely.box(-180, -18, -179.75, -17)])
+    geometry = [shapely.to_wkb(both), shapely.to_wkb(shapely.Point(1, 1))]
+    import_collection(foreign(tmp_path / "v.parquet", geometry=geometry), tmp_path / "given", GIVEN)
+    collection = open_collection(tmp_path / "given")
+    assert collection.tile(collection.row_of("a")).bbox == BBox(179.5, -18, -179.75, -17)
+
+
 @pytest.mark.parametrize(
     ("columns", "given", "message"),
     [
