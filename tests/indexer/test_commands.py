@@ -279,8 +279,8 @@ def test_real_sentinel2_chips_are_indexed_and_found_by_what_they_show(type_in, t
         return np.median(bands, axis=(1, 2))
 
     # Among 22 chips chance reaches 0.42 once in 40 times and 0.55 once in 250. Measured: 0.68, 0.52, 0.58. The model
-    # learnt from pictures of 1.2 km a pixel and sees no more in chips of 10 m than their colours: it takes a glint of
-    # sea for ice, and dry shrubland for dunes.
+    # learnt from the Blue Marble, a kilometre a pixel and more, and sees little more in chips of 10 m than colours: it
+    # ranks clouds first for ice, and a semi-desert in South Africa first for dunes.
     snow, sand, forest = (ranked(text) for text in ("snow and ice", "sand dunes in the desert", "tropical rainforest"))
     assert agreement(snow, lambda blue, green, red, swir: (green - swir) / (green + swir)) > 0.55  # NDSI
     assert agreement(sand, lambda blue, green, red, swir: red - blue) > 0.42
