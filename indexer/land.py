@@ -1,18 +1,27 @@
-"""How much of a box is land: from country outlines, or, where these are not installed, from the picture itself."""
+"""How much of a box is land: from country outlines, or, where these are not installed, from the picture itself.
+
+A box smaller than a few cells of the mask, and on a coast, is compared with the outlines themselves.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import Any, Final
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 import numpy.typing as npt
 
+from indexer.sources.dataset import unwrapped
 from wildsat_core.countries import Countries
+from wildsat_core.geo import wrap_lon
 from wildsat_core.types import BBox
 
+if TYPE_CHECKING:
+    from shapely import STRtree
+
 CELLS_PER_DEGREE: Final = 10
+SMALL_DEG: Final = 0.5  # up to this height cells of a tenth of a degree say too little
 
 
 @dataclass(frozen=True)
@@ -21,9 +30,11 @@ class LandMask:
 
     Attributes:
         sums: (H + 1, W + 1) int32, number of land cells north and west of each corner, row 0 at +90 degrees.
+        coasts: the cells that an outline runs through, and the outlines; None where only cells are known.
     """
 
     sums: npt.NDArray[np.int32]
+    coasts: tuple[LandMask, STRtree] | None = None
 
     @classmethod
     def from_cells(cls, land: npt.NDArray[np.bool_]) -> LandMask:
@@ -35,15 +46,19 @@ class LandMask:
     @classmethod
     def from_countries(cls, countries: Countries) -> LandMask:
         """Paint all outlines; a cell that an outline touches is land, so that small islands are not lost."""
+        import shapely
         from affine import Affine
         from rasterio.features import rasterize
 
         step = 1.0 / CELLS_PER_DEGREE
         shape = (180 * CELLS_PER_DEGREE, 360 * CELLS_PER_DEGREE)
-        outlines = [country.outline for country in countries.countries]
+        parts = shapely.get_parts([country.outline for country in countries.countries])
         transform = Affine(step, 0.0, -180.0, 0.0, -step, 90.0)
-        painted = rasterize(outlines, out_shape=shape, transform=transform, all_touched=True, dtype="uint8")
-        return cls.from_cells(painted.astype(bool))
+        land, lines = (
+            rasterize(shapes, out_shape=shape, transform=transform, all_touched=True, dtype="uint8").astype(bool)
+            for shapes in (parts, shapely.boundary(parts))
+        )
+        return replace(cls.from_cells(land), coasts=(cls.from_cells(lines), shapely.STRtree(parts)))
 
     @classmethod
     def from_picture(cls, picture: npt.NDArray[np.uint8]) -> LandMask:
@@ -62,6 +77,18 @@ class LandMask:
 
     def share(self, boxes: Sequence[BBox]) -> npt.NDArray[np.float64]:
         """Share of land of each box in the plane of degrees, (N,) in [0, 1]."""
+        shares = self._share_of_cells(boxes)
+        if self.coasts is None:
+            return shares
+        lines, outlines = self.coasts
+        # Boxes are rounded to cells: one more on each side, so that no line is missed.
+        near_line = lines._share_of_cells([_widened(box, 1.0 / CELLS_PER_DEGREE) for box in boxes]) > 0
+        for i, box in enumerate(boxes):
+            if near_line[i] and box.north - box.south <= SMALL_DEG:
+                shares[i] = _share_within(box, outlines)
+        return shares
+
+    def _share_of_cells(self, boxes: Sequence[BBox]) -> npt.NDArray[np.float64]:
         west, south, east, north = np.array([b.as_tuple() for b in boxes], np.float64).reshape(-1, 4).T
         width = np.where(east < west, east + 360.0, east) - west
         height_cells, width_cells = self.sums.shape[0] - 1, self.sums.shape[1] - 1
@@ -94,3 +121,24 @@ def _cells_between(start: npt.NDArray[np.float64], end: npt.NDArray[np.float64],
     if limit is not None:
         middle = np.clip(middle, 0, limit - 1)
     return np.where(thin, middle, first), np.where(thin, middle + 1, last)
+
+
+def _widened(box: BBox, by_deg: float) -> BBox:
+    south, north = max(box.south - by_deg, -90.0), min(box.north + by_deg, 90.0)
+    if box.width_deg + 2 * by_deg >= 360.0:
+        return BBox(-180.0, south, 180.0, north)
+    return BBox(float(wrap_lon(box.west - by_deg)), south, float(wrap_lon(box.east + by_deg)), north)
+
+
+def _share_within(box: BBox, outlines: STRtree) -> float:
+    """Share of a box that lies in outlines, in the plane of degrees."""
+    import shapely
+
+    west, south, east, north = unwrapped(box)
+    total = 0.0
+    for start, end, turn in ((west, min(east, 180.0), 0.0), (180.0, east, -360.0)):
+        if end > start:
+            window = shapely.box(start + turn, south, end + turn, north)
+            parts = outlines.geometries[outlines.query(window, predicate="intersects")]
+            total += float(shapely.area(shapely.clip_by_rect(parts, *window.bounds)).sum())
+    return min(total / ((east - west) * (north - south)), 1.0)

@@ -1,7 +1,9 @@
 import numpy as np
 import pytest
+import shapely
 
 from indexer.land import LandMask
+from wildsat_core.countries import Countries, Country
 from wildsat_core.types import BBox
 
 
@@ -46,3 +48,17 @@ def test_sea_in_a_picture_is_what_is_blue_or_black():
     width = 360 / len(colours)
     boxes = [BBox(-180 + i * width, -90, -180 + (i + 1) * width, 90) for i in range(len(colours))]
     assert LandMask.from_picture(picture).share(boxes).tolist() == [float(land) for land in colours.values()]
+
+
+def test_a_small_box_on_a_coast_is_compared_with_the_outlines_themselves():
+    land = [
+        shapely.box(10.004, 50.004, 12, 52),
+        shapely.box(179.9, -17.05, 180, -17),
+        shapely.box(-180, -17.05, -179.95, -17),
+    ]
+    mask = LandMask.from_countries(Countries([Country(f"C{i}", "", outline) for i, outline in enumerate(land)]))
+    at_sea, half, inland = BBox(9.97, 50.02, 10.0, 50.05), BBox(9.994, 50.02, 10.014, 50.04), BBox(11, 51, 11.02, 51.02)
+    assert mask.share([at_sea, half, inland]).tolist() == [0.0, pytest.approx(0.5), 1.0]
+    assert mask.share([BBox(179.8, -17.05, -179.9, -17)]) == pytest.approx([0.5])
+    large = BBox(9, 49, 12, 52)  # counted in cells, those on the coast whole
+    assert mask.share([large]) == pytest.approx([4 / 9])
