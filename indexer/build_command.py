@@ -68,6 +68,7 @@ Description = Annotated[str, typer.Option(help="Description shown to searchers."
 Attribution = Annotated[str, typer.Option(help="Who must be named beside the imagery.")]
 Batch = Annotated[int, typer.Option("--batch", min=1, help="Tiles embedded at once.")]
 Workers = Annotated[int | None, typer.Option(min=0, help="Processes that read tiles; 0 reads in this one.")]
+Threads = Annotated[int | None, typer.Option(min=1, help="Threads of the model on a CPU. [default: all cores]")]
 SegmentTiles = Annotated[int, typer.Option(min=1, help="Tiles in a segment: the most that a kill loses.")]
 ThumbnailPx = Annotated[int, typer.Option(min=0, max=512, help="Longer side of thumbnails; 0 for none.")]
 Device = Annotated[str, typer.Option(help="Where the model runs: auto, cpu or cuda.")]
@@ -152,6 +153,7 @@ def build(
     attribution: Attribution = "",
     batch: Batch = 256,
     workers: Workers = None,
+    threads: Threads = None,
     segment_tiles: SegmentTiles = 16_384,
     thumbnail_px: ThumbnailPx = 128,
     device: Device = "auto",
@@ -178,6 +180,7 @@ def build(
         "read": ReadOptions(thumbnail_px or None, max_missing=max_missing),
         "wait_s": wait,
         "compile_backbone": compile_,
+        "threads": threads,
     }
     facts = {key: given[key] for key in ("title", "description", "attribution") if given[key]}
     root = collections / check_collection_name(name)

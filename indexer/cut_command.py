@@ -24,7 +24,7 @@ Out = Annotated[Path, typer.Option("--out", "-o", help="Folder to cut into: a ne
 # Options of `build` that are about the collection and the model, not about the tiles.
 _NOT_HERE: Final = frozenset({
     "name", "model", "replace", "title", "description", "attribution", "batch", "segment_tiles", "thumbnail_px",
-    "device", "compile_", "wait", "collections",
+    "device", "compile_", "threads", "wait", "collections",
 })  # fmt: skip
 
 

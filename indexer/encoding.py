@@ -24,10 +24,15 @@ class Encoder:
     Args:
         model: in evaluation mode, on its device.
         compile_backbone: trade a minute of compiling for speed; pays from some hundred thousand tiles.
+        threads: of this whole process, for a model on the CPU; None leaves them as they are, one a core.
     """
 
-    def __init__(self, model: WildSATModel, *, compile_backbone: bool = False) -> None:
+    def __init__(self, model: WildSATModel, *, compile_backbone: bool = False, threads: int | None = None) -> None:
         """Set up the model, which is used and not copied."""
+        if threads is not None:
+            import torch
+
+            torch.set_num_threads(threads)
         self.model = model.optimise_for_inference()
         if compile_backbone:
             model.backbone.compile()

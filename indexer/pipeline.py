@@ -58,6 +58,8 @@ class BuildOptions:
         on_known: what to do with tiles that are indexed already.
         wait_s: how long to wait for another writer of the same collection.
         compile_backbone: compile the encoder; pays from some hundred thousand tiles on a GPU.
+        threads: of the encoder on a CPU. None leaves it all cores, as torch does: readers are a bounded number of
+            tiles ahead, so that on a CPU, where encoding takes longest, they mostly wait and leave it their cores.
     """
 
     batch_tiles: int = 256
@@ -72,6 +74,7 @@ class BuildOptions:
     on_known: Literal["skip", "replace"] = "skip"
     wait_s: float = 0.0
     compile_backbone: bool = False
+    threads: int | None = None
 
 
 @dataclass(slots=True)
@@ -120,7 +123,7 @@ def build_collection(
         SourceError: the source can't be listed, is out of reach, or gave not one tile; the last says why.
     """
     start = time.perf_counter()
-    encoder = Encoder(model, compile_backbone=options.compile_backbone)
+    encoder = Encoder(model, compile_backbone=options.compile_backbone, threads=options.threads)
     encoder.check(source)
     report = BuildReport(root.name, model.config.name)
     job = job_of(source, model.ref, options)

@@ -12,6 +12,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from PIL import Image
 
 from indexer import pipeline
@@ -329,6 +330,17 @@ def test_a_source_out_of_reach_ends_the_build_and_keeps_what_was_embedded(model,
 def test_a_reading_process_that_dies_ends_the_build_with_advice(model, tmp_path):
     with pytest.raises(SourceError, match="try fewer with --workers"):
         build_collection(Odd("death"), model, tmp_path / "odd", quick(workers=1), {})
+
+
+def test_the_encoder_keeps_its_threads_or_takes_those_it_is_given(model, tmp_path):
+    before = torch.get_num_threads()
+    try:
+        build_collection(Odd(), model, tmp_path / "odd", QUICK, {})
+        assert torch.get_num_threads() == before
+        build_collection(Odd(), model, tmp_path / "odd", quick(threads=before + 1), {})
+        assert torch.get_num_threads() == before + 1
+    finally:
+        torch.set_num_threads(before)
 
 
 def test_pictures_of_many_sizes_do_not_pile_up(model, tmp_path, monkeypatch):
