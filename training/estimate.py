@@ -150,4 +150,6 @@ def _made_up(config: TrainConfig, module: TrainingModule, text_dim: int) -> Batc
     pixels = torch.rand(PROBE, len(spec.bands), side, side, generator=generator) * spec.scale
     numbers = torch.arange(PROBE)
     text = torch.randn(PROBE, text_dim, generator=generator)
-    return Batch(pixels, pixels.flip(0), text, torch.tensor([[10.0, 50.0], [-98.0, 33.5]]), numbers, numbers, numbers)
+    return Batch(
+        pixels, pixels.flip(0), text, torch.tensor([[10.0, 50.0], [-98.0, 33.5]]), numbers, numbers, numbers, numbers
+    )

@@ -1,4 +1,4 @@
-"""Retrieval on held-out blocks: given a tile, is its text near the top, and given a text, is its tile?"""
+"""Retrieval on held-out blocks: given a tile, is a text of its place near the top, and given a text, is such a tile?"""
 
 from __future__ import annotations
 
@@ -12,6 +12,8 @@ from training.terms import TrainingModule
 from wildsat_core.errors import TrainingError
 
 LEVELS = (1, 5, 10)
+
+Vectors = npt.NDArray[np.float32]
 
 
 def recall_at(scores: npt.NDArray[np.floating], relevant: npt.NDArray[np.bool_]) -> dict[int, float]:
@@ -31,7 +33,9 @@ def recall_at(scores: npt.NDArray[np.floating], relevant: npt.NDArray[np.bool_])
 def validate(
     module: TrainingModule, data: PairDataset, rows: Ints, *, most: int, batch: int, device: torch.device, bf16: bool
 ) -> dict[str, float]:
-    """R@1, R@5 and R@10 both ways over the first `most` pairs of a fixed shuffle, one text against all.
+    """R@1, R@5 and R@10 both ways over the places and texts of the first `most` pairs of a fixed shuffle.
+
+    Each place and each text counts once, however many pairs it is in; right is what any held-out pair joins.
 
     Args:
         module: the model.
@@ -53,7 +57,7 @@ def validate(
     chosen = np.random.default_rng(0).permutation(rows)[:most]
     was_training = module.training
     module.eval()
-    tiles, words, texts, cells = [], [], [], []
+    tiles, words, places, texts = [], [], [], []
     for start in range(0, len(chosen), batch):
         keys = [Key(0, int(row), int(row)) for row in chosen[start : start + batch]]
         part = data.__getitems__(keys).to(device)
@@ -62,17 +66,25 @@ def validate(
         tiles.append(vectors["text"].float().cpu().numpy())
         words.append(vectors["words"].float().cpu().numpy())
         texts.append(part.text_row.cpu().numpy())
-        cells.append(part.cell.cpu().numpy())
+        places.append(part.place.cpu().numpy())
     module.train(was_training)
-    return _recalls(*(np.concatenate(part) for part in (tiles, words, texts)))
+    place_rows, place_vectors = _once(places, tiles)
+    text_rows, text_vectors = _once(texts, words)
+    found = _recalls(place_vectors, text_vectors, data.belonging(place_rows, text_rows))
+    return found | {"pairs": float(len(chosen))}
 
 
-def _recalls(tiles: npt.NDArray[np.float32], words: npt.NDArray[np.float32], texts: Ints) -> dict[str, float]:
+def _once(rows: list[Ints], vectors: list[Vectors]) -> tuple[Ints, Vectors]:
+    """Each row number once, with its vector."""
+    unique, first = np.unique(np.concatenate(rows), return_index=True)
+    return unique, np.concatenate(vectors)[first]
+
+
+def _recalls(tiles: Vectors, words: Vectors, relevant: npt.NDArray[np.bool_]) -> dict[str, float]:
+    """From tiles (N, D) and words (T, D) of which some belong together, (N, T)."""
     if not (np.isfinite(tiles).all() and np.isfinite(words).all()):
         raise TrainingError("validation gave vectors that are not finite; the run's last checkpoint is intact")
-    unique, first = np.unique(texts, return_index=True)
-    scores = tiles @ words[first].T  # (N, D) @ (D, T)
-    relevant = texts[:, None] == unique[None, :]
+    scores = tiles @ words.T  # (N, D) @ (D, T) -> (N, T)
     result: dict[str, float] = {}
     for way, recalls in (
         ("tile_to_text", recall_at(scores, relevant)),
@@ -80,5 +92,4 @@ def _recalls(tiles: npt.NDArray[np.float32], words: npt.NDArray[np.float32], tex
     ):
         result |= {f"{way}_r{k}": value for k, value in recalls.items()}
     result["score"] = float(np.mean(list(result.values())))
-    result["pairs"] = float(len(tiles))
     return result

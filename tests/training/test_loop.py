@@ -14,18 +14,22 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pyarrow.parquet as pq
 import pytest
 import torch
 import yaml
-from safetensors.torch import load_file
+from safetensors.torch import load_file, save_file
 
 from tests.training.conftest import make_dataset, tiny_config
 from training import checkpoint, loop
 from training.config import OptimiserSection, TrainConfig
+from training.data.pixels import PixelReader
+from training.data.stream import PairDataset
+from training.data.tables import PAIRS, PLACES, open_dataset, pairs_table, places_table
 from training.ema import WeightMean
 from training.losses import LogitScale
 from training.schedule import rate_at
-from training.validate import recall_at
+from training.validate import recall_at, validate
 from wildsat_core.errors import CheckpointError, TrainingError
 from wildsat_core.models.model import WildSATModel
 
@@ -308,3 +312,33 @@ def test_recall_counts_ties_against_and_several_relevant_for() -> None:
     found = recall_at(scores, relevant)
     assert found[1] == pytest.approx(1 / 3)
     assert found[5] == 1.0
+
+
+class KnowsItAll(torch.nn.Module):
+    """Gives a tile and a text the same vector if they belong to the same of three species."""
+
+    def forward(self, _anchor: Any, _positive: Any, text: torch.Tensor, lon_lat: torch.Tensor) -> dict[str, Any]:
+        species = ((lon_lat[:, 0] + 100) / 3).round().long() % 3
+        return {"text": torch.eye(3)[species], "words": torch.eye(3)[text.argmax(1) % 3]}
+
+
+def test_a_perfect_model_scores_1_with_several_texts_and_dates_a_place(tmp_path: Path) -> None:
+    folder = make_dataset(tmp_path / "set", places=6, species=6, dates=2)
+    save_file({"embeddings": torch.eye(6)}, folder / "text_embeddings.safetensors")
+    data = open_dataset(folder)
+    places = [place | {"split": "val"} for place in data.places.to_pylist()]
+    # Texts k and k + 3 are of one species, seen at sites k and k + 3; each text belongs to another date.
+    pairs = [
+        pair | {"place": 2 * site + (text > 2), "text": text}
+        for site, pair in enumerate(data.pairs.to_pylist())
+        for text in (site % 3, site % 3 + 3)
+    ]
+    pq.write_table(places_table(places), folder / PLACES)
+    pq.write_table(pairs_table(pairs), folder / PAIRS)
+    data = open_dataset(folder)
+    rows = data.pairs_of("val")
+    held_out = PairDataset(data, rows, PixelReader(data.imagery_root), 0, other_date=False)
+    for most in (100, 7):
+        found = validate(KnowsItAll(), held_out, rows, most=most, batch=5, device=torch.device("cpu"), bf16=False)  # type: ignore[arg-type]
+        assert {found[f"{way}_r1"] for way in ("tile_to_text", "text_to_tile")} == {1.0}
+        assert found["score"] == 1.0

@@ -41,6 +41,7 @@ class Batch:
         positive: (B, C, H, W), another date of the same ground where there is one.
         text: (B, E) embeddings before the model's head.
         lon_lat: (B, 2) degrees, of the sighting.
+        place: (B,) row of the place.
         text_row: (B,) row of the text.
         species: (B,) number of the species.
         cell: (B,) cell of ground.
@@ -52,6 +53,7 @@ class Batch:
     positive: torch.Tensor
     text: torch.Tensor
     lon_lat: torch.Tensor
+    place: torch.Tensor
     text_row: torch.Tensor
     species: torch.Tensor
     cell: torch.Tensor
@@ -73,6 +75,7 @@ class Batch:
             positive=change(self.positive),
             text=change(self.text),
             lon_lat=change(self.lon_lat),
+            place=change(self.place),
             text_row=change(self.text_row),
             species=change(self.species),
             cell=change(self.cell),
@@ -96,7 +99,7 @@ class PairDataset(Dataset[Batch]):
 
         Args:
             source: the data set.
-            rows: the pairs to draw replacements from.
+            rows: the pairs of the part that is read; replacements are drawn from them.
             reader: of pictures.
             seed: of choices of other dates and replacements.
             other_date: read a second picture as the positive; otherwise it is the anchor's.
@@ -115,18 +118,25 @@ class PairDataset(Dataset[Batch]):
         """Read one batch."""
         samples = [self._sample(key) for key in keys]
         pairs = np.array([s.pair for s in samples])
-        texts = self._text[pairs]
+        places, texts = self._place[pairs], self._text[pairs]
         return Batch(
             anchor=_stack([s.anchor for s in samples]),
             positive=_stack([s.positive for s in samples]),
             text=torch.from_numpy(np.stack([self._embeddings[row] for row in texts])),
             lon_lat=torch.from_numpy(self._lon_lat[pairs]),
+            place=torch.from_numpy(places.astype(np.int64)),
             text_row=torch.from_numpy(texts.astype(np.int64)),
             species=torch.from_numpy(self._species[texts]),
-            cell=torch.from_numpy(self._cell[self._place[pairs]].astype(np.int64)),
+            cell=torch.from_numpy(self._cell[places].astype(np.int64)),
             damaged=[message for s in samples for message in s.damaged],
             reads=sum(s.reads for s in samples),
         )
+
+    def belonging(self, places: Ints, texts: Ints) -> npt.NDArray[np.bool_]:
+        """(N, T), true where a pair of this part has the text at the place, be it with a picture of another date."""
+        count = int(self._text.max()) + 1  # of texts, so that a site and a text make one number
+        paired = self._sites.number[self._place[self._rows]] * count + self._text[self._rows]
+        return np.isin(self._sites.number[places][:, None] * count + texts[None, :], paired)
 
     def _sample(self, key: Key) -> _Sample:
         random = np.random.default_rng((self._seed, key.epoch, key.position))
@@ -275,16 +285,16 @@ def species_numbers(source: TrainingSet) -> npt.NDArray[np.int64]:
 
 
 class _Sites:
-    """Which places show the same ground."""
+    """Which places show the same ground: those of one number."""
 
     def __init__(self, sites: npt.NDArray[np.int64]) -> None:
         self._order = np.argsort(sites, kind="stable")
-        _, self._index, self._size = np.unique(sites, return_inverse=True, return_counts=True)
+        _, self.number, self._size = np.unique(sites, return_inverse=True, return_counts=True)
         self._start = np.concatenate([[0], np.cumsum(self._size)[:-1]])
 
     def other(self, place: int, random: np.random.Generator) -> int:
         """Another place of the same site at random, the place itself if there is none."""
-        site = self._index[place]
+        site = self.number[place]
         if self._size[site] == 1:
             return place
         members = self._order[self._start[site] : self._start[site] + self._size[site]]
