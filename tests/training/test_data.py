@@ -62,6 +62,16 @@ def test_observations_of_gbif_and_inaturalist_are_read_and_bad_rows_counted(tmp_
     assert read_observations(inaturalist).rows[0].species == "Ursus, arctos"
 
 
+def test_a_quote_in_a_tab_separated_table_is_a_letter(tmp_path: Path) -> None:
+    gbif = tmp_path / "gbif.csv"
+    places = ('"Rio Negro', "Manaus", '12" trap, "north" side')
+    rows = [f"{place}\tPanthera onca\t-60\t-3.{i}\n" for i, place in enumerate(places)]
+    gbif.write_text("locality\tspecies\tlon\tlat\n" + "".join(rows))
+    seen = read_observations(gbif)
+    assert [o.lat for o in seen.rows] == [-3.0, -3.1, -3.2]
+    assert not seen.skipped
+
+
 def test_observations_without_a_column_or_file_are_refused(tmp_path: Path) -> None:
     with pytest.raises(MissingDataError):
         read_observations(tmp_path / "none.csv")
@@ -69,7 +79,7 @@ def test_observations_without_a_column_or_file_are_refused(tmp_path: Path) -> No
     with pytest.raises(InvalidInputError, match="needs columns"):
         read_observations(tmp_path / "x.csv")
     (tmp_path / "y.csv").write_bytes(b"species,lon,lat\n\xff\xfe\x00,1,2\n")
-    with pytest.raises(InvalidInputError, match="UTF-8"):
+    with pytest.raises(InvalidInputError, match="save it as UTF-8"):
         read_observations(tmp_path / "y.csv")
 
 

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import csv
 import datetime as dt
+import itertools
 import math
 from collections import Counter
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import TextIO
 
 from wildsat_core.errors import InvalidInputError, MissingDataError
 
@@ -58,13 +61,20 @@ def read_observations(path: str | Path) -> Observations:
         raise MissingDataError(f"there is no file of observations at {file}")
     try:
         with file.open(encoding="utf-8-sig", newline="") as lines:
-            header = lines.readline()
-            reader = csv.reader(lines, delimiter="\t" if "\t" in header else ",")
-            names = next(csv.reader([header], delimiter="\t" if "\t" in header else ","), [])
-            columns = _find_columns(names, file)
+            reader = _reader(lines)
+            columns = _find_columns(next(reader, []), file)
             return _read_rows(reader, columns)
-    except (UnicodeDecodeError, csv.Error) as err:
-        raise InvalidInputError(f"{file} is not a table of text in UTF-8: {err}", "observations") from err
+    except UnicodeDecodeError as err:
+        raise InvalidInputError(f"{file} is not in UTF-8 ({err}); save it as UTF-8", "observations") from err
+    except csv.Error as err:
+        raise InvalidInputError(f"{file} is not a table of text: {err}", "observations") from err
+
+
+def _reader(lines: TextIO) -> Iterator[list[str]]:
+    """Rows of a table, the header first. Tab-separated ones, as GBIF's, quote nothing: a quote in them is a letter."""
+    header = lines.readline()
+    rows = itertools.chain([header], lines)
+    return csv.reader(rows, delimiter="\t", quoting=csv.QUOTE_NONE) if "\t" in header else csv.reader(rows)
 
 
 def _find_columns(names: list[str], file: Path) -> tuple[int, int, int, int | None]:
@@ -83,10 +93,10 @@ def _find_columns(names: list[str], file: Path) -> tuple[int, int, int, int | No
     return species, lon, lat, find(DATE)
 
 
-def _read_rows(reader: object, columns: tuple[int, int, int, int | None]) -> Observations:
+def _read_rows(rows: Iterable[list[str]], columns: tuple[int, int, int, int | None]) -> Observations:
     result = Observations()
     species_at, lon_at, lat_at, date_at = columns
-    for row in reader:  # type: ignore[attr-defined]
+    for row in rows:
         if len(row) <= max(species_at, lon_at, lat_at):
             result.skipped["too short"] += 1
             continue
