@@ -60,6 +60,12 @@ def _model_config(
 ) -> ModelConfig:
     section = config.model
     encoder = data.about.text_encoder
+    if not encoder:
+        raise InvalidInputError(
+            f"{data.folder} does not say which encoder made its text embeddings; make them with "
+            f"`wildsat dataset embed-texts {data.folder}`, or name it as text_encoder in dataset.json",
+            "data.folder",
+        )
     if section.text_encoder not in (None, encoder):
         raise InvalidInputError(
             f"the data's text embeddings were made by {encoder!r}, the config says {section.text_encoder!r}",

@@ -10,7 +10,7 @@ import pytest
 import torch
 from typer.testing import CliRunner
 
-from tests.training.conftest import TEXT_DIM
+from tests.training.conftest import TEXT_DIM, make_dataset, tiny_config
 from training.assembly import read_location
 from training.commands import train as train_command
 from training.config import CONFIGS, read_train_config
@@ -151,6 +151,17 @@ def test_place_term_gives_the_model_a_place_space(painted: Path, tmp_path: Path)
     model = WildSATModel.open(tmp_path / "run" / "model")
     assert set(model.spaces) == {"text", "location", "image", "place"}
     assert model.embed_places([[10.0, 50.0]])["place"].shape == (1, 8)
+
+
+def test_embeddings_of_an_unknown_encoder_are_refused(tmp_path: Path) -> None:
+    from training.assembly import build_model
+    from training.data.tables import open_dataset, write_about
+
+    folder = make_dataset(tmp_path / "set")
+    about = open_dataset(folder).about
+    write_about(folder, about.model_copy(update={"text_encoder": ""}))
+    with pytest.raises(InvalidInputError, match=r"does not say which encoder.*embed-texts"):
+        build_model(tiny_config(folder, tmp_path / "run"), open_dataset(folder))
 
 
 def test_other_bands_need_their_channels(painted: Path, tmp_path: Path) -> None:

@@ -9,13 +9,14 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 import torch
 from PIL import Image
 from safetensors.numpy import load_file
 
 from tests.training.conftest import make_dataset
-from training.data.build import SplitPlan, build_dataset, read_texts
+from training.data.build import BuildReport, SplitPlan, build_dataset, read_texts
 from training.data.cells import cell_centre, cell_of, spatial_splits
 from training.data.embed import embed_texts
 from training.data.imagery import mercator_centre, mercator_tile, open_imagery
@@ -23,7 +24,7 @@ from training.data.observations import read_observations
 from training.data.pixels import PixelReader
 from training.data.reference import import_reference, read_pickled_array
 from training.data.stream import DamageCount, EpochBatches, Key, PairDataset, batch_loader
-from training.data.tables import EMBEDDINGS, PAIRS, open_dataset, texts_table
+from training.data.tables import ABOUT, EMBEDDINGS, PAIRS, PLACES, TEXTS, open_dataset, places_table, texts_table
 from wildsat_core.bands import NINE_BANDS
 from wildsat_core.errors import CheckpointError, InvalidInputError, MissingDataError, SourceError, TrainingError
 from wildsat_core.geo import great_circle_km
@@ -147,7 +148,11 @@ def test_build_joins_by_position_and_species(tmp_path: Path) -> None:
     imagery = open_imagery(f"folder:{folder}", side_km=5.0)
     plan = SplitPlan(10.0, (0.5, 0.5, 0.0), 1)
     report = build_dataset(tmp_path / "set", read_observations(csv), texts, imagery, cell_km=100.0, plan=plan)
-    assert dict(report.left_out) == {"sightings of species without a text": 2, "sightings without imagery": 1}
+    assert dict(report.left_out) == {
+        "sightings of species without a text": 2,
+        "sightings without imagery": 1,
+        "blank texts": 1,
+    }
     data = open_dataset(tmp_path / "set")
     assert data.column("places", "path").tolist() == ["a.png", "b.png", "c.png"]
     assert data.column("places", "site")[0] == data.column("places", "site")[1] != data.column("places", "site")[2]
@@ -158,6 +163,62 @@ def test_build_joins_by_position_and_species(tmp_path: Path) -> None:
     assert set(data.column("places", "split")) == {"train", "val"}
     with pytest.raises(MissingDataError, match="embed-texts"):
         data.embeddings()
+
+
+def build(folder: Path, rows: str, texts: pa.Table, plan: SplitPlan | None = None) -> BuildReport:
+    """Join sightings, given as lines of species,lon,lat,date, to the pictures of a folder."""
+    (folder / "obs.csv").write_text("species,lon,lat,date\n" + rows)
+    imagery = open_imagery(f"folder:{folder}", side_km=5.0)
+    seen = read_observations(folder / "obs.csv")
+    return build_dataset(folder / "set", seen, texts, imagery, cell_km=100.0, plan=plan or SplitPlan())
+
+
+def test_a_sighting_gets_the_picture_nearest_in_date(tmp_path: Path) -> None:
+    folder, texts = write_sources(tmp_path)  # a.png is of 2020-01-01, b.png of 2021-01-01
+    for date, picture in (("2019-03-01", "a"), ("2020-06-29", "a"), ("2020-07-05", "b"), ("", "b")):
+        build(folder, f"Crax rubra,10,50,{date}\n", texts)
+        data = open_dataset(folder / "set")
+        assert data.column("places", "path")[data.column("pairs", "place")].tolist() == [f"{picture}.png"], date
+
+
+def test_sightings_beside_the_picture_are_left_out(tmp_path: Path) -> None:
+    folder, texts = write_sources(tmp_path)
+    east, north = 2.6 / (111.195 * np.cos(np.radians(50.0))), 2.6 / 111.195  # the pictures reach 2.5 km each way
+    outside = f"Crax rubra,{10 + east},50,\nCrax rubra,10,{50 - north},\n"
+    corner = f"Crax rubra,{10 - 0.9 * east},{50 + 0.9 * north},\n"
+    assert build(folder, outside + corner, texts).left_out["sightings without imagery"] == 2
+
+
+def test_all_dates_of_a_site_are_in_one_part_across_a_block_line(tmp_path: Path) -> None:
+    folder, texts = write_sources(tmp_path)
+    lines = [f"{name}.png,{lon},50" for name, lon in (("a", 9.999), ("b", 10.001), ("c", 40), ("d", 90))]
+    (folder / "index.csv").write_text("file,lon,lat\n" + "\n".join(lines) + "\n")
+    for seed in range(6):
+        build(folder, "Crax rubra,10,50,\nCrax rubra,40,50,\n", texts, SplitPlan(10.0, (0.5, 0.5, 0.0), seed))
+        splits = open_dataset(folder / "set").column("places", "split")
+        assert splits[0] == splits[1] != splits[2]
+
+
+def test_a_part_that_nothing_fell_into_is_told(tmp_path: Path) -> None:
+    folder, texts = write_sources(tmp_path)
+    report = build(folder, "Crax rubra,10,50,\n", texts, SplitPlan(10.0, (0.9, 0.1, 0.0)))
+    assert report.lines()[-1].startswith("warning: no place fell into val;")
+    assert not any("test" in line for line in report.lines())
+
+
+def test_a_rebuilt_set_has_no_embeddings_of_older_texts(tmp_path: Path) -> None:
+    folder, texts = write_sources(tmp_path)
+    rows = "Lynx lynx,10,50,\nCrax rubra,40,-20,\n"
+    build(folder, rows, texts)
+    embed_texts(folder / "set", CountingEncoder())
+    with pytest.raises(KeyboardInterrupt):
+        embed_texts(folder / "set", CountingEncoder(fail_after=1), batch=2)
+    build(folder, rows, texts)
+    assert {p.name for p in (folder / "set").iterdir()} == {ABOUT, PLACES, TEXTS, PAIRS}
+    pictures, wiki = write_reference(tmp_path)
+    (folder / "set" / f"gritlm.{EMBEDDINGS}.part.npy").write_bytes(b"of older texts")
+    import_reference(folder / "set", pictures, wiki, tmp_path, plan=SplitPlan())
+    assert {p.name for p in (folder / "set").iterdir()} == {ABOUT, PLACES, TEXTS, PAIRS, EMBEDDINGS}
 
 
 def test_build_with_nothing_left_says_why(tmp_path: Path) -> None:
@@ -176,6 +237,38 @@ def test_texts_need_their_columns(tmp_path: Path) -> None:
     (tmp_path / "u.csv").write_text("species,text\nLynx lynx,Forests\n")
     with pytest.raises(InvalidInputError, match="source, licence"):
         read_texts(tmp_path / "u.csv")
+
+
+def test_texts_are_strings_whatever_the_table_holds(tmp_path: Path) -> None:
+    (tmp_path / "t.csv").write_text('species,text,source,licence,n\n501,"Dry\nslopes",me,CC0,1\n')
+    columns: dict[str, list[Any]] = {"species": [501], "text": [b"Dry\nslopes"], "source": ["me"], "licence": ["CC0"]}
+    pq.write_table(pa.table(columns), tmp_path / "t.parquet")
+    for name in ("t.csv", "t.parquet"):
+        (row,) = read_texts(tmp_path / name).to_pylist()
+        assert row == {"species": "501", "text": "Dry\nslopes", "source": "me", "licence": "CC0"}
+    (tmp_path / "latin.csv").write_bytes("species,text,source,licence\nLynx,Wälder,me,CC0\n".encode("latin-1"))
+    pq.write_table(pa.table(columns | {"text": ["Wälder".encode("latin-1")]}), tmp_path / "latin.parquet")
+    for name in ("latin.csv", "latin.parquet"):
+        with pytest.raises(InvalidInputError, match=rf"{name}.*save it as UTF-8"):
+            read_texts(tmp_path / name)
+
+
+def test_texts_that_are_not_used_are_counted(tmp_path: Path) -> None:
+    folder, _ = write_sources(tmp_path)
+    rows = [("Crax rubra", "Jungle."), (" ", "Nobody's."), ("", "Nobody's."), ("Lynx", " "), ("Yeti", "Ice.")]
+    texts = texts_table([{"species": s, "section": None, "text": t, "source": "", "licence": ""} for s, t in rows])
+    assert dict(build(folder, "Crax rubra,40,-20,\n", texts).left_out) == {
+        "texts without a species": 2,
+        "blank texts": 1,
+        "texts of species without a sighting here": 1,
+    }
+
+
+def test_a_habitat_is_paired_by_its_name_as_a_species_is(tmp_path: Path) -> None:
+    folder, _ = write_sources(tmp_path)
+    text = {"species": "mangrove", "section": None, "text": "Tidal forest.", "source": "me", "licence": "CC0"}
+    report = build(folder, "Mangrove,40,-20,\n", texts_table([text]))
+    assert (report.texts, report.pairs) == (1, 1)
 
 
 def test_satlas_tiles_are_found_at_every_date(tmp_path: Path) -> None:
@@ -330,6 +423,29 @@ def test_reference_files_become_tables(tmp_path: Path) -> None:
         np.testing.assert_array_equal(embeddings[row], original[row])
 
 
+def test_pictures_that_samples_link_are_one_site_in_whatever_order(tmp_path: Path) -> None:
+    _, wiki = write_reference(tmp_path)
+    samples = [("a", ["b"]), ("c", ["d"]), ("e", []), ("f", ["d", "b"])]
+    group = [(name, -98.0, 33.5, 0, others) for name, others in samples]
+    np.save(tmp_path / "p.npy", {"dataloader_data": [group]}, allow_pickle=True)  # type: ignore[arg-type]
+    import_reference(tmp_path / "set", tmp_path / "p.npy", wiki, tmp_path, plan=SplitPlan())
+    data = open_dataset(tmp_path / "set")
+    sites = dict(zip(data.column("places", "path"), data.column("places", "site"), strict=True))
+    assert sites == {"a": 0, "b": 0, "c": 0, "d": 0, "e": 4, "f": 0}
+
+
+def test_a_place_of_the_reference_lies_where_its_tile_does(tmp_path: Path) -> None:
+    _, wiki = write_reference(tmp_path)
+    column, row = mercator_tile(-100.0, 33.5)
+    seen = [(f"u/tci/{column}_{row}.png", -100.02, 33.52, 0, []), ("elsewhere.png", 7.0, 8.0, 0, [])]
+    np.save(tmp_path / "p.npy", {"dataloader_data": [seen]}, allow_pickle=True)  # type: ignore[arg-type]
+    import_reference(tmp_path / "set", tmp_path / "p.npy", wiki, tmp_path, plan=SplitPlan())
+    data = open_dataset(tmp_path / "set")
+    places, pairs = data.places.to_pylist(), data.pairs.to_pylist()
+    assert [(p["lon"], p["lat"]) for p in places] == [mercator_centre(column, row), (7.0, 8.0)]
+    assert (pairs[0]["lon"], pairs[0]["lat"]) == (-100.02, 33.52)
+
+
 class Malice:
     def __reduce__(self) -> tuple[Any, ...]:
         return exec, ("raise SystemExit('it ran')",)
@@ -425,8 +541,6 @@ def test_ranks_share_the_batch_that_one_process_would_have(painted: Path) -> Non
 
 
 def test_groups_give_one_pair_each(tmp_path: Path) -> None:
-    import pyarrow.parquet as pq
-
     folder = make_dataset(tmp_path / "set")
     pairs = pq.read_table(folder / PAIRS)
     doubled = pa.concat_tables([pairs, pairs])
@@ -455,6 +569,16 @@ def test_the_positive_is_another_date(painted: Path) -> None:
     assert not torch.equal(batch.anchor, batch.positive)
     same = pair_dataset(painted, other_date=False).__getitems__([Key(0, i, i) for i in range(4)])
     assert torch.equal(same.anchor, same.positive)
+
+
+def test_the_positive_is_never_of_another_part(tmp_path: Path) -> None:
+    folder = make_dataset(tmp_path / "set", places=4, species=2)
+    places = open_dataset(folder).places.to_pylist()
+    for row, place in enumerate(places):
+        place["split"] = "val" if row % 2 == 0 else "train"  # the other date of every place is held out
+    pq.write_table(places_table(places), folder / PLACES)
+    batch = pair_dataset(folder).__getitems__([Key(0, i, i) for i in range(4)])
+    assert torch.equal(batch.anchor, batch.positive)
 
 
 def test_damaged_pictures_are_named_replaced_and_counted(tmp_path: Path) -> None:

@@ -9,7 +9,7 @@ import math
 import re
 from collections import defaultdict
 from dataclasses import dataclass
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Protocol
 
 import numpy as np
@@ -19,7 +19,7 @@ from training.data.cells import cell_centre, cell_of
 from training.data.pixels import Window
 from wildsat_core.bands import RGB
 from wildsat_core.errors import InvalidInputError, MissingDataError, MissingExtraError
-from wildsat_core.geo import EARTH_RADIUS_KM, square_bbox, unit_vectors
+from wildsat_core.geo import EARTH_RADIUS_KM, KM_PER_DEGREE, square_bbox, unit_vectors, wrap_lon
 
 SATLAS_ZOOM = 13
 DEFAULT_SIDE_KM = 5.0
@@ -72,8 +72,8 @@ def open_imagery(
 
     Args:
         source: kind and path.
-        side_km: side of the ground that a picture shows; for a raster, of the squares cut from it; for a folder, how
-            far from a picture's centre its ground reaches. None for what the folder says, or 5.
+        side_km: side of the ground that a picture shows; for a raster, of the squares cut from it. None for what the
+            folder says, or 5.
         bands: names of the bands in a file, in order. None for what the folder says, or true colour.
         dates: the `image_times.json` of a SatlasPretrain tree, where it is not in its usual place.
 
@@ -119,25 +119,34 @@ class FolderImagery:
             self._files = [row["file"] for row in rows]
             self._lon_lat = np.array([(float(row["lon"]), float(row["lat"])) for row in rows]).reshape(-1, 2)
             self._dates = [dt.date.fromisoformat(row["date"][:10]) if row.get("date") else None for row in rows]
-            sides = [float(row["side_km"]) for row in rows if row.get("side_km")]
+            sides = [side_km or float(row.get("side_km") or DEFAULT_SIDE_KM) for row in rows]
         except (KeyError, ValueError, TypeError) as err:
             raise InvalidInputError(
                 f"{index} needs the columns file, lon, lat and ISO dates: {err}", "imagery"
             ) from err
-        side = side_km or max(sides, default=DEFAULT_SIDE_KM)
-        self._near = _Near(self._lon_lat, side / math.sqrt(2))
-        self._sites = self._near.groups(side / 4)
+        self._side_km = sides
+        self._reach_km = max(sides, default=DEFAULT_SIDE_KM) / math.sqrt(2)  # from the centre to a corner
+        self._near = _Near(self._lon_lat)
+        self._sites = self._near.groups(max(sides, default=DEFAULT_SIDE_KM) / 4)
 
     def pictures_at(self, lon: float, lat: float) -> list[Picture]:
-        """Pictures of the site of the nearest picture, if its ground reaches the position.
+        """Pictures of the site of the nearest picture that the position is on.
 
         Pictures whose centres lie within a quarter of their side of each other show the same ground.
         """
-        nearest = self._near.find(lon, lat)
-        if nearest is None:
+        nearest = self._near.find(lon, lat, self._reach_km)
+        shown = next((row for row in nearest if self._shows(row, lon, lat)), None)
+        if shown is None:
             return []
-        rows = np.flatnonzero(self._sites == self._sites[nearest])
+        rows = np.flatnonzero(self._sites == self._sites[shown])
         return [self._picture(int(row)) for row in rows]
+
+    def _shows(self, row: int, lon: float, lat: float) -> bool:
+        """Whether a position is on a picture's square of ground."""
+        centre_lon, centre_lat = self._lon_lat[row]
+        east_km = wrap_lon(lon - centre_lon) * KM_PER_DEGREE * math.cos(math.radians(centre_lat))
+        north_km = (lat - centre_lat) * KM_PER_DEGREE
+        return bool(max(abs(east_km), abs(north_km)) <= self._side_km[row] / 2)
 
     def _picture(self, row: int) -> Picture:
         lon, lat = self._lon_lat[row].tolist()
@@ -247,6 +256,12 @@ def mercator_tile(lon: float, lat: float) -> tuple[int, int]:
     return min(int(x), count - 1), min(int(y), count - 1)
 
 
+def satlas_centre(path: str) -> tuple[float, float] | None:
+    """Longitude and latitude of the middle of a picture that is named after its Web Mercator tile, else None."""
+    found = _SATLAS_NAME.match(PurePosixPath(path).stem)
+    return mercator_centre(int(found[1]), int(found[2])) if found else None
+
+
 def mercator_centre(column: int, row: int) -> tuple[float, float]:
     """Longitude and latitude of the middle of a Web Mercator tile of zoom 13."""
     count = 2**SATLAS_ZOOM
@@ -257,7 +272,7 @@ def mercator_centre(column: int, row: int) -> tuple[float, float]:
 class _Near:
     """Distances among many positions on the sphere."""
 
-    def __init__(self, lon_lat: npt.NDArray[np.float64], most_km: float) -> None:
+    def __init__(self, lon_lat: npt.NDArray[np.float64]) -> None:
         try:
             from scipy.spatial import cKDTree
         except ImportError as err:
@@ -266,12 +281,13 @@ class _Near:
         positions, self._position_of = np.unique(lon_lat.round(7), axis=0, return_inverse=True)
         self._first = np.unique(self._position_of, return_index=True)[1]
         self._tree = cKDTree(unit_vectors(positions[:, 0], positions[:, 1]))
-        self._most = _chord(most_km)
 
-    def find(self, lon: float, lat: float) -> int | None:
-        """Row of the nearest position, if it is near enough."""
-        distance, position = self._tree.query(unit_vectors(lon, lat))
-        return int(self._first[position]) if distance <= self._most else None
+    def find(self, lon: float, lat: float, within_km: float) -> list[int]:
+        """A row of each position that is so near, the nearest first."""
+        here = unit_vectors(lon, lat)
+        positions = self._tree.query_ball_point(here, _chord(within_km))
+        positions.sort(key=lambda i: float(((self._tree.data[i] - here) ** 2).sum()))
+        return [int(self._first[i]) for i in positions]
 
     def groups(self, within_km: float) -> npt.NDArray[np.int64]:
         """(N,) a number for each row; those that lie so near each other, or are linked by such, have the same."""

@@ -15,11 +15,13 @@ from typing import Any
 
 import numpy as np
 
-from training.data.build import BuildReport, SplitPlan
-from training.data.cells import cell_of, spatial_splits
+from training.data.build import BuildReport, Rows, SplitPlan, assign_parts
+from training.data.cells import cell_of
+from training.data.imagery import satlas_centre
 from training.data.tables import (
     EMBEDDINGS,
     DatasetAbout,
+    clear_dataset,
     pairs_table,
     places_table,
     texts_table,
@@ -105,10 +107,11 @@ def import_reference(
     for pair in pairs:
         if not 0 <= pair["text"] < len(texts):
             raise CheckpointError(f"{pictures} refers to text {pair['text']}, {wiki} has {len(texts)}")
-    lon, lat = [p["lon"] for p in places], [p["lat"] for p in places]
-    parts, cells = spatial_splits(lon, lat, plan.block_deg, plan.shares, plan.seed), cell_of(lon, lat, CELL_KM)
-    for place, cell, part in zip(places, cells, parts, strict=True):
-        place.update(cell=int(cell), split=str(part))
+    for place, cell in zip(
+        places, cell_of([p["lon"] for p in places], [p["lat"] for p in places], CELL_KM), strict=True
+    ):
+        place["cell"] = int(cell)
+    assign_parts(places, plan)
     about = DatasetAbout(
         imagery=str(imagery.expanduser().resolve()),
         text_encoder="gritlm",
@@ -116,37 +119,66 @@ def import_reference(
     )
     if nine_bands:
         about = about.model_copy(update={"bands": NINE_BANDS, "band_files": True})
+    clear_dataset(folder)
     _save_embeddings(folder, embeddings)
     write_dataset(folder, about, places_table(places), texts_table(texts), pairs_table(pairs))
-    report = BuildReport(len(places), len(texts), len(pairs))
-    report.splits.update(str(part) for part in parts)
-    return report
+    return BuildReport.of(places, texts, pairs, plan)
 
 
-def _read_groups(content: Any, path: Path) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:  # noqa: ANN401
-    """Groups to rows of places and pairs. Pictures that a sample names together share a site."""
+def _read_groups(content: Any, path: Path) -> tuple[Rows, Rows]:  # noqa: ANN401
+    """Groups to rows of places and pairs. Pictures that a sample names together, or that such link, share a site.
+
+    A place's position is the middle of the tile that its path names, or else that of the first sighting there.
+    """
     groups = content.get("dataloader_data") if isinstance(content, dict) else None
     if groups is None:
         raise CheckpointError(f"{path} has no entry 'dataloader_data'")
     rows: dict[str, int] = {}
-    places: list[dict[str, Any]] = []
-    pairs: list[dict[str, Any]] = []
+    places: Rows = []
+    pairs: Rows = []
+    sites = _Links()
 
-    def place_of(name: str, lon: float, lat: float, site: int | None) -> int:
+    def place_of(name: str, seen_lon: float, seen_lat: float) -> int:
         if name not in rows:
-            rows[name] = len(places)
-            site = rows[name] if site is None else site
-            places.append({"path": name, "window": None, "lon": lon, "lat": lat, "captured_on": None, "site": site})
+            rows[name] = sites.add()
+            lon, lat = satlas_centre(name) or (seen_lon, seen_lat)
+            places.append({"path": name, "window": None, "lon": lon, "lat": lat, "captured_on": None})
         return rows[name]
 
     for number, name, lon, lat, text, others in _samples(groups, path):
-        place = place_of(name, lon, lat, None)
+        place = place_of(name, lon, lat)
         for other in others:
-            place_of(other, lon, lat, places[place]["site"])
+            sites.join(place, place_of(other, lon, lat))
         pairs.append({"place": place, "text": text, "group": number, "lon": lon, "lat": lat})
     if not pairs:
         raise CheckpointError(f"{path} holds no samples")
+    for row, place_row in enumerate(places):
+        place_row["site"] = sites.first(row)
     return places, pairs
+
+
+class _Links:
+    """Numbers from 0 on, and which of them are linked, be it through others: a disjoint-set forest."""
+
+    def __init__(self) -> None:
+        self._before: list[int] = []
+
+    def add(self) -> int:
+        """The next number, linked to none."""
+        self._before.append(len(self._before))
+        return self._before[-1]
+
+    def join(self, one: int, other: int) -> None:
+        """Link two numbers."""
+        first, second = sorted((self.first(one), self.first(other)))
+        self._before[second] = first
+
+    def first(self, number: int) -> int:
+        """The lowest of the numbers that this one is linked to."""
+        while self._before[number] != number:
+            self._before[number] = self._before[self._before[number]]  # halves the way for the next time
+            number = self._before[number]
+        return number
 
 
 def _samples(groups: Any, path: Path) -> Iterator[tuple[int, str, float, float, int, list[str]]]:  # noqa: ANN401
@@ -161,7 +193,7 @@ def _samples(groups: Any, path: Path) -> Iterator[tuple[int, str, float, float, 
                 ) from err
 
 
-def _read_wiki(path: Path) -> tuple[list[dict[str, Any]], Any]:
+def _read_wiki(path: Path) -> tuple[Rows, Any]:
     """Rows of the table of texts, and the embeddings as a tensor (T, 4096)."""
     import torch
 

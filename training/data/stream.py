@@ -16,7 +16,7 @@ import torch
 from torch.utils.data import DataLoader, Dataset, Sampler
 
 from training.data.pixels import PixelReader, Window
-from training.data.tables import Ints, TrainingSet
+from training.data.tables import SPLITS, Ints, TrainingSet
 from wildsat_core.errors import InvalidInputError, SourceError, TrainingError
 
 Order = Literal["pairs", "groups"]
@@ -110,7 +110,7 @@ class PairDataset(Dataset[Batch]):
         self._place, self._text = source.column("pairs", "place"), source.column("pairs", "text")
         self._lon_lat = np.stack([source.column("pairs", "lon"), source.column("pairs", "lat")], 1).astype(np.float32)
         self._cell = source.column("places", "cell")
-        self._sites = _Sites(source.column("places", "site"))
+        self._sites = _Sites(source.column("places", "site"), source.column("places", "split"))
         self._species = species_numbers(source)
         self._embeddings = source.embeddings()
 
@@ -285,15 +285,17 @@ def species_numbers(source: TrainingSet) -> npt.NDArray[np.int64]:
 
 
 class _Sites:
-    """Which places show the same ground: those of one number."""
+    """Which places of one part show the same ground: those of one number."""
 
-    def __init__(self, sites: npt.NDArray[np.int64]) -> None:
+    def __init__(self, sites: npt.NDArray[np.int64], splits: npt.NDArray[np.object_]) -> None:
+        # A table made elsewhere may have one site in two parts; here these are two, so that nothing held out is read.
+        sites = sites * len(SPLITS) + np.unique(splits, return_inverse=True)[1]
         self._order = np.argsort(sites, kind="stable")
         _, self.number, self._size = np.unique(sites, return_inverse=True, return_counts=True)
         self._start = np.concatenate([[0], np.cumsum(self._size)[:-1]])
 
     def other(self, place: int, random: np.random.Generator) -> int:
-        """Another place of the same site at random, the place itself if there is none."""
+        """Another place of the same site and part at random, the place itself if there is none."""
         site = self.number[place]
         if self._size[site] == 1:
             return place

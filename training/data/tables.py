@@ -30,6 +30,7 @@ if TYPE_CHECKING:
 PLACES, TEXTS, PAIRS = "places.parquet", "texts.parquet", "pairs.parquet"
 EMBEDDINGS, ABOUT = "text_embeddings.safetensors", "dataset.json"
 SPLITS = ("train", "val", "test")
+TEXT_COLUMNS = ("species", "section", "text", "source", "licence")
 
 Split = Literal["train", "val", "test"]
 Ints = npt.NDArray[np.int64]
@@ -152,7 +153,7 @@ def open_dataset(folder: str | Path) -> TrainingSet:
         raise InvalidInputError(f"{path} can't be read as a training set: {err}") from err
     places, texts, pairs = (
         _with_columns(table, wanted, name)
-        for table, wanted, name in zip(tables, (_PLACES, _TEXTS, _PAIRS), (PLACES, TEXTS, PAIRS), strict=True)
+        for table, wanted, name in zip(tables, (_PLACES, TEXT_COLUMNS, _PAIRS), (PLACES, TEXTS, PAIRS), strict=True)
     )
     for name, table in (("place", places), ("text", texts)):
         rows = pairs.column(name).to_numpy()
@@ -161,13 +162,19 @@ def open_dataset(folder: str | Path) -> TrainingSet:
     return TrainingSet(path, about, places, texts, pairs)
 
 
+def clear_dataset(folder: Path) -> None:
+    """Remove what would no longer fit new tables: the description, and whole or half-made embeddings of older texts."""
+    for file in (folder / ABOUT, folder / EMBEDDINGS, *folder.glob(f"*{EMBEDDINGS}.part*")):
+        file.unlink(missing_ok=True)
+
+
 def write_dataset(folder: str | Path, about: DatasetAbout, places: pa.Table, texts: pa.Table, pairs: pa.Table) -> None:
     """Write the tables of a data set; `dataset.json` comes last, so that a folder that has it is whole."""
     import pyarrow.parquet as pq
 
     path = Path(folder)
     path.mkdir(parents=True, exist_ok=True)
-    for table, wanted, name in ((places, _PLACES, PLACES), (texts, _TEXTS, TEXTS), (pairs, _PAIRS, PAIRS)):
+    for table, wanted, name in ((places, _PLACES, PLACES), (texts, TEXT_COLUMNS, TEXTS), (pairs, _PAIRS, PAIRS)):
         pq.write_table(_with_columns(table, wanted, name), path / name, compression="zstd")
     write_about(path, about)
 
@@ -180,7 +187,6 @@ def write_about(folder: Path, about: DatasetAbout) -> None:
 
 
 _PLACES = ("path", "window", "lon", "lat", "captured_on", "cell", "site", "split")
-_TEXTS = ("species", "section", "text", "source", "licence")
 _PAIRS = ("place", "text", "group", "lon", "lat")
 
 
@@ -205,7 +211,7 @@ def texts_table(rows: list[dict[str, Any]]) -> pa.Table:
     """Rows with the columns of texts.parquet to a table with their types."""
     import pyarrow as pa
 
-    return _table(rows, dict.fromkeys(_TEXTS, pa.string()))
+    return _table(rows, dict.fromkeys(TEXT_COLUMNS, pa.string()))
 
 
 def pairs_table(rows: list[dict[str, Any]]) -> pa.Table:
