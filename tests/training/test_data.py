@@ -581,6 +581,26 @@ def test_the_positive_is_never_of_another_part(tmp_path: Path) -> None:
     assert torch.equal(batch.anchor, batch.positive)
 
 
+def test_deep_and_four_band_pictures_are_read_as_they_are(tmp_path: Path) -> None:
+    rng = np.random.default_rng(0)
+    deep = rng.integers(0, 10_000, (16, 16)).astype(np.uint16)
+    Image.fromarray(deep).save(tmp_path / "deep.png")
+    np.testing.assert_array_equal(PixelReader(tmp_path, ("b08",), ("b08",)).read("deep.png")[0], deep)
+    four = rng.integers(0, 255, (16, 16, 4)).astype(np.uint8)
+    Image.fromarray(four).save(tmp_path / "four.png")
+    reader = PixelReader(tmp_path, ("red", "green", "blue", "b08"), ("b08", "red"))
+    np.testing.assert_array_equal(reader.read("four.png"), four.transpose(2, 0, 1)[[3, 0]])
+    with pytest.raises(SourceError, match=r"four\.png can't be read: it has 4 bands, band 5 is asked for"):
+        PixelReader(tmp_path, ("a", "b", "c", "d", "b08"), ("b08",)).read("four.png")
+
+
+def test_a_picture_too_large_to_be_one_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    Image.fromarray(np.zeros((64, 64), np.uint8)).save(tmp_path / "huge.png")
+    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 100)
+    with pytest.raises(SourceError, match=r"huge\.png can't be read: .*decompression bomb"):
+        PixelReader(tmp_path).read("huge.png")
+
+
 def test_damaged_pictures_are_named_replaced_and_counted(tmp_path: Path) -> None:
     folder = make_dataset(tmp_path / "set")
     for name in ("0_0.png", "0_1.png"):
@@ -590,10 +610,10 @@ def test_damaged_pictures_are_named_replaced_and_counted(tmp_path: Path) -> None
     assert len(batch.damaged) == 1
     assert "0_1.png" in batch.damaged[0]
     count = DamageCount(0.5, 8)
-    assert count.add(batch) == batch.damaged
-    assert count.add(batch) == [], "a picture is named once"
+    assert count.add(batch.damaged, batch.reads) == batch.damaged
+    assert count.add(batch.damaged, batch.reads) == [], "a picture is named once"
     with pytest.raises(TrainingError, match=r"1 of 9 pictures can't be read.*0_1\.png"):
-        DamageCount(0.01, 8).add(batch)
+        DamageCount(0.01, 8).add(batch.damaged, batch.reads)
 
 
 def test_pictures_of_several_sizes_need_a_size(tmp_path: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -53,8 +54,10 @@ class PixelReader:
         return pixels
 
     def _read_file(self, file: Path, rows: Sequence[int], window: Window | None) -> Pixels:
-        if file.suffix.lower() in PICTURES and window is None:
-            return _read_picture(file, rows, self.side_px)
+        if file.suffix.lower() in PICTURES and window is None and max(rows) < len(RGB):
+            picture = _read_picture(file, rows, self.side_px)
+            if picture is not None:
+                return picture
         return _read_raster(file, rows, window, self.side_px)
 
     def _read_band_files(self, path: str, window: Window | None) -> Pixels:
@@ -70,11 +73,18 @@ class PixelReader:
         return np.concatenate(parts)[[order.index(b) for b in self.wanted]]
 
 
-def _read_picture(file: Path, rows: Sequence[int], side_px: int | None) -> Pixels:
+def _read_picture(file: Path, rows: Sequence[int], side_px: int | None) -> Pixels | None:
+    """Grey or true colour of eight bits; None for deeper pictures, which Pillow would cut down to that."""
     from PIL import Image
 
-    with Image.open(file) as opened:
-        picture = opened.convert("L" if max(rows) == 0 and opened.mode in ("L", "I;16") else "RGB")
+    try:
+        opened = Image.open(file)
+    except Image.DecompressionBombError as err:
+        raise ValueError(str(err)) from err
+    with opened:
+        if opened.mode.startswith(("I", "F")):
+            return None
+        picture = opened.convert("L" if max(rows) == 0 and opened.mode == "L" else "RGB")
     if side_px is not None and picture.size != (side_px, side_px):
         picture = picture.resize((side_px, side_px), Image.Resampling.BILINEAR)  # antialiased
     pixels = np.asarray(picture)
@@ -85,11 +95,14 @@ def _read_picture(file: Path, rows: Sequence[int], side_px: int | None) -> Pixel
 def _read_raster(file: Path, rows: Sequence[int], window: Window | None, side_px: int | None) -> Pixels:
     import rasterio
     from rasterio.enums import Resampling
-    from rasterio.errors import RasterioError
+    from rasterio.errors import NotGeoreferencedWarning, RasterioError
     from rasterio.windows import Window as RasterWindow
 
     try:
-        with rasterio.open(file) as raster:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", NotGeoreferencedWarning)  # a deep PNG lies nowhere; its table says where
+            raster = rasterio.open(file)
+        with raster:
             if max(rows) >= raster.count:
                 raise ValueError(f"it has {raster.count} bands, band {max(rows) + 1} is asked for")
             part = None if window is None else RasterWindow(*window)
