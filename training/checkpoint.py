@@ -25,7 +25,7 @@ from training.ema import WeightMean
 from wildsat_core.errors import CheckpointError, TrainingError, WildsatError
 from wildsat_core.models.weights import load_exactly, read_safetensors
 
-FOLDER, LATEST = "checkpoints", "LATEST"
+CONFIG_FILE, FOLDER, LATEST = "config.json", "checkpoints", "LATEST"
 MODULE, OPTIMISER, MEAN, STATE = "module.safetensors", "optimiser.safetensors", "mean.safetensors", "state.json"
 
 Tensors = dict[str, torch.Tensor]
@@ -41,6 +41,7 @@ class Progress:
         best_step: when it was reached.
         damaged: damaged pictures by message.
         reads: pictures read.
+        ranks: processes that train together.
     """
 
     step: int = 0
@@ -48,6 +49,7 @@ class Progress:
     best_step: int = 0
     damaged: dict[str, int] = field(default_factory=dict)
     reads: int = 0
+    ranks: int = 1
 
 
 def save_checkpoint(
@@ -73,7 +75,7 @@ def save_checkpoint(
     """
     name = f"step-{progress.step:08d}"
     part = run / FOLDER / f".{name}.part"
-    with disk_faults(part):
+    with disk_faults(run, part):
         part.mkdir(parents=True, exist_ok=True)
         _save(module.state_dict(), part / MODULE)
         tensors, settings = _optimiser_state(optimiser)
@@ -95,15 +97,13 @@ def save_checkpoint(
 
 def load_checkpoint(
     run: Path, module: nn.Module, optimiser: torch.optim.Optimizer, mean: WeightMean | None
-) -> Progress | None:
-    """Read the newest checkpoint into a module and an optimiser built alike; None if the run has none.
+) -> Progress:
+    """Read the newest checkpoint into a module and an optimiser built alike.
 
     Raises:
         CheckpointError: a file is damaged or does not fit.
         TrainingError: the checkpoint is of a run with other settings of the running mean.
     """
-    if not (run / LATEST).is_file():
-        return None
     folder = run / FOLDER / (run / LATEST).read_text(encoding="utf-8").strip()
     try:
         state = json.loads((folder / STATE).read_text(encoding="utf-8"))
@@ -125,8 +125,13 @@ def is_disk_full(err: Exception) -> bool:
     return getattr(err, "errno", None) in (errno.ENOSPC, errno.EDQUOT) or "No space left" in str(err)
 
 
+def resume_command(run: Path) -> str:
+    """How a run is gone on with."""
+    return f"`wildsat train --config {run / CONFIG_FILE} --resume`"
+
+
 @contextmanager
-def disk_faults(part: Path) -> Iterator[None]:
+def disk_faults(run: Path, part: Path) -> Iterator[None]:
     """Turn faults of the disk into one message, after removing what was half written."""
     from safetensors import SafetensorError
 
@@ -137,7 +142,7 @@ def disk_faults(part: Path) -> Iterator[None]:
         what = "the disk is full" if is_disk_full(err) else f"the disk can't be written ({err})"
         raise TrainingError(
             f"{what}: {part.parent} could not take a checkpoint; the last good one is intact. Make room and go on with "
-            "`wildsat train --resume`"
+            f"{resume_command(run)}"
         ) from err
     except WildsatError:
         shutil.rmtree(part, ignore_errors=True)

@@ -33,7 +33,9 @@ def train_model(
         list[str] | None, typer.Option("--set", help="Change a value: section.key=value; may be given often.")
     ] = None,
     dry_run: Annotated[bool, typer.Option(help="Print what would be trained, how long, and how much memory.")] = False,
-    resume: Annotated[bool, typer.Option(help="Go on from the run's newest checkpoint.")] = False,
+    resume: Annotated[
+        bool, typer.Option(help="Go on from the newest checkpoint of a run; its config is RUN/config.json.")
+    ] = False,
 ) -> None:
     """Train a model as a config says, or one of the models below.
 
@@ -42,7 +44,11 @@ def train_model(
     if context.invoked_subcommand is not None:
         return
     if not config:
-        raise InvalidInputError("name a config: wildsat train --config resnet50-random --set data.folder=...", "config")
+        raise InvalidInputError(
+            "name a config: wildsat train --config resnet50-random --set data.folder=..., or, to go on with a run, its "
+            "own: wildsat train --config RUN/config.json --resume",
+            "config",
+        )
     from training.config import read_train_config
 
     wanted = read_train_config(config, changes)
@@ -58,7 +64,8 @@ def train_model(
     if os.environ.get("RANK", "0") != "0":  # torchrun's number of this process; one of them is enough to say it
         return
     state = "finished" if outcome.finished else "stopped"
-    typer.echo(f"{state} after {outcome.steps} steps, loss {outcome.loss:.4f}; {outcome.folder}", err=True)
+    end = "none was left, a larger run.steps goes on" if outcome.loss is None else f"loss {outcome.loss:.4f}"
+    typer.echo(f"{state} after {outcome.steps} steps, {end}; {outcome.folder}", err=True)
 
 
 @train.command("sinr")

@@ -184,6 +184,32 @@ class TrainConfig(_Section):
         return self
 
 
+# What a resumed run may change: how long it is, what it says, and where files lie and are read by how many.
+FREE_ON_RESUME = {
+    *("run.steps", "run.epochs", "run.folder", "run.keep"),
+    *("run.log_every", "run.checkpoint_every", "run.validate_every"),
+    *("data.imagery", "data.workers", "data.most_damaged"),
+}
+
+
+def changed_settings(before: TrainConfig, now: TrainConfig) -> list[str]:
+    """Settings that differ and must not when a run goes on, each with both values."""
+    old, new = _flat(before.model_dump(mode="json")), _flat(now.model_dump(mode="json"))
+    return [
+        f"{name} was {old.get(name)!r} and is {new.get(name)!r}"
+        for name in sorted(old.keys() | new.keys())
+        if name not in FREE_ON_RESUME and old.get(name) != new.get(name)
+    ]
+
+
+def _flat(content: dict[str, Any], prefix: str = "") -> dict[str, Any]:
+    """Values by "section.key"."""
+    values: dict[str, Any] = {}
+    for key, value in content.items():
+        values |= _flat(value, f"{prefix}{key}.") if isinstance(value, dict) else {prefix + key: value}
+    return values
+
+
 def read_train_config(path: str | Path, changes: list[str] | None = None) -> TrainConfig:
     """Read a YAML file and apply changes such as "run.batch=16"; values are YAML too.
 

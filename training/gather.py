@@ -52,6 +52,15 @@ class _GatherRows(torch.autograd.Function):
         return total[start : start + ctx.count]
 
 
+def gather_lists(items: list[str]) -> list[str]:
+    """The lists of all ranks in one, in the order of ranks."""
+    if not is_distributed():
+        return items
+    parts: list[list[str]] = [[] for _ in range(dist.get_world_size())]
+    dist.all_gather_object(parts, items)
+    return [item for part in parts for item in part]
+
+
 def mean_over_ranks(values: torch.Tensor) -> torch.Tensor:
     """Mean of a tensor over ranks, without gradients."""
     if not is_distributed():

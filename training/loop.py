@@ -13,8 +13,8 @@ import logging
 import math
 import signal
 import threading
-from collections.abc import Iterator
-from contextlib import AbstractContextManager, contextmanager, nullcontext
+from collections.abc import Generator, Iterator
+from contextlib import AbstractContextManager, closing, contextmanager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -23,26 +23,35 @@ import torch
 from torch import nn
 
 from training.assembly import build_model
-from training.checkpoint import Progress, disk_faults, is_disk_full, load_checkpoint, save_checkpoint
-from training.config import OptimiserSection, TrainConfig
+from training.checkpoint import (
+    CONFIG_FILE,
+    LATEST,
+    Progress,
+    disk_faults,
+    is_disk_full,
+    load_checkpoint,
+    resume_command,
+    save_checkpoint,
+)
+from training.config import OptimiserSection, TrainConfig, changed_settings
 from training.data.pixels import PixelReader
 from training.data.stream import Batch, DamageCount, EpochBatches, PairDataset, batch_loader
 from training.data.tables import TrainingSet, open_dataset
 from training.distributed import any_rank, barrier, choose_device, process_group, step_seed
 from training.ema import WeightMean
-from training.gather import mean_over_ranks, rank, world_size
+from training.gather import gather_lists, mean_over_ranks, rank, world_size
 from training.losses import Match
 from training.report import Reporter
 from training.schedule import rate_at
 from training.terms import TrainingModule, make_views, match_terms, weighted_sum
 from training.tuning import apply_tuning, without_adapters
 from training.validate import validate
-from wildsat_core.errors import InvalidInputError, TrainingError
+from wildsat_core.errors import CheckpointError, InvalidInputError, MissingDataError, TrainingError
 from wildsat_core.models.precision import supports_bf16
 
 logger = logging.getLogger(__name__)
 
-CONFIG_FILE, MODEL_FOLDER = "config.json", "model"
+MODEL_FOLDER = "model"
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,14 +62,14 @@ class Outcome:
         folder: of the run.
         steps: done.
         finished: false when a signal stopped it before its last step.
-        loss: of the last step.
+        loss: of the last step, None if none was left to do.
         best: highest validation score, -1 without validation.
     """
 
     folder: Path
     steps: int
     finished: bool
-    loss: float
+    loss: float | None
     best: float
 
 
@@ -73,8 +82,8 @@ def train(config: TrainConfig, *, resume: bool = False) -> Outcome:
 
     Raises:
         InvalidInputError: the config doesn't fit the data or this machine.
-        TrainingError: the loss is not finite, too many pictures are damaged, or the disk is full; the last checkpoint
-            is intact.
+        TrainingError: the loss or its gradients are not finite, too many pictures are damaged, the disk is full, or
+            a resumed run was begun otherwise; the last checkpoint is intact.
     """
     device = choose_device(config.run.device)
     with process_group(device), _stop_signals() as stop, _full_disk(run_folder(config)):
@@ -95,8 +104,8 @@ class _Run:
         self.optimiser = make_optimiser(self.module, config.optimiser, device)
         self.mean = None if config.optimiser.ema is None else WeightMean(self.module, config.optimiser.ema)
         self.bf16 = use_bf16(config, device)
-        self.progress = self._start(resume)
         reader = pixel_reader(config, self.data, model.config.preprocessing.bands)
+        self.progress = self._start(resume)
         seed, other_date = config.run.seed, config.losses.image > 0
         self.val_rows = self.data.pairs_of("val")
         self.pairs = PairDataset(self.data, self.data.pairs_of("train"), reader, seed, other_date=other_date)
@@ -104,16 +113,16 @@ class _Run:
         self.batches = plan_batches(config, self.data, self.progress.step)
         self.steps_per_epoch = max(1, self.batches.per_epoch // config.run.accumulate)
         self.steps = len(self.batches) // config.run.accumulate + self.progress.step
-        self.damage = DamageCount(config.data.most_damaged, self.batches.per_epoch * config.run.batch)
+        batches = min(self.batches.per_epoch, self.steps * config.run.accumulate)
+        self.damage = DamageCount(config.data.most_damaged, batches * config.run.batch * world_size())
         self.damage.messages, self.damage.reads = dict(self.progress.damaged), self.progress.reads
+        held_out = min(len(self.val_rows), config.run.validation_pairs)
+        self.held_out_damage = DamageCount(config.data.most_damaged, held_out)
 
     def train(self, stop: threading.Event) -> Outcome:
         """Step until the last step or a signal."""
         run, network = self.config.run, self._network()
-        loader = batch_loader(
-            self.pairs, self.batches, workers=self.config.data.workers, pin=self.device.type == "cuda"
-        )
-        stream, loss, stopped = iter(loader), math.nan, False
+        loss, stopped = None, False
         reporter = Reporter(
             self.folder,
             steps=self.steps,
@@ -122,7 +131,7 @@ class _Run:
             active=rank() == 0,
         )
         self.module.train()
-        with reporter:
+        with reporter, closing(self._batches()) as stream:
             while self.progress.step < self.steps and not stopped:
                 numbers = self._step(network, stream, reporter)
                 loss = numbers["loss"]
@@ -136,7 +145,9 @@ class _Run:
                 if stopped or self._is_due(run.checkpoint_every):
                     self._save()
             if stopped:
-                reporter.say(f"stopped by a signal after step {self.progress.step}; go on with --resume")
+                reporter.say(
+                    f"stopped by a signal after step {self.progress.step}; go on with {resume_command(self.folder)}"
+                )
             elif self.damage.damaged:
                 reporter.say(f"{self.damage.damaged} of {self.damage.reads} pictures could not be read")
         return Outcome(self.folder, self.progress.step, not stopped, loss, self.progress.best)
@@ -149,23 +160,22 @@ class _Run:
             group["lr"] = rate
         self.optimiser.zero_grad(set_to_none=True)
         totals: dict[str, torch.Tensor] = {}
+        damaged: list[str] = []
         for part in range(config.run.accumulate):
-            batch = self._next(stream, reporter).to(self.device)
+            batch = next(stream).to(self.device)
+            damaged += batch.damaged
             last = part == config.run.accumulate - 1
             with _no_sync(network, wanted=not last):
                 loss, matches = self._forward(network, batch, step * config.run.accumulate + part)
                 (loss / config.run.accumulate).backward()  # type: ignore[no-untyped-call]
-            for name, value in _numbers(loss, matches).items():
+            for name, value in (_numbers(loss, matches) | _counts(batch, self.device)).items():
                 totals[name] = totals.get(name, torch.zeros((), device=self.device)) + value / config.run.accumulate
         numbers = _read(totals)
-        if not math.isfinite(numbers["loss"]):
-            raise TrainingError(
-                f"the loss became {numbers['loss']} at step {step + 1} ({numbers}); nothing was changed by it and the "
-                "last checkpoint is intact. Try a lower optimiser.lr, optimiser.clip=1, or run.precision=fp32"
-            )
-        if config.optimiser.clip is not None:
-            norm = nn.utils.clip_grad_norm_(self.module.parameters(), config.optimiser.clip)
-            numbers["gradient_norm"] = float(norm)
+        pictures = config.run.accumulate * world_size()  # the numbers are means over so many batches
+        reads, failed = (round(numbers.pop(name) * pictures) for name in ("reads", "damaged"))
+        self._count_damage(gather_lists(damaged) if failed else [], reads, reporter)
+        numbers["gradient_norm"] = self._bounded_gradients()
+        _refuse_not_finite(numbers, step + 1)
         self.optimiser.step()
         if self.mean is not None:
             self.mean.update(self.module, step)
@@ -181,12 +191,23 @@ class _Run:
         matches = match_terms(vectors, batch, config.losses)
         return weighted_sum(matches, config.losses), matches
 
-    def _next(self, stream: Iterator[Batch], reporter: Reporter) -> Batch:
-        batch = next(stream)
-        for message in self.damage.add(batch):
+    def _batches(self) -> Generator[Batch, None, None]:
+        pin = self.device.type == "cuda"
+        return batch_loader(self.pairs, self.batches, workers=self.config.data.workers, pin=pin)
+
+    def _bounded_gradients(self) -> float:
+        """The norm of all gradients together, which are then scaled down to the limit if there is one."""
+        trained = [p for p in self.module.parameters() if p.grad is not None]
+        norm = nn.utils.get_total_norm([p.grad for p in trained if p.grad is not None])
+        if self.config.optimiser.clip is not None:
+            nn.utils.clip_grads_with_norm_(trained, self.config.optimiser.clip, norm)
+        return float(norm)
+
+    def _count_damage(self, damaged: list[str], reads: int, reporter: Reporter) -> None:
+        """Count what all ranks read; every rank counts the same, so that all stop when it is too much."""
+        for message in self.damage.add(damaged, reads):
             reporter.say(f"damaged picture: {message}")
         self.progress.damaged, self.progress.reads = self.damage.messages, self.damage.reads
-        return batch
 
     def _is_due(self, every: int) -> bool:
         """Whether something is done after this step: every so many, or at the end of epochs, and always at the end."""
@@ -196,6 +217,11 @@ class _Run:
     def _validate(self, reporter: Reporter) -> None:
         """Measure retrieval on held-out blocks and keep the best model; without such blocks the newest is kept."""
         run = self.config.run
+
+        def note(batch: Batch) -> None:
+            for message in self.held_out_damage.add(batch.damaged, batch.reads):
+                reporter.say(f"damaged held-out picture: {message}")
+
         if rank() == 0:
             averaged = nullcontext() if self.mean is None else self.mean.in_place_of(self.module)
             with averaged:
@@ -203,13 +229,13 @@ class _Run:
                 if len(self.val_rows) and self.config.losses.text:
                     found = validate(
                         self.module, self.held_out, self.val_rows, most=run.validation_pairs, batch=run.batch,
-                        device=self.device, bf16=self.bf16,
+                        device=self.device, bf16=self.bf16, note=note,
                     )  # fmt: skip
                     reporter.validation(self.progress.step, found)
                     score = found["score"]
                 if score > self.progress.best:
                     self.progress.best, self.progress.best_step = score, self.progress.step
-                    with disk_faults(self.folder / MODEL_FOLDER / "model.safetensors.part"):
+                    with disk_faults(self.folder, self.folder / MODEL_FOLDER / "model.safetensors.part"):
                         without_adapters(self.module.model).save(self.folder / MODEL_FOLDER)
         barrier()
 
@@ -221,24 +247,35 @@ class _Run:
     def _start(self, resume: bool) -> Progress:
         """Take up the newest checkpoint, or begin in a folder without one."""
         if resume:
-            progress = load_checkpoint(self.folder, self.module, self.optimiser, self.mean)
-            if progress is None:
+            if not (self.folder / LATEST).exists():
                 raise TrainingError(f"{self.folder} has no checkpoint to go on from")
+            _refuse_changes(self.folder, self.config)
+            progress = load_checkpoint(self.folder, self.module, self.optimiser, self.mean)
+            if progress.ranks != world_size():
+                raise TrainingError(
+                    f"{self.folder} was trained by {progress.ranks} processes, and these are {world_size()}; the same "
+                    "number is needed to go on in the same order"
+                )
             return progress
-        if (self.folder / "LATEST").exists():
-            raise TrainingError(f"{self.folder} has checkpoints already; go on with --resume or set another run.folder")
+        if (self.folder / LATEST).exists():
+            raise TrainingError(
+                f"{self.folder} has checkpoints already; go on with {resume_command(self.folder)} or set another "
+                "run.folder"
+            )
         if rank() == 0:
             self.folder.mkdir(parents=True, exist_ok=True)
             text = json.dumps(self.config.model_dump(mode="json"), indent=2)
             (self.folder / CONFIG_FILE).write_text(text + "\n", encoding="utf-8")
         barrier()
-        return Progress()
+        return Progress(ranks=world_size())
 
     def _network(self) -> nn.Module:
         network: nn.Module = self.module
-        if world_size() > 1:
+        if self.config.run.compile:
+            network = torch.compile(network)  # type: ignore[assignment]
+        if world_size() > 1:  # outermost, where _no_sync finds it
             network = nn.parallel.DistributedDataParallel(network, broadcast_buffers=True)
-        return torch.compile(network) if self.config.run.compile else network  # type: ignore[return-value]
+        return network
 
 
 def run_folder(config: TrainConfig) -> Path:
@@ -258,8 +295,14 @@ def open_training_data(config: TrainConfig) -> TrainingSet:
 
 
 def pixel_reader(config: TrainConfig, data: TrainingSet, bands: tuple[str, ...]) -> PixelReader:
-    """How this run's pictures are read."""
+    """How this run's pictures are read.
+
+    Raises:
+        MissingDataError: they are not where the data set says.
+    """
     root = config.data.imagery or data.imagery_root
+    if not root.is_dir():
+        raise MissingDataError(f"there is no folder of pictures at {root}; set data.imagery to where it is now")
     return PixelReader(root, data.about.bands, bands, data.about.band_files, config.data.tile_px)
 
 
@@ -308,6 +351,41 @@ def use_bf16(config: TrainConfig, device: torch.device) -> bool:
     return config.run.precision == "bf16"
 
 
+def _refuse_changes(folder: Path, config: TrainConfig) -> None:
+    """A run that goes on must be the one that was begun, or its batches, losses and steps would be others.
+
+    Raises:
+        CheckpointError: what was run can't be read.
+        TrainingError: a setting differs that makes it another run.
+    """
+    file = folder / CONFIG_FILE
+    try:
+        before = TrainConfig.model_validate_json(file.read_bytes())
+    except (OSError, ValueError) as err:
+        raise CheckpointError(f"{file} can't be read, so it is unknown what was run: {err}") from err
+    changed = changed_settings(before, config)
+    if changed:
+        raise TrainingError(
+            f"{folder} was begun with other settings: {'; '.join(changed)}. Go on without the change, as with "
+            f"{resume_command(folder)}, or begin anew with another run.folder"
+        )
+
+
+def _refuse_not_finite(numbers: dict[str, float], step: int) -> None:
+    """Stop before the weights are touched: Adam would carry one such gradient into all later steps."""
+    for name, words in (("loss", "the loss"), ("gradient_norm", "the norm of the gradients")):
+        if not math.isfinite(numbers[name]):
+            raise TrainingError(
+                f"{words} became {numbers[name]} at step {step} ({numbers}); nothing was changed by it and the last "
+                "checkpoint is intact. Try a lower optimiser.lr, optimiser.clip=1, or run.precision=fp32"
+            )
+
+
+def _counts(batch: Batch, device: torch.device) -> dict[str, torch.Tensor]:
+    counts = {"reads": batch.reads, "damaged": len(batch.damaged)}
+    return {name: torch.tensor(float(count), device=device) for name, count in counts.items()}
+
+
 def _numbers(loss: torch.Tensor, matches: dict[str, Match]) -> dict[str, torch.Tensor]:
     named = {"loss": loss.detach()}
     for term, match in matches.items():
@@ -339,7 +417,7 @@ def _full_disk(folder: Path) -> Iterator[None]:
             raise
         raise TrainingError(
             f"the disk is full: {folder} can't be written to; the last good checkpoint is intact. Make room and go on "
-            "with `wildsat train --resume`"
+            f"with {resume_command(folder)}"
         ) from err
 
 

@@ -60,7 +60,9 @@ class TrainingModule(nn.Module):
         if self.uses_text:
             vectors["words"] = self.model.project_texts(text)
         if self.uses_place:
-            vectors["place"] = self.model.locate(lon_lat)
+            # Serving runs the frozen encoder in float32, and so must training: bf16 knows a longitude to half a degree.
+            with torch.autocast(anchor.device.type, enabled=False):
+                vectors["place"] = self.model.locate(lon_lat)
         vectors["scale"] = torch.as_tensor(self.scale(), device=anchor.device)
         return vectors
 

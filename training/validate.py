@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import numpy as np
 import numpy.typing as npt
 import torch
 
-from training.data.stream import Key, PairDataset
+from training.data.stream import Batch, Key, PairDataset
 from training.data.tables import Ints
 from training.terms import TrainingModule
 from wildsat_core.errors import TrainingError
@@ -31,7 +33,15 @@ def recall_at(scores: npt.NDArray[np.floating], relevant: npt.NDArray[np.bool_])
 
 @torch.inference_mode()
 def validate(
-    module: TrainingModule, data: PairDataset, rows: Ints, *, most: int, batch: int, device: torch.device, bf16: bool
+    module: TrainingModule,
+    data: PairDataset,
+    rows: Ints,
+    *,
+    most: int,
+    batch: int,
+    device: torch.device,
+    bf16: bool,
+    note: Callable[[Batch], None],
 ) -> dict[str, float]:
     """R@1, R@5 and R@10 both ways over the places and texts of the first `most` pairs of a fixed shuffle.
 
@@ -45,6 +55,7 @@ def validate(
         batch: pairs at a time.
         device: of the model.
         bf16: run the backbone in bfloat16.
+        note: takes each batch as it is read, to count what could not be.
 
     Returns:
         "tile_to_text_r1" ... "text_to_tile_r10", "score", their mean, and "pairs".
@@ -61,6 +72,7 @@ def validate(
     for start in range(0, len(chosen), batch):
         keys = [Key(0, int(row), int(row)) for row in chosen[start : start + batch]]
         part = data.__getitems__(keys).to(device)
+        note(part)
         with torch.autocast(device.type, torch.bfloat16, enabled=bf16):
             vectors = module(part.anchor, None, part.text, part.lon_lat)
         tiles.append(vectors["text"].float().cpu().numpy())

@@ -19,9 +19,11 @@ import pytest
 import torch
 import yaml
 from safetensors.torch import load_file, save_file
+from typer.testing import CliRunner
 
 from tests.training.conftest import make_dataset, tiny_config
 from training import checkpoint, loop
+from training.commands import train
 from training.config import OptimiserSection, TrainConfig
 from training.data.pixels import PixelReader
 from training.data.stream import PairDataset
@@ -30,9 +32,10 @@ from training.ema import WeightMean
 from training.losses import LogitScale
 from training.schedule import rate_at
 from training.validate import recall_at, validate
-from wildsat_core.errors import CheckpointError, TrainingError
+from wildsat_core.errors import CheckpointError, MissingDataError, TrainingError
 from wildsat_core.models.model import WildSATModel
 
+CPU = torch.device("cpu")
 ROOT = Path(__file__).parents[2]
 
 
@@ -103,27 +106,50 @@ def test_accumulation_takes_the_batches_apart_and_workers_change_nothing(painted
     assert metrics(tmp_path / "a") == metrics(tmp_path / "b")
 
 
-def test_sigterm_writes_a_checkpoint_and_exits_with_0(painted: Path, tmp_path: Path) -> None:
-    config = tiny_config(painted, tmp_path / "run", run={"steps": 100_000, "validate_every": 100_000})
+@pytest.mark.parametrize("workers", [0, 2])
+def test_sigterm_to_all_processes_writes_a_checkpoint_and_exits_with_0(
+    painted: Path, tmp_path: Path, workers: int
+) -> None:
+    run = {"steps": 100_000, "validate_every": 100_000}
+    config = tiny_config(painted, tmp_path / "run", run=run, data={"workers": workers})
     file = tmp_path / "run.yaml"
     file.write_text(yaml.safe_dump(config.model_dump(mode="json")))
     command = [sys.executable, "-m", "training", "--config", str(file)]
     environment = os.environ | {"OMP_NUM_THREADS": "1"}
-    with subprocess.Popen(command, cwd=ROOT, stderr=subprocess.PIPE, text=True, env=environment) as process:
+    with subprocess.Popen(
+        command, cwd=ROOT, stderr=subprocess.PIPE, text=True, env=environment, start_new_session=True
+    ) as process:
         assert process.stderr is not None
         for line in process.stderr:
             if line.startswith("step 2/"):
-                process.send_signal(signal.SIGTERM)
+                os.killpg(process.pid, signal.SIGTERM)  # as a service manager or torchrun does
                 break
         rest = process.stderr.read()
         assert process.wait(60) == 0, rest
-    assert "go on with --resume" in rest
+    assert f"go on with `wildsat train --config {tmp_path / 'run' / 'config.json'} --resume`" in rest
     state = json.loads(
         (
             tmp_path / "run" / "checkpoints" / (tmp_path / "run" / "LATEST").read_text().strip() / "state.json"
         ).read_text()
     )
     assert state["progress"]["step"] >= 2
+
+
+def test_a_run_goes_on_by_its_own_config_and_only_as_what_it_was(painted: Path, tmp_path: Path) -> None:
+    run = {"steps": 2, "checkpoint_every": 1}
+    loop.train(tiny_config(painted, tmp_path / "run", run=run))
+    own = str(tmp_path / "run" / "config.json")
+    answer = CliRunner().invoke(train, ["--config", own, "--resume", "--set", "run.steps=3"])
+    assert answer.exit_code == 0, answer.output
+    assert "finished after 3 steps, loss" in answer.output
+    answer = CliRunner().invoke(train, ["--config", own, "--resume", "--set", "run.steps=3"])
+    assert "finished after 3 steps, none was left" in answer.output
+    refused = CliRunner().invoke(
+        train, ["--config", own, "--resume", "--set", "optimiser.lr=0.5", "--set", "run.seed=9"]
+    )
+    assert isinstance(refused.exception, TrainingError)
+    assert "optimiser.lr was" in str(refused.exception)
+    assert "and is 0.5; run.seed was" in str(refused.exception)
 
 
 def test_bfloat16_gives_nearly_the_same_losses(painted: Path, tmp_path: Path) -> None:
@@ -135,6 +161,32 @@ def test_bfloat16_gives_nearly_the_same_losses(painted: Path, tmp_path: Path) ->
 
 
 # --- faults ---
+
+
+def test_gradients_that_are_not_finite_stop_before_the_weights_are_touched(
+    painted: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    real, calls = loop.weighted_sum, []
+
+    def steep(*arguments: Any) -> torch.Tensor:
+        calls.append(1)
+        loss = real(*arguments)
+        # At 0 the square root is 0 and its slope infinite: the loss stays as it is.
+        return loss + (loss - loss).sqrt() if len(calls) == 3 else loss
+
+    monkeypatch.setattr(loop, "weighted_sum", steep)
+    config = tiny_config(painted, tmp_path / "run", run={"steps": 6, "checkpoint_every": 2})
+    with pytest.raises(
+        TrainingError, match=r"the norm of the gradients became (nan|inf) at step 3 .*nothing was changed"
+    ):
+        loop.train(config)
+    assert (tmp_path / "run" / "LATEST").read_text().strip() == "step-00000002"
+
+
+def test_moved_pictures_are_told_by_the_setting_that_finds_them(painted: Path, tmp_path: Path) -> None:
+    config = tiny_config(painted, tmp_path / "run", data={"imagery": str(tmp_path / "gone")})
+    with pytest.raises(MissingDataError, match=r"no folder of pictures at .*gone; set data\.imagery"):
+        loop.train(config)
 
 
 def test_a_loss_that_is_not_finite_stops_and_leaves_the_last_checkpoint(
@@ -339,6 +391,6 @@ def test_a_perfect_model_scores_1_with_several_texts_and_dates_a_place(tmp_path:
     rows = data.pairs_of("val")
     held_out = PairDataset(data, rows, PixelReader(data.imagery_root), 0, other_date=False)
     for most in (100, 7):
-        found = validate(KnowsItAll(), held_out, rows, most=most, batch=5, device=torch.device("cpu"), bf16=False)  # type: ignore[arg-type]
+        found = validate(KnowsItAll(), held_out, rows, most=most, batch=5, device=CPU, bf16=False, note=lambda _: None)  # type: ignore[arg-type]
         assert {found[f"{way}_r1"] for way in ("tile_to_text", "text_to_tile")} == {1.0}
         assert found["score"] == 1.0

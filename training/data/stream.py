@@ -6,7 +6,8 @@ So any number of workers and ranks gives the same batches, and a run can go on i
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+import signal
+from collections.abc import Callable, Generator, Iterator
 from dataclasses import dataclass, field, replace
 from typing import Literal, NamedTuple
 
@@ -17,11 +18,13 @@ from torch.utils.data import DataLoader, Dataset, Sampler
 
 from training.data.pixels import PixelReader, Window
 from training.data.tables import SPLITS, Ints, TrainingSet
-from wildsat_core.errors import InvalidInputError, SourceError, TrainingError
+from wildsat_core.errors import InvalidInputError, SourceError, TrainingError, WildsatError
 
 Order = Literal["pairs", "groups"]
 MOST_ATTEMPTS = 20
-FIRST_VERDICT = 1000  # pictures read before the share of damaged ones is judged, or an epoch if that is shorter
+FIRST_VERDICT = (
+    1000  # pictures read before the share of damaged ones is judged, or an epoch or the run if that is shorter
+)
 
 
 class Key(NamedTuple):
@@ -233,9 +236,9 @@ class EpochBatches(Sampler[list[Key]]):
 class DamageCount:
     """Counts damaged pictures and stops the run when they are too many."""
 
-    def __init__(self, most_share: float, epoch_pictures: int) -> None:
-        """Allow `most_share` of pictures to be damaged."""
-        self._most_share, self._verdict = most_share, min(FIRST_VERDICT, epoch_pictures)
+    def __init__(self, most_share: float, pictures: int) -> None:
+        """Allow `most_share` of pictures to be damaged; so many are read at least, and then the share is judged."""
+        self._most_share, self._verdict = most_share, min(FIRST_VERDICT, pictures)
         self.messages: dict[str, int] = {}
         self.reads = 0
 
@@ -244,15 +247,15 @@ class DamageCount:
         """How many reads failed."""
         return sum(self.messages.values())
 
-    def add(self, batch: Batch) -> list[str]:
-        """Count a batch and give the messages that are new.
+    def add(self, damaged: list[str], reads: int) -> list[str]:
+        """Count reads and the messages of those that failed, and give the messages that are new.
 
         Raises:
             TrainingError: more than the allowed share is damaged.
         """
-        self.reads += batch.reads
-        new = [m for m in dict.fromkeys(batch.damaged) if m not in self.messages]
-        for message in batch.damaged:
+        self.reads += reads
+        new = [m for m in dict.fromkeys(damaged) if m not in self.messages]
+        for message in damaged:
             self.messages[message] = self.messages.get(message, 0) + 1
         if self.reads >= self._verdict and self.damaged > self._most_share * self.reads:
             shown = "; ".join(list(self.messages)[:5])
@@ -263,16 +266,54 @@ class DamageCount:
         return new
 
 
-def batch_loader(data: PairDataset, batches: EpochBatches, *, workers: int, pin: bool) -> DataLoader[Batch]:
-    """Batches in order, read ahead by worker processes."""
-    return DataLoader(
-        data,
+def batch_loader(data: PairDataset, batches: EpochBatches, *, workers: int, pin: bool) -> Generator[Batch, None, None]:
+    """Batches in order, read ahead by worker processes, which start at once and end when the generator is closed.
+
+    Raises:
+        WildsatError: what reading raised, as it was raised in the worker.
+    """
+    loader = DataLoader(
+        _Answers(data),
         batch_sampler=batches,
         num_workers=workers,
         collate_fn=_as_it_is,  # type: ignore[arg-type] # __getitems__ gives whole batches
         pin_memory=pin,
         prefetch_factor=4 if workers else None,
+        worker_init_fn=_leave_signals_to_the_main_process,
     )
+    return _batches_of(iter(loader))
+
+
+def _batches_of(answers: Iterator[Batch | WildsatError]) -> Generator[Batch, None, None]:
+    try:
+        for answer in answers:
+            if isinstance(answer, WildsatError):
+                raise answer
+            yield answer
+    finally:
+        # Python ends what is left of its children by SIGTERM, and these ignore it: they are told before.
+        end_workers = getattr(answers, "_shutdown_workers", None)
+        if end_workers is not None:
+            end_workers()
+
+
+class _Answers(Dataset[Batch | WildsatError]):
+    """Batches, or in place of one why it can't be had: an error raised in a worker would arrive as its traceback."""
+
+    def __init__(self, data: PairDataset) -> None:
+        self._data = data
+
+    def __getitems__(self, keys: list[Key]) -> Batch | WildsatError:
+        try:
+            return self._data.__getitems__(keys)
+        except WildsatError as err:
+            return err
+
+
+def _leave_signals_to_the_main_process(_worker: int) -> None:
+    """A terminal, systemd and torchrun signal all processes of a run; the main one still needs batches to stop well."""
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, signal.SIG_IGN)
 
 
 def species_numbers(source: TrainingSet) -> npt.NDArray[np.int64]:
@@ -303,8 +344,8 @@ class _Sites:
         return int(random.choice(members[members != place]))
 
 
-def _as_it_is(batch: Batch) -> Batch:
-    return batch
+def _as_it_is(answer: Batch | WildsatError) -> Batch | WildsatError:
+    return answer
 
 
 def _window(values: list[int]) -> Window:
