@@ -187,6 +187,6 @@ async def _answer(request: Request, error: Exception) -> Response:
 
 
 def install_handlers(app: FastAPI) -> None:
-    """Every expected failure leaves by the same door; the unexpected ones are caught in app/headers.py."""
+    """Every expected failure leaves by the same door; the unexpected ones are caught in app/crashes.py."""
     for kind in (WildsatError, RequestValidationError, HTTPException):
         app.add_exception_handler(kind, _answer)

@@ -30,4 +30,8 @@ class HeadMiddleware:
             elif message["type"] == "http.response.body":
                 await send({**message, "body": b""})
 
-        await self.app(asked, receive, bodiless)
+        try:
+            await self.app(asked, receive, bodiless)
+        except Exception:
+            scope["route"] = asked.get("route")
+            raise

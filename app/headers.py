@@ -7,10 +7,7 @@ import time
 import uuid
 
 from starlette.datastructures import MutableHeaders
-from starlette.requests import Request
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
-
-from app.errors import error_response
 
 access = logging.getLogger("wildsat.access")
 
@@ -74,10 +71,6 @@ class HeadersMiddleware:
 
         try:
             await self.app(scope, receive, decorated)
-        except Exception as error:
-            if status:
-                raise  # the answer has begun, so the connection must break for the client to notice
-            await error_response(Request(scope), error)(scope, receive, decorated)
         finally:
             self._log(scope, status, time.perf_counter() - started, request_id)
 

@@ -13,6 +13,7 @@ from fastapi.middleware.cors import CORSMiddleware
 from app.body_limit import BodyLimitMiddleware
 from app.catalog import Catalog, ModelLoader, Watcher, registry_loader
 from app.clients import ClientsMiddleware
+from app.crashes import CrashMiddleware
 from app.errors import install_handlers
 from app.gate import Gate
 from app.head import HeadMiddleware
@@ -96,10 +97,11 @@ def create_app(settings: Settings | None = None, load: ModelLoader | None = None
 
 
 def _add_layers(app: FastAPI, settings: Settings) -> None:
-    """Middleware, innermost first: a refused client still gets CORS, headers and an id."""
+    """Middleware, innermost first: a refused client and a crash still get CORS, metrics, headers and an id."""
     app.add_middleware(HeadMiddleware)
     app.add_middleware(BodyLimitMiddleware, json_bytes=settings.max_body_bytes, upload_bytes=settings.max_upload_bytes)
     app.add_middleware(ClientsMiddleware, settings=settings)
+    app.add_middleware(CrashMiddleware)
     if settings.cors_origins:
         app.add_middleware(
             CORSMiddleware,

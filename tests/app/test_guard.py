@@ -174,13 +174,19 @@ class BrokenModel(ToyModel):
 def test_the_unforeseen_is_a_500_that_tells_nothing_but_its_id(
     serve: Callable[..., TestClient], caplog: pytest.LogCaptureFixture
 ) -> None:
-    response = serve(model=BrokenModel).get("/search", params={"q": "x"})
+    client = serve(model=BrokenModel, cors_origins=("https://maps.example",))
+    response = client.get("/search", params={"q": "x"}, headers={"Origin": "https://maps.example"})
     assert response.status_code == 500
     assert "secret" not in response.text
     assert response.json()["request_id"] == response.headers["x-request-id"]
     assert response.json()["request_id"] in caplog.text
     assert "a secret detail" in caplog.text
     assert "default-src" in response.headers["content-security-policy"]
+    assert response.headers["access-control-allow-origin"] == "https://maps.example"
+    assert client.head("/search", params={"q": "x"}).status_code == 500
+    metrics = client.get("/metrics").text
+    for method in ("GET", "HEAD"):
+        assert f'wildsat_request_seconds_count{{method="{method}",route="/search",status="500"}} 1.0' in metrics
 
 
 def test_queries_are_not_logged_unless_wanted(
