@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import io
 import warnings
+from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
 
 from app.errors import BodyTooLargeError, UnsupportedMediaError
 from wildsat_core.errors import InvalidInputError
+
+if TYPE_CHECKING:
+    from rasterio.io import DatasetReader
 
 PLAIN_FORMATS = ("PNG", "JPEG", "WEBP")
 TIFF_MAGIC = (b"II*\x00", b"MM\x00*", b"II+\x00", b"MM\x00+")
@@ -26,8 +30,8 @@ def decode_picture(content: bytes, max_pixels: int) -> Pixels:
 
     Raises:
         UnsupportedMediaError: another kind of file, or a damaged one.
-        BodyTooLargeError: more pixels than allowed; checked before they are decoded.
-        InvalidInputError: too small, or with other bands than 1, 3 or 4.
+        BodyTooLargeError: more pixels than allowed, in all or in one block; checked before they are decoded.
+        InvalidInputError: too small, with other bands than 1, 3 or 4, or not of 8 bits; checked likewise.
     """
     pixels = _decode_tiff(content, max_pixels) if content.startswith(TIFF_MAGIC) else _decode_plain(content, max_pixels)
     if min(pixels.shape[1:]) < LEAST_SIDE_PX:
@@ -78,17 +82,29 @@ def _decode_tiff(content: bytes, max_pixels: int) -> Pixels:
             warnings.simplefilter("ignore", NotGeoreferencedWarning)
             # Only the TIFF driver: others follow references to other files and addresses.
             with rasterio.MemoryFile(content) as memory, memory.open(driver="GTiff") as source:
-                _check_size(source.width, source.height, max_pixels)
-                if source.count not in (1, 3, 4):
-                    raise InvalidInputError(
-                        f"GeoTIFF must have 1 band, or red, green, blue and perhaps alpha; this one has {source.count}",
-                        "image",
-                    )
+                _check_tiff(source, max_pixels)
                 bands = source.read([1, 1, 1] if source.count == 1 else [1, 2, 3])
     except RasterioError as err:
         raise UnsupportedMediaError(f"GeoTIFF can't be read: {err}", "image") from err
-    if bands.dtype != np.uint8:
-        raise InvalidInputError(
-            f"GeoTIFF must hold 8-bit true colour, this one holds {bands.dtype}; stretch it to 0..255 first", "image"
-        )
     return np.ascontiguousarray(bands, np.uint8)
+
+
+def _check_tiff(source: DatasetReader, max_pixels: int) -> None:
+    """Refuse by the header alone what would take much memory to read, or could not be used once read."""
+    _check_size(source.width, source.height, max_pixels)
+    if source.count not in (1, 3, 4):
+        raise InvalidInputError(
+            f"GeoTIFF must have 1 band, or red, green, blue and perhaps alpha; this one has {source.count}", "image"
+        )
+    strange = next((kind for kind in source.dtypes if kind != "uint8"), None)
+    if strange is not None:
+        raise InvalidInputError(
+            f"GeoTIFF must hold 8-bit true colour, this one holds {strange}; stretch it to 0..255 first", "image"
+        )
+    for height, width in source.block_shapes:  # a block is decoded whole, however little of it the picture covers
+        if height * width > max_pixels:
+            raise BodyTooLargeError(
+                f"GeoTIFF is stored in blocks of {width} x {height} = {width * height} pixels, at most {max_pixels} "
+                "are allowed; write it with smaller ones, such as 256 x 256",
+                "image",
+            )

@@ -3,6 +3,7 @@
 import csv
 import io
 import json
+import warnings
 
 import numpy as np
 import pytest
@@ -113,6 +114,40 @@ def test_a_bad_picture_is_refused_by_limit_or_kind(client: TestClient, content: 
     response = client.post("/search/image", files={"image": ("a.png", content)})
     assert response.status_code == status, response.text
     assert said in response.json()["detail"]
+
+
+def tiff(**profile: object) -> bytes:
+    rasterio = pytest.importorskip("rasterio")
+    shape = {"driver": "GTiff", "width": 64, "height": 64, "count": 3, "dtype": "uint8", "compress": "deflate"}
+    with warnings.catch_warnings(), rasterio.MemoryFile() as memory:
+        warnings.simplefilter("ignore", rasterio.errors.NotGeoreferencedWarning)
+        with memory.open(**shape | profile) as sink:
+            sink.write(np.zeros((sink.count, sink.height, sink.width), sink.dtypes[0]))
+        return memory.read()
+
+
+@pytest.mark.parametrize(
+    ("profile", "status", "said"),
+    [
+        ({"tiled": True, "blockxsize": 8192, "blockysize": 8192}, 413, "blocks of 8192 x 8192 = 67108864 pixels"),
+        ({"dtype": "complex128"}, 422, "holds complex128"),
+        ({"dtype": "uint16"}, 422, "8-bit"),
+        ({"count": 2}, 422, "this one has 2"),
+    ],
+)
+def test_a_geotiff_is_refused_by_its_header_before_it_is_read(
+    client: TestClient, monkeypatch: pytest.MonkeyPatch, profile: dict, status: int, said: str
+) -> None:
+    content = tiff(**profile)
+    monkeypatch.setattr("rasterio.io.DatasetReader.read", lambda *args, **kwargs: pytest.fail("it was read"))
+    response = client.post("/search/image", files={"image": ("a.tif", content)})
+    assert response.status_code == status, response.text
+    assert said in response.json()["detail"]
+
+
+def test_a_geotiff_in_reasonable_blocks_is_taken(client: TestClient) -> None:
+    content = tiff(tiled=True, blockxsize=256, blockysize=256, count=4)
+    assert client.post("/search/image", files={"image": ("a.tif", content)}).status_code == 200
 
 
 def test_an_export_holds_the_whole_ranking_in_every_format(client: TestClient) -> None:
