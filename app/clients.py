@@ -12,11 +12,14 @@ from starlette.requests import HTTPConnection, Request
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from app.errors import KeyRequiredError, RateLimitedError, error_response
+from app.parameters import RANKING
 from app.settings import Settings
 from wildsat_core.errors import WildsatError
 
 MAX_BUCKETS = 20_000  # the longest unused are forgotten; a forgotten client starts with a full bucket again
-OPEN_PATHS = ("/livez", "/readyz", "/static/", "/docs")
+OPEN_PATHS = ("/livez", "/readyz", "/static/", "/docs")  # neither a key nor a budget
+KEYLESS_PATHS = ("", "/", "/openapi.json")
+RANKING_NAMES = frozenset(name.rstrip("_") for name in RANKING)
 
 
 @dataclass(slots=True)
@@ -74,16 +77,20 @@ class ClientsMiddleware:
         await self.app(scope, receive, send)
 
     def _is_open(self, scope: Scope) -> bool:
-        path = scope["path"].removeprefix(scope.get("root_path", ""))
+        path = _path_of(scope)
         return scope["method"] == "OPTIONS" or any(
             path == p or path.startswith(p if p.endswith("/") else p + "/") for p in OPEN_PATHS
         )
 
+    def _is_keyless(self, connection: HTTPConnection) -> bool:
+        """The page stays open, a search that it would make on the way does not; nor what its script asks of the API."""
+        asked = connection.query_params.multi_items()
+        searches = any(value and name in RANKING_NAMES for name, value in asked)
+        return _path_of(connection.scope) in KEYLESS_PATHS and not searches
+
     def _admit(self, connection: HTTPConnection) -> None:
         key = self._known_key(connection)
-        # The page itself stays open; what its script asks of the API does not.
-        is_page = connection.scope["path"].removeprefix(connection.scope.get("root_path", "")) in ("", "/")
-        if self.require_key and key is None and not is_page:
+        if self.require_key and key is None and not self._is_keyless(connection):
             raise KeyRequiredError(
                 "this service needs an API key; send it in the header X-API-Key or as a Bearer token"
             )
@@ -111,7 +118,7 @@ class ClientsMiddleware:
             hop.strip() for hop in ",".join(connection.headers.getlist("x-forwarded-for")).split(",") if hop.strip()
         ]
         while hops and self._is_proxy(address):
-            address = hops.pop()
+            address = _without_port(hops.pop())
         return _network_of(address)
 
     def _is_proxy(self, address: str) -> bool:
@@ -120,6 +127,18 @@ class ClientsMiddleware:
         except ValueError:
             return False
         return any(parsed in network for network in self.proxies)
+
+
+def _path_of(scope: Scope) -> str:
+    """The path below the service's root path."""
+    return str(scope["path"]).removeprefix(scope.get("root_path", ""))
+
+
+def _without_port(hop: str) -> str:
+    """Some proxies write 192.0.2.1:4711 and [2001:db8::1]:4711, with a port for every connection."""
+    if hop.startswith("["):
+        return hop[1:].partition("]")[0]
+    return hop.partition(":")[0] if hop.count(":") == 1 else hop
 
 
 def _network_of(address: str) -> str:

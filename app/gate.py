@@ -7,8 +7,11 @@ from collections.abc import AsyncIterator
 from typing import Annotated
 
 from fastapi import Depends, Request
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from app.errors import OverloadedError
+from app.errors import OverloadedError, error_response
+
+PROBED = ("/livez", "/readyz", "/metrics")
 
 
 class Gate:
@@ -62,5 +65,58 @@ async def hold_place(request: Request) -> AsyncIterator[None]:
         gate.leave()
 
 
+async def hold_export(request: Request) -> AsyncIterator[None]:
+    """Hold one of the few places for exports, which work on while they are read."""
+    gate: Gate = request.app.state.export_gate
+    await gate.enter()
+    try:
+        yield
+    finally:
+        gate.leave()
+
+
 # Scope "function": the place is free again once the answer is computed, before a slow client has read it.
 Gated = Annotated[None, Depends(hold_place, scope="function")]
+# Scope "request": an export is computed piece by piece. It has places of its own, so that slow readers of long files
+# can't stop searches.
+ExportGated = Annotated[None, Depends(hold_export, scope="request")]
+
+
+class LoadMiddleware:
+    """Refuses a GET while too many others wait for their answers.
+
+    Tiles, pictures and items pass no gate: they are quick, but would otherwise queue for threads without end. Bodies
+    are left out, since they may come slowly; what takes one passes the gate.
+    """
+
+    def __init__(self, app: ASGIApp, most: int) -> None:
+        """Start with nothing under way."""
+        self.app = app
+        self.most = most
+        self.under_way = 0
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Count a request from here to the start of its answer."""
+        if scope["type"] != "http" or scope["method"] not in ("GET", "HEAD") or scope["path"].endswith(PROBED):
+            await self.app(scope, receive, send)
+            return
+        if self.under_way >= self.most:
+            error = OverloadedError(f"{self.most} requests are under way, the most this service allows; try again soon")
+            await error_response(Request(scope), error)(scope, receive, send)
+            return
+        self.under_way += 1
+        counts = True
+
+        def answered() -> None:
+            nonlocal counts
+            self.under_way -= counts
+            counts = False
+
+        async def noted(message: Message) -> None:
+            answered()
+            await send(message)
+
+        try:
+            await self.app(scope, receive, noted)
+        finally:
+            answered()

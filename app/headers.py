@@ -9,6 +9,8 @@ import uuid
 from starlette.datastructures import MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from app.gate import PROBED
+
 access = logging.getLogger("wildsat.access")
 
 # No inline script or style anywhere; MapLibre's worker is a file of our own, and the map's pictures arrive as blobs.
@@ -26,8 +28,6 @@ CONTENT_SECURITY_POLICY = "; ".join(
         "frame-ancestors 'none'",
     ]
 )
-
-PROBED = ("/livez", "/readyz", "/metrics")
 
 SECURITY_HEADERS = {
     "Content-Security-Policy": CONTENT_SECURITY_POLICY,

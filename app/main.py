@@ -15,7 +15,7 @@ from app.catalog import Catalog, ModelLoader, Watcher, registry_loader
 from app.clients import ClientsMiddleware
 from app.crashes import CrashMiddleware
 from app.errors import install_handlers
-from app.gate import Gate
+from app.gate import Gate, LoadMiddleware
 from app.head import HeadMiddleware
 from app.headers import HeadersMiddleware
 from app.metrics import Metrics, MetricsMiddleware
@@ -86,6 +86,7 @@ def create_app(settings: Settings | None = None, load: ModelLoader | None = None
         scan_device=None if settings.device == "cpu" else settings.device,
     )
     app.state.gate = Gate(settings.max_running, settings.max_waiting, settings.max_wait_s)
+    app.state.export_gate = Gate(settings.max_exports, settings.max_exports, settings.max_wait_s)
     app.state.metrics = Metrics(app.state.catalog)
     for router in ROUTERS:
         app.include_router(router)
@@ -100,6 +101,7 @@ def _add_layers(app: FastAPI, settings: Settings) -> None:
     """Middleware, innermost first: a refused client and a crash still get CORS, metrics, headers and an id."""
     app.add_middleware(HeadMiddleware)
     app.add_middleware(BodyLimitMiddleware, json_bytes=settings.max_body_bytes, upload_bytes=settings.max_upload_bytes)
+    app.add_middleware(LoadMiddleware, most=settings.max_requests)
     app.add_middleware(ClientsMiddleware, settings=settings)
     app.add_middleware(CrashMiddleware)
     if settings.cors_origins:

@@ -119,6 +119,10 @@ TileIds = Annotated[
 CollectionName = Annotated[str, Form(r"[a-z0-9][a-z0-9_-]{0,63}", "the name of a collection", "demo")]
 
 
+# The parameters that rank; without one of them a query only narrows.
+RANKING = ("q", "not_", "terms", "like", "near", "species", "up", "down")
+
+
 class SearchParameters(BaseModel):
     """What to search for, where, when, and how many. At least one of q, terms, like, near, species and up is needed."""
 
@@ -227,7 +231,7 @@ class SearchParameters(BaseModel):
     @property
     def ranks(self) -> bool:
         """Whether anything is asked for, not only narrowed."""
-        return any((self.q, self.not_, self.terms, self.like, self.near, self.species, self.up, self.down))
+        return any(getattr(self, name) for name in RANKING)
 
 
 class PageParameters(SearchParameters):

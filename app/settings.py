@@ -61,6 +61,12 @@ class Settings(BaseSettings):
         default=64, ge=0, le=100_000, description="searches that may wait for a turn; more are answered 503 at once"
     )
     max_wait_s: float = Field(default=5.0, gt=0, le=300, description="longest wait for a turn in seconds, then 503")
+    max_exports: int = Field(
+        default=4, ge=1, le=1024, description="exports written at once; as many more may wait, the rest is answered 503"
+    )
+    max_requests: int = Field(
+        default=256, ge=1, le=100_000, description="GET requests of any kind under way at once; more are answered 503"
+    )
     max_body_bytes: int = Field(default=2 * 2**20, ge=1024, description="largest JSON body")
     max_upload_bytes: int = Field(default=16 * 2**20, ge=1024, description="largest uploaded picture, as sent")
     max_upload_pixels: int = Field(
@@ -72,7 +78,8 @@ class Settings(BaseSettings):
         default=(), description="keys of known clients; each has a request budget of its own"
     )
     require_key: bool = Field(
-        default=False, description="refuse API requests without a known key (the page and health checks stay open)"
+        default=False,
+        description="refuse searches and API requests without a known key (health and documentation stay open)",
     )
     rate_per_minute: float = Field(default=0.0, ge=0, description="requests a minute per key or address; 0: no limit")
     rate_burst: int = Field(default=60, ge=1, description="requests that may come at once before the rate applies")

@@ -10,7 +10,7 @@ from pydantic import Field
 
 from app.context import base_url, catalog_of, settings_of, species_of
 from app.exporting import FORMATS, ExportFormat
-from app.gate import Gated
+from app.gate import ExportGated, Gated
 from app.parameters import SearchParameters
 from wildsat_core.errors import LimitExceededError
 from wildsat_core.search.query import MAX_K
@@ -30,7 +30,9 @@ class ExportParameters(SearchParameters):
     response_class=StreamingResponse,
     responses={200: {"content": {chosen.media_type: {} for chosen in FORMATS.values()}}},
 )
-def export(request: Request, parameters: Annotated[ExportParameters, Query()], gate: Gated) -> Response:
+def export(
+    request: Request, parameters: Annotated[ExportParameters, Query()], export_gate: ExportGated, gate: Gated
+) -> Response:
     """The best tiles as a file; `limit` takes the place of k and offset."""
     most = settings_of(request).max_export_rows
     if parameters.limit > most:

@@ -3,7 +3,9 @@
 import threading
 import time
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -11,6 +13,7 @@ from fastapi.testclient import TestClient
 from pydantic import ValidationError
 
 from app.clients import TokenBuckets
+from app.exporting import FORMATS, ExportFormat
 from app.main import create_app
 from tests.app.conftest import ToyModel, toy_settings
 
@@ -38,8 +41,11 @@ def test_without_a_needed_key_only_page_and_health_answer(serve: Callable[..., T
     refused = client.get("/search", params={"q": "forest"})
     assert (refused.status_code, refused.headers["www-authenticate"]) == (401, "Bearer")
     assert refused.headers["content-type"] == "application/problem+json"
-    for path in ("/livez", "/readyz", "/", "/static/js/main.js", "/docs"):
+    for path in ("/livez", "/readyz", "/", "/?k=5&q=", "/static/js/main.js", "/docs", "/openapi.json"):
         assert client.get(path, headers={"Accept": "text/html"}).status_code == 200, path
+    for path in ("/?q=forest&k=1000", "/?q=forest&q=", "/?not=water", "/?up=fiji"):
+        assert client.get(path, headers={"Accept": "text/html"}).status_code == 401, "the page searches on the way"
+    assert client.get("/?q=forest", headers={"X-API-Key": KEY}).status_code == 200
     for headers in ({"X-API-Key": KEY}, {"Authorization": f"Bearer {KEY}"}):
         assert client.get("/search", params={"q": "forest"}, headers=headers).status_code == 200
     assert client.get("/search", params={"q": "forest"}, headers={"X-API-Key": OTHER}).status_code == 401
@@ -70,6 +76,15 @@ def test_a_forwarded_address_counts_only_from_a_trusted_proxy(serve: Callable[..
     assert statuses(proxied, "198.51.100.1", "198.51.100.2", "198.51.100.1") == [200, 200, 429]
     # What the client itself wrote stands further left, and is not believed either.
     assert statuses(proxied, "1.1.1.1, 198.51.100.1", "2.2.2.2, 198.51.100.1, 10.0.0.8") == [429, 429]
+
+
+@pytest.mark.parametrize(
+    ("first", "second"), [("198.51.100.1:4711", "198.51.100.1:4712"), ("[2001:db8::1]:4711", "2001:db8::1")]
+)
+def test_a_port_does_not_make_another_client(serve: Callable[..., TestClient], first: str, second: str) -> None:
+    client = serve(peer="10.0.0.7", rate_per_minute=1, rate_burst=1, trusted_proxies=("10.0.0.0/8",))
+    statuses = [client.get("/collections", headers={"X-Forwarded-For": a}).status_code for a in (first, second)]
+    assert statuses == [200, 429]
 
 
 def test_an_ipv6_client_is_counted_by_its_network(serve: Callable[..., TestClient]) -> None:
@@ -142,6 +157,48 @@ def test_waiting_for_a_place_ends(serve: Callable[..., TestClient]) -> None:
         refused = client.get("/search", params={"q": "forest"})
         assert refused.status_code == 503
         assert "0.2 s" in refused.json()["detail"]
+
+
+def test_requests_without_a_gate_do_not_queue_without_end(serve: Callable[..., TestClient]) -> None:
+    client = serve(model=SlowModel, max_requests=1)
+    SlowModel.go_on.clear()
+    with in_background(lambda: client.get("/search", params={"q": "slow"})):
+        while client.app.state.gate.at_work == 0:
+            time.sleep(0.01)
+        for path in ("/tiles/fiji", "/tiles/fiji/thumbnail.webp", "/collections", "/species"):
+            refused = client.get(path)
+            assert (refused.status_code, refused.headers["retry-after"]) == (503, "1"), path
+            assert "1 requests are under way" in refused.json()["detail"]
+        assert [client.get(path).status_code for path in ("/livez", "/readyz", "/metrics")] == [200] * 3
+        assert client.post("/search", json={"terms": [{"text": "ice"}]}).status_code == 200
+    for _ in range(3):
+        assert client.get("/tiles/fiji").status_code == 200, "every place was given back"
+        assert client.get("/tiles/nobody").status_code == 404
+
+
+def test_an_export_holds_its_place_to_its_last_byte(
+    serve: Callable[..., TestClient], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    client = serve(max_exports=1, max_wait_s=0.2)
+    reading, go_on = threading.Event(), threading.Event()
+
+    def slow(*args: object) -> Iterator[bytes]:
+        yield b"first"
+        reading.set()
+        go_on.wait(10)
+        yield b"last"
+
+    monkeypatch.setitem(FORMATS, ExportFormat.CSV, replace(FORMATS[ExportFormat.CSV], write=slow))
+    asked = {"q": "forest", "format": "csv"}
+    with ThreadPoolExecutor(1) as threads:
+        first = threads.submit(client.get, "/export", params=asked)
+        assert reading.wait(10)
+        refused = client.get("/export", params=asked)
+        assert (refused.status_code, refused.headers["retry-after"]) == (503, "1")
+        assert client.get("/search", params={"q": "forest"}).status_code == 200, "searches go on"
+        go_on.set()
+        assert first.result().content == b"firstlast"
+    assert client.get("/export", params=asked).status_code == 200
 
 
 def test_a_failed_search_gives_its_place_back(serve: Callable[..., TestClient]) -> None:
