@@ -33,6 +33,7 @@ def feature_collection(
         "returned": len(result.hits),
         "no_match": result.no_match,
         "blend": result.blend,
+        "backend": result.backend,
         "timings_ms": {stage: round(ms, 3) for stage, ms in result.timings_ms.items()},
         "links": _page_links(path, query, len(result.hits), result.matched) if path else [],
         "features": [hit_feature(hit, tile_links(served.name, hit.tile.tile_id)) for hit in result.hits],

@@ -57,7 +57,15 @@ class Catalog:
     request that runs while a new generation arrives finishes on the one it began with.
     """
 
-    def __init__(self, folder: Path, default: str, load: ModelLoader, scan_device: str | None = None) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        default: str,
+        load: ModelLoader,
+        *,
+        scan_device: str | None = None,
+        ann_rows: int,
+    ) -> None:
         """Remember where to look; `open_all` opens.
 
         Args:
@@ -65,11 +73,13 @@ class Catalog:
             default: the collection that is searched when a request names none.
             load: gives the model of a name; called once for each.
             scan_device: torch device that holds the vectors and scans them; None scans on the CPU.
+            ann_rows: tiles from which on a collection's approximate indexes are used.
         """
         self.folder = folder
         self.default = default
         self._load = load
         self._scan_device = scan_device
+        self._ann_rows = ann_rows
         self.refused: dict[str, str] = {}
         self._served: dict[str, Served] = {}
         self._models: dict[str, QueryModel] = {}
@@ -163,7 +173,7 @@ class Catalog:
             raise CollectionFormatError(f"the collection in {root} calls itself {collection.name!r}; rename the folder")
         model = self._model(collection.manifest.model.name)
         previous = before.engine if before else None
-        engine = SearchEngine(collection, model, device=self._scan_device, previous=previous)
+        engine = SearchEngine(collection, model, ann_rows=self._ann_rows, device=self._scan_device, previous=previous)
         engine.warm()  # before it is swapped in, so that no request waits for it
         served = Served(collection, engine, model)
         self._served = self._served | {name: served}

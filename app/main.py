@@ -84,6 +84,7 @@ def create_app(settings: Settings | None = None, load: ModelLoader | None = None
         settings.default_collection,
         load or registry_loader(settings.device),
         scan_device=None if settings.device == "cpu" else settings.device,
+        ann_rows=settings.ann_rows,
     )
     app.state.gate = Gate(settings.max_running, settings.max_waiting, settings.max_wait_s)
     app.state.export_gate = Gate(settings.max_exports, settings.max_exports, settings.max_wait_s)

@@ -40,7 +40,7 @@ class Metrics:
         )
         self.no_match = Counter(
             "wildsat_searches_without_match",
-            "Searches whose best hits were no better than chance",
+            "Searches for words about nothing that the model knows of places",
             registry=self.registry,
         )
         self.registry.register(_CatalogCollector(catalog))

@@ -188,8 +188,9 @@ class SearchAnswer(Shape):
     matched: int = Field(description="tiles that passed the filters")
     total: int = Field(description="tiles of the collection")
     returned: int
-    no_match: bool = Field(description="the best hits are no better than what unrelated queries get")
+    no_match: bool = Field(description="every text asked for is about nothing that the model knows of places")
     blend: float | None = Field(description="the blend that was used, null without a text term")
+    backend: str = Field(description="how the vectors were searched: exactly, or approximately with what recall")
     timings_ms: dict[str, float]
     links: list[Link]
     features: list[HitFeature]

@@ -45,6 +45,9 @@ class Settings(BaseSettings):
         default="",
         description="address put into STAC and OGC links, such as https://habitats.example; empty: the request's own",
     )
+    ann_rows: int = Field(  # the engine's own default, which can't be imported without torch
+        default=20_000_000, ge=0, description="tiles from which on a collection's approximate indexes are used"
+    )
     swap_interval_s: float = Field(
         default=0.2, ge=0.05, le=60, description="how often to look for a new generation, in seconds"
     )

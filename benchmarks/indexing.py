@@ -176,7 +176,7 @@ def large(args: argparse.Namespace) -> None:
     start = Stopwatch()
     open_collection(root)
     opened = start.seconds()
-    catalog = Catalog(folder, root.name, lambda _: RandomModel())
+    catalog = Catalog(folder, root.name, lambda _: RandomModel(), ann_rows=Settings().ann_rows)
     start = Stopwatch()
     catalog.open_all()
     print(f"{args.rows:,} tiles x {DIM}: open {shown(opened)}; ready to answer {shown(start.seconds())}")

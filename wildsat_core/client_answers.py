@@ -94,8 +94,9 @@ class SearchAnswer:
     Attributes:
         matched: tiles that passed the filters.
         total: tiles of the collection.
-        no_match: the best hits are no better than what unrelated queries get.
+        no_match: every text asked for is about nothing that the model knows of places.
         notice: what must be said of the imagery.
+        backend: how the vectors were searched: exactly, or approximately with what recall.
         geojson: the whole answer as it came.
     """
 
@@ -108,11 +109,22 @@ class SearchAnswer:
     model: str
     notice: str | None
     attribution: str | None
+    backend: str
     geojson: Mapping[str, Any]
 
     @classmethod
     def from_json(cls, answer: Mapping[str, Any]) -> SearchAnswer:
-        names = ("matched", "total", "no_match", "collection", "generation", "model", "notice", "attribution")
+        names = (
+            "matched",
+            "total",
+            "no_match",
+            "collection",
+            "generation",
+            "model",
+            "notice",
+            "attribution",
+            "backend",
+        )
         hits = tuple(Hit.from_feature(feature) for feature in answer["features"])
         return cls(hits=hits, geojson=answer, **{name: answer[name] for name in names})
 

@@ -45,7 +45,7 @@ export function createMessages({ onRetry, onPatch }) {
       } else if (found.no_match) {
         say(
           "Nothing here really matches",
-          ["These are the closest tiles, but they fit no better than what an unrelated question finds. Try describing what the land looks like from above: plants, water, rock, climate."],
+          ["These are the closest tiles, but the words are about nothing that the model knows of places. Try describing what the land looks like from above: plants, water, rock, climate."],
           ...widen(state),
         );
       }

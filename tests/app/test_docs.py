@@ -10,6 +10,7 @@ from app.main import create_app
 from app.parameters import SearchParameters
 from app.settings import Settings
 from tests.app.conftest import ToyModel, toy_settings
+from wildsat_core.search.scorer import ANN_ROWS
 
 DOCS = Path(__file__).parents[2] / "docs"
 
@@ -53,6 +54,10 @@ def test_every_setting_with_its_default_is_in_running_md() -> None:
             assert rows[name] == f"`{str(default).lower()}`", name
         elif isinstance(default, int | float):
             assert rows[name] == f"`{default:g}`" or rows[name] == f"`{default}`", name
+
+
+def test_approximate_indexes_serve_from_as_many_tiles_on_as_the_engine_says() -> None:
+    assert Settings.model_fields["ann_rows"].default == ANN_ROWS
 
 
 def test_settings_come_from_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:

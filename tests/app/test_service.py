@@ -1,9 +1,15 @@
 """What surrounds a search: tiles, collections, health, headers, the page without scripts, static files."""
 
 import re
+from pathlib import Path
 
 import pytest
 from fastapi.testclient import TestClient
+
+from app.main import create_app
+from tests.app.conftest import ROWS, SPACES, ToyModel, toy_settings, write_rows
+from wildsat_core.collection import open_collection
+from wildsat_core.search.ann import build_ann
 
 
 def test_a_tile_has_a_feature_a_picture_and_tiles_like_it(client: TestClient) -> None:
@@ -141,6 +147,18 @@ def test_modules_are_served_as_scripts_and_revalidated(client: TestClient) -> No
     assert response.headers["cache-control"] == "no-cache"
     again = client.get("/static/js/main.js", headers={"If-None-Match": response.headers["etag"]})
     assert again.status_code == 304
+
+
+def test_an_approximate_answer_says_so_with_its_recall(tmp_path: Path) -> None:
+    pytest.importorskip("faiss")
+    write_rows(tmp_path, "demo", [(f"{id}-{i}", *rest) for i in range(200) for id, *rest in ROWS])
+    for space in SPACES:
+        build_ann(open_collection(tmp_path / "demo"), space, "hnsw", least_recall=0.01)
+    for ann_rows, said in ((0, "approximate (hnsw, recall@10 "), (1201, "exact scan")):
+        app = create_app(toy_settings(tmp_path, ann_rows=ann_rows), lambda name: ToyModel())
+        with TestClient(app) as client:
+            answer = client.get("/search", params={"q": "forest", "k": 3}).json()
+            assert answer["backend"].startswith(said)
 
 
 def test_metrics_count_requests_by_route_and_search_stages(client: TestClient) -> None:

@@ -25,7 +25,8 @@ def run(ask: Callable[[], Coroutine[None, None, None]]) -> None:
 
 ANSWER = {
     "type": "FeatureCollection", "query": {}, "collection": "demo", "generation": 1, "model": "toy", "notice": None,
-    "attribution": None, "matched": 0, "total": 0, "returned": 0, "no_match": False, "features": [],
+    "attribution": None, "matched": 0, "total": 0, "returned": 0, "no_match": False,
+    "backend": "exact scan", "features": [],
 }  # fmt: skip
 
 
@@ -37,6 +38,7 @@ def test_a_search_gives_typed_hits(live_url: str) -> None:
         assert first.captured_on == dt.date(2023, 7, 9)
         assert first.bbox == (179.5, -18.0, -179.5, -17.0)
         assert (answer.matched, answer.total, answer.collection) == (5, 6, "demo")
+        assert answer.backend == "exact scan"
 
 
 def test_every_method_speaks_to_the_real_service(live_url: str, tmp_path: Path) -> None:

@@ -92,6 +92,7 @@ def _to_geojson(result: SearchResult) -> str:
         "matched": result.matched,
         "total": result.total,
         "no_match": result.no_match,
+        "backend": result.backend,
         "features": [hit_feature(hit) for hit in result.hits],
     }
     return json.dumps(answer, ensure_ascii=False)
@@ -119,5 +120,9 @@ def _print_table(result: SearchResult) -> None:
         console = Console(width=160)  # a pipe has no width to wrap for
     console.print(table)
     if result.no_match:
-        console.print("No good match: the best hits are no better than what unrelated words get.")
-    console.print(f"{result.matched} of {result.total} tiles of {result.collection!r} passed the filters.")
+        console.print(
+            "No match: these words are about nothing that the model knows of places, so the hits mean little."
+        )
+    console.print(
+        f"{result.matched} of {result.total} tiles of {result.collection!r} passed the filters; {result.backend}."
+    )

@@ -297,7 +297,7 @@ class SearchResult:
         hits: at most k.
         matched: how many tiles passed the filters.
         total: how many tiles the generation has.
-        no_match: the best hits are no better than what unrelated queries get.
+        no_match: every text asked for is about nothing that the model knows of places.
         collection: its name.
         generation: the generation that was searched.
         model: the model's name.

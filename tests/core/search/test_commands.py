@@ -1,0 +1,30 @@
+"""`wildsat search`: what it says beside the hits."""
+
+import json
+from pathlib import Path
+
+import pytest
+from typer.testing import CliRunner
+
+from tests.core.search.fakes import FakeModel, random_collection
+from wildsat_core.cli import app
+from wildsat_core.search import commands
+from wildsat_core.search.engine import SearchEngine
+
+
+@pytest.fixture
+def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    collection = random_collection(tmp_path / "demo", 50)
+    monkeypatch.setattr(commands, "_open_engine", lambda root, model: SearchEngine(collection, FakeModel()))
+    return lambda *arguments: CliRunner().invoke(app, ["search", *arguments]).output
+
+
+def test_the_table_and_the_geojson_say_how_it_was_searched(run) -> None:
+    assert "50 of 50 tiles" in run("dunes", "-k", "3")
+    assert "exact scan" in run("dunes", "-k", "3")
+    assert json.loads(run("dunes", "--format", "geojson"))["backend"] == "exact scan"
+
+
+def test_words_about_no_place_are_said_to_be_that(run) -> None:
+    assert "No match" not in run("dunes")
+    assert "No match: these words are about nothing that the model knows" in run("a bowl of ramen")
