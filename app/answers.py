@@ -7,7 +7,7 @@ from urllib.parse import quote, urlencode
 
 from app.catalog import Served
 from wildsat_core.search.geojson import hit_feature
-from wildsat_core.search.query import SearchResult
+from wildsat_core.search.query import MAX_APART, MAX_OFFSET, SearchResult
 
 
 def feature_collection(
@@ -49,7 +49,9 @@ def notes(served: Served) -> dict[str, Any]:
 def _page_links(path: str, query: dict[str, Any], returned: int, matched: int) -> list[dict[str, str]]:
     links = [{"rel": "self", "href": f"{path}?{urlencode(query)}", "type": "application/geo+json"}]
     offset, k = int(query.get("offset", 0)), int(query["k"])
-    if returned == k and offset + k < matched:
+    apart = "spacing_km" in query or "max_per_country" in query
+    furthest = MAX_APART - k if apart else MAX_OFFSET
+    if returned == k and offset + k < matched and offset + k <= furthest:
         links.append(
             {
                 "rel": "next",

@@ -6,12 +6,12 @@ import datetime as dt
 from typing import Annotated, Any, Self
 
 import numpy as np
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
 
-from app.parameters import CollectionName, SpeciesTexts, TileId
+from app.parameters import CollectionName, SpeciesTexts, TileId, cleaned
 from wildsat_core.area import Area
 from wildsat_core.errors import InvalidInputError
-from wildsat_core.geo import parse_bbox
+from wildsat_core.geo import check_lon_lat, parse_bbox
 from wildsat_core.search.query import (
     MAX_K,
     MAX_LABELS,
@@ -40,12 +40,17 @@ class Body(BaseModel):
     model_config = ConfigDict(extra="forbid", allow_inf_nan=False)
 
 
+def _on_globe(lon_lat: list[float]) -> list[float]:
+    check_lon_lat(*lon_lat)
+    return lon_lat
+
+
 class TermBody(Body):
     """One thing that hits should be like, or unlike when its weight is negative. Exactly one kind is given."""
 
-    text: Annotated[str, Field(min_length=1, max_length=MAX_TEXT_CHARACTERS)] | None = None
+    text: Annotated[str, Field(min_length=1, max_length=MAX_TEXT_CHARACTERS), cleaned("text")] | None = None
     tile: TileId | None = None
-    place: Annotated[list[float], Field(min_length=2, max_length=2)] | None = Field(
+    place: Annotated[list[float], Field(min_length=2, max_length=2), AfterValidator(_on_globe)] | None = Field(
         default=None, description="longitude, latitude"
     )
     species: Annotated[str, Field(min_length=1, max_length=100)] | None = None
@@ -89,20 +94,20 @@ class CircleBody(Body):
 
 
 class FiltersBody(Body):
-    """What a tile must satisfy to be ranked at all; everything given must hold."""
+    """What a tile must satisfy to be ranked at all; everything given must hold, and no list may be empty."""
 
     bbox: Annotated[list[float], Field(min_length=4, max_length=4)] | None = Field(
         default=None, description="west, south, east, north in degrees; west > east crosses 180 degrees"
     )
     area: dict[str, Any] | None = Field(default=None, description="GeoJSON Polygon, MultiPolygon or features of these")
     circle: CircleBody | None = None
-    countries: Annotated[list[Country], Field(max_length=250)] | None = None
+    countries: Annotated[list[Country], Field(min_length=1, max_length=250)] | None = None
     from_: dt.date | None = Field(default=None, alias="from", description="first day, YYYY-MM-DD")
     to: dt.date | None = Field(default=None, description="last day, YYYY-MM-DD")
-    months: Annotated[list[Annotated[int, Field(ge=1, le=12)]], Field(max_length=12)] | None = None
+    months: Annotated[list[Annotated[int, Field(ge=1, le=12)]], Field(min_length=1, max_length=12)] | None = None
     max_cloud: float | None = Field(default=None, ge=0, le=1)
     min_percentile: float | None = Field(default=None, ge=0, lt=100)
-    tiles: Annotated[list[TileId], Field(max_length=100_000)] | None = Field(
+    tiles: Annotated[list[TileId], Field(min_length=1, max_length=100_000)] | None = Field(
         default=None, description="only these tiles"
     )
 

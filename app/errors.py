@@ -10,6 +10,7 @@ from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse, Response
 from starlette.exceptions import HTTPException
+from starlette.routing import Match
 
 from wildsat_core.errors import (
     CollectionFormatError,
@@ -124,11 +125,11 @@ def problem_of(error: Exception, request_id: str) -> dict[str, Any]:
 def _validation_problem(error: RequestValidationError, request_id: str) -> dict[str, Any]:
     """Name the first parameter at fault, what was seen and what is allowed."""
     first = error.errors()[0]
-    cause = first.get("ctx", {}).get("error")
-    if isinstance(cause, InvalidInputError):  # raised by the core while a parameter was read; its sentence is whole
-        return problem(422, str(cause), request_id, cause.parameter)
     place = [str(part) for part in first["loc"] if part not in ("query", "body", "path", "header")]
     name = ".".join(place) or str(first["loc"][-1])
+    cause = first.get("ctx", {}).get("error")
+    if isinstance(cause, InvalidInputError):  # raised by the core while a parameter was read; its sentence is whole
+        return problem(422, str(cause), request_id, name if place else cause.parameter)
     seen = first.get("input")
     said = str(first["msg"]).removeprefix("Value error, ")
     shown = "" if seen is None or isinstance(seen, dict | bytes) or ", got " in said else f", got {_clip(repr(seen))}"
@@ -167,9 +168,21 @@ def error_response(request: Request, error: Exception) -> Response:
     if details["status"] == 422 and _is_standard(request):
         details |= {"status": 400, "title": HTTPStatus.BAD_REQUEST.phrase}
     headers = headers_of(error) | {"Cache-Control": "no-store"}
+    if details["status"] == 405:
+        headers |= {"Allow": ", ".join(_allowed(request))}
     if wants_html(request):
         return render_problem(request, details, headers)
     return JSONResponse(details, details["status"], headers, PROBLEM_JSON)
+
+
+def _allowed(request: Request) -> list[str]:
+    """Methods that an address takes; the framework names those of the first route only."""
+
+    def takes(method: str) -> bool:
+        scope = dict(request.scope) | {"method": "GET" if method == "HEAD" else method}
+        return any(route.matches(scope)[0] is Match.FULL for route in request.app.routes)
+
+    return [method for method in ("GET", "HEAD", "POST") if takes(method)]
 
 
 def _is_standard(request: Request) -> bool:

@@ -11,6 +11,7 @@ from fastapi.responses import Response
 
 from app.catalog import Served
 from wildsat_core import __version__
+from wildsat_core.search.query import Query, SpeciesTerm
 
 
 def etag_of(served: Served, *parts: Any) -> str:  # noqa: ANN401 - anything that JSON can write
@@ -31,10 +32,18 @@ def etag_of(served: Served, *parts: Any) -> str:  # noqa: ANN401 - anything that
     return f'W/"{digest[:32]}"'
 
 
+def etag_of_query(served: Served, kind: str, query: Query, *asked: Any) -> str:  # noqa: ANN401
+    """ETag of what a query decides; the texts of a species are part of it, since the operator's table may change."""
+    texts = [term.texts for term in query.terms if isinstance(term, SpeciesTerm)]
+    return etag_of(served, kind, *asked, texts)
+
+
 def not_modified(request: Request, etag: str, cache_control: str = "no-cache") -> Response | None:
-    """304 when the client has this very answer, else None."""
-    sent = request.headers.get("if-none-match", "")
-    known = {tag.strip().removeprefix("W/") for tag in sent.split(",")}
-    if etag.removeprefix("W/") in known or sent.strip() == "*":
+    """304 when the client has this very answer, else None.
+
+    "*" asks whether there is any answer at all, which only the work would tell: it gets the whole answer.
+    """
+    known = {tag.strip().removeprefix("W/") for tag in request.headers.get("if-none-match", "").split(",")}
+    if etag.removeprefix("W/") in known:
         return Response(status_code=304, headers={"ETag": etag, "Cache-Control": cache_control})
     return None

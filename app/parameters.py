@@ -25,7 +25,7 @@ from pydantic_core import core_schema
 from app.query_model import described, reader
 from wildsat_core.area import Area
 from wildsat_core.errors import InvalidInputError
-from wildsat_core.geo import parse_bbox
+from wildsat_core.geo import check_lon_lat, parse_bbox
 from wildsat_core.search.query import (
     MAX_K,
     MAX_OFFSET,
@@ -80,9 +80,16 @@ class Form:
         return handler(schema) | told
 
 
-def _clean(parameter: str) -> AfterValidator:
+def cleaned(parameter: str) -> AfterValidator:
     """Makes a text as the core wants it; errors name the parameter."""
     return AfterValidator(lambda text: clean_text(text, parameter))
+
+
+def _on_globe(text: str) -> str:
+    """Check longitude and latitude here, where the error can name the parameter that they came in."""
+    lon, lat, *_ = _numbers(text)
+    check_lon_lat(lon, lat)
+    return text
 
 
 Box = Annotated[
@@ -98,10 +105,15 @@ OgcBox = Annotated[
         "-75,-15,-60,5",
     ),
 ]
-LonLat = Annotated[str, Form(rf"{NUMBER},{NUMBER}", "two numbers longitude,latitude in degrees", "-60.5,-3.1")]
+LonLat = Annotated[
+    str,
+    Form(rf"{NUMBER},{NUMBER}", "two numbers longitude,latitude in degrees", "-60.5,-3.1"),
+    AfterValidator(_on_globe),
+]
 Disc = Annotated[
     str,
     Form(rf"{NUMBER},{NUMBER},\d{{1,5}}(?:\.\d{{1,6}})?", "longitude,latitude,radius in km", "-60.5,-3.1,250"),
+    AfterValidator(_on_globe),
 ]
 Countries = Annotated[str, Form(r"[A-Z]{3}(?:,[A-Z]{3}){0,249}", "ISO 3166-1 alpha-3 codes with commas", "BRA,PER")]
 Months = Annotated[
@@ -128,20 +140,20 @@ class SearchParameters(BaseModel):
 
     model_config = ConfigDict(extra="forbid", populate_by_name=False, allow_inf_nan=False)
 
-    q: Annotated[str, Field(max_length=MAX_TEXT_CHARACTERS), _clean("q")] | None = Field(
+    q: Annotated[str, Field(max_length=MAX_TEXT_CHARACTERS), cleaned("q")] | None = Field(
         default=None, description="what the place looks like, or what lives there", examples=["mangrove coast"]
     )
-    not_: Annotated[str, Field(max_length=MAX_TEXT_CHARACTERS), _clean("not")] | None = Field(
+    not_: Annotated[str, Field(max_length=MAX_TEXT_CHARACTERS), cleaned("not")] | None = Field(
         default=None, alias="not", description="what to stay away from", examples=["farmland"]
     )
-    terms: Annotated[str, Field(max_length=MAX_TERMS_CHARACTERS)] | None = Field(
+    terms: Annotated[str, Field(min_length=1, max_length=MAX_TERMS_CHARACTERS)] | None = Field(
         default=None,
         description="more terms with weights: JSON as in the body of POST /search",
         examples=['[{"text":"farmland","weight":-0.5}]'],
     )
     like: TileId | None = Field(default=None, description="id of a tile: more like this")
     near: LonLat | None = Field(default=None, description="longitude,latitude: places ecologically like this one")
-    species: Annotated[str, Field(max_length=100), _clean("species")] | None = Field(
+    species: Annotated[str, Field(max_length=100), cleaned("species")] | None = Field(
         default=None, description="common or scientific name of a species", examples=["jaguar"]
     )
     up: TileIds | None = Field(default=None, description="ids of tiles marked as good, with commas")
@@ -151,8 +163,9 @@ class SearchParameters(BaseModel):
     bbox: Box | None = Field(
         default=None, description="west,south,east,north in degrees; west > east crosses 180 degrees"
     )
-    area: Annotated[str, Field(max_length=MAX_AREA_CHARACTERS)] | None = Field(
-        default=None, description="GeoJSON Polygon or MultiPolygon"
+    area: Annotated[str, Field(min_length=1, max_length=MAX_AREA_CHARACTERS)] | None = Field(
+        default=None,
+        description=f"GeoJSON Polygon or MultiPolygon, up to {MAX_AREA_CHARACTERS} characters; POST /search takes more",
     )
     circle: Disc | None = Field(default=None, description="longitude,latitude,radius in kilometres")
     countries: Countries | None = Field(default=None, description="ISO 3166-1 alpha-3 codes with commas")
@@ -254,7 +267,7 @@ def read_terms(text: str, species: SpeciesTexts) -> list[Term]:
     from app.bodies import TermBody  # which builds on this module
 
     try:
-        bodies = TypeAdapter(list[TermBody]).validate_json(text)
+        bodies = TypeAdapter(Annotated[list[TermBody], Field(min_length=1)]).validate_json(text)
     except ValidationError as err:
         first = err.errors()[0]
         place = ".".join(str(part) for part in first["loc"])

@@ -144,7 +144,11 @@ def _check(geometry: BaseGeometry) -> None:
             "area",
         )
     if not geometry.is_valid:
-        raise InvalidInputError(f"area is not a valid polygon: {shapely.is_valid_reason(geometry)}", "area")
+        raise InvalidInputError(
+            f"area is not a valid polygon: {shapely.is_valid_reason(geometry)}; draw it without "
+            "crossings, or repair it, as with shapely.make_valid",
+            "area",
+        )
 
 
 def _wrap(geometry: BaseGeometry) -> BaseGeometry:

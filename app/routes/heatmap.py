@@ -9,7 +9,7 @@ from fastapi.responses import Response
 from pydantic import Field
 
 from app.context import catalog_of, species_of
-from app.etags import etag_of, not_modified
+from app.etags import etag_of_query, not_modified
 from app.gate import Gated
 from app.parameters import SearchParameters
 from app.query_model import described, reader
@@ -57,7 +57,7 @@ def heatmap(
     served = catalog_of(request).get(parameters.collection)
     query = parameters.to_query(species_of(request).term)
     asked = {name: value for name, value in parameters.normalised().items() if name not in ("k", "offset")}
-    etag = etag_of(served, "heatmap", z, x, y, asked)
+    etag = etag_of_query(served, "heatmap", query, z, x, y, asked)
     if unchanged := not_modified(request, etag):
         return unchanged
     picture = paint(served.engine.heat(query).grid(z, x, y), parameters.floor)

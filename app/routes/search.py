@@ -10,7 +10,7 @@ from pydantic import Field
 
 from app.answers import feature_collection, notes, tile_links
 from app.context import catalog_of, run_search, species_of
-from app.etags import etag_of, not_modified
+from app.etags import etag_of_query, not_modified
 from app.gate import Gated
 from app.parameters import SEARCH_DESCRIBED, SearchParameters, SearchQuery
 from app.schemas import SearchAnswer, SuggestAnswer
@@ -37,7 +37,7 @@ def search(request: Request, parameters: SearchQuery, gate: Gated) -> Response:
     """Rank tiles; give at least one of q, like, near, species and up."""
     served = catalog_of(request).get(parameters.collection)
     query, asked = parameters.to_query(species_of(request).term), parameters.normalised()
-    etag = etag_of(served, "search", asked)
+    etag = etag_of_query(served, "search", query, asked)
     if unchanged := not_modified(request, etag):
         return unchanged
     answer = feature_collection(served, run_search(request, served, query), asked)

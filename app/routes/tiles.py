@@ -11,7 +11,7 @@ from starlette.exceptions import HTTPException
 
 from app.answers import feature_collection, notes, tile_links
 from app.context import catalog_of, run_search, species_of
-from app.etags import etag_of, not_modified
+from app.etags import etag_of, etag_of_query, not_modified
 from app.gate import Gated
 from app.parameters import SEARCH_DESCRIBED, CollectionName, SearchQuery, TileId
 from app.routes.search import GeoJSONResponse
@@ -60,7 +60,7 @@ def similar(request: Request, tile_id: TileId, parameters: SearchQuery, gate: Ga
     parameters = parameters.model_copy(update={"like": tile_id})
     served = catalog_of(request).get(parameters.collection)
     query, asked = parameters.to_query(species_of(request).term), parameters.normalised()
-    etag = etag_of(served, "similar", asked)
+    etag = etag_of_query(served, "similar", query, asked)
     if unchanged := not_modified(request, etag):
         return unchanged
     found = without_tile(tile_id, query, served, lambda query: run_search(request, served, query))

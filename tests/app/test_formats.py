@@ -68,6 +68,21 @@ def test_a_bad_body_is_refused_with_its_reason(client: TestClient, body: dict, s
     assert said in response.json()["detail"]
 
 
+@pytest.mark.parametrize(
+    ("body", "parameter"),
+    [
+        ({"terms": [{"text": "ice"}, {"text": "  "}]}, "terms.1.text"),
+        ({"terms": [{"text": "ice"}, {"place": [200, 0]}]}, "terms.1.place"),
+        ({"terms": [{"text": "ice"}], "filters": {"countries": []}}, "filters.countries"),
+        ({"terms": [{"text": "ice"}], "filters": {"months": []}}, "filters.months"),
+        ({"terms": [{"text": "ice"}], "filters": {"tiles": []}}, "filters.tiles"),
+    ],
+)
+def test_a_bad_body_is_refused_by_the_name_that_was_sent(client: TestClient, body: dict, parameter: str) -> None:
+    response = client.post("/search", json=body)
+    assert (response.status_code, response.json()["parameter"]) == (422, parameter)
+
+
 @pytest.mark.parametrize("content", [b"{", b"[" * 100_000, b'{"k": NaN}', b"\xff", b'{"k": 1e999}', b"null"])
 def test_what_is_not_a_query_is_a_problem_and_never_a_crash(client: TestClient, content: bytes) -> None:
     response = client.post("/search", content=content, headers={"Content-Type": "application/json"})

@@ -1,9 +1,14 @@
 """GET /search: GeoJSON out, bad input named, nothing lost between parameter and core."""
 
 import json
+from pathlib import Path
 
 import pytest
 from fastapi.testclient import TestClient
+
+from app import answers
+from app.main import create_app
+from tests.app.conftest import ToyModel, toy_settings
 
 
 def ids(answer: dict) -> list[str]:
@@ -73,6 +78,24 @@ def test_pages_follow_on_without_gap_or_repeat(client: TestClient) -> None:
     assert seen == whole
 
 
+def test_no_link_leads_beyond_what_is_answered(client: TestClient, monkeypatch: pytest.MonkeyPatch) -> None:
+    def following(**params: int) -> list[str]:
+        links = client.get("/search", params={"q": "forest", "k": 2, **params}).json()["links"]
+        return [link["href"] for link in links if link["rel"] == "next"]
+
+    monkeypatch.setattr(answers, "MAX_OFFSET", 2)
+    assert len(following()) == 1
+    assert following(offset=2) == []
+    monkeypatch.setattr(answers, "MAX_APART", 3)
+    assert following(spacing_km=1) == following(max_per_country=1) == []
+
+
+def test_a_refused_method_is_told_every_one_that_is_taken(client: TestClient) -> None:
+    refused = client.put("/search")
+    assert (refused.status_code, refused.headers["allow"]) == (405, "GET, HEAD, POST")
+    assert client.get("/search/image").headers["allow"] == "POST"
+
+
 def test_explain_gives_shares_that_add_up_to_the_score(client: TestClient) -> None:
     hit = client.get("/search", params={"q": "forest", "not": "water", "explain": "true", "k": 1}).json()["features"][0]
     shares = hit["properties"]["shares"]
@@ -105,7 +128,20 @@ def test_explain_gives_shares_that_add_up_to_the_score(client: TestClient) -> No
         ({"q": "x", "from": "2024-02-01", "to": "2024-01-01"}, "from", "after"),
         ({"q": "x", "max_cloud": "nan"}, "max_cloud", "finite"),
         ({"q": "x", "blend": "1.5"}, "blend", "less than or equal to 1"),
-        ({"q": "x", "near": "200,0"}, "lon", "[-180, 180]"),
+        ({"q": "x", "near": "200,0"}, "near", "[-180, 180]"),
+        ({"q": "x", "circle": "0,91,5"}, "circle", "[-90, 90]"),
+        ({"q": "x", "circle": "0,9,0"}, "circle", "20100"),
+        ({"q": "x", "area": ""}, "area", "at least 1 character"),
+        ({"q": "x", "terms": ""}, "terms", "at least 1 character"),
+        ({"q": "x", "terms": "[]"}, "terms", "at least 1 item"),
+        ({"q": "x", "terms": '[{"text":" "}]'}, "terms", "terms.0.text: text is blank"),
+        ({"q": "x", "terms": '[{"place":[0,91]}]'}, "terms", "terms.0.place: latitude"),
+        (
+            {"q": "x", "area": '{"type":"Polygon","coordinates":[[[0,0],[9,9],[9,0],[0,9],[0,0]]]}'},
+            "area",
+            "Self-intersection[4.5 4.5]; draw it without crossings",
+        ),
+        ({"q": "x", "max_per_country": "5", "k": "1000", "offset": "9500"}, "k", "drop both"),
         ({"q": "x", "spacing_km": "-1"}, "spacing_km", "greater than or equal to 0"),
         ({"q": "x", "kk": "5"}, "kk", "not permitted"),
         ({"q": "x", "up": "fiji", "down": "fiji"}, "up", "both"),
@@ -134,6 +170,30 @@ def test_the_same_question_is_answered_by_304(client: TestClient) -> None:
     assert again.status_code == 304
     other = client.get("/search", params={"q": "ice"}, headers={"If-None-Match": first.headers["etag"]})
     assert other.status_code == 200
+
+
+def test_an_answer_from_another_species_table_is_another_answer(toy_folder: Path, tmp_path: Path) -> None:
+    tags = []
+    for habitat in ("desert", "desert", "ice"):
+        table = tmp_path / f"{len(tags)}.csv"
+        table.write_text(f"common_name,scientific_name,habitat\nsnark,,{habitat}\n")
+        with TestClient(create_app(toy_settings(toy_folder, species_table=table), lambda name: ToyModel())) as client:
+            tags.append(
+                [
+                    client.get(path, params={"species": "snark"}).headers["etag"]
+                    for path in ("/search", "/tiles/fiji/similar", "/heatmap/0/0/0.png")
+                ]
+            )
+    assert tags[0] == tags[1]
+    assert not set(tags[0]) & set(tags[2])
+
+
+def test_any_tag_at_all_is_answered_by_what_there_is(client: TestClient) -> None:
+    anything = {"If-None-Match": "*"}
+    assert client.get("/tiles/nobody/thumbnail.webp", headers=anything).status_code == 404
+    assert client.get("/tiles/arctic/thumbnail.webp", headers=anything).status_code == 404
+    assert client.get("/search", params={"like": "nobody"}, headers=anything).status_code == 404
+    assert client.get("/tiles/fiji/thumbnail.webp", headers=anything).status_code == 200
 
 
 def test_words_about_no_place_are_answered_with_no_match(client: TestClient) -> None:

@@ -197,7 +197,9 @@ class SearchEngine:
         """The best rows that are apart from one another, refilled from further down the ranking."""
         if wanted > MAX_APART:
             raise LimitExceededError(
-                f"at most {MAX_APART} hits apart from one another can be ranked, got {wanted}; drop spacing_km", "k"
+                f"at most {MAX_APART} hits with spacing_km or max_per_country can be ranked, got {wanted}; "
+                "ask for fewer, or drop both",
+                "k",
             )
         spread, ask = Spread(self.collection.tiles, query.spacing_km, query.max_per_country), 4 * wanted
         while True:
