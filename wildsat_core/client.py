@@ -7,14 +7,17 @@
             print(hit.rank, hit.lon, hit.lat, hit.percentile)
 
 `AsyncClient` has the same methods as coroutines. Both try again when the service is overloaded or limits the rate,
-waiting as long as it says. docs/api.md lists the parameters.
+waiting as long as it says; told to wait longer than LONGEST_WAIT_S, they give up at once. docs/api.md lists the
+parameters. Lists, dates and GeoJSON may be given as Python has them: `countries=["BRA", "COL"]`,
+`bbox=(-75, -15, -60, 5)`.
 """
 
 from __future__ import annotations
 
 import asyncio
+import json
 import time
-from collections.abc import AsyncIterator, Callable, Iterator, Mapping
+from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import TracebackType
@@ -23,7 +26,7 @@ from urllib.parse import quote
 
 import httpx
 
-from wildsat_core.client_answers import Habitat, SearchAnswer, SpeciesInfo, TileInfo
+from wildsat_core.client_answers import CollectionInfo, Habitat, Hit, SearchAnswer, SpeciesInfo, TileInfo
 from wildsat_core.errors import WildsatError
 
 T = TypeVar("T")
@@ -40,18 +43,24 @@ class ServiceError(WildsatError):
         status: HTTP status.
         parameter: the parameter at fault, None when no single one is.
         request_id: names the request in the service's log.
+        retry_after_s: how long the service asks to wait, None when it does not say.
     """
 
-    def __init__(self, status: int, problem: Mapping[str, Any]) -> None:
+    def __init__(self, status: int, problem: Mapping[str, Any], retry_after_s: float | None = None) -> None:
         """Keep the problem's fields; the message is its sentence."""
         super().__init__(str(problem.get("detail") or problem.get("title") or f"the service answered {status}"))
         self.status = status
         self.parameter: str | None = problem.get("parameter")
         self.request_id: str | None = problem.get("request_id")
+        self.retry_after_s = retry_after_s
 
 
 class ServiceUnreachableError(WildsatError):
     """No answer came: the service is down, the address wrong, or the time up."""
+
+
+class GenerationChangedError(WildsatError):
+    """The collection was changed between two pages, so that they are pages of two rankings; ask anew."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,8 +75,25 @@ class _Call(Generic[T]):
     files: Mapping[str, Any] | None = None
 
     def build(self, client: httpx.Client | httpx.AsyncClient) -> httpx.Request:
-        params = {name.rstrip("_"): value for name, value in self.params.items() if value is not None}
+        params = {name.rstrip("_"): _written(value) for name, value in self.params.items() if value is not None}
         return client.build_request(self.method, self.path, params=params, json=self.json, files=self.files)
+
+
+def _written(value: Any) -> str:  # noqa: ANN401 - whatever a parameter may be given as
+    """A value as the URL has it: lists with commas, GeoJSON and lists of terms as JSON."""
+    if isinstance(value, bool):
+        return str(value).lower()
+    if isinstance(value, float):
+        text = repr(float(value))
+        return text if "e" not in text else f"{value:.12f}"  # the service reads plain decimals only
+    value = getattr(value, "__geo_interface__", value)
+    if isinstance(value, Mapping):
+        return json.dumps(value)
+    if isinstance(value, Iterable) and not isinstance(value, str):
+        values = list(value)
+        are_terms = any(isinstance(one, Mapping) for one in values)
+        return json.dumps(values) if are_terms else ",".join(map(_written, values))
+    return str(value)
 
 
 def _search(q: str | None, params: Mapping[str, Any]) -> _Call[SearchAnswer]:
@@ -102,8 +128,15 @@ def _thumbnail(tile_id: str, collection: str | None) -> _Call[bytes]:
     return _Call(lambda r: r.content, f"{_tile_path(tile_id)}/thumbnail.webp", params={"collection": collection})
 
 
-def _collections() -> _Call[list[dict[str, Any]]]:
-    return _Call(lambda r: list(r.json()["collections"]), "collections")
+def _suggest(q: str | None, count: int, params: Mapping[str, Any]) -> _Call[tuple[TileInfo, ...]]:
+    def read(response: httpx.Response) -> tuple[TileInfo, ...]:
+        return tuple(TileInfo.from_feature(feature) for feature in response.json()["features"])
+
+    return _Call(read, "suggest", params={"q": q, "count": count, **params})
+
+
+def _collections() -> _Call[tuple[CollectionInfo, ...]]:
+    return _Call(lambda r: tuple(CollectionInfo.from_json(one) for one in r.json()["collections"]), "collections")
 
 
 def _species(q: str, limit: int) -> _Call[tuple[SpeciesInfo, ...]]:
@@ -125,6 +158,38 @@ def _answer(response: httpx.Response) -> SearchAnswer:
     return SearchAnswer.from_json(response.json())
 
 
+class _Pages:
+    """Counts the hits of a ranking that is fetched page by page, and stays with its generation."""
+
+    def __init__(self, most: int) -> None:
+        self._most = most
+        self._offset = 0
+        self._first: SearchAnswer | None = None
+
+    def next(self) -> dict[str, int] | None:
+        """Parameters of the next page, None when there is none."""
+        known = self._most if self._first is None else min(self._most, self._first.matched)
+        left = known - self._offset
+        return {"offset": self._offset, "k": min(PAGE, left)} if left > 0 else None
+
+    def take(self, answer: SearchAnswer) -> tuple[Hit, ...]:
+        """The hits of a page.
+
+        Raises:
+            GenerationChangedError: it is of another generation than the first.
+        """
+        first = self._first = self._first or answer
+        if (answer.collection, answer.generation) != (first.collection, first.generation):
+            raise GenerationChangedError(
+                f"collection {first.collection!r} went from generation {first.generation} to {answer.generation} after "
+                f"{self._offset} hits; ask again from the beginning"
+            )
+        # Spacing and caps can leave fewer hits than tiles that passed the filters.
+        self._most = self._most if answer.hits else 0
+        self._offset += len(answer.hits)
+        return answer.hits
+
+
 def _check(response: httpx.Response) -> httpx.Response:
     """Raise the problem of an answer that is one; its body must have been read."""
     if response.is_success:
@@ -133,13 +198,29 @@ def _check(response: httpx.Response) -> httpx.Response:
         problem = response.json()
     except ValueError:
         problem = {}
-    raise ServiceError(response.status_code, problem if isinstance(problem, dict) else {})
+    raise ServiceError(response.status_code, problem if isinstance(problem, dict) else {}, _retry_after_s(response))
+
+
+def _retry_after_s(response: httpx.Response | None) -> float | None:
+    said = response.headers.get("retry-after", "") if response is not None else ""
+    return float(said) if said.isdecimal() else None
+
+
+def _is_final(response: httpx.Response) -> bool:
+    """Whether trying again is of no use: answered, refused for good, or for longer than anyone wants to wait."""
+    return response.status_code not in RETRIED or (_retry_after_s(response) or 0.0) > LONGEST_WAIT_S
 
 
 def _wait_s(response: httpx.Response | None, attempt: int) -> float:
     """As long as the service says, else twice as long each time."""
-    said = response.headers.get("retry-after", "") if response is not None else ""
-    return min(float(said) if said.isdigit() else 0.25 * 2**attempt, LONGEST_WAIT_S)
+    said = _retry_after_s(response)
+    return said if said is not None else min(0.25 * 2**attempt, LONGEST_WAIT_S)
+
+
+def _part_of(path: Path | str) -> tuple[Path, Path]:
+    """Where a file goes, and where it grows until it is whole."""
+    target = Path(path)
+    return target, target.with_name(target.name + ".part")
 
 
 def _unreachable(url: httpx.URL, error: Exception) -> ServiceUnreachableError:
@@ -197,15 +278,15 @@ class Client:
         """
         return self._ask(_search(q, params))
 
-    def search_all(self, q: str | None = None, most: int = 1000, **params: Any) -> Iterator[Any]:  # noqa: ANN401
-        """Hits one by one over as many pages as it takes, at most `most`."""
-        offset = 0
-        while offset < most:
-            answer = self.search(q, **params, offset=offset, k=min(PAGE, most - offset))
-            yield from answer.hits
-            offset += len(answer.hits)
-            if not answer.hits or offset >= answer.matched:
-                return
+    def search_all(self, q: str | None = None, most: int = 1000, **params: Any) -> Iterator[Hit]:  # noqa: ANN401
+        """Hits one by one over as many pages as it takes, at most `most`.
+
+        Raises:
+            GenerationChangedError: the collection was changed meanwhile, after some hits have been given.
+        """
+        pages = _Pages(most)
+        while (page := pages.next()) is not None:
+            yield from pages.take(self.search(q, **params, **page))
 
     def query(self, body: Mapping[str, Any]) -> SearchAnswer:
         """POST /search: a whole query, with weighted terms and any area."""
@@ -214,6 +295,10 @@ class Client:
     def search_image(self, image: bytes | Path | str, **params: Any) -> SearchAnswer:  # noqa: ANN401
         """POST /search/image: tiles like a picture, given as bytes or as a path."""
         return self._ask(_picture(image, params))
+
+    def suggest(self, q: str | None = None, count: int = 5, **params: Any) -> tuple[TileInfo, ...]:  # noqa: ANN401
+        """Tiles whose judgement would tell most, for a search with `up` or `down`."""
+        return self._ask(_suggest(q, count, params))
 
     def tile(self, tile_id: str, collection: str | None = None) -> TileInfo:
         return self._ask(_tile(tile_id, collection))
@@ -228,7 +313,7 @@ class Client:
         """The tile's picture as WebP."""
         return self._ask(_thumbnail(tile_id, collection))
 
-    def collections(self) -> list[dict[str, Any]]:
+    def collections(self) -> tuple[CollectionInfo, ...]:
         return self._ask(_collections())
 
     def species(self, q: str = "", limit: int = 20) -> tuple[SpeciesInfo, ...]:
@@ -236,8 +321,7 @@ class Client:
 
     def export(self, path: Path | str, q: str | None = None, **params: Any) -> Path:  # noqa: ANN401
         """GET /export into a file; `format` is geojson, csv, geoparquet or stac. The file appears when it is whole."""
-        target = Path(path)
-        part = target.with_name(target.name + ".part")
+        target, part = _part_of(path)
         response = self._send(_export(q, params).build(self._http), stream=True)
         try:
             with part.open("wb") as out:
@@ -262,7 +346,7 @@ class Client:
                 if last:
                     raise _unreachable(request.url, err) from err
             else:
-                if response.status_code not in RETRIED or last:
+                if _is_final(response) or last:
                     if not response.is_success:
                         response.read()
                     return _check(response)
@@ -301,21 +385,20 @@ class AsyncClient:
     async def search(self, q: str | None = None, **params: Any) -> SearchAnswer:  # noqa: ANN401
         return await self._ask(_search(q, params))
 
-    async def search_all(self, q: str | None = None, most: int = 1000, **params: Any) -> AsyncIterator[Any]:  # noqa: ANN401
-        offset = 0
-        while offset < most:
-            answer = await self.search(q, **params, offset=offset, k=min(PAGE, most - offset))
-            for hit in answer.hits:
+    async def search_all(self, q: str | None = None, most: int = 1000, **params: Any) -> AsyncIterator[Hit]:  # noqa: ANN401
+        pages = _Pages(most)
+        while (page := pages.next()) is not None:
+            for hit in pages.take(await self.search(q, **params, **page)):
                 yield hit
-            offset += len(answer.hits)
-            if not answer.hits or offset >= answer.matched:
-                return
 
     async def query(self, body: Mapping[str, Any]) -> SearchAnswer:
         return await self._ask(_query(body))
 
     async def search_image(self, image: bytes | Path | str, **params: Any) -> SearchAnswer:  # noqa: ANN401
         return await self._ask(await asyncio.to_thread(_picture, image, params))
+
+    async def suggest(self, q: str | None = None, count: int = 5, **params: Any) -> tuple[TileInfo, ...]:  # noqa: ANN401
+        return await self._ask(_suggest(q, count, params))
 
     async def tile(self, tile_id: str, collection: str | None = None) -> TileInfo:
         return await self._ask(_tile(tile_id, collection))
@@ -329,25 +412,42 @@ class AsyncClient:
     async def thumbnail(self, tile_id: str, collection: str | None = None) -> bytes:
         return await self._ask(_thumbnail(tile_id, collection))
 
-    async def collections(self) -> list[dict[str, Any]]:
+    async def collections(self) -> tuple[CollectionInfo, ...]:
         return await self._ask(_collections())
 
     async def species(self, q: str = "", limit: int = 20) -> tuple[SpeciesInfo, ...]:
         return await self._ask(_species(q, limit))
 
+    async def export(self, path: Path | str, q: str | None = None, **params: Any) -> Path:  # noqa: ANN401
+        target, part = _part_of(path)
+        response = await self._send(_export(q, params).build(self._http), stream=True)
+        try:
+            with part.open("wb") as out:
+                async for piece in response.aiter_bytes():
+                    await asyncio.to_thread(out.write, piece)
+        except httpx.TransportError as err:
+            part.unlink(missing_ok=True)
+            raise _unreachable(response.request.url, err) from err
+        finally:
+            await response.aclose()
+        return part.replace(target)
+
     async def _ask(self, call: _Call[T]) -> T:
         return call.read(await self._send(call.build(self._http)))
 
-    async def _send(self, request: httpx.Request) -> httpx.Response:
+    async def _send(self, request: httpx.Request, *, stream: bool = False) -> httpx.Response:
         for attempt in range(self._retries + 1):
             response, last = None, attempt == self._retries
             try:
-                response = await self._http.send(request)
+                response = await self._http.send(request, stream=stream)
             except httpx.TransportError as err:
                 if last:
                     raise _unreachable(request.url, err) from err
             else:
-                if response.status_code not in RETRIED or last:
+                if _is_final(response) or last:
+                    if not response.is_success:
+                        await response.aread()
                     return _check(response)
+                await response.aclose()
             await asyncio.sleep(_wait_s(response, attempt))
         raise AssertionError("the last attempt returns or raises")

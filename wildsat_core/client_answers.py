@@ -46,23 +46,35 @@ class TileInfo:
 
 
 @dataclass(frozen=True, slots=True)
+class TermShare:
+    """What one term gave to a hit's score through one space."""
+
+    term: str
+    space: str
+    value: float
+
+
+@dataclass(frozen=True, slots=True)
 class Hit(TileInfo):
     """A tile with its place in the ranking.
 
     Attributes:
         score: ranks only; not a probability.
         percentile: share of all tiles that score lower, in [0, 100].
+        shares: what each term and space gave to the score; empty unless asked for with explain=True.
     """
 
     rank: int
     score: float
     percentile: float
+    shares: tuple[TermShare, ...] = ()
 
     @classmethod
     def from_feature(cls, feature: Mapping[str, Any]) -> Self:
         told = feature["properties"]
         ranking = {"rank": told["rank"], "score": told["score"], "percentile": told["percentile"]}
-        return cls(**_tile_fields(feature), **ranking)
+        shares = tuple(TermShare(s["term"], s["space"], s["value"]) for s in told.get("shares") or ())
+        return cls(**_tile_fields(feature), **ranking, shares=shares)
 
 
 def _tile_fields(feature: Mapping[str, Any]) -> dict[str, Any]:
@@ -164,3 +176,41 @@ class SpeciesInfo:
     def from_json(cls, told: Mapping[str, Any]) -> SpeciesInfo:
         names = ("common_name", "scientific_name", "habitat")
         return cls(**{name: told[name] for name in names}, texts=tuple(told["texts"]))
+
+
+@dataclass(frozen=True, slots=True)
+class CollectionInfo:
+    """What can be searched.
+
+    Attributes:
+        name: as the parameter `collection` takes it.
+        spaces: names of its vector spaces.
+        bbox: west, south, east, north in degrees.
+        notice: what must be said of the imagery.
+        stac: the OGC and STAC collection as it came.
+    """
+
+    name: str
+    title: str
+    description: str
+    tiles: int
+    generation: int
+    model: str
+    spaces: tuple[str, ...]
+    bbox: tuple[float, float, float, float]
+    notice: str | None
+    attribution: str | None
+    stac: Mapping[str, Any]
+
+    @classmethod
+    def from_json(cls, told: Mapping[str, Any]) -> CollectionInfo:
+        ours = told["wildsat"]
+        west, south, east, north = told["extent"]["spatial"]["bbox"][0]
+        return cls(
+            name=told["id"],
+            **{name: told[name] for name in ("title", "description", "notice", "attribution")},
+            **{name: ours[name] for name in ("tiles", "generation", "model")},
+            spaces=tuple(ours["spaces"]),
+            bbox=(west, south, east, north),
+            stac=told,
+        )

@@ -13,7 +13,13 @@ import pytest
 
 from tests.app.conftest import live_url, picture, toy_folder  # noqa: F401 - fixtures of the service's tests
 from wildsat_core import client as module
-from wildsat_core.client import AsyncClient, Client, ServiceError, ServiceUnreachableError
+from wildsat_core.client import (
+    AsyncClient,
+    Client,
+    GenerationChangedError,
+    ServiceError,
+    ServiceUnreachableError,
+)
 from wildsat_core.errors import MissingExtraError
 
 
@@ -47,7 +53,10 @@ def test_every_method_speaks_to_the_real_service(live_url: str, tmp_path: Path) 
         assert client.similar("sahara", k=1).hits[0].tile_id == "texas"
         assert "desert" in client.habitats("sahara")[0].phrase
         assert client.thumbnail("sahara")[8:12] == b"WEBP"
-        assert client.collections()[0]["id"] == "demo"
+        (collection,) = client.collections()
+        assert (collection.name, collection.stac["id"], collection.tiles) == ("demo", "demo", 6)
+        assert (collection.spaces, collection.bbox) == (("text", "place"), (-180.0, -18.0, 180.0, 90.0))
+        assert {tile.tile_id for tile in client.suggest("forest", count=2, up=["congo"], down=["sahara"])}
         assert client.species("snow leo")[0].scientific_name == "Panthera uncia"
         assert client.query({"terms": [{"text": "ice", "weight": 2}], "k": 1}).hits[0].tile_id == "arctic"
         assert client.search_image(picture((220, 10, 10), "PNG", 16), k=1).hits[0].tile_id == "sahara"
@@ -65,7 +74,7 @@ def test_all_hits_come_over_as_many_pages_as_it_takes(live_url: str, monkeypatch
         assert [hit.rank for hit in client.search_all("forest", most=3)] == [1, 2, 3]
 
 
-def test_the_async_client_does_the_same(live_url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_async_client_does_the_same(live_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(module, "PAGE", 4)
 
     async def ask() -> None:
@@ -77,7 +86,13 @@ def test_the_async_client_does_the_same(live_url: str, monkeypatch: pytest.Monke
             assert len(await client.habitats("fiji", k=2)) == 2
             assert len((await client.similar("fiji", k=4)).hits) == 4
             assert (await client.thumbnail("fiji"))[8:12] == b"WEBP"
-            assert (await client.collections())[0]["id"] == "demo"
+            assert (await client.collections())[0].name == "demo"
+            assert len(await client.suggest(count=3, up="congo", down="sahara")) == 3
+            path = await client.export(tmp_path / "hits.csv", "forest", format="csv", limit=3)
+            assert path.read_text().count("\n") == 4
+            assert [p.name for p in tmp_path.glob("*.part")] == []
+            with pytest.raises(ServiceError, match="100000"):
+                await client.export(tmp_path / "no.csv", "forest", limit=10**6)
             assert (await client.species("jaguar"))[0].common_name == "jaguar"
             assert (await client.query({"up": ["fiji"]})).total == 6
             found = await client.search_image(picture((220, 10, 10), "PNG", 16), k=1)
@@ -86,6 +101,78 @@ def test_the_async_client_does_the_same(live_url: str, monkeypatch: pytest.Monke
                 await client.search()
 
     run(ask)
+
+
+def test_both_clients_have_the_same_methods() -> None:
+    def methods(kind: type) -> set[str]:
+        return {name for name in vars(kind) if not name.startswith("_")}
+
+    assert methods(Client) == methods(AsyncClient)
+
+
+SAHARA = {"type": "Polygon", "coordinates": [[[0, 20], [20, 20], [20, 30], [0, 30], [0, 20]]]}
+
+
+class Drawn:
+    """A geometry of another library."""
+
+    __geo_interface__ = SAHARA
+
+
+@pytest.mark.parametrize(
+    ("params", "expected"),
+    [
+        ({"countries": ["BRA", "COD"]}, {"amazon", "congo"}),
+        ({"countries": {"BRA"}}, {"amazon"}),
+        ({"bbox": (170, -30.0, -170, 1e-7)}, {"fiji"}),
+        ({"circle": (-98, 33.5, 100)}, {"texas"}),
+        ({"months": range(1, 2)}, {"sahara"}),
+        ({"months": [7]}, {"amazon", "fiji"}),
+        ({"from_": dt.date(2024, 2, 1), "to": dt.date(2024, 7, 31)}, {"amazon", "texas"}),
+        ({"area": SAHARA}, {"sahara"}),
+        ({"area": Drawn()}, {"sahara"}),
+        ({"terms": [{"text": "ice", "weight": -1}], "up": ["congo", "amazon"], "k": 1}, {"congo", "amazon"}),
+        ({"k": 1, "near": [0, 89], "q": None, "explain": True}, {"arctic"}),
+    ],
+)
+def test_values_may_be_given_as_python_has_them(live_url: str, params: dict, expected: set) -> None:
+    with Client(live_url) as client:
+        answer = client.search(**{"q": "forest", **params})
+    assert {hit.tile_id for hit in answer.hits} <= expected
+    assert len(answer.hits) == min(len(expected), params.get("k", 20))
+
+
+def test_shares_are_typed_and_add_up(live_url: str) -> None:
+    with Client(live_url) as client:
+        hit = client.search("forest", not_="water", explain=True, k=1).hits[0]
+        assert client.search("forest", k=1).hits[0].shares == ()
+    assert {(share.term, share.space) for share in hit.shares} >= {("forest", "text"), ("water", "place")}
+    assert sum(share.value for share in hit.shares) == pytest.approx(hit.score, abs=1e-4)
+
+
+def test_pages_of_two_generations_are_not_mixed(live_url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "PAGE", 2)
+    with Client(live_url) as client:
+        page = client.search("forest", k=2).geojson
+    pages = [httpx.Response(200, json=page), httpx.Response(200, json={**page, "generation": 2})]
+    handle, _ = answering(*pages)
+    with Client("http://service", transport=httpx.MockTransport(handle)) as client:
+        hits = client.search_all("forest")
+        assert [next(hits).rank, next(hits).rank] == [1, 2]
+        with pytest.raises(GenerationChangedError, match="from generation 1 to 2 after 2 hits"):
+            next(hits)
+
+
+def test_a_wait_longer_than_anyone_wants_is_told_and_not_cut_short(monkeypatch: pytest.MonkeyPatch) -> None:
+    waits: list[float] = []
+    monkeypatch.setattr(module.time, "sleep", waits.append)
+    handle, seen = answering(httpx.Response(429, headers={"Retry-After": "31"}, json={"detail": "too many"}))
+    with (
+        Client("http://service", transport=httpx.MockTransport(handle)) as client,
+        pytest.raises(ServiceError, match="too many") as caught,
+    ):
+        client.search("x")
+    assert (caught.value.retry_after_s, len(seen), waits) == (31.0, 1, [])
 
 
 def test_a_refusal_names_parameter_and_request(live_url: str) -> None:
