@@ -173,6 +173,7 @@ class SearchParameters(BaseModel):
     to: dt.date | None = Field(default=None, description="last day, YYYY-MM-DD")
     months: Months | None = Field(default=None, description="months of the year with commas")
     max_cloud: float | None = Field(default=None, ge=0, le=1, description="largest share of cloud")
+    tiles: TileIds | None = Field(default=None, description="only these tiles: ids with commas")
     min_percentile: float | None = Field(default=None, ge=0, lt=100, description="smallest percentile among all tiles")
     spacing_km: float | None = Field(default=None, ge=0, le=5000, description="least distance of two hits in km")
     max_per_country: int | None = Field(default=None, ge=1, le=MAX_K, description="at most so many hits of one country")
@@ -186,18 +187,17 @@ class SearchParameters(BaseModel):
         """What was asked, by the names of the URL, without what was left out."""
         return self.model_dump(mode="json", by_alias=True, exclude_none=True, exclude_defaults=True) | {"k": self.k}
 
-    def to_query(self, species: SpeciesTexts, more: tuple[Term, ...] = ()) -> Query:
+    def to_query(self, species: SpeciesTexts) -> Query:
         """The core's query.
 
         Args:
             species: turns a species' name into its habitat texts.
-            more: terms that don't stand in the URL, such as a picture.
 
         Raises:
             InvalidInputError: nothing to rank by, or a value out of range; the parameter is named.
         """
         query = Query(
-            terms=(*self._terms(species), *more),
+            terms=self._terms(species),
             filters=self._filters(),
             blend=self.blend,
             k=self.k,
@@ -238,6 +238,7 @@ class SearchParameters(BaseModel):
             date_to=self.to,
             months=frozenset(int(month) for month in self.months.split(",")) if self.months else frozenset(),
             max_cloud=self.max_cloud,
+            tile_ids=frozenset(_ids(self.tiles)) if self.tiles else None,
             min_percentile=self.min_percentile,
         )
 

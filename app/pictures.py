@@ -4,16 +4,19 @@ from __future__ import annotations
 
 import io
 import warnings
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
 
 from app.errors import BodyTooLargeError, UnsupportedMediaError
 from wildsat_core.errors import InvalidInputError
+from wildsat_core.search.query import ImageTerm, Query
 
 if TYPE_CHECKING:
     from rasterio.io import DatasetReader
+
+    from app.catalog import Served
 
 PLAIN_FORMATS = ("PNG", "JPEG", "WEBP")
 TIFF_MAGIC = (b"II*\x00", b"MM\x00*", b"II+\x00", b"MM\x00+")
@@ -40,6 +43,17 @@ def decode_picture(content: bytes, max_pixels: int) -> Pixels:
             "image",
         )
     return pixels
+
+
+def picture_term(served: Served, pixels: Pixels) -> dict[str, Any]:
+    """A picture as a term in JSON; every digit that a float32 has, so that asking again gives the same scores.
+
+    Args:
+        served: the collection to be searched, whose model embeds the picture.
+        pixels: (3, H, W) red, green, blue.
+    """
+    (part,) = served.engine.plan(Query((ImageTerm(pixels),))).parts
+    return {"vector": [float(str(number)) for number in part.vector], "space": part.space}
 
 
 def _check_size(width: int, height: int, max_pixels: int) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from typing import Annotated
 
 from fastapi import APIRouter, File, Query, Request, UploadFile
@@ -13,11 +14,10 @@ from app.bodies import SearchBody
 from app.context import catalog_of, run_search, settings_of, species_of
 from app.errors import BodyTooLargeError
 from app.gate import Gated
-from app.parameters import SearchParameters
-from app.pictures import decode_picture
+from app.parameters import MAX_TERMS_CHARACTERS, SearchParameters, read_terms
+from app.pictures import decode_picture, picture_term
 from app.routes.search import GeoJSONResponse
 from app.schemas import SearchAnswer
-from wildsat_core.search.query import ImageTerm
 
 router = APIRouter(tags=["search"])
 
@@ -39,7 +39,10 @@ async def search_image(
     image: Annotated[UploadFile, File(description="PNG, JPEG, WebP or GeoTIFF (8-bit true colour), seen from above")],
     parameters: Annotated[SearchParameters, Query()],
 ) -> Response:
-    """Rank tiles by likeness to a picture, beside any other term; the picture is not kept."""
+    """Rank tiles by likeness to a picture, beside any other term; the picture is not kept.
+
+    The answer's query has the picture's vector among its terms: /search, /heatmap and /export take it as it is.
+    """
     most = settings_of(request).max_upload_bytes
     content = await image.read(most + 1)
     if len(content) > most:
@@ -49,7 +52,12 @@ async def search_image(
 
 def _search_picture(request: Request, parameters: SearchParameters, content: bytes) -> Response:
     served = catalog_of(request).get(parameters.collection)
+    if parameters.terms:
+        read_terms(parameters.terms, species_of(request).term)  # refused here, since they are taken apart below
     pixels = decode_picture(content, settings_of(request).max_upload_pixels)
-    query = parameters.to_query(species_of(request).term, (ImageTerm(pixels),))
-    answer = feature_collection(served, run_search(request, served, query), parameters.normalised(), path=None)
+    terms = [*json.loads(parameters.terms or "[]"), picture_term(served, pixels)]
+    asked = parameters.model_copy(update={"terms": json.dumps(terms, separators=(",", ":"))})
+    result = run_search(request, served, asked.to_query(species_of(request).term))
+    fits = len(asked.terms or "") <= MAX_TERMS_CHARACTERS
+    answer = feature_collection(served, result, asked.normalised(), path="/search" if fits else None)
     return GeoJSONResponse(answer, headers=NOT_KEPT)

@@ -29,6 +29,8 @@ const api = createApi(root);
 const searches = createLatest();
 const input = /** @type {HTMLInputElement} */ (byId("q"));
 const now = () => state;
+/** What is asked, with a picture as the term that the service made of it: map tiles and files are asked for by URL. */
+const asked = () => (picture.file() && answer?.query.terms ? patchState(state, { terms: answer.query.terms }) : state);
 
 let state = parseState(location.search);
 let world = null;
@@ -38,11 +40,11 @@ const messages = createMessages({ onRetry: () => search(), onPatch: (patch) => g
 const likeUrl = (feature) => `${root}/${formatState(patchState({}, { like: feature.properties.tile_id, collection: state.collection }))}`;
 const onSelect = (id) => go({ tile: id === state.tile ? null : id });
 const results = createResults({ list: byId("hits"), root, likeUrl, onHover: highlight, onSelect, onJudge: judge });
-const stage = createStage({ root, api, collection: page.collection, state: now, go, onMove: keepView, onHover: highlight, onWorld: useWorld, say: messages.say });
+const stage = createStage({ root, api, collection: page.collection, state: now, asked, go, onMove: keepView, onHover: highlight, onWorld: useWorld, say: messages.say });
 const detail = createDetail({ api, go, onClose: () => go({ tile: null }) });
 const picture = createPicture({ onPicture: usePicture, say: messages.say });
 const filters = createFilters({ api, go, state: now, moreTerms: picture.chips, drawArea: stage.drawArea, viewBox: stage.viewBox, say: messages.say });
-const takeaway = createTakeaway({ api, state: now, say: messages.say });
+const takeaway = createTakeaway({ api, state: asked, say: messages.say });
 const compare = createCompare({ api, root, go, state: now, likeUrl, onSelect, onFeatures: (others) => stage.showHits(results.features(), others) });
 const asker = createJudge({ api, onJudge: judge, onSelect });
 const suggestions = createSuggestions({
@@ -90,7 +92,7 @@ function apply(before) {
 
 function drawControls() {
   filters.draw(state);
-  takeaway.draw(state);
+  takeaway.draw(asked());
   compare.draw();
   byId("spread").hidden = !asks();
   byId("spread").setAttribute("aria-pressed", String(Boolean(state.spacing_km)));
@@ -148,6 +150,8 @@ function show(found) {
   messages.answer(found, state);
   byId("more").hidden = !found || found.returned < Number(state.k ?? 20) || features.length >= found.matched;
   stage.showHits(features, compare.features());
+  stage.refresh();
+  takeaway.draw(asked());
   asker.draw(state);
   select(state.tile ?? null, { move: false });
   if (!state.tile) stage.reveal(features);

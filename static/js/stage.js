@@ -16,13 +16,14 @@ const DETAIL_ZOOM = 3.6;
  * @param {import("./api.js").Api} options.api
  * @param {object | null} options.collection
  * @param {() => import("./state.js").State} options.state
+ * @param {() => import("./state.js").State} options.asked the state with an uploaded picture among its terms
  * @param {(patch: Record<string, unknown>, how?: {replace?: boolean}) => void} options.go
  * @param {(view: string) => void} options.onMove
  * @param {(tileId: string | null) => void} options.onHover
  * @param {(world: import("./world.js").World) => void} options.onWorld
  * @param {(sentence: string) => void} options.say
  */
-export function createStage({ root, api, collection, state, go, onMove, onHover, onWorld, say }) {
+export function createStage({ root, api, collection, state, asked, go, onMove, onHover, onWorld, say }) {
   let map = null;
   let still = null;
   let shown = { features: [], others: [] };
@@ -104,8 +105,8 @@ export function createStage({ root, api, collection, state, go, onMove, onHover,
 
   function showHeat() {
     const { heat } = state();
-    const asked = patchState(state(), { k: null, spacing_km: null, min_percentile: null });
-    map?.setHeat(heat && hasTerms(state()) ? tileAddress(`/heatmap/{z}/{x}/{y}.png${formatState(asked, SEARCH_KEYS)}`) : null, Number(heat ?? 0) / 100);
+    const painted = patchState(asked(), { k: null, spacing_km: null, min_percentile: null });
+    map?.setHeat(heat && hasTerms(painted) ? tileAddress(`/heatmap/{z}/{x}/{y}.png${formatState(painted, SEARCH_KEYS)}`) : null, Number(heat ?? 0) / 100);
     byId("legend").hidden = !heat || !map;
     byId("heat-opacity").value = heat ?? String(DEFAULT_HEAT);
   }
@@ -117,7 +118,7 @@ export function createStage({ root, api, collection, state, go, onMove, onHover,
     const tools = map
       ? [
           tool("view", now.bbox ? "Search everywhere" : "Search this view", String(Boolean(now.bbox)), () => go({ bbox: now.bbox ? null : viewBox(), area: null, circle: null })),
-          ...(hasTerms(now) ? [tool("heat", "Heat map", String(Boolean(now.heat)), () => go({ heat: now.heat ? null : DEFAULT_HEAT }))] : []),
+          ...(hasTerms(asked()) ? [tool("heat", "Heat map", String(Boolean(now.heat)), () => go({ heat: now.heat ? null : DEFAULT_HEAT }))] : []),
           tool(now.flat ? "globe" : "flat", now.flat ? "Globe" : "Flat map", null, () => go({ flat: !now.flat })),
         ]
       : [];

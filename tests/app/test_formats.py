@@ -106,6 +106,29 @@ def test_a_picture_finds_tiles_of_its_colour(client: TestClient, kind: str) -> N
     assert ids(response.json()) == ["sahara"]
 
 
+def test_a_picture_is_painted_exported_and_paged_by_the_query_that_comes_back(client: TestClient) -> None:
+    files = {"image": ("a.png", picture((220, 10, 10), "PNG", 16))}
+    more = {"terms": '[{"text":"forest","weight":-0.5}]', "countries": "DZA,USA,BRA", "k": 2, "explain": "true"}
+    answer = client.post("/search/image", files=files, params=more).json()
+    asked = answer["query"]
+    again = client.get("/search", params=asked).json()
+    assert [hit["properties"] for hit in again["features"]] == [hit["properties"] for hit in answer["features"]]
+    (following,) = [link["href"] for link in answer["links"] if link["rel"] == "next"]
+    whole = ids(answer) + ids(client.get(following).json())
+    assert sorted(whole) == ["amazon", "sahara", "texas"]
+    asked = {name: value for name, value in asked.items() if name not in ("k", "explain")}
+    assert ids(client.get("/export", params=asked).json()) == whole
+    heat = client.get("/heatmap/0/0/0.png", params=asked)
+    assert (heat.status_code, heat.headers["content-type"]) == (200, "image/png")
+
+
+def test_a_picture_with_bad_terms_is_refused_like_a_search_with_them(client: TestClient) -> None:
+    files = {"image": ("a.png", picture((220, 10, 10), "PNG", 16))}
+    for bad in ("{", "[]", "{}", "[" * 5000, '[{"text":" "}]'):
+        response = client.post("/search/image", files=files, params={"terms": bad})
+        assert (response.status_code, response.json()["parameter"]) == (422, "terms"), bad
+
+
 def test_a_picture_and_a_text_work_together(client: TestClient) -> None:
     files = {"image": ("a.png", picture((10, 220, 10), "PNG", 16))}
     response = client.post("/search/image", files=files, params={"not": "water", "k": 1, "blend": 0})

@@ -48,6 +48,7 @@ def test_the_answer_is_geojson_by_type_and_by_shape(client: TestClient) -> None:
         ({"months": "7"}, {"amazon", "fiji"}),
         ({"max_cloud": "0.15"}, {"amazon", "sahara"}),
         ({"min_percentile": "60"}, {"amazon", "congo"}),
+        ({"tiles": "fiji,texas,nobody"}, {"fiji", "texas"}),
         ({"area": '{"type":"Polygon","coordinates":[[[0,-10],[30,-10],[30,30],[0,30],[0,-10]]]}'}, {"sahara", "congo"}),
     ],
 )

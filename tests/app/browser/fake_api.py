@@ -98,6 +98,9 @@ def inside(tile: dict[str, Any], bbox: str | None) -> bool:
     return in_lon and south <= tile["lat"] <= north
 
 
+PICTURE_TERM = '[{"vector":[0.5,-0.5],"space":"image"}]'
+
+
 def answer(params: dict[str, str]) -> dict[str, Any]:
     """Hits in the contract's shape, in an order that depends on the question alone."""
     question = "|".join(f"{key}={params[key]}" for key in ("q", "not", "terms", "like", "up", "down") if key in params)
@@ -116,6 +119,7 @@ def answer(params: dict[str, str]) -> dict[str, Any]:
         "matched": len(passed),
         "total": len(tiles()),
         "returned": len(chosen),
+        "backend": "exact scan",
         "no_match": "nothing" in params.get("q", ""),
         "timings_ms": {"plan": 8.6, "filter": 0.4, "scan": 2.0},
         "links": [],
@@ -215,7 +219,8 @@ async def species(request: Request) -> Response:
 async def search_picture(request: Request) -> Response:
     async with request.form() as form:
         name = form["image"].filename
-    return JSONResponse(answer({"q": f"picture {name}", **request.query_params}))
+    found = answer({"q": f"picture {name}", **request.query_params})
+    return JSONResponse(found | {"query": {"k": found["query"]["k"], "terms": PICTURE_TERM}})
 
 
 async def heat(request: Request) -> Response:

@@ -5,12 +5,13 @@ from __future__ import annotations
 import io
 import json
 from typing import Any
+from urllib.parse import parse_qs, urlsplit
 
 import pytest
 from PIL import Image
 
 from tests.app.browser.conftest import listed, parameters, search, until, wait_for_map
-from tests.app.browser.fake_api import answer
+from tests.app.browser.fake_api import PICTURE_TERM, answer
 
 pytestmark = pytest.mark.browser
 
@@ -140,6 +141,23 @@ def test_a_picture_is_a_question(open_page: Any, fake_url: str) -> None:
     assert chip_labels(page, "term") == ["Like bog.png"]
     page.get_by_role("button", name="Remove the picture").click()
     page.wait_for_selector("#welcome:visible")
+
+
+def test_a_picture_is_painted_and_exported_like_words(open_page: Any, fake_url: str) -> None:
+    page = open_page(fake_url)
+    wait_for_map(page, hits=0)
+    out = io.BytesIO()
+    Image.new("RGB", (8, 8), (20, 120, 60)).save(out, "PNG")
+    page.set_input_files("#picture-file", {"name": "bog.png", "mimeType": "image/png", "buffer": out.getvalue()})
+    wait_for_map(page, hits=20)
+    with page.expect_response("**/heatmap/*/*/*.png?*") as painted:
+        page.get_by_role("button", name="Heat map").click()
+    export = page.locator("#export-hits a").first.get_attribute("href")
+    for address in (painted.value.url, export):
+        assert parse_qs(urlsplit(address).query)["terms"] == [PICTURE_TERM]
+    assert "terms" not in parameters(page)
+    page.get_by_role("button", name="Remove the picture").click()
+    page.wait_for_selector("#map[data-heat='']")
 
 
 def test_a_dropped_picture_is_a_question(open_page: Any, fake_url: str) -> None:
