@@ -58,7 +58,8 @@ class Gate:
 async def hold_place(request: Request) -> AsyncIterator[None]:
     """Hold a place in the gate while the endpoint works."""
     gate: Gate = request.app.state.gate
-    await gate.enter()
+    with request.app.state.metrics.timed("wait"):
+        await gate.enter()
     try:
         yield
     finally:

@@ -8,7 +8,7 @@ from fastapi import APIRouter, Query, Request
 from fastapi.responses import Response, StreamingResponse
 from pydantic import Field
 
-from app.context import base_url, catalog_of, settings_of, species_of
+from app.context import base_url, catalog_of, metrics_of, settings_of, species_of
 from app.exporting import FORMATS, ExportFormat
 from app.gate import ExportGated, Gated
 from app.parameters import SearchParameters
@@ -47,6 +47,7 @@ def export(
     chosen = FORMATS[parameters.format]
     name = f"{served.name}-{served.collection.generation}.{chosen.suffix}"
     headers = {"Content-Disposition": f'attachment; filename="{name}"', "Cache-Control": "no-cache"}
-    return StreamingResponse(
-        chosen.write(served, ranking, asked, base_url(request)), media_type=chosen.media_type, headers=headers
-    )
+    metrics = metrics_of(request)
+    metrics.observe_stages({stage: ms / 1000.0 for stage, ms in ranking.timings_ms.items()})
+    pieces = metrics.timed_pieces("write", chosen.write(served, ranking, asked, base_url(request)))
+    return StreamingResponse(pieces, media_type=chosen.media_type, headers=headers)

@@ -8,7 +8,7 @@ from fastapi import APIRouter, Depends, Query, Request
 from fastapi.responses import Response
 from pydantic import Field
 
-from app.context import catalog_of, species_of
+from app.context import catalog_of, metrics_of, species_of
 from app.etags import etag_of_query, not_modified
 from app.gate import Gated
 from app.parameters import SearchParameters
@@ -60,5 +60,8 @@ def heatmap(
     etag = etag_of_query(served, "heatmap", query, z, x, y, asked)
     if unchanged := not_modified(request, etag):
         return unchanged
-    picture = paint(served.engine.heat(query).grid(z, x, y), parameters.floor)
+    with metrics_of(request).timed("heat"):
+        field = served.engine.heat(query)
+    with metrics_of(request).timed("paint"):
+        picture = paint(field.grid(z, x, y), parameters.floor)
     return PngResponse(picture, headers={"ETag": etag, "Cache-Control": "no-cache"})

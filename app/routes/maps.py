@@ -10,6 +10,7 @@ from starlette.exceptions import HTTPException
 
 from app.context import catalog_of
 from app.etags import etag_of, not_modified
+from app.imagery import MEDIA_TYPES
 from app.parameters import CollectionName
 from wildsat_core.errors import InvalidInputError
 
@@ -21,12 +22,6 @@ TileNumber = Annotated[int, Path(ge=0, lt=2**MAX_ZOOM, description="column from 
 PICTURE_CACHE = "public, max-age=3600"
 
 
-class PictureResponse(Response):
-    """A picture; the very kind is in the answer's header."""
-
-    media_type = "image/*"
-
-
 def check_tile_numbers(z: int, x: int, y: int) -> None:
     """Refuse a column or row beyond the zoom's last one."""
     last = 2**z - 1
@@ -35,7 +30,11 @@ def check_tile_numbers(z: int, x: int, y: int) -> None:
             raise InvalidInputError(f"{name} must lie in 0 to {last} at zoom {z}, got {value}", name)
 
 
-@router.get("/collections/{name}/imagery/{z}/{x}/{y}", response_class=PictureResponse)
+@router.get(
+    "/collections/{name}/imagery/{z}/{x}/{y}",
+    response_class=Response,
+    responses={200: {"content": {kind: {} for kind in sorted(set(MEDIA_TYPES.values()))}}},
+)
 def imagery(request: Request, name: CollectionName, z: Zoom, x: TileNumber, y: TileNumber) -> Response:
     """A map tile of the collection's own imagery, for a base map."""
     check_tile_numbers(z, x, y)

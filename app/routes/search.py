@@ -9,7 +9,7 @@ from fastapi.responses import JSONResponse, Response
 from pydantic import Field
 
 from app.answers import feature_collection, notes, tile_links
-from app.context import catalog_of, run_search, species_of
+from app.context import catalog_of, metrics_of, run_search, species_of
 from app.etags import etag_of_query, not_modified
 from app.gate import Gated
 from app.parameters import SEARCH_DESCRIBED, SearchParameters, SearchQuery
@@ -51,7 +51,9 @@ def suggest(request: Request, parameters: Annotated[SuggestParameters, Query()],
     query = parameters.to_query(species_of(request).term)
     if not (query.liked or query.disliked):
         raise InvalidInputError("mark a tile first: suggestions need up or down", "up")
-    tiles = [served.collection.tile(row) for row in served.engine.suggest(query, parameters.count)]
+    with metrics_of(request).timed("suggest"):
+        rows = served.engine.suggest(query, parameters.count)
+    tiles = [served.collection.tile(row) for row in rows]
     answer = {
         "type": "FeatureCollection",
         "query": parameters.normalised(),

@@ -39,7 +39,13 @@ def tile(request: Request, tile_id: TileId, collection: Chosen = None) -> Respon
     )
 
 
-@router.get("/thumbnail.webp")
+class WebpResponse(Response):
+    """A WebP picture."""
+
+    media_type = "image/webp"
+
+
+@router.get("/thumbnail.webp", response_class=WebpResponse)
 def thumbnail(request: Request, tile_id: TileId, collection: Chosen = None) -> Response:
     """The tile's picture as WebP."""
     served = catalog_of(request).get(collection)
@@ -49,7 +55,7 @@ def thumbnail(request: Request, tile_id: TileId, collection: Chosen = None) -> R
     picture = served.collection.thumbnail(served.collection.row_of(tile_id))
     if picture is None:
         raise HTTPException(404, f"tile {tile_id!r} has no thumbnail")
-    return Response(picture, media_type="image/webp", headers={"ETag": etag, "Cache-Control": PICTURE_CACHE})
+    return WebpResponse(picture, headers={"ETag": etag, "Cache-Control": PICTURE_CACHE})
 
 
 @router.get("/similar", response_class=GeoJSONResponse, response_model=SearchAnswer, openapi_extra=SEARCH_DESCRIBED)

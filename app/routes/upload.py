@@ -11,7 +11,7 @@ from fastapi.responses import Response
 
 from app.answers import feature_collection
 from app.bodies import SearchBody
-from app.context import catalog_of, run_search, settings_of, species_of
+from app.context import catalog_of, metrics_of, run_search, settings_of, species_of
 from app.errors import BodyTooLargeError
 from app.gate import Gated
 from app.parameters import MAX_TERMS_CHARACTERS, SearchParameters, read_terms
@@ -54,8 +54,12 @@ def _search_picture(request: Request, parameters: SearchParameters, content: byt
     served = catalog_of(request).get(parameters.collection)
     if parameters.terms:
         read_terms(parameters.terms, species_of(request).term)  # refused here, since they are taken apart below
-    pixels = decode_picture(content, settings_of(request).max_upload_pixels)
-    terms = [*json.loads(parameters.terms or "[]"), picture_term(served, pixels)]
+    metrics = metrics_of(request)
+    with metrics.timed("decode"):
+        pixels = decode_picture(content, settings_of(request).max_upload_pixels)
+    with metrics.timed("embed"):
+        term = picture_term(served, pixels)
+    terms = [*json.loads(parameters.terms or "[]"), term]
     asked = parameters.model_copy(update={"terms": json.dumps(terms, separators=(",", ":"))})
     result = run_search(request, served, asked.to_query(species_of(request).term))
     fits = len(asked.terms or "") <= MAX_TERMS_CHARACTERS

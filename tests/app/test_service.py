@@ -7,7 +7,7 @@ import pytest
 from fastapi.testclient import TestClient
 
 from app.main import create_app
-from tests.app.conftest import ROWS, SPACES, ToyModel, toy_settings, write_rows
+from tests.app.conftest import ROWS, SPACES, ToyModel, picture, toy_settings, write_rows
 from wildsat_core.collection import open_collection
 from wildsat_core.search.ann import build_ann
 
@@ -165,6 +165,13 @@ def test_metrics_count_requests_by_route_and_search_stages(client: TestClient) -
     client.get("/search", params={"q": "water"})
     text = client.get("/metrics").text
     assert re.search(r'wildsat_request_seconds_count\{method="GET",route="/search",status="200"\} \d', text)
-    assert 'wildsat_search_stage_seconds_count{stage="scan"}' in text
+    client.get("/heatmap/0/0/0.png", params={"q": "water"})
+    client.get("/suggest", params={"up": "congo"})
+    client.get("/export", params={"q": "water"})
+    client.post("/search/image", files={"image": ("a.png", picture((9, 9, 9), "PNG"))})
+    text = client.get("/metrics").text
+    for stage in ("wait", "plan", "filter", "scan", "hits", "heat", "paint", "suggest", "write", "decode", "embed"):
+        assert f'wildsat_search_stage_seconds_count{{stage="{stage}"}}' in text, stage
+        assert f"`{stage}`" in (Path(__file__).parents[2] / "docs" / "running.md").read_text(), stage
     assert 'wildsat_collection_tiles{collection="demo"} 6.0' in text
     assert "fiji" not in text
