@@ -15,17 +15,15 @@ parameters. Lists, dates and GeoJSON may be given as Python has them: `countries
 from __future__ import annotations
 
 import asyncio
-import json
 import time
-from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Mapping
-from dataclasses import dataclass, field
+from collections.abc import AsyncIterator, Iterator, Mapping
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Generic, Self, TypeVar
-from urllib.parse import quote
+from typing import Any, Self, TypeVar
 
 import httpx
 
+from wildsat_core import client_calls as calls
 from wildsat_core.client_answers import CollectionInfo, Habitat, Hit, SearchAnswer, SpeciesInfo, TileInfo
 from wildsat_core.errors import WildsatError
 
@@ -61,101 +59,6 @@ class ServiceUnreachableError(WildsatError):
 
 class GenerationChangedError(WildsatError):
     """The collection was changed between two pages, so that they are pages of two rankings; ask anew."""
-
-
-@dataclass(frozen=True, slots=True)
-class _Call(Generic[T]):
-    """One request and how its answer is read; what the two clients share."""
-
-    read: Callable[[httpx.Response], T]
-    path: str
-    method: str = "GET"
-    params: Mapping[str, Any] = field(default_factory=dict)
-    json: Any = None
-    files: Mapping[str, Any] | None = None
-
-    def build(self, client: httpx.Client | httpx.AsyncClient) -> httpx.Request:
-        params = {name.rstrip("_"): _written(value) for name, value in self.params.items() if value is not None}
-        return client.build_request(self.method, self.path, params=params, json=self.json, files=self.files)
-
-
-def _written(value: Any) -> str:  # noqa: ANN401 - whatever a parameter may be given as
-    """A value as the URL has it: lists with commas, GeoJSON and lists of terms as JSON."""
-    if isinstance(value, bool):
-        return str(value).lower()
-    if isinstance(value, float):
-        text = repr(float(value))
-        return text if "e" not in text else f"{value:.12f}"  # the service reads plain decimals only
-    value = getattr(value, "__geo_interface__", value)
-    if isinstance(value, Mapping):
-        return json.dumps(value)
-    if isinstance(value, Iterable) and not isinstance(value, str):
-        values = list(value)
-        are_terms = any(isinstance(one, Mapping) for one in values)
-        return json.dumps(values) if are_terms else ",".join(map(_written, values))
-    return str(value)
-
-
-def _search(q: str | None, params: Mapping[str, Any]) -> _Call[SearchAnswer]:
-    return _Call(_answer, "search", params={"q": q, **params})
-
-
-def _query(body: Mapping[str, Any]) -> _Call[SearchAnswer]:
-    return _Call(_answer, "search", "POST", json=dict(body))
-
-
-def _picture(image: bytes | Path | str, params: Mapping[str, Any]) -> _Call[SearchAnswer]:
-    content = image if isinstance(image, bytes) else Path(image).read_bytes()
-    return _Call(_answer, "search/image", "POST", params=params, files={"image": ("image", content)})
-
-
-def _tile(tile_id: str, collection: str | None) -> _Call[TileInfo]:
-    return _Call(lambda r: TileInfo.from_feature(r.json()), _tile_path(tile_id), params={"collection": collection})
-
-
-def _similar(tile_id: str, params: Mapping[str, Any]) -> _Call[SearchAnswer]:
-    return _Call(_answer, f"{_tile_path(tile_id)}/similar", params=params)
-
-
-def _habitats(tile_id: str, k: int, collection: str | None) -> _Call[tuple[Habitat, ...]]:
-    def read(response: httpx.Response) -> tuple[Habitat, ...]:
-        return tuple(Habitat(h["phrase"], h["score"]) for h in response.json()["habitats"])
-
-    return _Call(read, f"{_tile_path(tile_id)}/habitats", params={"k": k, "collection": collection})
-
-
-def _thumbnail(tile_id: str, collection: str | None) -> _Call[bytes]:
-    return _Call(lambda r: r.content, f"{_tile_path(tile_id)}/thumbnail.webp", params={"collection": collection})
-
-
-def _suggest(q: str | None, count: int, params: Mapping[str, Any]) -> _Call[tuple[TileInfo, ...]]:
-    def read(response: httpx.Response) -> tuple[TileInfo, ...]:
-        return tuple(TileInfo.from_feature(feature) for feature in response.json()["features"])
-
-    return _Call(read, "suggest", params={"q": q, "count": count, **params})
-
-
-def _collections() -> _Call[tuple[CollectionInfo, ...]]:
-    return _Call(lambda r: tuple(CollectionInfo.from_json(one) for one in r.json()["collections"]), "collections")
-
-
-def _species(q: str, limit: int) -> _Call[tuple[SpeciesInfo, ...]]:
-    def read(response: httpx.Response) -> tuple[SpeciesInfo, ...]:
-        return tuple(SpeciesInfo.from_json(one) for one in response.json()["species"])
-
-    return _Call(read, "species", params={"q": q, "limit": limit})
-
-
-def _export(q: str | None, params: Mapping[str, Any]) -> _Call[None]:
-    return _Call(lambda r: None, "export", params={"q": q, **params})
-
-
-def _tile_path(tile_id: str) -> str:
-    return f"tiles/{quote(tile_id, safe='')}"
-
-
-def _answer(response: httpx.Response) -> SearchAnswer:
-    return SearchAnswer.from_json(response.json())
 
 
 class _Pages:
@@ -276,7 +179,7 @@ class Client:
             ServiceError: the service refused; `parameter` says what was wrong.
             ServiceUnreachableError: no answer came.
         """
-        return self._ask(_search(q, params))
+        return self._ask(calls.search(q, params))
 
     def search_all(self, q: str | None = None, most: int = 1000, **params: Any) -> Iterator[Hit]:  # noqa: ANN401
         """Hits one by one over as many pages as it takes, at most `most`.
@@ -290,39 +193,39 @@ class Client:
 
     def query(self, body: Mapping[str, Any]) -> SearchAnswer:
         """POST /search: a whole query, with weighted terms and any area."""
-        return self._ask(_query(body))
+        return self._ask(calls.query(body))
 
     def search_image(self, image: bytes | Path | str, **params: Any) -> SearchAnswer:  # noqa: ANN401
         """POST /search/image: tiles like a picture, given as bytes or as a path."""
-        return self._ask(_picture(image, params))
+        return self._ask(calls.picture(image, params))
 
     def suggest(self, q: str | None = None, count: int = 5, **params: Any) -> tuple[TileInfo, ...]:  # noqa: ANN401
         """Tiles whose judgement would tell most, for a search with `up` or `down`."""
-        return self._ask(_suggest(q, count, params))
+        return self._ask(calls.suggest(q, count, params))
 
     def tile(self, tile_id: str, collection: str | None = None) -> TileInfo:
-        return self._ask(_tile(tile_id, collection))
+        return self._ask(calls.tile(tile_id, collection))
 
     def similar(self, tile_id: str, **params: Any) -> SearchAnswer:  # noqa: ANN401
-        return self._ask(_similar(tile_id, params))
+        return self._ask(calls.similar(tile_id, params))
 
     def habitats(self, tile_id: str, k: int = 5, collection: str | None = None) -> tuple[Habitat, ...]:
-        return self._ask(_habitats(tile_id, k, collection))
+        return self._ask(calls.habitats(tile_id, k, collection))
 
     def thumbnail(self, tile_id: str, collection: str | None = None) -> bytes:
         """The tile's picture as WebP."""
-        return self._ask(_thumbnail(tile_id, collection))
+        return self._ask(calls.thumbnail(tile_id, collection))
 
     def collections(self) -> tuple[CollectionInfo, ...]:
-        return self._ask(_collections())
+        return self._ask(calls.collections())
 
     def species(self, q: str = "", limit: int = 20) -> tuple[SpeciesInfo, ...]:
-        return self._ask(_species(q, limit))
+        return self._ask(calls.species(q, limit))
 
     def export(self, path: Path | str, q: str | None = None, **params: Any) -> Path:  # noqa: ANN401
         """GET /export into a file; `format` is geojson, csv, geoparquet or stac. The file appears when it is whole."""
         target, part = _part_of(path)
-        response = self._send(_export(q, params).build(self._http), stream=True)
+        response = self._send(calls.export(q, params).build(self._http), stream=True)
         try:
             with part.open("wb") as out:
                 for piece in response.iter_bytes():
@@ -334,7 +237,7 @@ class Client:
             response.close()
         return part.replace(target)
 
-    def _ask(self, call: _Call[T]) -> T:
+    def _ask(self, call: calls.Call[T]) -> T:
         return call.read(self._send(call.build(self._http)))
 
     def _send(self, request: httpx.Request, *, stream: bool = False) -> httpx.Response:
@@ -383,7 +286,7 @@ class AsyncClient:
         await self._http.aclose()
 
     async def search(self, q: str | None = None, **params: Any) -> SearchAnswer:  # noqa: ANN401
-        return await self._ask(_search(q, params))
+        return await self._ask(calls.search(q, params))
 
     async def search_all(self, q: str | None = None, most: int = 1000, **params: Any) -> AsyncIterator[Hit]:  # noqa: ANN401
         pages = _Pages(most)
@@ -392,35 +295,35 @@ class AsyncClient:
                 yield hit
 
     async def query(self, body: Mapping[str, Any]) -> SearchAnswer:
-        return await self._ask(_query(body))
+        return await self._ask(calls.query(body))
 
     async def search_image(self, image: bytes | Path | str, **params: Any) -> SearchAnswer:  # noqa: ANN401
-        return await self._ask(await asyncio.to_thread(_picture, image, params))
+        return await self._ask(await asyncio.to_thread(calls.picture, image, params))
 
     async def suggest(self, q: str | None = None, count: int = 5, **params: Any) -> tuple[TileInfo, ...]:  # noqa: ANN401
-        return await self._ask(_suggest(q, count, params))
+        return await self._ask(calls.suggest(q, count, params))
 
     async def tile(self, tile_id: str, collection: str | None = None) -> TileInfo:
-        return await self._ask(_tile(tile_id, collection))
+        return await self._ask(calls.tile(tile_id, collection))
 
     async def similar(self, tile_id: str, **params: Any) -> SearchAnswer:  # noqa: ANN401
-        return await self._ask(_similar(tile_id, params))
+        return await self._ask(calls.similar(tile_id, params))
 
     async def habitats(self, tile_id: str, k: int = 5, collection: str | None = None) -> tuple[Habitat, ...]:
-        return await self._ask(_habitats(tile_id, k, collection))
+        return await self._ask(calls.habitats(tile_id, k, collection))
 
     async def thumbnail(self, tile_id: str, collection: str | None = None) -> bytes:
-        return await self._ask(_thumbnail(tile_id, collection))
+        return await self._ask(calls.thumbnail(tile_id, collection))
 
     async def collections(self) -> tuple[CollectionInfo, ...]:
-        return await self._ask(_collections())
+        return await self._ask(calls.collections())
 
     async def species(self, q: str = "", limit: int = 20) -> tuple[SpeciesInfo, ...]:
-        return await self._ask(_species(q, limit))
+        return await self._ask(calls.species(q, limit))
 
     async def export(self, path: Path | str, q: str | None = None, **params: Any) -> Path:  # noqa: ANN401
         target, part = _part_of(path)
-        response = await self._send(_export(q, params).build(self._http), stream=True)
+        response = await self._send(calls.export(q, params).build(self._http), stream=True)
         try:
             with part.open("wb") as out:
                 async for piece in response.aiter_bytes():
@@ -432,7 +335,7 @@ class AsyncClient:
             await response.aclose()
         return part.replace(target)
 
-    async def _ask(self, call: _Call[T]) -> T:
+    async def _ask(self, call: calls.Call[T]) -> T:
         return call.read(await self._send(call.build(self._http)))
 
     async def _send(self, request: httpx.Request, *, stream: bool = False) -> httpx.Response:
