@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import csv
+import json
 import os
+import shutil
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 import torch
+import typer
 from PIL import Image
 from safetensors.numpy import save_file
 from typer.testing import CliRunner
@@ -27,10 +30,7 @@ from training.data.tables import (
 )
 from training.loop import train
 from wildsat_core.bands import NINE_BANDS, SENTINEL2
-from wildsat_core.geo import square_bbox
 from wildsat_core.models.model import WildSATModel
-from wildsat_core.models.registry import load_model
-from wildsat_core.types import Tile
 
 CHIP_BANDS = tuple(band for band in SENTINEL2 if band != "b10")
 SIDE_PX = 32
@@ -120,31 +120,34 @@ def test_32_real_tiles_are_learnt_by_heart(trained: Path) -> None:
 def test_what_was_trained_is_exported_indexed_and_searched(
     trained: Path, real: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from wildsat_core.collection import CollectionWriter, open_collection
+    from indexer.commands import index
     from wildsat_core.models.commands import models
-    from wildsat_core.search.engine import SearchEngine
-    from wildsat_core.search.query import Query, TextTerm
+    from wildsat_core.search.commands import search
 
     monkeypatch.setenv("WILDSAT_MODEL_DIR", str(tmp_path / "models"))
-    result = CliRunner().invoke(models, ["export", str(trained), "--name", "by-heart"])
-    assert result.exit_code == 0, result.output
-    model = load_model("by-heart")
-    assert model.config.name == "by-heart"
+    searching = typer.Typer()
+    searching.command()(search)
 
+    def run(command: Any, *arguments: object) -> str:
+        result = CliRunner().invoke(command, [str(argument) for argument in arguments])
+        assert result.exit_code == 0, result.output
+        return result.stdout
+
+    run(models, "export", trained, "--name", "by-heart")
     data = open_dataset(real)
-    places = data.places.to_pylist()[:32]
-    reader = PixelReader(data.imagery_root)
-    vectors = model.embed_pixels(np.stack([reader.read(p["path"]) for p in places]))
-    tiles = [Tile(f"tile-{i}", square_bbox(p["lon"], p["lat"], 1.28), 10.0, "test") for i, p in enumerate(places)]
-    with CollectionWriter(tmp_path / "c", "real", model.ref, model.spaces) as writer:
-        writer.add(tiles, vectors, [None] * len(tiles))
-        writer.publish()
-
-    engine = SearchEngine(open_collection(tmp_path / "c"), model)
-    texts = data.column("texts", "text")
+    chips = shutil.copytree(data.imagery_root, tmp_path / "chips")
+    with (chips / "index.csv").open("w") as table:
+        table.write("file,lon,lat,gsd_m,id\n")
+        for i, place in enumerate(data.places.to_pylist()[:32]):
+            table.write(f"{place['path']},{place['lon']},{place['lat']},40,tile-{i}\n")
+    where = ("--collections", tmp_path)
+    run(index, "build", "real", "--source", "folder", "--input", chips, "--model", "by-heart", "--workers", 0, *where)
     for row in (0, 7, 31):
-        found = engine.search(Query((TextTerm(str(texts[row])),), k=3))
-        assert found.hits[0].tile.tile_id == f"tile-{row}"
+        text = str(data.column("texts", "text")[row])
+        found = json.loads(
+            run(searching, text, "--collection", "real", "-k", 3, "--format", "geojson", "--folder", tmp_path)
+        )
+        assert found["features"][0]["properties"]["tile_id"] == f"tile-{row}"
 
 
 def test_reflectance_of_nine_bands_trains_as_it_is_stored(sentinel2: Path, tmp_path: Path) -> None:
