@@ -101,9 +101,9 @@ class PlainPairs(Dataset):
     def __getitem__(self, index: int) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
         site = index % self.sites
         anchor = self.anchor(Image.open(self.folder / f"{site}_0.png").convert("RGB")) / 255
-        kernel = torch.rand(3)
-        mixed = F.conv1d(anchor.flatten(1).T.unsqueeze(1), (kernel / kernel.sum()).view(1, 1, 3), padding=1)
-        anchor = mixed.squeeze(1).T.reshape(anchor.shape)
+        before, same, after = (kernel := torch.rand(3)) / kernel.sum()
+        mixing = torch.stack([same, after, same.new_zeros(()), before, same, after, same.new_zeros(()), before, same])
+        anchor = (mixing.view(3, 3) @ anchor.flatten(1)).reshape(anchor.shape)
         anchor = (anchor + torch.randn_like(anchor) * random.uniform(0, 0.04)).clamp(0, 1) * 255
         positive = self.positive(Image.open(self.folder / f"{site}_1.png").convert("RGB")).float()
         return anchor, positive, self.embeddings[site]
@@ -115,7 +115,7 @@ def plain_stepper(config: TrainConfig, data: Path, device: torch.device, steps: 
     from training.data.tables import open_dataset
 
     model = build_model(config, open_dataset(data)).to(device).train()
-    optimiser = torch.optim.Adam(model.parameters(), lr=1e-4, foreach=False)
+    optimiser = torch.optim.Adam(model.parameters(), lr=1e-4)
     run = config.run
     loader = DataLoader(
         PlainPairs(data, steps * run.batch), run.batch, shuffle=True, num_workers=config.data.workers, drop_last=True
