@@ -5,7 +5,7 @@ python -m benchmarks.training --row resnet50-random --input-px 224 --batch 64 --
 
 The plain loop does what a first version would: every picture is decoded and augmented by itself with PIL and
 torchvision at its full size, float32, ordinary memory layout, anchor and positive through the network one after the
-other, and an optimiser that takes tensors one by one. Both read the same files with the same number of workers. While
+other, and torch's Adam as it comes. Both read the same files with the same number of workers. While
 one is timed, the workers of the other are stopped, so that neither reads ahead in the other's time.
 """
 
