@@ -82,9 +82,11 @@ def train_sinr(
     seed: Annotated[int, typer.Option(help="Seed.")] = 123,
     least: Annotated[int, typer.Option(help="Leave out species with fewer sightings.")] = 1,
     maps: Annotated[int, typer.Option(help="Draw range maps of so many of the commonest species.")] = 6,
+    device: Annotated[str, typer.Option(help="cuda, cpu, or auto: a GPU where there is one.")] = "auto",
 ) -> None:
     """Train a location encoder from sightings alone, and draw range maps."""
     from training.data.observations import read_observations
+    from training.distributed import choose_device
     from training.sinr import SinrConfig, train_sinr_encoder
 
     seen = read_observations(observations)
@@ -93,7 +95,8 @@ def train_sinr(
         inputs=inputs, width=width, depth=depth, sinusoids=sinusoids, epochs=epochs, batch=batch, lr=lr, seed=seed,
         least_sightings=least,
     )  # fmt: skip
-    result = train_sinr_encoder(seen.rows, settings, out, source=observations, say=typer.echo)
+    where = choose_device(device)
+    result = train_sinr_encoder(seen.rows, settings, out, source=observations, device=where, say=typer.echo)
     if maps:
         from training.range_map import draw_range_maps
 

@@ -19,7 +19,7 @@ def choose_device(wanted: str) -> torch.device:
         InvalidInputError: a GPU is wanted and there is none.
     """
     if wanted == "cuda" and not torch.cuda.is_available():
-        raise InvalidInputError("run.device is cuda, and this machine has no CUDA device", "run.device")
+        raise InvalidInputError("cuda is wanted as the device, and this machine has no CUDA device", "run.device")
     if wanted == "cpu" or not torch.cuda.is_available():
         return torch.device("cpu")
     device = torch.device("cuda", int(os.environ.get("LOCAL_RANK", "0")))

@@ -91,4 +91,4 @@ def _outlines() -> Iterator[npt.NDArray[np.float64]]:
 
 
 def _file_name(species: str) -> str:
-    return re.sub(r"[^a-z0-9]+", "-", species.lower()).strip("-") or "species"
+    return re.sub(r"\W+", "-", species.lower()).strip("-") or "species"  # letters of any alphabet

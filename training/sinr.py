@@ -25,6 +25,7 @@ from wildsat_core.errors import CheckpointError, InvalidInputError, ModelNotFoun
 from wildsat_core.location.sinr import SinrEncoder
 from wildsat_core.models.location_files import load_location, save_location
 
+CPU = torch.device("cpu")
 SPECIES_FILE = "species.json"
 POSITIVE_WEIGHT = 2048.0  # lambda of the paper, which makes one presence outweigh the assumed absences
 RATE_DECAY = 0.98  # of the learning rate, each epoch, as in the paper
@@ -97,7 +98,13 @@ def random_places(count: int, generator: torch.Generator) -> torch.Tensor:
 
 
 def train_sinr_encoder(
-    sightings: Sequence[Observation], config: SinrConfig, out: Path, *, source: Path, say: Callable[[str], Any] = print
+    sightings: Sequence[Observation],
+    config: SinrConfig,
+    out: Path,
+    *,
+    source: Path,
+    device: torch.device = CPU,
+    say: Callable[[str], Any] = print,
 ) -> TrainedSinr:
     """Train on sightings and write the directory of the encoder.
 
@@ -106,14 +113,18 @@ def train_sinr_encoder(
         config: of the run.
         out: directory; `location.safetensors`, `location.json` and `species.json` are written.
         source: the file of sightings, whose name and hash are kept.
+        device: what it is trained on; the encoder comes back on the CPU.
         say: takes a line for each epoch.
 
     Raises:
-        InvalidInputError: fewer than two species are left.
+        InvalidInputError: fewer than two species are left, or the directory holds an encoder already.
         MissingDataError: climate is an input and its raster is not set.
         TrainingError: the loss is not finite.
     """
+    if (out / SPECIES_FILE).exists():
+        raise InvalidInputError(f"{out} holds a location encoder already; name a new directory", "out")
     names, species, lon_lat = _arrays(sightings, config.least_sightings)
+    species, lon_lat = species.to(device), lon_lat.to(device)
     torch.manual_seed(config.seed)
     arguments = {
         "inputs": config.inputs,
@@ -122,7 +133,7 @@ def train_sinr_encoder(
         "sinusoids": config.sinusoids,
         "species": len(names),
     }
-    encoder = SinrEncoder(**arguments)  # type: ignore[arg-type]
+    encoder = SinrEncoder(**arguments).to(device)  # type: ignore[arg-type]
     optimiser = torch.optim.Adam(encoder.parameters(), lr=config.lr)
     generator = torch.Generator().manual_seed(config.seed)
     encoder.train()
@@ -133,7 +144,7 @@ def train_sinr_encoder(
         for group in optimiser.param_groups:
             group["lr"] *= RATE_DECAY
         say(f"epoch {epoch + 1}/{config.epochs}: loss {loss:.4f} over {len(species)} sightings of {len(names)} species")
-    encoder.eval()
+    encoder.cpu().eval()
     save_location(encoder, "sinr", arguments, out, source)
     about = {"format": 1, "species": list(names), "settings": asdict(config)}
     (out / SPECIES_FILE).write_text(json.dumps(about, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
@@ -168,10 +179,10 @@ def _epoch(
     generator: torch.Generator,
 ) -> float:
     """Once through the sightings in a new order; the mean loss."""
-    order = torch.randperm(len(species), generator=generator)
+    order = torch.randperm(len(species), generator=generator).to(species.device)
     total = 0.0
     for rows in torch.split(order, batch):
-        places = torch.cat([lon_lat[rows], random_places(len(rows), generator)])
+        places = torch.cat([lon_lat[rows], random_places(len(rows), generator).to(lon_lat)])
         logits = encoder.class_emb(encoder(places))  # (2B, S): one pass for sightings and random places
         loss = an_full_loss(logits[: len(rows)], logits[len(rows) :], species[rows])
         optimiser.zero_grad(set_to_none=True)

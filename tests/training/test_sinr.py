@@ -127,6 +127,16 @@ def test_the_same_seed_gives_the_same_encoder(tmp_path: Path) -> None:
         assert torch.equal(a, b)
 
 
+def test_an_encoder_is_not_written_over(tmp_path: Path) -> None:
+    source = tmp_path / "seen.csv"
+    source.write_text("species,lon,lat\n")
+    train_sinr_encoder(sightings(), SinrConfig(epochs=1, width=4), tmp_path / "a", source=source, say=lambda _: None)
+    before = (tmp_path / "a" / "species.json").read_bytes()
+    with pytest.raises(InvalidInputError, match="holds a location encoder already; name a new directory"):
+        train_sinr_encoder(sightings(), SinrConfig(epochs=1, width=8), tmp_path / "a", source=source)
+    assert (tmp_path / "a" / "species.json").read_bytes() == before
+
+
 def test_unfit_sightings_and_settings_are_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv(ENVIRONMENT_VARIABLE, raising=False)
     source = tmp_path / "obs.csv"
