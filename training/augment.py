@@ -8,11 +8,17 @@ jitter, grey, blur, flips and a random crop.
 from __future__ import annotations
 
 import math
+from typing import Annotated
 
 import torch
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, field_validator
 
 from training import augment_ops as ops
+
+Share = Annotated[float, Field(ge=0, le=1)]
+HalfCircle = Annotated[float, Field(ge=0, le=0.5)]
+PositiveShare = Annotated[float, Field(gt=0, le=1)]
+Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 
 
 class AugmentConfig(BaseModel):
@@ -22,7 +28,7 @@ class AugmentConfig(BaseModel):
         flips: mirror views at random.
         mixing: greatest share that neighbouring bands take of the anchor's bands, 0 for none.
         noise_sigma: greatest deviation of the anchor's noise, pixels in [0, 1].
-        jitter: greatest change of brightness, contrast and saturation (shares) and hue (circles).
+        jitter: greatest change of brightness, contrast and saturation (shares) and hue (circles, at most half of one).
         jitter_chance, grey_chance, blur_chance: how often the positive is changed so.
         blur_sigma_px: least and greatest blur.
         crop_area: least and greatest share of the picture that a crop keeps; (1, 1) for no crop.
@@ -34,13 +40,20 @@ class AugmentConfig(BaseModel):
     flips: bool = True
     mixing: float = Field(default=0.5, ge=0, le=1)
     noise_sigma: float = Field(default=0.04, ge=0, le=1)
-    jitter: tuple[float, float, float, float] = (0.4, 0.4, 0.4, 0.1)
+    jitter: tuple[Share, Share, Share, HalfCircle] = (0.4, 0.4, 0.4, 0.1)
     jitter_chance: float = Field(default=0.8, ge=0, le=1)
     grey_chance: float = Field(default=0.2, ge=0, le=1)
     blur_chance: float = Field(default=0.5, ge=0, le=1)
-    blur_sigma_px: tuple[float, float] = (0.1, 2.0)
-    crop_area: tuple[float, float] = (0.2, 1.0)
+    blur_sigma_px: tuple[Positive, Positive] = (0.1, 2.0)
+    crop_area: tuple[PositiveShare, PositiveShare] = (0.2, 1.0)
     crop_px: int = Field(default=224, gt=0)
+
+    @field_validator("blur_sigma_px", "crop_area")
+    @classmethod
+    def _least_first(cls, value: tuple[float, float]) -> tuple[float, float]:
+        if value[0] > value[1]:
+            raise ValueError(f"must be the least and the greatest, in this order, got {value[0]:g} and {value[1]:g}")
+        return value
 
     @classmethod
     def none(cls) -> AugmentConfig:

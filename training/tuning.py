@@ -128,8 +128,11 @@ def _add_adapters(model: WildSATModel, config: TuningConfig) -> None:
         if isinstance(layer, nn.Linear) and any(name == t or name.endswith(f".{t}") for t in targets)
     ]
     if not layers:
+        kind = f"named {', '.join(targets)}" if config.targets else "one that an adapter can follow"
         raise InvalidInputError(
-            f"no linear layer of {model.config.architecture} is named {', '.join(targets)}", "tuning.targets"
+            f"no linear layer of {model.config.architecture} is {kind}; name others in tuning.targets, or set "
+            "tuning.mode to bnft or full",
+            "tuning.targets",
         )
     adapters = LoraConfig(
         r=config.rank, lora_alpha=config.alpha, target_modules=layers, use_dora=config.mode == "dora", lora_dropout=0.0

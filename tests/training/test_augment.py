@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import colorsys
+from typing import Any
 
 import numpy as np
 import pytest
@@ -108,3 +109,17 @@ def test_no_augmentation_changes_nothing(pixels: torch.Tensor) -> None:
     off = AugmentConfig.none()
     assert torch.equal(anchor_view(pixels, off, Chance(0, CPU)), pixels)
     assert torch.equal(positive_view(pixels, off, Chance(0, CPU)), pixels)
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"blur_sigma_px": (0.0, 1.0)}, "greater than 0"),
+        ({"blur_sigma_px": (2.0, 1.0)}, "the least and the greatest, in this order, got 2 and 1"),
+        ({"crop_area": (0.5, 1.5)}, "less than or equal to 1"),
+        ({"jitter": (0.4, 0.4, 0.4, 0.7)}, "less than or equal to 0.5"),
+    ],
+)
+def test_ranges_that_make_no_picture_are_refused(change: dict[str, Any], message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        AugmentConfig(**change)

@@ -147,5 +147,9 @@ def test_unfit_settings_are_refused() -> None:
     model = tiny_model("timm:resnet10t", 512)
     with pytest.raises(InvalidInputError, match="goes with mode bnft"):
         apply_tuning(model, TuningConfig(reference=True))
-    with pytest.raises(InvalidInputError, match="no linear layer"):
+    with pytest.raises(InvalidInputError, match=r"no linear layer .* is named q_proj; name others"):
         apply_tuning(model, TuningConfig(mode="lora", targets=("q_proj",)))
+    with pytest.raises(
+        InvalidInputError, match=r"no linear layer .* is one that an adapter can follow; .*tuning\.mode"
+    ):
+        apply_tuning(model, TuningConfig(mode="lora"))
