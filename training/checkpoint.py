@@ -11,6 +11,7 @@ from __future__ import annotations
 import errno
 import json
 import os
+import shlex
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -127,7 +128,7 @@ def is_disk_full(err: Exception) -> bool:
 
 def resume_command(run: Path) -> str:
     """How a run is gone on with."""
-    return f"`wildsat train --config {run / CONFIG_FILE} --resume`"
+    return f"`{shlex.join(['wildsat', 'train', '--config', str(run / CONFIG_FILE), '--resume'])}`"
 
 
 @contextmanager

@@ -274,7 +274,7 @@ class _Run:
         if self.config.run.compile:
             network = torch.compile(network)  # type: ignore[assignment]
         if world_size() > 1:  # outermost, where _no_sync finds it
-            network = nn.parallel.DistributedDataParallel(network, broadcast_buffers=True)
+            network = nn.parallel.DistributedDataParallel(network)
         return network
 
 

@@ -1,0 +1,123 @@
+"""The loop's options and faults, each seen in what a run leaves: accumulation, running mean, adapters, compiling."""
+
+from __future__ import annotations
+
+import functools
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+from safetensors.torch import load_file
+
+from tests.training.conftest import make_dataset, tiny_config
+from tests.training.test_loop import CPU, last_weights, metrics
+from training import loop
+from training.report import Reporter
+from wildsat_core.errors import InvalidInputError, MissingDataError, TrainingError
+from wildsat_core.models.model import WildSATModel
+
+
+@pytest.fixture(autouse=True)
+def _one_thread() -> None:
+    torch.set_num_threads(1)
+
+
+def test_a_step_takes_the_mean_of_its_batches_gradients(painted: Path, tmp_path: Path) -> None:
+    config = tiny_config(painted, tmp_path / "run", run={"batch": 3, "accumulate": 2})
+    run, by_hand = (loop._Run(config, CPU, resume=False) for _ in range(2))
+    reporter = Reporter(tmp_path, steps=1, first=0, pairs_per_step=6, active=False)
+    run.module.train()
+    run._step(run.module, run._batches(), reporter)
+    by_hand.module.train()
+    trained = dict(by_hand.module.named_parameters())
+    gradients = [
+        torch.autograd.grad(by_hand._forward(by_hand.module, batch, number)[0], trained.values())
+        for number, batch in zip(range(2), by_hand._batches(), strict=False)
+    ]
+    for (name, parameter), first, second in zip(run.module.named_parameters(), *gradients, strict=True):
+        torch.testing.assert_close(parameter.grad, (first + second) / 2, msg=name)
+
+
+def test_the_running_mean_is_what_is_served(painted: Path, tmp_path: Path) -> None:
+    run = tmp_path / "run"
+    loop.train(tiny_config(painted, run, optimiser={"ema": 0.5}, run={"validate_every": 4}))
+    served = WildSATModel.open(run / "model").state_dict()
+    mean = load_file(run / "checkpoints" / "step-00000004" / "mean.safetensors")
+    moved = 0
+    for name, value in last_weights(run).items():
+        own = name.removeprefix("model.")
+        if own in served and name in mean:
+            torch.testing.assert_close(served[own], mean[name], rtol=0, atol=0)
+            moved += not torch.equal(value, mean[name])
+    assert moved > 20
+
+
+def test_adapters_reach_the_model_that_is_served(painted: Path, tmp_path: Path) -> None:
+    run = tmp_path / "run"
+    model = {"row": "timm:test_vit", "architecture_args": {"img_size": 32}}
+    config = tiny_config(painted, run, model=model, tuning={"mode": "lora", "rank": 2}, optimiser={"lr": 0.05})
+    loop.train(config)
+    served = WildSATModel.open(run / "model")
+    assert not any("lora" in name for name in served.state_dict())
+    trained = loop._Run(
+        tiny_config(painted, tmp_path / "x", model=model, tuning=config.tuning.model_dump()), CPU, False
+    )
+    pixels = torch.randint(0, 255, (2, 3, 32, 32), dtype=torch.uint8)
+    untrained = trained.module.model.embed_pixels(pixels)["text"]
+    trained.module.load_state_dict(last_weights(run))
+    expected = trained.module.model.embed_pixels(pixels)["text"]
+    np.testing.assert_allclose(served.embed_pixels(pixels)["text"], expected, rtol=1e-3, atol=1e-4)
+    assert np.abs(expected - untrained).max() > 0.01
+
+
+def test_a_compiled_network_gives_the_same_losses(
+    painted: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(torch, "compile", functools.partial(torch.compile, backend="eager"))
+    for name in ("plain", "compiled"):
+        loop.train(tiny_config(painted, tmp_path / name, run={"steps": 2, "compile": name == "compiled"}))
+    assert metrics(tmp_path / "compiled") == metrics(tmp_path / "plain")
+
+
+@pytest.mark.filterwarnings("ignore:.torch.jit.script_method:DeprecationWarning")  # torch's own, on making a DDP
+def test_gradients_of_a_compiled_network_wait_for_the_last_batch(
+    painted: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run = loop._Run(tiny_config(painted, tmp_path / "run", run={"compile": True}), CPU, resume=False)
+    torch.distributed.init_process_group("gloo", init_method=f"file://{tmp_path / 'meet'}", rank=0, world_size=1)
+    try:
+        monkeypatch.setattr(loop, "world_size", lambda: 2)
+        network = run._network()
+        with loop._no_sync(network, wanted=True):
+            assert not network.require_backward_grad_sync
+        assert network.require_backward_grad_sync
+    finally:
+        torch.distributed.destroy_process_group()
+
+
+def test_damaged_held_out_pictures_are_named_and_judged(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    folder = make_dataset(tmp_path / "set")
+    (folder / "pictures" / "20_1.png").write_bytes(b"damaged")  # the last six of 24 sites are held out
+    tolerant = {"most_damaged": 0.5}
+    loop.train(tiny_config(folder, tmp_path / "run", data=tolerant, run={"steps": 2, "validate_every": 1}))
+    (line,) = (line for line in capsys.readouterr().err.splitlines() if "damaged held-out picture" in line)
+    assert "20_1.png" in line
+    with pytest.raises(TrainingError, match=r"1 of 7 pictures can't be read.*20_1\.png"):
+        loop.train(tiny_config(folder, tmp_path / "other", run={"steps": 2}))
+
+
+@pytest.mark.parametrize("workers", [0, 1])
+def test_faults_of_reading_are_told_plainly(tmp_path: Path, workers: int) -> None:
+    folder = make_dataset(tmp_path / "set", dates=1)
+    (folder / "pictures").rename(folder / "moved")
+    config = tiny_config(folder, tmp_path / "run", data={"workers": workers})
+    with pytest.raises(MissingDataError, match=r"no folder of pictures at .*set/pictures; set data\.imagery"):
+        loop.train(config)
+    assert not (tmp_path / "run").exists()
+    for site in range(0, 18, 2):
+        Image.effect_noise((16, 16), 50).convert("RGB").save(folder / "moved" / f"{site}_0.png")
+    here = {"workers": workers, "imagery": folder / "moved"}
+    with pytest.raises(InvalidInputError, match=r"^pictures of one batch differ in shape.*set data\.tile_px[^\n]*$"):
+        loop.train(tiny_config(folder, tmp_path / "run", data=here))
