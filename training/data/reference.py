@@ -107,9 +107,8 @@ def import_reference(
     for pair in pairs:
         if not 0 <= pair["text"] < len(texts):
             raise CheckpointError(f"{pictures} refers to text {pair['text']}, {wiki} has {len(texts)}")
-    for place, cell in zip(
-        places, cell_of([p["lon"] for p in places], [p["lat"] for p in places], CELL_KM), strict=True
-    ):
+    cells = cell_of([p["lon"] for p in places], [p["lat"] for p in places], CELL_KM)
+    for place, cell in zip(places, cells, strict=True):
         place["cell"] = int(cell)
     assign_parts(places, plan)
     about = DatasetAbout(

@@ -22,9 +22,8 @@ from wildsat_core.errors import InvalidInputError, SourceError, TrainingError, W
 
 Order = Literal["pairs", "groups"]
 MOST_ATTEMPTS = 20
-FIRST_VERDICT = (
-    1000  # pictures read before the share of damaged ones is judged, or an epoch or the run if that is shorter
-)
+# Pictures read before the share of damaged ones is judged; an epoch or the run if that is shorter.
+FIRST_VERDICT = 1000
 
 
 class Key(NamedTuple):
