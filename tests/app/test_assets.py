@@ -1,6 +1,7 @@
 """The installer of third-party assets, with an npm of our own making: no network."""
 
 import base64
+import gzip
 import hashlib
 import io
 import json
@@ -15,7 +16,8 @@ from app import assets
 
 def archive(files: dict[str, bytes]) -> bytes:
     out = io.BytesIO()
-    with tarfile.open(fileobj=out, mode="w:gz") as tar:
+    # Without a time in its head, the same files make the same archive in the next second too.
+    with gzip.GzipFile(fileobj=out, mode="wb", mtime=0) as packed, tarfile.open(fileobj=packed, mode="w") as tar:
         for name, content in files.items():
             info = tarfile.TarInfo(name)
             info.size = len(content)

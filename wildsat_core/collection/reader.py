@@ -12,6 +12,7 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
+from wildsat_core.arrays import load_array
 from wildsat_core.collection.manifest import (
     IMAGERY_FILE,
     DeletionInfo,
@@ -195,7 +196,7 @@ def read_deletions(root: Path, segment: SegmentInfo, deletion: DeletionInfo) -> 
             raise CollectionFormatError(
                 f"{path} is damaged: its SHA-256 is {found}, the manifest says {deletion.info.sha256}"
             )
-        rows: npt.NDArray[np.int64] = np.load(io.BytesIO(content), allow_pickle=False)
+        rows: npt.NDArray[np.int64] = load_array(io.BytesIO(content))
     except OSError as err:
         raise CollectionFormatError(f"{path} can't be read as a list of rows: {err}") from err
     ordered = rows.ndim == 1 and rows.dtype == np.int64 and bool((np.diff(rows) > 0).all())

@@ -5,11 +5,11 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from tokenize import TokenError
 
 import numpy as np
 import numpy.typing as npt
 
+from wildsat_core.arrays import load_array
 from wildsat_core.collection.durable import folder_aside, settle_folder, write_text_atomically
 from wildsat_core.collection.manifest import FileInfo, SegmentInfo
 from wildsat_core.collection.moments import Moments
@@ -21,8 +21,6 @@ from wildsat_core.types import Space, SpaceSpec, Tile
 
 INFO_FILE = "segment.json"
 COMPACT_JOB = "compact"  # of a rewriting, which never goes on from what a killed one left
-# What numpy raises on a .npy file with a damaged head, which it reads as a Python literal.
-_NOT_AN_ARRAY = (OSError, ValueError, SyntaxError, TokenError)
 
 Vectors = npt.NDArray[np.floating]
 
@@ -104,8 +102,8 @@ def open_vectors(root: Path, info: SegmentInfo, space: Space, spec: SpaceSpec) -
     """
     path = segment_folder(root, info.id) / f"{space}.npy"
     try:
-        array: Vectors = np.load(path, mmap_mode="r", allow_pickle=False)
-    except _NOT_AN_ARRAY as err:
+        array: Vectors = load_array(path, mapped=True)
+    except (OSError, ValueError) as err:
         raise CollectionFormatError(f"{path} can't be opened as vectors: {err}") from err
     if array.shape != (info.rows, spec.dim) or array.dtype != np.dtype(spec.dtype):
         wanted = f"({info.rows}, {spec.dim}) {spec.dtype}"
@@ -116,8 +114,8 @@ def open_vectors(root: Path, info: SegmentInfo, space: Space, spec: SpaceSpec) -
 def open_moments(root: Path, info: SegmentInfo, space: Space, spec: SpaceSpec) -> Moments:
     path = segment_folder(root, info.id) / f"{space}.moments.npy"
     try:
-        array = np.load(path, allow_pickle=False)
-    except _NOT_AN_ARRAY as err:
+        array = load_array(path)
+    except (OSError, ValueError) as err:
         raise CollectionFormatError(f"{path} can't be opened as moments: {err}") from err
     if array.shape != (1 + spec.dim, spec.dim):
         raise CollectionFormatError(f"{path} holds {array.shape}, expected {(1 + spec.dim, spec.dim)}")

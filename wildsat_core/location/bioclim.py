@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
+from wildsat_core.arrays import load_array
 from wildsat_core.errors import CheckpointError, MissingDataError
 
 LAYERS = 20
@@ -29,7 +30,7 @@ class BioclimRaster:
             CheckpointError: not a plain array of twenty layers.
         """
         try:
-            self._raster: npt.NDArray[np.generic] = np.load(path, mmap_mode="r", allow_pickle=False)
+            self._raster: npt.NDArray[np.generic] = load_array(path, mapped=True)
         except FileNotFoundError as err:
             raise MissingDataError(f"there is no bioclimatic raster at {path}; set {ENVIRONMENT_VARIABLE}") from err
         except ValueError as err:

@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from wildsat_core.arrays import load_array
 from wildsat_core.errors import CheckpointError, MissingDataError
 
 EMBEDDINGS_FILE, KEYS_FILE = "embeddings.npy", "sections.json"
@@ -79,7 +80,7 @@ def open_text_table(directory: str | Path) -> TextTable:
     path = Path(directory)
     try:
         about = json.loads((path / KEYS_FILE).read_text(encoding="utf-8"))
-        embeddings = np.load(path / EMBEDDINGS_FILE, mmap_mode="r", allow_pickle=False)
+        embeddings = load_array(path / EMBEDDINGS_FILE, mapped=True)
     except FileNotFoundError as err:
         raise MissingDataError(f"{path} has no table of texts; make it with `wildsat models convert`") from err
     return TextTable(embeddings, [(species, name) for species, name in about["sections"]], about["taxon_ids"])

@@ -8,6 +8,7 @@ import shutil
 import subprocess
 import sys
 import threading
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
@@ -149,18 +150,18 @@ def test_a_reader_never_mixes_generations_through_fifty_swaps(root):
                 problems.append((collection.generation, len(rows), values))
             seen.add(collection.generation)
 
-    reader = threading.Thread(target=read)
-    reader.start()
-    try:
-        for generation in range(2, 52):
-            with writer(root) as out:
-                out.add(make_tiles(), constant(generation), on_known="replace")
-                assert out.publish().generation == generation
-            if generation % 10 == 0:
-                collect_garbage(root, grace_s=3600)
-    finally:
-        stop.set()
-        reader.join()
+    with ThreadPoolExecutor(1) as threads:
+        reading = threads.submit(read)
+        try:
+            for generation in range(2, 52):
+                with writer(root) as out:
+                    out.add(make_tiles(), constant(generation), on_known="replace")
+                    assert out.publish().generation == generation
+                if generation % 10 == 0:
+                    collect_garbage(root, grace_s=3600)
+        finally:
+            stop.set()
+        reading.result()
     assert problems == []
     assert len(seen) > 1
     assert verify(root) == []

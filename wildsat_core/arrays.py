@@ -1,0 +1,35 @@
+"""Reading `.npy` files from any thread."""
+
+from __future__ import annotations
+
+import threading
+from pathlib import Path
+from tokenize import TokenError
+from typing import IO, Any
+
+import numpy as np
+import numpy.typing as npt
+
+_one_at_a_time = threading.Lock()
+
+
+def load_array(source: str | Path | IO[bytes], *, mapped: bool = False) -> npt.NDArray[Any]:
+    """Read an array, or map it into memory.
+
+    numpy reads the head of the file with Python's parser, and CPython 3.11 counts the depth of the tree once for all
+    threads: two that parse at the same time may end in a SystemError. So they take turns.
+
+    Args:
+        source: a path, or an open file where nothing is to be mapped.
+        mapped: leave the numbers on disk until they are looked at; read-only.
+
+    Raises:
+        OSError: missing or unreadable.
+        ValueError: not a `.npy` file, damaged, or of Python objects.
+    """
+    with _one_at_a_time:
+        try:
+            array: npt.NDArray[Any] = np.load(source, mmap_mode="r" if mapped else None, allow_pickle=False)
+        except (SyntaxError, TokenError) as err:
+            raise ValueError(f"its head is damaged: {err}") from err
+    return array
