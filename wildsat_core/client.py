@@ -17,6 +17,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import AsyncIterator, Iterator, Mapping
+from email.utils import parsedate_to_datetime
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self, TypeVar
@@ -105,8 +106,15 @@ def _check(response: httpx.Response) -> httpx.Response:
 
 
 def _retry_after_s(response: httpx.Response | None) -> float | None:
+    """Seconds to wait as an answer tells them: a number, or, from some proxies, a moment (RFC 9110, 10.2.3)."""
     said = response.headers.get("retry-after", "") if response is not None else ""
-    return float(said) if said.isdecimal() else None
+    if said.isdecimal():
+        return float(said)
+    try:
+        moment = parsedate_to_datetime(said)
+    except ValueError:
+        return None
+    return max(0.0, moment.timestamp() - time.time())
 
 
 def _is_final(response: httpx.Response) -> bool:

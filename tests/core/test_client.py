@@ -176,6 +176,28 @@ def test_a_wait_longer_than_anyone_wants_is_told_and_not_cut_short(monkeypatch: 
     assert (caught.value.retry_after_s, len(seen), waits) == (31.0, 1, [])
 
 
+@pytest.mark.parametrize(
+    ("said", "seconds"),
+    [
+        ("31", 31.0),
+        ("Tue, 14 Nov 2023 22:14:00 GMT", 40.0),
+        ("Tue, 14 Nov 2023 22:13:00 GMT", 0.0),
+        ("soon", None),
+        ("-5", None),
+        ("", None),
+    ],
+)
+def test_a_service_may_name_seconds_or_a_moment(monkeypatch: pytest.MonkeyPatch, said: str, seconds: float) -> None:
+    monkeypatch.setattr(module, "time", SimpleNamespace(sleep=lambda _: None, time=lambda: 1_700_000_000.0))
+    handle, _ = answering(*[httpx.Response(429, headers={"Retry-After": said}, json={}) for _ in range(9)])
+    with (
+        Client("http://service", transport=httpx.MockTransport(handle)) as client,
+        pytest.raises(ServiceError) as caught,
+    ):
+        client.search("x")
+    assert caught.value.retry_after_s == seconds
+
+
 def test_a_refusal_names_parameter_and_request(live_url: str) -> None:
     with Client(live_url) as client, pytest.raises(ServiceError, match="four numbers") as caught:
         client.search("x", bbox="1,2")
