@@ -72,11 +72,11 @@ def draw_range_map(trained: TrainedSinr, species: str, path: Path, sightings: Se
 
 
 def draw_range_maps(trained: TrainedSinr, sightings: Sequence[Observation], folder: Path, *, most: int) -> list[Path]:
-    """Draw the species with the most sightings."""
+    """Draw the species with the most sightings; files are numbered in this order, so that no two have one name."""
     counts = Counter(seen.species for seen in sightings if seen.species in trained.species)
     return [
-        draw_range_map(trained, name, folder / f"{_file_name(name)}.png", sightings)
-        for name, _ in counts.most_common(most)
+        draw_range_map(trained, name, folder / f"{number:02}-{_file_name(name)}.png", sightings)
+        for number, (name, _) in enumerate(counts.most_common(most), 1)
     ]
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -14,7 +15,7 @@ from typer.testing import CliRunner
 from training.assembly import read_location
 from training.commands import train as train_command
 from training.data.observations import Observation
-from training.range_map import draw_range_map, range_grid
+from training.range_map import draw_range_map, draw_range_maps, range_grid
 from training.sinr import SinrConfig, an_full_loss, load_sinr, random_places, train_sinr_encoder
 from wildsat_core.countries import Countries, Country
 from wildsat_core.errors import InvalidInputError, MissingDataError, ModelNotFoundError
@@ -66,6 +67,14 @@ def sightings() -> list[Observation]:
         for name, lon, lat in places
         for _ in range(200)
     ]
+
+
+def test_species_of_nearly_one_name_have_maps_of_their_own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    names = ["Rosa x alba", "Rosa (x) alba", "Rosa alba"]
+    seen = [Observation(name, 0.0, 0.0) for name, count in zip(names, (2, 3, 1), strict=True) for _ in range(count)]
+    monkeypatch.setattr("training.range_map.draw_range_map", lambda trained, name, path, sightings: path)
+    maps = draw_range_maps(SimpleNamespace(species=names), seen, tmp_path, most=9)
+    assert [path.name for path in maps] == ["01-rosa-x-alba.png", "02-rosa-x-alba.png", "03-rosa-alba.png"]
 
 
 def test_it_learns_where_species_live_and_is_written_for_other_rooms(
