@@ -43,6 +43,7 @@ class Progress:
         damaged: damaged pictures by message.
         reads: pictures read.
         ranks: processes that train together.
+        data: fingerprint of the data set, empty when it is not known.
     """
 
     step: int = 0
@@ -51,6 +52,7 @@ class Progress:
     damaged: dict[str, int] = field(default_factory=dict)
     reads: int = 0
     ranks: int = 1
+    data: str = ""
 
 
 def save_checkpoint(

@@ -188,7 +188,7 @@ class TrainConfig(_Section):
 FREE_ON_RESUME = {
     *("run.steps", "run.epochs", "run.folder", "run.keep"),
     *("run.log_every", "run.checkpoint_every", "run.validate_every"),
-    *("data.imagery", "data.workers", "data.most_damaged"),
+    *("data.folder", "data.imagery", "data.workers", "data.most_damaged"),
 }
 
 

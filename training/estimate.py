@@ -13,7 +13,7 @@ from training.config import TrainConfig
 from training.data.stream import Batch
 from training.distributed import choose_device, step_seed
 from training.gather import world_size
-from training.loop import lay_out_channels_last, make_optimiser, open_training_data, plan_batches, run_folder, use_bf16
+from training.setup import lay_out_channels_last, make_optimiser, open_training_data, plan_batches, run_folder, use_bf16
 from training.terms import TrainingModule, make_views, match_terms, weighted_sum
 from training.tuning import apply_tuning
 from wildsat_core.models.precision import supports_bf16

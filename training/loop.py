@@ -8,7 +8,6 @@ On several machines:  torchrun --nnodes 2 --nproc-per-node 8 --rdzv-endpoint HOS
 
 from __future__ import annotations
 
-import json
 import logging
 import math
 import signal
@@ -17,37 +16,34 @@ from collections.abc import Generator, Iterator
 from contextlib import AbstractContextManager, closing, contextmanager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import torch
 from torch import nn
 
 from training.assembly import build_model
-from training.checkpoint import (
-    CONFIG_FILE,
-    LATEST,
-    Progress,
-    disk_faults,
-    is_disk_full,
-    load_checkpoint,
-    resume_command,
-    save_checkpoint,
-)
-from training.config import OptimiserSection, TrainConfig, changed_settings
-from training.data.pixels import PixelReader
-from training.data.stream import Batch, DamageCount, EpochBatches, PairDataset, batch_loader
-from training.data.tables import TrainingSet, open_dataset
+from training.checkpoint import disk_faults, is_disk_full, resume_command, save_checkpoint
+from training.config import TrainConfig
+from training.data.stream import Batch, DamageCount, PairDataset, batch_loader
 from training.distributed import any_rank, barrier, choose_device, process_group, step_seed
 from training.ema import WeightMean
 from training.gather import gather_lists, mean_over_ranks, rank, world_size
 from training.losses import Match
 from training.report import Reporter
+from training.resume import begin_or_resume
 from training.schedule import rate_at
+from training.setup import (
+    lay_out_channels_last,
+    make_optimiser,
+    open_training_data,
+    pixel_reader,
+    plan_batches,
+    run_folder,
+    use_bf16,
+)
 from training.terms import TrainingModule, make_views, match_terms, weighted_sum
 from training.tuning import apply_tuning, without_adapters
 from training.validate import validate
-from wildsat_core.errors import CheckpointError, InvalidInputError, MissingDataError, TrainingError
-from wildsat_core.models.precision import supports_bf16
+from wildsat_core.errors import TrainingError
 
 logger = logging.getLogger(__name__)
 
@@ -105,7 +101,9 @@ class _Run:
         self.mean = None if config.optimiser.ema is None else WeightMean(self.module, config.optimiser.ema)
         self.bf16 = use_bf16(config, device)
         reader = pixel_reader(config, self.data, model.config.preprocessing.bands)
-        self.progress = self._start(resume)
+        self.progress = begin_or_resume(
+            config, self.data, self.folder, self.module, self.optimiser, self.mean, resume=resume
+        )
         seed, other_date = config.run.seed, config.losses.image > 0
         self.val_rows = self.data.pairs_of("val")
         self.pairs = PairDataset(self.data, self.data.pairs_of("train"), reader, seed, other_date=other_date)
@@ -244,31 +242,6 @@ class _Run:
             save_checkpoint(self.folder, self.module, self.optimiser, self.mean, self.progress, self.config.run.keep)
         barrier()
 
-    def _start(self, resume: bool) -> Progress:
-        """Take up the newest checkpoint, or begin in a folder without one."""
-        if resume:
-            if not (self.folder / LATEST).exists():
-                raise TrainingError(f"{self.folder} has no checkpoint to go on from")
-            _refuse_changes(self.folder, self.config)
-            progress = load_checkpoint(self.folder, self.module, self.optimiser, self.mean)
-            if progress.ranks != world_size():
-                raise TrainingError(
-                    f"{self.folder} was trained by {progress.ranks} processes, and these are {world_size()}; the same "
-                    "number is needed to go on in the same order"
-                )
-            return progress
-        if (self.folder / LATEST).exists():
-            raise TrainingError(
-                f"{self.folder} has checkpoints already; go on with {resume_command(self.folder)} or set another "
-                "run.folder"
-            )
-        if rank() == 0:
-            self.folder.mkdir(parents=True, exist_ok=True)
-            text = json.dumps(self.config.model_dump(mode="json"), indent=2)
-            (self.folder / CONFIG_FILE).write_text(text + "\n", encoding="utf-8")
-        barrier()
-        return Progress(ranks=world_size())
-
     def _network(self) -> nn.Module:
         network: nn.Module = self.module
         if self.config.run.compile:
@@ -276,99 +249,6 @@ class _Run:
         if world_size() > 1:  # outermost, where _no_sync finds it
             network = nn.parallel.DistributedDataParallel(network)
         return network
-
-
-def run_folder(config: TrainConfig) -> Path:
-    """Where a run is kept."""
-    return config.run.folder or Path("runs") / config.name
-
-
-def open_training_data(config: TrainConfig) -> TrainingSet:
-    """The run's data set.
-
-    Raises:
-        InvalidInputError: the config names none.
-    """
-    if config.data.folder is None:
-        raise InvalidInputError("data.folder is not set; name a data set, as in --set data.folder=birds", "data.folder")
-    return open_dataset(config.data.folder)
-
-
-def pixel_reader(config: TrainConfig, data: TrainingSet, bands: tuple[str, ...]) -> PixelReader:
-    """How this run's pictures are read.
-
-    Raises:
-        MissingDataError: they are not where the data set says.
-    """
-    root = config.data.imagery or data.imagery_root
-    if not root.is_dir():
-        raise MissingDataError(f"there is no folder of pictures at {root}; set data.imagery to where it is now")
-    return PixelReader(root, data.about.bands, bands, data.about.band_files, config.data.tile_px)
-
-
-def plan_batches(config: TrainConfig, data: TrainingSet, first_step: int) -> EpochBatches:
-    """This rank's batches from a step to the end of the run."""
-    run, rows = config.run, data.pairs_of("train")
-    groups = data.column("pairs", "group")[rows]
-    batches = EpochBatches(
-        rows, groups, batch=run.batch, ranks=world_size(), rank=rank(), order=config.data.order, seed=run.seed
-    )  # fmt: skip
-    steps = run.steps or run.epochs * max(1, batches.per_epoch // run.accumulate)
-    batches.limit(first_step * run.accumulate, steps * run.accumulate)
-    return batches
-
-
-def make_optimiser(module: nn.Module, config: OptimiserSection, device: torch.device) -> torch.optim.Optimizer:
-    """Adam over every trained parameter, the scale of the losses included if it is learned.
-
-    Weights of more than one axis decay, if anything does; biases, norms and the scale don't.
-    """
-    trained = [p for p in module.parameters() if p.requires_grad]
-    decayed, others = [p for p in trained if p.ndim > 1], [p for p in trained if p.ndim <= 1]
-    groups: list[dict[str, Any]] = [
-        {"params": decayed, "weight_decay": config.weight_decay},
-        {"params": others, "weight_decay": 0.0},
-    ]
-    groups = [group for group in groups if group["params"]]
-    # One fused kernel a step in place of one per tensor.
-    return torch.optim.AdamW(groups, lr=config.lr, betas=config.betas, fused=device.type in ("cuda", "cpu"))
-
-
-def lay_out_channels_last(module: nn.Module) -> None:
-    """Keep kernels of two-dimensional convolutions as the fast implementations want them, in place.
-
-    `Module.to` would do the same, but fails on three-dimensional kernels, as Prithvi's.
-    """
-    for parameter in module.parameters():
-        if parameter.ndim == 4:
-            parameter.data = parameter.data.contiguous(memory_format=torch.channels_last)
-
-
-def use_bf16(config: TrainConfig, device: torch.device) -> bool:
-    """Whether the network runs in bfloat16."""
-    if config.run.precision == "auto":
-        return supports_bf16(device)
-    return config.run.precision == "bf16"
-
-
-def _refuse_changes(folder: Path, config: TrainConfig) -> None:
-    """A run that goes on must be the one that was begun, or its batches, losses and steps would be others.
-
-    Raises:
-        CheckpointError: what was run can't be read.
-        TrainingError: a setting differs that makes it another run.
-    """
-    file = folder / CONFIG_FILE
-    try:
-        before = TrainConfig.model_validate_json(file.read_bytes())
-    except (OSError, ValueError) as err:
-        raise CheckpointError(f"{file} can't be read, so it is unknown what was run: {err}") from err
-    changed = changed_settings(before, config)
-    if changed:
-        raise TrainingError(
-            f"{folder} was begun with other settings: {'; '.join(changed)}. Go on without the change, as with "
-            f"{resume_command(folder)}, or begin anew with another run.folder"
-        )
 
 
 def _refuse_not_finite(numbers: dict[str, float], step: int) -> None:

@@ -289,6 +289,16 @@ def test_a_damaged_checkpoint_is_named(painted: Path, tmp_path: Path) -> None:
         loop.train(tiny_config(painted, run, run={"steps": 4}), resume=True)
 
 
+def test_a_run_goes_on_with_the_data_set_that_it_was_begun_with_wherever_it_lies(tmp_path: Path) -> None:
+    run, before = tmp_path / "run", make_dataset(tmp_path / "before")
+    loop.train(tiny_config(before, run, run={"steps": 2}))
+    moved = before.rename(tmp_path / "moved")
+    assert loop.train(tiny_config(moved, run, run={"steps": 3}), resume=True).steps == 3
+    other = make_dataset(tmp_path / "other", seed=1, places=25)
+    with pytest.raises(TrainingError, match=r"other is not the data set that .*run was begun with"):
+        loop.train(tiny_config(other, run, run={"steps": 4}), resume=True)
+
+
 # --- several processes ---
 
 

@@ -12,6 +12,7 @@ dataset.json     format version, where the imagery is, its bands, the text encod
 
 from __future__ import annotations
 
+import hashlib
 import json
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,6 +23,7 @@ import numpy.typing as npt
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from wildsat_core.bands import RGB
+from wildsat_core.collection.durable import sha256_file
 from wildsat_core.errors import InvalidInputError, MissingDataError
 
 if TYPE_CHECKING:
@@ -82,6 +84,11 @@ class TrainingSet:
         """Row numbers of the pairs whose place is in this part."""
         in_split = self.column("places", "split") == split
         return np.flatnonzero(in_split[self.column("pairs", "place")]).astype(np.int64)
+
+    def fingerprint(self) -> str:
+        """Differs when a table or the text encoder does: 64 hexadecimal digits. Where the set lies doesn't count."""
+        tables = "".join(sha256_file(self.folder / name) for name in (PLACES, TEXTS, PAIRS))
+        return hashlib.sha256(f"{tables}{self.about.text_encoder}".encode()).hexdigest()
 
     def embeddings(self) -> TextEmbeddings:
         """The text embeddings, read a row at a time.

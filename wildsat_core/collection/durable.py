@@ -17,16 +17,12 @@ import numpy.typing as npt
 from wildsat_core.errors import DiskFullError
 
 TEMPORARY_PREFIX = ".tmp-"
-_CHUNK_BYTES = 1 << 20
 
 
 def sha256_file(path: Path) -> str:
     """Hash of a file's bytes, 64 hexadecimal digits."""
-    digest = hashlib.sha256()
     with path.open("rb") as file:
-        while chunk := file.read(_CHUNK_BYTES):
-            digest.update(chunk)
-    return digest.hexdigest()
+        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def fsync_path(path: Path) -> None:

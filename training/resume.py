@@ -1,0 +1,93 @@
+"""A run begins in a folder of its own, or goes on as the very run that it was."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import torch
+from torch import nn
+
+from training.checkpoint import CONFIG_FILE, LATEST, Progress, load_checkpoint, resume_command
+from training.config import TrainConfig, changed_settings
+from training.data.tables import TrainingSet
+from training.distributed import barrier
+from training.ema import WeightMean
+from training.gather import rank, world_size
+from wildsat_core.errors import CheckpointError, TrainingError
+
+
+def begin_or_resume(
+    config: TrainConfig,
+    data: TrainingSet,
+    folder: Path,
+    module: nn.Module,
+    optimiser: torch.optim.Optimizer,
+    mean: WeightMean | None,
+    *,
+    resume: bool,
+) -> Progress:
+    """Take up a run's newest checkpoint into its module, optimiser and mean, or begin in a folder without one.
+
+    Raises:
+        CheckpointError: what was run can't be read.
+        TrainingError: there is no checkpoint to go on from, or one in the way of a new run; or settings, data or
+            the number of processes are others than the run was begun with.
+    """
+    if resume:
+        return _resume(config, data, folder, module, optimiser, mean)
+    if (folder / LATEST).exists():
+        raise TrainingError(
+            f"{folder} has checkpoints already; go on with {resume_command(folder)} or set another run.folder"
+        )
+    if rank() == 0:
+        folder.mkdir(parents=True, exist_ok=True)
+        text = json.dumps(config.model_dump(mode="json"), indent=2)
+        (folder / CONFIG_FILE).write_text(text + "\n", encoding="utf-8")
+    barrier()
+    return Progress(ranks=world_size(), data=data.fingerprint())
+
+
+def _resume(
+    config: TrainConfig,
+    data: TrainingSet,
+    folder: Path,
+    module: nn.Module,
+    optimiser: torch.optim.Optimizer,
+    mean: WeightMean | None,
+) -> Progress:
+    if not (folder / LATEST).exists():
+        raise TrainingError(f"{folder} has no checkpoint to go on from")
+    _refuse_changes(folder, config)
+    progress = load_checkpoint(folder, module, optimiser, mean)
+    if progress.ranks != world_size():
+        raise TrainingError(
+            f"{folder} was trained by {progress.ranks} processes, and these are {world_size()}; the same number is "
+            "needed to go on in the same order"
+        )
+    if progress.data not in ("", data.fingerprint()):  # "" is of a run begun before it was kept
+        raise TrainingError(
+            f"{data.folder} is not the data set that {folder} was begun with: its tables or its text encoder have "
+            "changed, so its batches would be others. Put the old one back, or begin anew with another run.folder"
+        )
+    return progress
+
+
+def _refuse_changes(folder: Path, config: TrainConfig) -> None:
+    """A run that goes on must be the one that was begun, or its batches, losses and steps would be others.
+
+    Raises:
+        CheckpointError: what was run can't be read.
+        TrainingError: a setting differs that makes it another run.
+    """
+    file = folder / CONFIG_FILE
+    try:
+        before = TrainConfig.model_validate_json(file.read_bytes())
+    except (OSError, ValueError) as err:
+        raise CheckpointError(f"{file} can't be read, so it is unknown what was run: {err}") from err
+    changed = changed_settings(before, config)
+    if changed:
+        raise TrainingError(
+            f"{folder} was begun with other settings: {'; '.join(changed)}. Go on without the change, as with "
+            f"{resume_command(folder)}, or begin anew with another run.folder"
+        )
