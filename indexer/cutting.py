@@ -11,7 +11,6 @@ file beside it, from which the same command goes on.
 from __future__ import annotations
 
 import csv
-import errno
 import io
 import json
 import os
@@ -30,7 +29,7 @@ from indexer.plan import Plan, spread_sample
 from indexer.reading import ReadOptions, read_chunk, read_chunks
 from indexer.sources.dataset import box_transform, unwrapped
 from indexer.sources.protocol import Source
-from wildsat_core.collection.durable import TEMPORARY_PREFIX, write_text_atomically
+from wildsat_core.collection.durable import TEMPORARY_PREFIX, is_disk_full, write_text_atomically
 from wildsat_core.errors import InvalidInputError, SourceError
 from wildsat_core.geo import KM_PER_DEGREE
 from wildsat_core.types import Tile
@@ -99,7 +98,7 @@ class CutFolder:
                 self._write_facts(Counter())
             self._note([self._write(tile, array) for tile, array in zip(tiles, pixels, strict=True)])
         except OSError as err:
-            if err.errno not in (errno.ENOSPC, errno.EDQUOT):
+            if not is_disk_full(err):
                 raise
             raise SourceError(
                 f"the disk of {self.root} is full after {len(self):,} tiles; make room and give the same command again"

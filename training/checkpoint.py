@@ -8,7 +8,6 @@
 
 from __future__ import annotations
 
-import errno
 import json
 import os
 import shlex
@@ -23,6 +22,7 @@ import torch
 from torch import nn
 
 from training.ema import WeightMean
+from wildsat_core.collection.durable import is_disk_full
 from wildsat_core.errors import CheckpointError, TrainingError, WildsatError
 from wildsat_core.models.weights import load_exactly, read_safetensors
 
@@ -121,11 +121,6 @@ def load_checkpoint(
         saved = read_safetensors(folder / MEAN)
         mean.values = {name: saved[name].to(value.device) for name, value in mean.values.items()}
     return progress
-
-
-def is_disk_full(err: Exception) -> bool:
-    """Whether a fault of writing is for want of room; safetensors tells it in words alone."""
-    return getattr(err, "errno", None) in (errno.ENOSPC, errno.EDQUOT) or "No space left" in str(err)
 
 
 def resume_command(run: Path) -> str:

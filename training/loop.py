@@ -21,7 +21,7 @@ import torch
 from torch import nn
 
 from training.assembly import build_model
-from training.checkpoint import disk_faults, is_disk_full, resume_command, save_checkpoint
+from training.checkpoint import disk_faults, resume_command, save_checkpoint
 from training.config import TrainConfig
 from training.data.stream import Batch, DamageCount, PairDataset, batch_loader
 from training.distributed import any_rank, barrier, choose_device, process_group, step_seed
@@ -43,6 +43,7 @@ from training.setup import (
 from training.terms import TrainingModule, make_views, match_terms, weighted_sum
 from training.tuning import apply_tuning, without_adapters
 from training.validate import validate
+from wildsat_core.collection.durable import is_disk_full
 from wildsat_core.errors import TrainingError
 
 logger = logging.getLogger(__name__)

@@ -66,18 +66,21 @@ def advice_when_full(root: Path) -> Iterator[None]:
     try:
         yield
     except (OSError, sqlite3.OperationalError) as err:
-        if not _is_full(err):
+        if not is_disk_full(err):
             raise
         raise DiskFullError(
             f"the disk of {root} is full ({err}); nothing was published: make room and give the same command again"
         ) from err
 
 
-def _is_full(err: OSError | sqlite3.OperationalError) -> bool:
+def is_disk_full(err: Exception) -> bool:
+    """Whether a fault of writing is for want of room, which some libraries tell in words alone."""
     if isinstance(err, sqlite3.OperationalError):
         return err.sqlite_errorcode == sqlite3.SQLITE_FULL
-    # numpy tells of a short write, "4096 requested and 100 written", without the system's number.
-    return err.errno in (errno.ENOSPC, errno.EDQUOT) or (err.errno is None and "requested and" in str(err))
+    if getattr(err, "errno", None) is not None:
+        return isinstance(err, OSError) and err.errno in (errno.ENOSPC, errno.EDQUOT)
+    # numpy: "4096 requested and 100 written"; safetensors: "I/O error: No space left on device (os error 28)".
+    return "requested and" in str(err) or "No space left" in str(err)
 
 
 @contextmanager
