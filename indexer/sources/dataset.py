@@ -29,6 +29,7 @@ class Dataset:
         from rasterio.enums import ColorInterp
 
         self.dataset = _opened(path, extent)
+        self._overviews: dict[int, Any] = {}
         self._has_alpha = ColorInterp.alpha in self.dataset.colorinterp
         self.crs, self.transform = self.dataset.crs, self.dataset.transform
         if self.crs is None:
@@ -84,12 +85,16 @@ class Dataset:
         """Resample to (C, height, width) over bounds in `crs`, with an (height, width) mask of where there is data.
 
         Pixels without data are kept out of the resampling: by the file's alpha band or nodata value, or else `nodata`.
+        Coarse pictures are made from the file's overviews, where it has them.
         """
         from rasterio.enums import Resampling
         from rasterio.vrt import WarpedVRT
 
+        _, south, _, north = bounds
+        in_degrees = crs == "EPSG:4326"
+        ground_m = (north - south) / height * (KM_PER_DEGREE * 1000 if in_degrees else 1.0)
         with WarpedVRT(
-            self.dataset,
+            self._fine_enough(ground_m, (south + north) / 2 if in_degrees else None),
             src_crs=self._wrapping_crs if crs != "EPSG:4326" else None,
             crs=crs,
             transform=box_transform(bounds, width, height),
@@ -101,6 +106,22 @@ class Dataset:
             add_alpha=not self._has_alpha,  # there the mask goes; GDAL refuses a second one
         ) as view:
             return view.read(list(indexes)), view.dataset_mask() > 0
+
+    def _fine_enough(self, ground_m: float, lat: float | None) -> Any:  # noqa: ANN401 - rasterio has no types
+        """The dataset, or the coarsest overview in it whose pixels are no longer than `ground_m`.
+
+        GDAL's warped views do not choose one by themselves: from the full resolution, a tile of 20 km would fetch and
+        decode sixty times as many bytes as from the overview that is eight times coarser.
+        """
+        import rasterio
+
+        coarser = ground_m / self.pixel_m(lat)
+        levels = [i for i, factor in enumerate(self.dataset.overviews(1)) if factor <= coarser * 1.001]
+        if not levels:
+            return self.dataset
+        if levels[-1] not in self._overviews:
+            self._overviews[levels[-1]] = rasterio.open(self.dataset.name, overview_level=levels[-1])
+        return self._overviews[levels[-1]]
 
     @functools.cached_property
     def _wrapping_crs(self) -> Any:  # noqa: ANN401 - rasterio has no types

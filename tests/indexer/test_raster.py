@@ -9,6 +9,7 @@ from PIL import Image
 
 from indexer.grid import KilometreGrid
 from indexer.pixels import Stretch
+from indexer.sources.dataset import open_dataset
 from indexer.sources.raster import PixelGrid, RasterSource
 from tests.indexer.conftest import write_raster
 from wildsat_core.errors import InvalidInputError, SourceError
@@ -253,3 +254,46 @@ def test_a_tile_around_a_pole_is_its_parallel_and_has_no_outline_in_degrees(tmp_
     tiles = [c.tile for c in RasterSource(str(path), PixelGrid(100, 100)).candidates()]
     assert (tiles[4].bbox.width_deg, tiles[4].bbox.north, tiles[4].footprint_wkb) == (360, 90, None)
     assert all(shapely.is_valid(shapely.from_wkb(t.footprint_wkb)) for t in tiles if t.footprint_wkb)
+
+
+@pytest.fixture
+def noisy(tmp_path):
+    """The same noise of 10 m pixels twice: without overviews, and with overviews that kept one pixel in four, in 16.
+
+    Half the noise lies around 100, half around 140; a hole without data is in the north-west.
+    """
+    values = np.random.default_rng(4).integers(80, 121, (3, 1024, 1024)).astype(np.uint8)
+    values[:, :, 512:] += 40
+    values[:, :200, :200] = 0
+    place = ("EPSG:32614", 592_000, 3_707_000, 10)
+    plain, coarser = (write_raster(tmp_path / n, values, *place, nodata=0, tiled=True) for n in ("a.tif", "b.tif"))
+    with rasterio.open(coarser, "r+") as out:
+        out.build_overviews([2, 4], rasterio.enums.Resampling.nearest)
+    return str(plain), str(coarser)
+
+
+@pytest.mark.parametrize(("tile_px", "from_overview"), [(256, False), (136, False), (100, True), (32, True)])
+def test_coarse_tiles_are_made_from_overviews_and_fine_ones_from_the_pixels(noisy, tile_px, from_overview):
+    plain, coarser = (RasterSource(path, KilometreGrid(2.56, 2.56), tile_px=tile_px) for path in noisy)
+    for one, other in zip(plain.candidates(), coarser.candidates(), strict=True):
+        full, quick = plain.read(one), coarser.read(other)
+        assert quick.missing == pytest.approx(full.missing, abs=0.02)
+        assert quick.pixels.mean() == pytest.approx(full.pixels.mean(), abs=1.5)
+        # One pixel in four, taken as it is, keeps the noise that a mean of four lessens.
+        noise, lessened = (np.abs(np.diff(pixels.astype(int))).mean() for pixels in (quick.pixels, full.pixels))
+        assert (noise > 1.2 * lessened) == from_overview
+        assert np.array_equal(quick.pixels, full.pixels) == (not from_overview)
+
+
+def test_a_tile_near_a_pole_is_made_from_an_overview_too(tmp_path):
+    values = np.random.default_rng(5).integers(1, 255, (3, 512, 512)).astype(np.uint8)
+    path = write_raster(tmp_path / "polar.tif", values, "EPSG:3995", -256_000, 256_000, 1000, tiled=True)
+    source = RasterSource(str(path), KilometreGrid(200, 200), tile_px=32)
+    [cell] = [c for c in source.candidates() if c.tile.bbox.south > 88.5]
+    before = source.read(cell).pixels
+    with rasterio.open(path, "r+") as out:
+        out.build_overviews([2, 4], rasterio.enums.Resampling.nearest)
+    open_dataset.cache_clear()
+    after = source.read(cell).pixels
+    assert after.std() > 1.2 * before.std()
+    assert after.mean() == pytest.approx(before.mean(), abs=6)
