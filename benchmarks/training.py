@@ -215,6 +215,7 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--steps", type=int, default=4, help="of each loop in a round")
     parser.add_argument("--warm-up", type=int, default=3)
+    parser.add_argument("--compile", action="store_true", help="run.compile=true for our loop; compiling is not timed")
     options = parser.parse_args()
     device, load = choose_device("auto"), os.getloadavg()
     with tempfile.TemporaryDirectory() as folder:
@@ -227,7 +228,12 @@ def main() -> None:
                 "data": {"folder": data, "tile_px": options.tile_px, "workers": options.workers},
                 "losses": {"location": 0},
                 "optimiser": {"schedule": "none"},
-                "run": {"folder": Path(folder) / "run", "batch": options.batch, "steps": total},
+                "run": {
+                    "folder": Path(folder) / "run",
+                    "batch": options.batch,
+                    "steps": total,
+                    "compile": options.compile,
+                },
             }
         )
         run = loop._Run(config, device, resume=False)

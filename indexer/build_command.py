@@ -72,7 +72,10 @@ Threads = Annotated[int | None, typer.Option(min=1, help="Threads of the model o
 SegmentTiles = Annotated[int, typer.Option(min=1, help="Tiles in a segment: the most that a kill loses.")]
 ThumbnailPx = Annotated[int, typer.Option(min=0, max=512, help="Longer side of thumbnails; 0 for none.")]
 Device = Annotated[str, typer.Option(help="Where the model runs: auto, cpu or cuda.")]
-Compile = Annotated[bool, typer.Option("--compile", help="Compile the encoder: pays from 100,000 tiles on a GPU.")]
+Compile = Annotated[
+    bool | None,
+    typer.Option("--compile/--no-compile", help="Compile the model. [default: after a minute, if possible]"),
+]
 DryRun = Annotated[bool, typer.Option("--dry-run", help="Print tiles, bytes and time, and write nothing.")]
 Wait = Annotated[float, typer.Option("--wait", min=0, help="Seconds to wait for another writer.")]
 AreaFile = Annotated[
@@ -157,7 +160,7 @@ def build(
     segment_tiles: SegmentTiles = 16_384,
     thumbnail_px: ThumbnailPx = 128,
     device: Device = "auto",
-    compile_: Compile = False,
+    compile_: Compile = None,
     dry_run: DryRun = False,
     wait: Wait = 0.0,
     collections: CollectionsFolder = Path("collections"),
@@ -179,7 +182,7 @@ def build(
         "segment_tiles": segment_tiles,
         "read": ReadOptions(thumbnail_px or None, max_missing=max_missing),
         "wait_s": wait,
-        "compile_backbone": compile_,
+        "compiled": compile_,
         "threads": threads,
     }
     facts = {key: given[key] for key in ("title", "description", "attribution") if given[key]}

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import logging
+import time
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
@@ -9,33 +11,46 @@ import numpy as np
 import numpy.typing as npt
 
 from indexer.sources.protocol import Source
-from wildsat_core.errors import InvalidInputError
+from wildsat_core.errors import CompilationError, InvalidInputError
 from wildsat_core.types import Space, Tile
 
 if TYPE_CHECKING:
     from wildsat_core.models.model import WildSATModel
 
+logger = logging.getLogger(__name__)
+
 Vectors = npt.NDArray[np.float32]
+
+# Compiling takes 7 to 130 s (docs/performance.md). Having encoded as long before, a build takes at most about twice the
+# time of the better choice, however many tiles are to come.
+COMPILE_AFTER_S = 60.0
 
 
 class Encoder:
     """A model set up for throughput.
 
+    `compile_s` tells how long compiling took.
+
     Args:
         model: in evaluation mode, on its device.
-        compile_backbone: trade a minute of compiling for speed; pays from some hundred thousand tiles.
+        batch_tiles: tiles in a full batch.
+        compiled: whether to compile the model for full batches, at the first one; costs from some seconds to two
+            minutes. None: once as long was spent on encoding without, if it can be done here.
         threads: of this whole process, for a model on the CPU; None leaves them as they are, one a core.
     """
 
-    def __init__(self, model: WildSATModel, *, compile_backbone: bool = False, threads: int | None = None) -> None:
+    def __init__(
+        self, model: WildSATModel, *, batch_tiles: int, compiled: bool | None = False, threads: int | None = None
+    ) -> None:
         """Set up the model, which is used and not copied."""
         if threads is not None:
             import torch
 
             torch.set_num_threads(threads)
         self.model = model.optimise_for_inference()
-        if compile_backbone:
-            model.backbone.compile()
+        self._batch_tiles, self._compiled = batch_tiles, compiled
+        self._encoding_s = 0.0
+        self.compile_s = 0.0
 
     def check(self, source: Source) -> None:
         """Refuse a source whose bands are not those that the model takes, in order.
@@ -71,8 +86,27 @@ class Encoder:
                 "which values become 0 and 255 (for Sentinel-2 reflectance, 0,3000 shows land well)",
                 "stretch",
             )
+        self._compile_in_time(pixels)
+        start = time.perf_counter()
         vectors = self.model.embed_pixels(pixels)
         if "place" in self.model.spaces:
             centres = np.array([tile.lon_lat for tile in tiles])
             vectors["place"] = self.model.embed_places(centres)["place"]
+        self._encoding_s += time.perf_counter() - start
         return vectors
+
+    def _compile_in_time(self, pixels: npt.NDArray[np.generic]) -> None:
+        """Compile when that was asked for, or as soon as it would have paid already."""
+        if self._compiled is False or len(pixels) != self._batch_tiles:
+            return
+        if self._compiled is None and self._encoding_s < COMPILE_AFTER_S:
+            return
+        asked, self._compiled = self._compiled, False  # one attempt
+        start = time.perf_counter()
+        try:
+            self.model.compile_for(pixels)
+        except CompilationError as err:
+            if asked:
+                raise
+            logger.info("going on without compiling: %s", err)
+        self.compile_s = time.perf_counter() - start

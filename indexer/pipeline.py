@@ -57,7 +57,7 @@ class BuildOptions:
             does not see to it.
         on_known: what to do with tiles that are indexed already.
         wait_s: how long to wait for another writer of the same collection.
-        compile_backbone: compile the encoder; pays from some hundred thousand tiles on a GPU.
+        compiled: whether the encoder is compiled; None: where it can be, after a minute of encoding.
         threads: of the encoder on a CPU. None leaves it all cores, as torch does: readers are a bounded number of
             tiles ahead, so that on a CPU, where encoding takes longest, they mostly wait and leave it their cores.
     """
@@ -73,7 +73,7 @@ class BuildOptions:
     centres_in: BBox | None = None
     on_known: Literal["skip", "replace"] = "skip"
     wait_s: float = 0.0
-    compile_backbone: bool = False
+    compiled: bool | None = None
     threads: int | None = None
 
 
@@ -123,7 +123,7 @@ def build_collection(
         SourceError: the source can't be listed, is out of reach, or gave not one tile; the last says why.
     """
     start = time.perf_counter()
-    encoder = Encoder(model, compile_backbone=options.compile_backbone, threads=options.threads)
+    encoder = Encoder(model, batch_tiles=options.batch_tiles, compiled=options.compiled, threads=options.threads)
     encoder.check(source)
     report = BuildReport(root.name, model.config.name)
     job = job_of(source, model.ref, options)
@@ -214,13 +214,15 @@ def _embed(encoder: Encoder, chunks: Iterator[Chunk], batch_tiles: int, report: 
 
 
 def _embed_batch(encoder: Encoder, batch: _Batch, report: BuildReport) -> Embedded:
-    start = time.perf_counter()
+    start, compiled_s = time.perf_counter(), encoder.compile_s
     vectors = encoder.encode(batch.tiles, np.stack(batch.pixels))
+    start += encoder.compile_s - compiled_s
     good = np.ones(len(batch.tiles), bool)
     for array in vectors.values():
         good &= np.isfinite(array).all(axis=1) & array.any(axis=1)
     keep = np.flatnonzero(good)
     report.left_out["no vector"] += len(good) - len(keep)
+    report.stage_s["compile"] = encoder.compile_s
     report.stage_s["encode"] += time.perf_counter() - start
     return Embedded(
         [batch.tiles[i] for i in keep],

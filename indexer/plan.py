@@ -55,7 +55,7 @@ def plan_build(source: Source, model: WildSATModel, options: BuildOptions, choos
     Raises:
         InvalidInputError: the source's bands or pixels don't suit the model.
     """
-    encoder = Encoder(model, threads=options.threads)
+    encoder = Encoder(model, batch_tiles=options.batch_tiles, threads=options.threads)
     encoder.check(source)
     left_out: Counter[str] = Counter()
     tiles, sample = spread_sample(chooser, source, left_out)

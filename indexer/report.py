@@ -35,7 +35,7 @@ class BuildReport:
     elapsed_s: float = 0.0
     left_out: Counter[str] = field(default_factory=Counter)
     stage_s: dict[str, float] = field(
-        default_factory=lambda: dict.fromkeys(("read", "waiting", "encode", "write"), 0.0)
+        default_factory=lambda: dict.fromkeys(("read", "waiting", "compile", "encode", "write"), 0.0)
     )
 
     @property
@@ -73,7 +73,7 @@ class BuildReport:
         """A few lines for the terminal."""
         facts = self.as_dict()
         left_out = ", ".join(f"{n:,} {reason}" for reason, n in facts["left_out"].items()) or "none"
-        stages = ", ".join(f"{stage} {s:.1f} s" for stage, s in facts["stage_s"].items())
+        stages = ", ".join(f"{stage} {s:.1f} s" for stage, s in facts["stage_s"].items() if s)
         taken_over = f", {self.adopted:,} taken over from an interrupted build" if self.adopted else ""
         return (
             f"{self.collection}: {self.added:,} tiles added{taken_over}, generation {self.generation}, "

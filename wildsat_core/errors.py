@@ -72,6 +72,10 @@ class CheckpointError(WildsatError, ValueError):
     """A weight file is damaged, unsafe to read, or made for another architecture."""
 
 
+class CompilationError(WildsatError):
+    """A network can't be compiled on this machine."""
+
+
 class SpaceUnavailableError(InvalidInputError):
     """The query needs a vector space that the collection or the model does not have."""
 

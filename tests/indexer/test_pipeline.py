@@ -32,7 +32,7 @@ from tests.indexer.conftest import write_raster
 from wildsat_core.collection import open_collection
 from wildsat_core.collection.maintain import verify
 from wildsat_core.countries import Countries, Country
-from wildsat_core.errors import InvalidInputError, ModelMismatchError, SourceError
+from wildsat_core.errors import CompilationError, InvalidInputError, ModelMismatchError, SourceError
 from wildsat_core.models.model import WildSATModel
 from wildsat_core.types import BBox, Tile
 
@@ -341,6 +341,33 @@ def test_the_encoder_keeps_its_threads_or_takes_those_it_is_given(model, tmp_pat
         assert torch.get_num_threads() == before + 1
     finally:
         torch.set_num_threads(before)
+
+
+@pytest.mark.parametrize(
+    ("compiled", "after_s", "sizes"), [(True, 60.0, [16]), (False, 0.0, []), (None, 0.0, [16]), (None, 60.0, [])]
+)
+def test_the_model_is_compiled_once_when_asked_or_when_it_has_paid(
+    source, model, tmp_path, monkeypatch, compiled, after_s, sizes
+):
+    found = []
+    monkeypatch.setattr("indexer.encoding.COMPILE_AFTER_S", after_s)
+    monkeypatch.setattr(WildSATModel, "compile_for", lambda _, pixels: found.append(len(pixels)) or time.sleep(0.02))
+    report = build_collection(source, model, tmp_path / "globe", quick(compiled=compiled), {})
+    assert found == sizes
+    assert ("compile" in report.text()) == (report.stage_s["compile"] > 0) == bool(sizes)
+
+
+def test_a_build_goes_on_where_the_model_can_not_be_compiled_unless_that_was_asked_for(
+    source, model, tmp_path, monkeypatch
+):
+    def fail(*_):
+        raise CompilationError("no compiler")
+
+    monkeypatch.setattr("indexer.encoding.COMPILE_AFTER_S", 0.0)
+    monkeypatch.setattr(WildSATModel, "compile_for", fail)
+    assert build_collection(source, model, tmp_path / "globe", quick(), {}).added
+    with pytest.raises(CompilationError, match="no compiler"):
+        build_collection(source, model, tmp_path / "asked", quick(compiled=True), {})
 
 
 def test_pictures_of_many_sizes_do_not_pile_up(model, tmp_path, monkeypatch):

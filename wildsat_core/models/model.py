@@ -15,6 +15,7 @@ from torch import nn
 from wildsat_core.errors import SpaceUnavailableError
 from wildsat_core.location import build_location
 from wildsat_core.models.backbones import build_backbone
+from wildsat_core.models.compiled import CompiledNetwork
 from wildsat_core.models.config import WEIGHTS_FILE, LocationConfig, ModelConfig, read_config, write_config
 from wildsat_core.models.heads import build_head
 from wildsat_core.models.precision import supports_bf16
@@ -64,6 +65,7 @@ class WildSATModel(nn.Module):
         self.weights_sha256 = ""
         self._text_encoder = text_encoder
         self._bf16 = False
+        self._compiled: CompiledNetwork | None = None
         self.familiarity: Familiarity | None = None
         self.backbone = build_backbone(config.architecture, config.architecture_args, config.preprocessing.channels)
         self.tile_heads = nn.ModuleDict({space: build_head(head) for space, head in config.tile_heads.items()})
@@ -148,6 +150,24 @@ class WildSATModel(nn.Module):
         return self
 
     @torch.inference_mode()
+    def compile_for(self, pixels: npt.NDArray[Any]) -> None:
+        """Compile the backbone for batches like this one, once; batches of another shape run as before.
+
+        Takes from some seconds to two minutes and pays for thousands of tiles. Vectors differ by rounding. Call it
+        after `optimise_for_inference`, and not on a model whose weights will change.
+
+        Args:
+            pixels: (B, C, H, W) as for `embed_pixels`.
+
+        Raises:
+            CompilationError: torch can't compile here; the model works as before.
+        """
+        if self._compiled is None:
+            with self._evaluating(), self._autocast(self._bf16):
+                values = preprocess(torch.from_numpy(pixels).to(self.device), self.config.preprocessing)
+                self._compiled = CompiledNetwork(self.backbone, values)
+
+    @torch.inference_mode()
     def embed_pixels(
         self, pixels: torch.Tensor | npt.NDArray[Any], *, bf16: bool | None = None
     ) -> dict[Space, Vectors]:
@@ -161,11 +181,11 @@ class WildSATModel(nn.Module):
             One (B, D) float32 array per tile space.
         """
         values = pixels if isinstance(pixels, torch.Tensor) else torch.from_numpy(np.ascontiguousarray(pixels))
-        device = self.device
         half = self._bf16 if bf16 is None else bf16
+        backbone = self.backbone if self._compiled is None or half != self._bf16 else self._compiled
         with self._evaluating():
-            with torch.autocast(device.type, torch.bfloat16, enabled=half):
-                features = self.backbone(preprocess(values.to(device), self.config.preprocessing))
+            with self._autocast(half):
+                features = backbone(preprocess(values.to(self.device), self.config.preprocessing))
             vectors = self.project_features(features.float())
         return {space: _array(v) for space, v in vectors.items()}
 
@@ -240,6 +260,9 @@ class WildSATModel(nn.Module):
 
     def _scaled(self, vectors: torch.Tensor) -> torch.Tensor:
         return F.normalize(vectors.float(), dim=-1) if self.config.metric == "cosine" else vectors
+
+    def _autocast(self, half: bool) -> torch.autocast:
+        return torch.autocast(self.device.type, torch.bfloat16, enabled=half)
 
     def _evaluating(self) -> _Evaluating:
         return _Evaluating(self)

@@ -1,12 +1,13 @@
 """Model directories: what is written is read again; what doesn't fit is refused; vectors have the promised form."""
 
 import json
+import shutil
 
 import numpy as np
 import pytest
 import torch
 
-from wildsat_core.errors import CheckpointError, ModelNotFoundError, SpaceUnavailableError
+from wildsat_core.errors import CheckpointError, CompilationError, ModelNotFoundError, SpaceUnavailableError
 from wildsat_core.models.config import HeadConfig, LocationConfig, ModelConfig, read_config
 from wildsat_core.models.model import WildSATModel
 from wildsat_core.models.registry import MODELS, PRETRAINED, find_model, installed_models, load_model
@@ -127,6 +128,33 @@ def test_an_optimised_model_embeds_in_bfloat16_where_that_is_multiplied(model, p
     after = model.optimise_for_inference().embed_pixels(pixels)["text"]
     np.testing.assert_array_equal(after, model.embed_pixels(pixels, bf16=half)["text"])
     assert (np.abs(after - before).max() > 1e-4) == half
+
+
+@pytest.mark.skipif(shutil.which("g++") is None, reason="torch needs g++ to compile for a CPU")
+def test_a_compiled_model_gives_the_same_vectors_for_batches_of_any_size(model, pixels):
+    before = model.optimise_for_inference().embed_pixels(pixels)
+    fewer, parameters = model.embed_pixels(pixels[:2]), set(model.state_dict())
+    calls = []
+    model.backbone.register_forward_hook(lambda *_: calls.append("as it is"))
+    model.compile_for(pixels)
+    after = model.embed_pixels(pixels)
+    assert calls == []
+    for space, vectors in before.items():
+        np.testing.assert_allclose(after[space], vectors, atol=0.02)
+    np.testing.assert_array_equal(model.embed_pixels(pixels[:2])["text"], fewer["text"])
+    assert calls == ["as it is"]
+    assert set(model.state_dict()) == parameters
+
+
+def test_a_model_that_can_not_be_compiled_works_as_before(model, pixels, monkeypatch):
+    def fail(*_, **__):
+        raise RuntimeError("No working C++ compiler found\nand more")
+
+    monkeypatch.setattr(torch, "compile", lambda *_, **__: fail)
+    before = model.embed_pixels(pixels)["text"]
+    with pytest.raises(CompilationError, match=r"for cpu: No working C\+\+ compiler found\. .* leave out --compile"):
+        model.compile_for(pixels)
+    np.testing.assert_array_equal(model.embed_pixels(pixels)["text"], before)
 
 
 def test_what_a_model_lacks_is_said():
