@@ -593,11 +593,12 @@ def test_a_damaged_file_of_a_shared_segment_is_refused_at_opening(root):
         open_collection(root, previous=first)
 
 
-def test_rows_of_several_segments_are_taken_in_the_order_asked_for(root):
+@pytest.mark.parametrize("times", [1, 20])  # few rows are cut out one by one, many taken from each segment
+def test_rows_of_several_segments_are_taken_in_the_order_asked_for(root, times):
     add_more(root)
     tiles = open_collection(root).tiles
     ids = tiles.column("tile_id").to_pylist()
-    rows = np.array([11, 0, 7, 3, 7, 5])
+    rows = np.tile([11, 0, 7, 3, 7, 5], times)
     taken = tiles.take(rows)
     assert taken["tile_id"].to_pylist() == [ids[row] for row in rows]
     countries = [tiles.countries[code] if code >= 0 else None for code in tiles.country[rows]]
