@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 import math
 import warnings
+from collections.abc import Sequence
 from typing import Any, Final
 
 import numpy as np
@@ -42,36 +43,55 @@ class Dataset:
             lat: where, None for the raster's middle. It matters in a Mercator projection only, whose metres are longer
                 than the ground's: twice at 60 degrees.
         """
+        metres, is_mercator = self._pixel_in_projection
+        if not is_mercator:
+            return metres
+        middle = self.box.centre[1] if self.box else 0.0
+        return metres * math.cos(math.radians(middle if lat is None else lat))
+
+    @functools.cached_property
+    def _pixel_in_projection(self) -> tuple[float, bool]:
+        """Metres of a pixel in the raster's own projection, and whether that is Mercator's."""
         step = math.hypot(self.transform.b, self.transform.e)
         if self.crs.is_geographic:
-            return step * KM_PER_DEGREE * 1000
-        if self.crs.to_dict().get("proj") == "merc":
-            middle = self.box.centre[1] if self.box else 0.0
-            step *= math.cos(math.radians(middle if lat is None else lat))
-        return float(step * self.crs.linear_units_factor[1])
+            return step * KM_PER_DEGREE * 1000, False
+        return float(step * self.crs.linear_units_factor[1]), self.crs.to_dict().get("proj") == "merc"
 
     @functools.cached_property
     def box(self) -> BBox | None:
         """Extent in degrees, None when it goes around the globe."""
         return self._box_of(0, 0, self.dataset.width, self.dataset.height)
 
-    def window_outline(self, column: int, row: int, width: int, height: int) -> tuple[BBox, bytes | None]:
-        """Box of a pixel window and, where the box says too much, its outline as WKB."""
+    def window_outlines(
+        self, corners: Sequence[tuple[int, int]], width: int, height: int
+    ) -> list[tuple[BBox, bytes | None]]:
+        """Box of each pixel window and, where the box says too much, its outline as WKB.
+
+        Args:
+            corners: first column and row of each window; many at once are several times faster than one by one.
+            width: of each, in pixels.
+            height: likewise.
+        """
+        globe = BBox(-180.0, -90.0, 180.0, 90.0)
+        boxes = [self._box_of(column, row, width, height) or globe for column, row in corners]
+        if self.crs.is_geographic and self.transform.is_rectilinear:
+            return [(box, None) for box in boxes]
+        return [
+            (box, None if box.crosses_antimeridian or box.width_deg == 360.0 else outline)
+            for box, outline in zip(boxes, self._outlines(corners, width, height), strict=True)
+        ]
+
+    def _outlines(self, corners: Sequence[tuple[int, int]], width: int, height: int) -> list[bytes]:
+        """The four corners of each window in degrees, as WKB."""
         import shapely
         from rasterio.warp import transform
 
-        box = self._box_of(column, row, width, height) or BBox(-180.0, -90.0, 180.0, 90.0)
-        if (
-            box.crosses_antimeridian
-            or box.width_deg == 360.0
-            or (self.crs.is_geographic and self.transform.is_rectilinear)
-        ):
-            return box, None
-        corners = [
-            self.transform @ (column + x, row + y) for x, y in ((0, 0), (width, 0), (width, height), (0, height))
-        ]
-        lon, lat = transform(self.crs, "EPSG:4326", *zip(*corners, strict=True))
-        return box, shapely.to_wkb(shapely.Polygon(list(zip(lon, lat, strict=True))))
+        ring = np.array([(0, 0), (width, 0), (width, height), (0, height)])
+        pixels = np.asarray(corners).reshape(-1, 1, 2) + ring
+        xs, ys = self.transform @ (pixels[..., 0].ravel(), pixels[..., 1].ravel())
+        lon, lat = transform(self.crs, "EPSG:4326", xs, ys)
+        polygons = shapely.polygons(np.stack([lon, lat], axis=-1).reshape(-1, len(ring), 2))
+        return shapely.to_wkb(polygons).tolist()  # type: ignore[no-any-return]
 
     def warp(
         self,

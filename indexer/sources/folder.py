@@ -144,7 +144,7 @@ class FolderSource:
                 f"{path} has no place: it is not georeferenced, and a table with lon and lat and a pixel size "
                 "(column gsd_m, or --gsd-m) is needed"
             ) from err
-        box, outline = dataset.window_outline(0, 0, dataset.dataset.width, dataset.dataset.height)
+        [(box, outline)] = dataset.window_outlines([(0, 0)], dataset.dataset.width, dataset.dataset.height)
         return box, outline, dataset.pixel_m(box.centre[1])
 
 

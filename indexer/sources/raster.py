@@ -175,9 +175,10 @@ class RasterSource:
 
     def _windows(self, grid: PixelGrid) -> Iterator[Candidate]:
         raster = self._raster
+        columns = grid.starts(raster.dataset.width)
         for row in grid.starts(raster.dataset.height):
-            for column in grid.starts(raster.dataset.width):
-                bbox, outline = raster.window_outline(column, row, grid.size_px, grid.size_px)
+            outlines = raster.window_outlines([(column, row) for column in columns], grid.size_px, grid.size_px)
+            for column, (bbox, outline) in zip(columns, outlines, strict=True):
                 if self.area is not None and not centre_in(self.area, bbox):
                     continue
                 tile = Tile(
