@@ -16,13 +16,20 @@ def choose_device(wanted: str) -> torch.device:
     """The device of this process: its own GPU of several, or the CPU.
 
     Raises:
-        InvalidInputError: a GPU is wanted and there is none.
+        InvalidInputError: a GPU is wanted and there is none, or fewer than processes on this machine.
     """
     if wanted == "cuda" and not torch.cuda.is_available():
         raise InvalidInputError("cuda is wanted as the device, and this machine has no CUDA device", "run.device")
     if wanted == "cpu" or not torch.cuda.is_available():
         return torch.device("cpu")
-    device = torch.device("cuda", int(os.environ.get("LOCAL_RANK", "0")))
+    local_rank, gpus = int(os.environ.get("LOCAL_RANK", "0")), torch.cuda.device_count()
+    if local_rank >= gpus:
+        raise InvalidInputError(
+            f"process {local_rank + 1} on this machine needs a GPU of its own, and there are {gpus}: give torchrun "
+            f"--nproc-per-node {gpus}, or train on the CPU with --set run.device=cpu",
+            "run.device",
+        )
+    device = torch.device("cuda", local_rank)
     torch.cuda.set_device(device)
     return device
 

@@ -14,6 +14,7 @@ from safetensors.torch import load_file
 from tests.training.conftest import make_dataset, tiny_config
 from tests.training.test_loop import CPU, last_weights, metrics
 from training import loop
+from training.distributed import choose_device
 from training.report import Reporter
 from wildsat_core.errors import InvalidInputError, MissingDataError, TrainingError
 from wildsat_core.models.model import WildSATModel
@@ -121,3 +122,12 @@ def test_faults_of_reading_are_told_plainly(tmp_path: Path, workers: int) -> Non
     here = {"workers": workers, "imagery": folder / "moved"}
     with pytest.raises(InvalidInputError, match=r"^pictures of one batch differ in shape.*set data\.tile_px[^\n]*$"):
         loop.train(tiny_config(folder, tmp_path / "run", data=here))
+
+
+def test_more_processes_than_gpus_are_refused_saying_how_many_there_are(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("torch.cuda.is_available", lambda: True)
+    monkeypatch.setattr("torch.cuda.device_count", lambda: 2)
+    monkeypatch.setenv("LOCAL_RANK", "2")
+    with pytest.raises(InvalidInputError, match=r"process 3 .*there are 2: give torchrun --nproc-per-node 2"):
+        choose_device("auto")
+    assert choose_device("cpu") == CPU
