@@ -1,8 +1,9 @@
 """The engine's scan against numpy, FAISS and usearch on the same vectors in one run; filters; the heat-map.
 
-    python -m benchmarks.search [--rows 1000000] [--folder /tmp/bench] [--rounds 7]
+    python -m benchmarks.search [--rows 1000000] [--folder /tmp/bench] [--rounds 7] [--device cuda]
 
-Figures are medians in milliseconds and ratios to the engine; every contender must find the same best 20.
+With a device the engine's scan runs there; the others stay on the CPU. Figures are medians in milliseconds and ratios
+to the engine; every contender must find the same best 20.
 """
 
 import argparse
@@ -90,12 +91,13 @@ def main() -> None:
     parser.add_argument("--rows", type=int, default=1_000_000)
     parser.add_argument("--folder", type=Path, default=Path("/tmp/wildsat-benchmarks"))
     parser.add_argument("--rounds", type=int, default=7)
+    parser.add_argument("--device", help="of the engine's scan, such as cuda; the CPU's own scan if left out")
     args = parser.parse_args()
 
     opened, collection = milliseconds(lambda: random_collection(args.folder, args.rows))
     opened, collection = milliseconds(lambda: random_collection(args.folder, args.rows))
     model = RandomModel()
-    ready, engine = milliseconds(lambda: SearchEngine(collection, model))
+    ready, engine = milliseconds(lambda: SearchEngine(collection, model, device=args.device))
     prepared, _ = milliseconds(lambda: engine.search(Query((TextTerm("warm up"),))))
     print(f"{args.rows} x {DIM}: open {opened:.0f} ms, engine {ready:.0f} ms, first search {prepared:.0f} ms")
 

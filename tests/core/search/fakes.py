@@ -5,12 +5,14 @@ import zlib
 
 import numpy as np
 import shapely
+import torch
 
 from wildsat_core.collection import CollectionWriter, open_collection
 from wildsat_core.types import BBox, ModelRef, SpaceSpec, Tile
 
 REF = ModelRef("fake", "f" * 64, "fake", "rgb")
 DIM = 8
+DEVICES = ["cpu", *(["cuda"] if torch.cuda.is_available() else [])]  # for the scan; the CPU is a torch device, too
 SPACES = {space: SpaceSpec(DIM, "cosine") for space in ("text", "image", "place")}
 
 

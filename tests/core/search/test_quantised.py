@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tests.core.search.fakes import FakeModel, random_collection
+from tests.core.search.fakes import DEVICES, FakeModel, random_collection
 from wildsat_core.collection import open_collection
 from wildsat_core.collection.maintain import delete_tiles
 from wildsat_core.search.distribution import Distribution
@@ -49,18 +49,7 @@ def test_hits_are_those_of_the_exact_scan(collection, query):
     np.testing.assert_allclose([h.percentile for h in quick.hits], [h.percentile for h in exact.hits], atol=0.5)
 
 
-@pytest.mark.parametrize("query", QUERIES)
-def test_hits_of_the_scan_on_a_device_are_those_of_the_exact_scan(collection, query):
-    exact = SearchEngine(collection, FakeModel()).search(query)
-    there = SearchEngine(collection, FakeModel(), device="cpu").search(query)  # a torch device like any other
-    assert there.backend == "exact scan on cpu"
-    assert [h.row for h in there.hits] == [h.row for h in exact.hits]
-    np.testing.assert_allclose([h.score for h in there.hits], [h.score for h in exact.hits], atol=1e-5)
-    close = 150 / N  # percent, a rank and a half: scores that differ in the last digit may change places
-    np.testing.assert_allclose([h.percentile for h in there.hits], [h.percentile for h in exact.hits], atol=close)
-
-
-@pytest.mark.parametrize("device", [None, "cpu"])
+@pytest.mark.parametrize("device", [None, *DEVICES])
 def test_searches_at_once_get_what_each_would_get_alone(collection, device):
     queries = [Query((TextTerm(f"habitat {i}"),), k=5, blend=i % 3 / 2) for i in range(40)]
     alone = SearchEngine(collection, FakeModel(), exact_scan_rows=0, device=device)
@@ -113,11 +102,11 @@ def test_no_score_is_further_off_than_the_bound(collection):
 def test_copies_of_segments_that_stay_are_taken_over(tmp_path):
     root = tmp_path / "grows"
     first = random_collection(root, 600, segment_rows=200)
-    before = SearchEngine(first, FakeModel(), exact_scan_rows=0)
-    before.warm()
     delete_tiles(root, np.arange(5), generation=first.generation)
     after = open_collection(root)
-    for device in (None, "cpu"):
+    for device in (None, *DEVICES):
+        before = SearchEngine(first, FakeModel(), exact_scan_rows=0, device=device)
+        before.warm()
         taken = SearchEngine(after, FakeModel(), exact_scan_rows=0, device=device, previous=before)
         fresh = SearchEngine(after, FakeModel(), exact_scan_rows=0, device=device)
         found = [[(h.tile.tile_id, h.score) for h in engine.search(QUERIES[0]).hits] for engine in (taken, fresh)]
