@@ -6,6 +6,7 @@ import statistics
 import tempfile
 import time
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
 
 import numpy as np
@@ -24,7 +25,7 @@ from wildsat_core.models.model import WildSATModel
 from wildsat_core.models.registry import load_model
 from wildsat_core.preprocess import Preprocessing
 
-TURNS = 3
+MOST_IN_LOOP = 400  # tiles: its rate is soon known
 
 
 def random_model(architecture: str, features: int, channels: int = 3) -> WildSATModel:
@@ -49,10 +50,12 @@ def write_imagery(path: Path, tiles: int, tile_px: int) -> RasterSource:
     transform = Affine(10, 0, 400_000, 0, -10, 4_000_000)
     profile = {"driver": "GTiff", "width": side, "height": side, "count": 3, "dtype": "uint8", "crs": "EPSG:32614"}
     options = {"tiled": True, "compress": "deflate", "predictor": 2, "blockxsize": 256, "blockysize": 256}
+    options |= {"num_threads": "all_cpus"}
     with rasterio.open(path, "w", transform=transform, **profile, **options) as out:
         for row in range(0, side, tile_px):
-            noise = rng.integers(0, 256, (3, tile_px // 4, side // 4 + 1)).repeat(4, axis=1).repeat(4, axis=2)
-            strip = (noise[:, :tile_px, :side] // 2 + rng.integers(0, 40, (3, tile_px, side))).astype(np.uint8)
+            coarse = rng.integers(0, 128, (3, tile_px // 4, side // 4 + 1), np.uint8)
+            noise = coarse.repeat(4, axis=1).repeat(4, axis=2)[:, :tile_px, :side]
+            strip = noise + rng.integers(0, 40, (3, tile_px, side), np.uint8)
             out.write(strip, window=rasterio.windows.Window(0, row, side, tile_px))
     return RasterSource(str(path), PixelGrid(tile_px, tile_px))
 
@@ -82,7 +85,7 @@ class Stopwatch:
 
 def bare_rate(encoder: Encoder, source: RasterSource, batch: int, batches: int) -> Rate:
     """Tiles a second of the encoder alone, in all spaces, on pixels that are in memory."""
-    candidates = list(source.candidates())[:batch]
+    candidates = list(islice(source.candidates(), batch))
     chunk = read_chunk(source, ReadOptions(thumbnail_px=None), candidates)
     pixels = np.stack(chunk.pixels)
     watch = Stopwatch()
@@ -95,7 +98,7 @@ def loop_rate(model: WildSATModel, source: RasterSource, root: Path, tiles: int)
     """Tiles a second when each tile is read, embedded and handed to the writer before the next."""
     watch = Stopwatch()
     with CollectionWriter(root, root.name, model.ref, model.spaces, job="loop") as writer:
-        for candidate in list(source.candidates())[:tiles]:
+        for candidate in islice(source.candidates(), tiles):
             chunk = read_chunk(source, ReadOptions(), [candidate])
             vectors = model.embed_pixels(np.stack(chunk.pixels))
             vectors |= model.embed_places(np.array([tile.lon_lat for tile in chunk.tiles]))
@@ -124,10 +127,10 @@ def throughput(args: argparse.Namespace) -> None:
         tiles = source.count() or 0
         bare_rate(encoder, source, args.batch, 1)  # warm up
         rates: dict[str, list[Rate]] = {"bare": [], "build": [], "loop": [], "loop-optimised": []}
-        for turn in range(TURNS):
+        for turn in range(args.turns):
             rates["bare"].append(bare_rate(encoder, source, args.batch, max(tiles // args.batch // 2, 2)))
             rates["build"].append(whole_rate(model, source, Path(folder) / f"b{turn}", args.batch, args.workers))
-            few = max(tiles // 8, 50)
+            few = max(min(tiles // 8, MOST_IN_LOOP), 50)
             rates["loop"].append(loop_rate(plain, source, Path(folder) / f"l{turn}", few))
             rates["loop-optimised"].append(loop_rate(model, source, Path(folder) / f"h{turn}", few))
     name = args.architecture or args.model

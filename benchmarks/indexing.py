@@ -5,7 +5,7 @@
     python -m benchmarks.indexing large --rows 1000000
     python -m benchmarks.indexing memory --tiles 20000 100000
     python -m benchmarks.indexing throughput --architecture timm:vit_base_patch16_224 --features 768 --tile-px 224 \\
-        --tiles 40000 --device cuda --workers 14
+        --tiles 20000 --device cuda --workers 14
     python -m benchmarks.indexing gpu
 
 "bare" embeds one batch of resident pixels again and again: nothing is decoded or written, and its rate is the most
@@ -32,6 +32,7 @@ def main() -> None:
     one.add_argument("--batch", type=int, default=256)
     one.add_argument("--threads", type=int, help="of the model; torch's own number if left out")
     one.add_argument("--workers", type=int, default=1)
+    one.add_argument("--turns", type=int, default=3)
     one.add_argument("--compile", action="store_true", help="compile the model for full batches, before the turns")
     one.add_argument("--device", default="cpu", help="cpu or cuda; copying pixels there is part of every rate")
     one.set_defaults(run=("benchmarks.index_throughput", "throughput"))

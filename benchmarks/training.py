@@ -21,7 +21,9 @@ import statistics
 import tempfile
 import time
 from collections.abc import Callable, Iterator
+from concurrent.futures import ProcessPoolExecutor
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -48,15 +50,13 @@ def make_data(folder: Path, pictures: int, tile_px: int) -> Path:
     """Smooth coloured noise in PNG files, two dates a place: about as hard to decode as farmland."""
     generator = np.random.default_rng(0)
     (folder / "pictures").mkdir(parents=True)
+    names = [f"{site}_{date}.png" for site in range(pictures // 2) for date in range(2)]
+    with ProcessPoolExecutor(mp_context=multiprocessing.get_context("spawn")) as pool:
+        list(pool.map(partial(make_picture, folder / "pictures", tile_px), names))
     places, pairs = [], []
     for site in range(pictures // 2):
         for date in range(2):
-            coarse = generator.integers(0, 255, (tile_px // 8, tile_px // 8, 3), dtype=np.uint8)
-            fine = generator.integers(-12, 12, (tile_px, tile_px, 3))
-            smooth = Image.fromarray(coarse).resize((tile_px, tile_px), Image.Resampling.BICUBIC)
-            smooth = smooth.filter(ImageFilter.GaussianBlur(1))
             name = f"{site}_{date}.png"
-            Image.fromarray((np.asarray(smooth) + fine).clip(0, 255).astype(np.uint8)).save(folder / "pictures" / name)
             places.append({"path": name, "window": None, "lon": site * 0.1, "lat": 40.0, "captured_on": None,
                            "cell": site, "site": site, "split": "train"})  # fmt: skip
         pairs.append({"place": 2 * site, "text": site, "group": site, "lon": site * 0.1, "lat": 40.0})
@@ -68,6 +68,15 @@ def make_data(folder: Path, pictures: int, tile_px: int) -> Path:
     about = DatasetAbout(imagery="pictures", text_encoder="minilm")
     write_dataset(folder, about, places_table(places), texts_table(texts), pairs_table(pairs))
     return folder
+
+
+def make_picture(folder: Path, tile_px: int, name: str) -> None:
+    generator = np.random.default_rng(list(name.encode()))
+    coarse = generator.integers(0, 255, (tile_px // 8, tile_px // 8, 3), dtype=np.uint8)
+    fine = generator.integers(-12, 12, (tile_px, tile_px, 3))
+    smooth = Image.fromarray(coarse).resize((tile_px, tile_px), Image.Resampling.BICUBIC)
+    smooth = smooth.filter(ImageFilter.GaussianBlur(1))
+    Image.fromarray((np.asarray(smooth) + fine).clip(0, 255).astype(np.uint8)).save(folder / name)
 
 
 class PlainPairs(Dataset):
