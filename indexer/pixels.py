@@ -54,6 +54,20 @@ class Stretch:
         return f"{self.low:g},{self.high:g}"
 
 
+def reading_of(values: Pixels, valid: npt.NDArray[np.bool_], stretch: Stretch | None = None) -> Reading:
+    """What was read: (C, H, W) values, 0 where there is no data, stretched to eight bits if asked.
+
+    Args:
+        values: as stored.
+        valid: (H, W) True where there is data; values that are not finite are none.
+        stretch: None leaves values as they are.
+    """
+    if values.dtype.kind == "f":
+        valid = valid & np.isfinite(values).all(axis=0)
+    pixels = stretch(values) if stretch else values
+    return Reading(np.where(valid, pixels, 0).astype(pixels.dtype), 1.0 - float(valid.mean()))
+
+
 def fault_of(reading: Reading, max_missing: float) -> str | None:
     """Why a tile shows nothing worth indexing, None when it does.
 

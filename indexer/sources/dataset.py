@@ -27,11 +27,9 @@ class Dataset:
     """An open dataset with the georeference that it has or was given."""
 
     def __init__(self, path: str, extent: BBox | None) -> None:
-        from rasterio.enums import ColorInterp
-
         self.dataset = _opened(path, extent)
         self._overviews: dict[int, Any] = {}
-        self._has_alpha = ColorInterp.alpha in self.dataset.colorinterp
+        self._alpha = alpha_band(self.dataset)
         self.crs, self.transform = self.dataset.crs, self.dataset.transform
         if self.crs is None:
             raise SourceError(f"{path} does not say where it lies: give --extent west,south,east,north in degrees")
@@ -122,10 +120,12 @@ class Dataset:
             height=height,
             resampling=Resampling.bilinear,  # GDAL widens the kernel when it shrinks, so this does not alias
             tolerance=1e-3,  # pixels: near exact, so that a jump of longitude is not interpolated over
-            src_nodata=None if self._has_alpha else nodata if self.dataset.nodata is None else self.dataset.nodata,
-            add_alpha=not self._has_alpha,  # there the mask goes; GDAL refuses a second one
+            src_nodata=None if self._alpha else nodata if self.dataset.nodata is None else self.dataset.nodata,
+            add_alpha=not self._alpha,  # there the mask goes; GDAL refuses a second one
         ) as view:
-            return view.read(list(indexes)), view.dataset_mask() > 0
+            # The view's own mask is that of the alpha band for some numbers and types of bands only.
+            read = view.read([*indexes, self._alpha or view.count])
+            return read[:-1], read[-1] > 0
 
     def _fine_enough(self, ground_m: float, lat: float | None) -> Any:  # noqa: ANN401 - rasterio has no types
         """The dataset, or the coarsest overview in it whose pixels are no longer than `ground_m`.
@@ -192,6 +192,23 @@ class Dataset:
         south, north = max(south, -90.0), min(north, 90.0)
         west, east = (v if -180.0 <= v <= 180.0 else float(wrap_lon(v)) for v in (west, east))
         return BBox(west, south, east, north)
+
+
+def alpha_band(dataset: Any) -> int | None:  # noqa: ANN401 - rasterio has no types
+    """Which band, counted from 1, tells where there is data; None where none does."""
+    from rasterio.enums import ColorInterp
+
+    kinds = dataset.colorinterp
+    return kinds.index(ColorInterp.alpha) + 1 if ColorInterp.alpha in kinds else None
+
+
+def read_valid(dataset: Any, window: Any = None) -> npt.NDArray[np.bool_]:  # noqa: ANN401
+    """(H, W) True where there is data: by the alpha band, a mask of the file's, or its nodata value."""
+    # GDAL takes an alpha band for the mask for some numbers and types of bands only.
+    alpha = alpha_band(dataset)
+    mask = dataset.dataset_mask(window=window) if alpha is None else dataset.read(alpha, window=window)
+    valid: npt.NDArray[np.bool_] = mask > 0
+    return valid
 
 
 @functools.lru_cache(maxsize=8)

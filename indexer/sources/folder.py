@@ -78,8 +78,7 @@ class FolderSource:
         Raises:
             SourceError: not readable, or bands are missing.
         """
-        reading = read_picture(str(candidate.locator), self.band_indexes)
-        return Reading(self.stretch(reading.pixels), reading.missing) if self.stretch else reading
+        return read_picture(str(candidate.locator), self.band_indexes, self.stretch)
 
     def provenance(self) -> dict[str, Any]:
         """What and how stretched."""

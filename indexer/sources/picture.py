@@ -9,14 +9,16 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from indexer.pixels import Stretch, reading_of
+from indexer.sources.dataset import read_valid
 from indexer.sources.protocol import Reading
 from wildsat_core.errors import SourceError
 
 Pixels = npt.NDArray[Any]
 
 
-def read_picture(path: str, band_indexes: Sequence[int]) -> Reading:
-    """Bands of a picture as stored, (C, H, W).
+def read_picture(path: str, band_indexes: Sequence[int], stretch: Stretch | None = None) -> Reading:
+    """Bands of a picture, as stored or stretched, (C, H, W).
 
     Raises:
         SourceError: not a picture, or it lacks a band.
@@ -28,13 +30,13 @@ def read_picture(path: str, band_indexes: Sequence[int]) -> Reading:
         warnings.simplefilter("ignore", NotGeoreferencedWarning)
         try:
             with rasterio.open(path) as dataset:
-                return _read(dataset, band_indexes, path)
+                return _read(dataset, band_indexes, path, stretch)
         except RasterioError as err:
             raise SourceError(f"{path} can't be read as a picture: {err}") from err
 
 
 def decode_picture(data: bytes, band_indexes: Sequence[int], what: str) -> Reading:
-    """The same from the bytes of a file; `what` names them in messages.
+    """Bands as stored from the bytes of a file; `what` names them in messages.
 
     Raises:
         SourceError: not a picture, or it lacks a band.
@@ -51,15 +53,18 @@ def decode_picture(data: bytes, band_indexes: Sequence[int], what: str) -> Readi
             raise SourceError(f"{what} can't be read as a picture: {err}") from err
 
 
-def _read(dataset: Any, band_indexes: Sequence[int], what: str) -> Reading:  # noqa: ANN401 - rasterio has no types
+def _read(
+    dataset: Any,  # noqa: ANN401 - rasterio has no types
+    band_indexes: Sequence[int],
+    what: str,
+    stretch: Stretch | None = None,
+) -> Reading:
     if _is_palette(dataset):
         pixels = _paint(dataset)[[i - 1 for i in band_indexes]]
-        return Reading(pixels)
+        return reading_of(pixels, np.ones(pixels.shape[1:], bool), stretch)
     if max(band_indexes) > dataset.count:
         raise SourceError(f"{what} has {dataset.count} bands, asked for {tuple(band_indexes)}")
-    pixels = dataset.read(list(band_indexes))
-    valid = dataset.dataset_mask() > 0
-    return Reading(np.where(valid, pixels, 0).astype(pixels.dtype), 1.0 - float(valid.mean()))
+    return reading_of(dataset.read(list(band_indexes)), read_valid(dataset), stretch)
 
 
 def _is_palette(dataset: Any) -> bool:  # noqa: ANN401

@@ -17,8 +17,8 @@ import numpy as np
 import numpy.typing as npt
 
 from indexer.grid import KilometreGrid
-from indexer.pixels import Stretch
-from indexer.sources.dataset import Dataset, open_dataset, read_error
+from indexer.pixels import Stretch, reading_of
+from indexer.sources.dataset import Dataset, open_dataset, read_error, read_valid
 from indexer.sources.places import centre_in, slug
 from indexer.sources.protocol import Candidate, Reading
 from wildsat_core.bands import RGB
@@ -137,8 +137,7 @@ class RasterSource:
         except rasterio.errors.RasterioError as err:
             what = f"{self.path.partition('?')[0]}: tile {candidate.tile.tile_id} can't be read"
             raise read_error(what, self.path, err) from err
-        values = np.where(valid, values, 0).astype(values.dtype)
-        return Reading(self.stretch(values) if self.stretch else values, 1.0 - float(valid.mean()))
+        return reading_of(values, valid, self.stretch)
 
     def provenance(self) -> dict[str, Any]:
         """What, how cut, how stretched."""
@@ -209,7 +208,7 @@ class RasterSource:
         dataset = self._raster.dataset
         cut = Window(window.column, window.row, self.grid.size_px, self.grid.size_px)
         values = dataset.read(list(self.band_indexes), window=cut)
-        return values, self._valid(values, dataset.dataset_mask(window=cut) > 0)
+        return values, self._valid(values, read_valid(dataset, cut))
 
     def _read_box(self, bbox: BBox, locator: tuple[int, tuple[float, float] | None]) -> tuple[Any, Any]:
         """Resample a box of degrees, or near a pole a square around the centre, to px x px."""
@@ -227,13 +226,8 @@ class RasterSource:
         return values, self._valid(values, mask)
 
     def _valid(self, values: npt.NDArray[Any], mask: npt.NDArray[np.bool_]) -> npt.NDArray[np.bool_]:
-        """(H, W) True where there is data: by the file's mask, the nodata value given, and not NaN."""
-        valid = mask
-        if self.nodata is not None:
-            valid = valid & ~(values == self.nodata).all(axis=0)
-        if values.dtype.kind == "f":
-            valid = valid & np.isfinite(values).all(axis=0)
-        return valid
+        """(H, W) True where there is data: by the file's mask and the nodata value given."""
+        return mask if self.nodata is None else mask & ~(values == self.nodata).all(axis=0)
 
 
 def _common(extent: BBox, area: BBox) -> BBox:

@@ -16,7 +16,7 @@ from typing import Any, Final, Literal
 import numpy as np
 
 from indexer.grid import Cell, KilometreGrid
-from indexer.pixels import Stretch
+from indexer.pixels import Stretch, reading_of
 from indexer.sources.dataset import open_dataset, read_error
 from indexer.sources.protocol import Candidate, LeftOut, Reading
 from indexer.sources.scenes import OFFSET_DAY, Scene, SceneTable, search_scenes
@@ -167,8 +167,7 @@ class Sentinel2Source:
         if place.offset:
             # Below zero after the offset is noise over dark water; the products clip it, too.
             values = np.clip(values.astype(np.int32) + place.offset, 0, None).astype(np.uint16)
-        values = np.where(valid, values, 0).astype(values.dtype)
-        return Reading(self.stretch(values) if self.stretch else values, 1.0 - float(valid.mean()))
+        return reading_of(values, valid, self.stretch)
 
     def provenance(self) -> dict[str, Any]:
         """Where, when and how chosen, cut and stretched."""

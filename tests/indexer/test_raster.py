@@ -6,6 +6,7 @@ import pytest
 import rasterio
 import shapely
 from PIL import Image
+from rasterio.enums import ColorInterp
 
 from indexer.grid import KilometreGrid
 from indexer.pixels import Stretch
@@ -196,6 +197,36 @@ def test_nodata_is_kept_out_of_resampling(tmp_path, in_file):
     readings = [source.read(candidate) for candidate in source.candidates()]
     assert {0, 100} == {int(v) for reading in readings for v in np.unique(reading.pixels)}
     assert 0 < max(reading.missing for reading in readings) <= 1
+
+
+@pytest.mark.parametrize("dtype", ["uint8", "uint16", "int16", "float32"])
+@pytest.mark.parametrize("bands", [1, 2, 3, 4, 13])
+@pytest.mark.parametrize("alpha", [False, True])
+def test_missing_pixels_are_seen_whatever_the_bands(tmp_path, dtype, bands, alpha):
+    values = np.full((bands + alpha, 100, 100), 100, dtype)
+    hole = np.s_[:, 30:60, 30:60]
+    values[hole if not alpha else np.s_[-1:, 30:60, 30:60]] = 0
+    path = write_raster(tmp_path / "hole.tif", values, "EPSG:4326", 10, 50, 0.01, nodata=None if alpha else 0)
+    if alpha:
+        with rasterio.open(path, "r+") as file:
+            file.colorinterp = [*file.colorinterp[:-1], ColorInterp.alpha]
+    what = {"band_indexes": (1,), "bands": ("any",), "stretch": Stretch(-200, 200)}
+    squares = RasterSource(str(path), PixelGrid(50, 50), **what)
+    readings = [squares.read(candidate) for candidate in squares.candidates()]
+    assert [r.missing for r in readings] == pytest.approx([0.16, 0.08, 0.08, 0.04])
+    assert all((r.pixels == 0).mean() == pytest.approx(r.missing) for r in readings)
+    cells = RasterSource(str(path), KilometreGrid(12, 12), tile_px=32, **what)
+    readings = [cells.read(candidate) for candidate in cells.candidates()]
+    plain = RasterSource(str(_plain_hole(tmp_path)), KilometreGrid(12, 12), tile_px=32, **what)
+    assert [r.missing for r in readings] == [plain.read(candidate).missing for candidate in plain.candidates()]
+    assert all((r.pixels == 0).mean() == pytest.approx(r.missing) for r in readings)
+
+
+def _plain_hole(folder):
+    """The picture of the test above in one band of bytes, whose mask GDAL makes itself."""
+    values = np.full((1, 100, 100), 100, np.uint8)
+    values[:, 30:60, 30:60] = 0
+    return write_raster(folder / "plain.tif", values, "EPSG:4326", 10, 50, 0.01, nodata=0)
 
 
 @pytest.mark.parametrize("west", [-180, 0, 60, 180, -360])
