@@ -7,6 +7,7 @@ import logging
 import multiprocessing
 import os
 import signal
+import threading
 import time
 from collections import Counter, deque
 from collections.abc import Iterable, Iterator, Sequence
@@ -140,7 +141,16 @@ _worker: tuple[Source, ReadOptions] | None = None  # set once in each worker pro
 def _start_worker(source: Source, options: ReadOptions) -> None:
     global _worker  # noqa: PLW0603 - a worker process's only way to keep what it was started with
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the whole group; the main process decides
+    threading.Thread(target=_end_with_parent, name="end-with-parent", daemon=True).start()
     _worker = (source, options)
+
+
+def _end_with_parent() -> None:
+    """A main process that is killed can't end its workers: they would wait, and keep their memory, for ever."""
+    parent = multiprocessing.parent_process()
+    if parent is not None:
+        parent.join()
+        os._exit(1)
 
 
 def _read_in_worker(candidates: Sequence[Candidate]) -> Chunk:

@@ -23,6 +23,10 @@ _MOST_IN_MEMORY: Final = 2**30  # bytes of such a picture that are decoded into 
 Bounds = tuple[float, float, float, float]  # west, south, east, north
 
 
+class OffTheGlobeError(SourceError):
+    """A part of a raster's plane is no place on the Earth, as the corners of a picture of the whole disk."""
+
+
 class Dataset:
     """An open dataset with the georeference that it has or was given."""
 
@@ -33,6 +37,10 @@ class Dataset:
         self.crs, self.transform = self.dataset.crs, self.dataset.transform
         if self.crs is None:
             raise SourceError(f"{path} does not say where it lies: give --extent west,south,east,north in degrees")
+        if not (self.crs.is_geographic or self.crs.is_projected):
+            raise SourceError(
+                f"{path} is placed in a system that is not tied to the Earth: {self.crs.to_string()[:80]}"
+            )
 
     def pixel_m(self, lat: float | None = None) -> float:
         """Ground size of a pixel along the raster's second axis, in metres.
@@ -62,34 +70,44 @@ class Dataset:
 
     def window_outlines(
         self, corners: Sequence[tuple[int, int]], width: int, height: int
-    ) -> list[tuple[BBox, bytes | None]]:
-        """Box of each pixel window and, where the box says too much, its outline as WKB.
+    ) -> list[tuple[BBox, bytes | None] | None]:
+        """Box of each pixel window and, where the box says too much, its outline as WKB; None off the globe.
 
         Args:
             corners: first column and row of each window; many at once are several times faster than one by one.
             width: of each, in pixels.
             height: likewise.
         """
-        globe = BBox(-180.0, -90.0, 180.0, 90.0)
-        boxes = [self._box_of(column, row, width, height) or globe for column, row in corners]
-        if self.crs.is_geographic and self.transform.is_rectilinear:
-            return [(box, None) for box in boxes]
-        return [
-            (box, None if box.crosses_antimeridian or box.width_deg == 360.0 else outline)
-            for box, outline in zip(boxes, self._outlines(corners, width, height), strict=True)
-        ]
+        outlines: list[bytes | None] = [None] * len(corners)
+        if not (self.crs.is_geographic and self.transform.is_rectilinear):
+            outlines = self._outlines(corners, width, height)
+        places: list[tuple[BBox, bytes | None] | None] = []
+        for (column, row), outline in zip(corners, outlines, strict=True):
+            try:
+                box = self._box_of(column, row, width, height) or BBox(-180.0, -90.0, 180.0, 90.0)
+            except OffTheGlobeError:
+                places.append(None)
+                continue
+            places.append((box, None if box.crosses_antimeridian or box.width_deg == 360.0 else outline))
+        return places
 
-    def _outlines(self, corners: Sequence[tuple[int, int]], width: int, height: int) -> list[bytes]:
-        """The four corners of each window in degrees, as WKB."""
+    def _outlines(self, corners: Sequence[tuple[int, int]], width: int, height: int) -> list[bytes | None]:
+        """The four corners of each window in degrees, as WKB; None where one of them is off the globe."""
         import shapely
+        from rasterio._err import CPLE_BaseError
         from rasterio.warp import transform
 
         ring = np.array([(0, 0), (width, 0), (width, height), (0, height)])
         pixels = np.asarray(corners).reshape(-1, 1, 2) + ring
         xs, ys = self.transform @ (pixels[..., 0].ravel(), pixels[..., 1].ravel())
-        lon, lat = transform(self.crs, "EPSG:4326", xs, ys)
-        polygons = shapely.polygons(np.stack([lon, lat], axis=-1).reshape(-1, len(ring), 2))
-        return shapely.to_wkb(polygons).tolist()  # type: ignore[no-any-return]
+        try:
+            lon, lat = transform(self.crs, "EPSG:4326", xs, ys)
+        except CPLE_BaseError:  # so many are off the globe that GDAL gives up
+            return [None] if len(corners) == 1 else [self._outlines([c], width, height)[0] for c in corners]
+        degrees = np.stack([lon, lat], axis=-1).reshape(-1, len(ring), 2)
+        on_globe = np.isfinite(degrees).all(axis=(1, 2))
+        polygons = shapely.to_wkb(shapely.polygons(np.where(on_globe[:, None, None], degrees, 0.0)))
+        return [wkb if whole else None for wkb, whole in zip(polygons, on_globe, strict=True)]
 
     def warp(
         self,
@@ -135,13 +153,15 @@ class Dataset:
         """
         import rasterio
 
-        coarser = ground_m / self.pixel_m(lat)
-        levels = [i for i, factor in enumerate(self.dataset.overviews(1)) if factor <= coarser * 1.001]
-        if not levels:
+        across, down = math.hypot(self.transform.a, self.transform.d), math.hypot(self.transform.b, self.transform.e)
+        coarser = ground_m / (self.pixel_m(lat) * max(across / down, 1.0))
+        fitting = {factor: i for i, factor in enumerate(self.dataset.overviews(1)) if factor <= coarser * 1.001}
+        if not fitting:
             return self.dataset
-        if levels[-1] not in self._overviews:
-            self._overviews[levels[-1]] = rasterio.open(self.dataset.name, overview_level=levels[-1])
-        return self._overviews[levels[-1]]
+        level = fitting[max(fitting)]
+        if level not in self._overviews:
+            self._overviews[level] = rasterio.open(self.dataset.name, overview_level=level)
+        return self._overviews[level]
 
     @functools.cached_property
     def _wrapping_crs(self) -> Any:  # noqa: ANN401 - rasterio has no types
@@ -178,6 +198,7 @@ class Dataset:
         return values, valid
 
     def _box_of(self, column: int, row: int, width: int, height: int) -> BBox | None:
+        from rasterio._err import CPLE_BaseError
         from rasterio.warp import transform_bounds
 
         corners = [
@@ -186,7 +207,17 @@ class Dataset:
         xs, ys = zip(*corners, strict=True)
         west, south, east, north = min(xs), min(ys), max(xs), max(ys)
         if not self.crs.is_geographic:
-            west, south, east, north = transform_bounds(self.crs, "EPSG:4326", west, south, east, north, densify_pts=21)
+            try:
+                west, south, east, north = transform_bounds(
+                    self.crs, "EPSG:4326", west, south, east, north, densify_pts=21
+                )
+            except CPLE_BaseError:
+                west = math.inf
+            if not np.isfinite((west, south, east, north)).all():
+                raise OffTheGlobeError(
+                    f"{self.dataset.name} reaches off the globe in its projection, so no box holds it: cut it along "
+                    "its own pixels with --tile-px, or warp it to degrees first"
+                )
         elif east - west >= 360.0 - 1e-6:
             return None
         south, north = max(south, -90.0), min(north, 90.0)

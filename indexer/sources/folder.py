@@ -143,7 +143,10 @@ class FolderSource:
                 f"{path} has no place: it is not georeferenced, and a table with lon and lat and a pixel size "
                 "(column gsd_m, or --gsd-m) is needed"
             ) from err
-        [(box, outline)] = dataset.window_outlines([(0, 0)], dataset.dataset.width, dataset.dataset.height)
+        [place] = dataset.window_outlines([(0, 0)], dataset.dataset.width, dataset.dataset.height)
+        if place is None:
+            raise NotAPictureError(f"{path} reaches off the globe in its projection, so it has no place")
+        box, outline = place
         return box, outline, dataset.pixel_m(box.centre[1])
 
 

@@ -44,6 +44,8 @@ def decode_picture(data: bytes, band_indexes: Sequence[int], what: str) -> Readi
     from rasterio.errors import NotGeoreferencedWarning, RasterioError
     from rasterio.io import MemoryFile
 
+    if not data:
+        raise SourceError(f"{what} can't be read as a picture: it is empty")
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", NotGeoreferencedWarning)
         try:
@@ -59,7 +61,7 @@ def _read(
     what: str,
     stretch: Stretch | None = None,
 ) -> Reading:
-    if _is_palette(dataset):
+    if is_palette(dataset):
         pixels = _paint(dataset)[[i - 1 for i in band_indexes]]
         return reading_of(pixels, np.ones(pixels.shape[1:], bool), stretch)
     if max(band_indexes) > dataset.count:
@@ -67,7 +69,8 @@ def _read(
     return reading_of(dataset.read(list(band_indexes)), read_valid(dataset), stretch)
 
 
-def _is_palette(dataset: Any) -> bool:  # noqa: ANN401
+def is_palette(dataset: Any) -> bool:  # noqa: ANN401
+    """Whether the one band is numbers of colours."""
     from rasterio.enums import ColorInterp
 
     return bool(dataset.count == 1 and dataset.colorinterp[0] == ColorInterp.palette)

@@ -19,8 +19,9 @@ import numpy.typing as npt
 from indexer.grid import KilometreGrid
 from indexer.pixels import Stretch, reading_of
 from indexer.sources.dataset import Dataset, open_dataset, read_error, read_valid
+from indexer.sources.picture import is_palette
 from indexer.sources.places import centre_in, slug
-from indexer.sources.protocol import Candidate, Reading
+from indexer.sources.protocol import Candidate, LeftOut, Reading
 from wildsat_core.bands import RGB
 from wildsat_core.errors import InvalidInputError, SourceError
 from wildsat_core.geo import wrap_lon
@@ -95,10 +96,11 @@ class RasterSource:
         if self.tile_px is not None and not _TILE_PX[0] <= self.tile_px <= _TILE_PX[1]:
             raise InvalidInputError(f"tile-px must lie in {_TILE_PX}, got {self.tile_px}", "tile-px")
         raster = self._raster
-        count = raster.dataset.count
+        count, palette = raster.dataset.count, is_palette(raster.dataset)
         if any(not 1 <= i <= count for i in self.band_indexes):
             raise SourceError(
-                f"{self.path} has {count} bands, asked for {self.band_indexes}; choose others with --bands"
+                f"{self.path} has {count} bands, asked for {self.band_indexes}; choose others with --band-indexes"
+                + ("; it is a palette picture: `gdal_translate -expand rgb` makes it three bands" if palette else "")
             )
 
     @property
@@ -116,7 +118,7 @@ class RasterSource:
         raster = self._raster.dataset
         return len(self.grid.starts(raster.height)) * len(self.grid.starts(raster.width)) if self.area is None else None
 
-    def candidates(self) -> Iterator[Candidate]:
+    def candidates(self) -> Iterator[Candidate | LeftOut]:
         """Squares from north to south, or from the raster's top row down."""
         return self._cells(self.grid) if isinstance(self.grid, KilometreGrid) else self._windows(self.grid)
 
@@ -172,12 +174,16 @@ class RasterSource:
             centre = (cell.lon, cell.lat) if abs(cell.lat) > POLAR_LATITUDE else None
             yield Candidate(tile, (px, centre))
 
-    def _windows(self, grid: PixelGrid) -> Iterator[Candidate]:
+    def _windows(self, grid: PixelGrid) -> Iterator[Candidate | LeftOut]:
         raster = self._raster
         columns = grid.starts(raster.dataset.width)
         for row in grid.starts(raster.dataset.height):
             outlines = raster.window_outlines([(column, row) for column in columns], grid.size_px, grid.size_px)
-            for column, (bbox, outline) in zip(columns, outlines, strict=True):
+            for column, place in zip(columns, outlines, strict=True):
+                if place is None:
+                    yield LeftOut("off the globe", f"{self.path}: the window at column {column}, row {row}")
+                    continue
+                bbox, outline = place
                 if self.area is not None and not centre_in(self.area, bbox):
                     continue
                 tile = Tile(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import io
 import os
 import re
 import sqlite3
@@ -15,7 +16,7 @@ from typing import TYPE_CHECKING, Any, Final
 from indexer.sources.mercator import map_tile_box, map_tiles_in, pixel_m
 from indexer.sources.picture import decode_picture
 from indexer.sources.places import centre_in, slug
-from indexer.sources.protocol import Candidate, Reading, UnreachableError
+from indexer.sources.protocol import Candidate, LeftOut, Reading, UnreachableError
 from wildsat_core.bands import RGB
 from wildsat_core.errors import InvalidInputError, SourceError
 from wildsat_core.types import BBox, Tile
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
     import httpx
 
 ALLOWED_HOSTS_VARIABLE: Final = "WILDSAT_XYZ_HOSTS"
+DEFAULT_TILE_PX: Final = 256
 MAX_BYTES: Final = 16 * 2**20
 TIMEOUT_S: Final = 20.0
 BUSY: Final = frozenset({429, 500, 502, 503, 504})
@@ -42,6 +44,8 @@ class XyzSource:
         area: only tiles with their centre in this box; an address needs one.
         hosts: hosts that an address may name, from $WILDSAT_XYZ_HOSTS if left out.
         scene: first part of tile ids.
+        tile_px: side of a map tile, for the size of its pixels on the ground; None asks the first one of a file or
+            folder, and takes 256 for an address.
     """
 
     location: str
@@ -49,7 +53,7 @@ class XyzSource:
     area: BBox | None = None
     scene: str | None = None
     hosts: tuple[str, ...] | None = field(default=None, repr=False)
-    tile_px: int = 256
+    tile_px: int | None = None
     bands: tuple[str, ...] = RGB
     name: str = "xyz"
 
@@ -68,24 +72,33 @@ class XyzSource:
         """Number of map tiles; None for a folder, which must be walked to count."""
         if Path(self.location).is_file() and self.area is None:
             query = "SELECT count(*) FROM tiles WHERE zoom_level = ?"
-            return int(_mbtiles(self.location).execute(query, (self._zoom(),)).fetchone()[0])
+            [(count,)] = _query(self.location, query, self._zoom())
+            return int(count)
         if self.is_address:
             assert self.area is not None
             assert self.zoom is not None
             return sum(1 for _ in map_tiles_in(self.area, self.zoom))
         return None
 
-    def candidates(self) -> Iterator[Candidate]:
-        """Map tiles in a fixed order."""
-        zoom = self._zoom()
+    def candidates(self) -> Iterator[Candidate | LeftOut]:
+        """Map tiles in a fixed order.
+
+        Raises:
+            SourceError: there is no such zoom, or the file is damaged.
+        """
+        zoom, side_px = self._zoom(), self.tile_px
         for column, row, where in self._places(zoom):
+            if not (0 <= column < 1 << zoom and 0 <= row < 1 << zoom):
+                yield LeftOut("off the map", f"{self.location}: zoom {zoom} has no tile {column}/{row}")
+                continue
             box = map_tile_box(zoom, column, row)
             if self.area is not None and not centre_in(self.area, box):
                 continue
+            side_px = side_px or self._side_px(zoom, column, row, where)
             tile = Tile(
                 tile_id=f"{self._scene}-{zoom}-{column}-{row}",
                 bbox=box,
-                gsd_m=pixel_m(box, self.tile_px),
+                gsd_m=pixel_m(box, side_px),
                 source=self.name,
                 href=f"{zoom}/{column}/{row}",
             )
@@ -97,14 +110,7 @@ class XyzSource:
         Raises:
             SourceError: missing or not a picture.
         """
-        zoom, column, row, where = candidate.locator
-        if self.is_address:
-            data = _fetch(_filled(self.location, zoom, column, row))
-        elif where:
-            data = (Path(self.location) / where).read_bytes()
-        else:
-            data = _mbtiles_picture(self.location, zoom, column, row)
-        return decode_picture(data, (1, 2, 3), candidate.tile.tile_id)
+        return decode_picture(self._bytes(*candidate.locator), (1, 2, 3), candidate.tile.tile_id)
 
     def provenance(self) -> dict[str, Any]:
         """What and which zoom."""
@@ -116,11 +122,29 @@ class XyzSource:
             return self.scene
         return slug(self.location.split("://")[1].split("/")[0] if self.is_address else Path(self.location).stem)
 
+    def _bytes(self, zoom: int, column: int, row: int, where: str) -> bytes:
+        if self.is_address:
+            return _fetch(_filled(self.location, zoom, column, row))
+        if where:
+            return _file_bytes(Path(self.location) / where)
+        return _mbtiles_picture(self.location, zoom, column, row)
+
+    def _side_px(self, zoom: int, column: int, row: int, where: str) -> int:
+        from PIL import Image
+
+        if self.is_address:
+            return DEFAULT_TILE_PX
+        try:
+            with Image.open(io.BytesIO(self._bytes(zoom, column, row, where))) as picture:
+                return picture.width
+        except (OSError, SourceError):
+            return DEFAULT_TILE_PX
+
     def _zoom(self) -> int:
         if self.zoom is not None:
             return self.zoom
         if Path(self.location).is_file():
-            finest = _mbtiles(self.location).execute("SELECT max(zoom_level) FROM tiles").fetchone()[0]
+            [(finest,)] = _query(self.location, "SELECT max(zoom_level) FROM tiles")
         else:
             finest = max((int(p.name) for p in Path(self.location).iterdir() if p.name.isdecimal()), default=None)
         if finest is None:
@@ -134,15 +158,17 @@ class XyzSource:
             yield from ((column, row, "") for column, row in map_tiles_in(self.area, zoom))
         elif Path(self.location).is_file():
             query = "SELECT tile_column, tile_row FROM tiles WHERE zoom_level = ? ORDER BY tile_row DESC, tile_column"
-            rows = _mbtiles(self.location).execute(query, (zoom,))
             # MBTiles counts rows from the south.
-            yield from ((column, (1 << zoom) - 1 - row, "") for column, row in rows)
+            yield from ((column, (1 << zoom) - 1 - row, "") for column, row in _query(self.location, query, zoom))
         else:
             yield from self._files(zoom)
 
     def _files(self, zoom: int) -> Iterator[tuple[int, int, str]]:
         folder = Path(self.location) / str(zoom)
-        for column in sorted((p for p in folder.iterdir() if p.name.isdecimal()), key=lambda p: int(p.name)):
+        if not folder.is_dir():
+            raise SourceError(f"{self.location} has no map tiles of zoom {zoom}: there is no folder {folder}")
+        columns = (p for p in folder.iterdir() if p.name.isdecimal() and p.is_dir())
+        for column in sorted(columns, key=lambda p: int(p.name)):
             found = ((_PICTURE.fullmatch(p.name), p) for p in column.iterdir())
             for row, path in sorted((int(match.group(1)), path) for match, path in found if match):
                 yield int(column.name), row, str(path.relative_to(self.location))
@@ -200,12 +226,31 @@ def _mbtiles(path: str) -> sqlite3.Connection:
     return connection
 
 
+def _query(path: str, query: str, *values: int) -> Iterator[tuple[Any, ...]]:
+    """Rows of an MBTiles file.
+
+    Raises:
+        SourceError: it is damaged.
+    """
+    try:
+        yield from _mbtiles(path).execute(query, values)
+    except sqlite3.DatabaseError as err:
+        raise SourceError(f"{path} is damaged: {err}") from err
+
+
 def _mbtiles_picture(path: str, zoom: int, column: int, row: int) -> bytes:
     query = "SELECT tile_data FROM tiles WHERE zoom_level = ? AND tile_column = ? AND tile_row = ?"
-    found = _mbtiles(path).execute(query, (zoom, column, (1 << zoom) - 1 - row)).fetchone()
-    if found is None:
+    found = next(_query(path, query, zoom, column, (1 << zoom) - 1 - row), None)
+    if found is None or not isinstance(found[0], bytes):
         raise SourceError(f"{path} has no map tile {zoom}/{column}/{row}")
-    return bytes(found[0])
+    return found[0]
+
+
+def _file_bytes(path: Path) -> bytes:
+    try:
+        return path.read_bytes()
+    except OSError as err:
+        raise SourceError(f"{path} can't be read: {err.strerror}") from err
 
 
 @functools.lru_cache(maxsize=1)

@@ -19,6 +19,7 @@ from indexer.sources.protocol import UnreachableError
 from indexer.sources.satlas import SatlasSource
 from indexer.sources.xyz import XyzSource
 from tests.indexer.conftest import write_raster
+from wildsat_core.collection import open_collection
 from wildsat_core.errors import InvalidInputError, SourceError
 from wildsat_core.types import BBox
 
@@ -201,6 +202,31 @@ def test_mbtiles_count_rows_from_the_south(mbtiles):
     assert [top.tile.tile_id, below.tile.tile_id] == ["map-2-0-0", "map-2-0-1"]
     assert top.tile.bbox.north > 85
     assert np.array_equal(source.read(top).pixels, picture(1, 256).transpose(2, 0, 1))
+
+
+def test_what_is_no_map_tile_is_left_out_and_the_others_are_indexed(tmp_path, model):
+    save(tmp_path / "map" / "3" / "1" / "1.png", picture(1, 512))
+    save(tmp_path / "map" / "3" / "9" / "1.png", picture(1))
+    (tmp_path / "map" / "3" / "1" / "2.png").write_bytes(b"")
+    (tmp_path / "map" / "3" / "2").write_text("no folder")
+    report = build_collection(
+        XyzSource(str(tmp_path / "map")), model, tmp_path / "c", BuildOptions(workers=0, batch_tiles=4), {}
+    )
+    assert (report.added, dict(report.left_out)["unreadable"], report.left_out["off the map"]) == (1, 1, 1)
+    [tile] = open_collection(tmp_path / "c").tiles.tiles_at(np.array([0]))
+    assert tile.gsd_m == pytest.approx(
+        2 * 3.14159265 * 6_378_137 / 8 / 512 * np.cos(np.radians(tile.lon_lat[1])), rel=0.05
+    )
+    with pytest.raises(SourceError, match="no map tiles of zoom 9"):
+        list(XyzSource(str(tmp_path / "map"), zoom=9).candidates())
+
+
+def test_damaged_mbtiles_are_told(mbtiles):
+    with sqlite3.connect(mbtiles) as file:
+        file.execute("UPDATE tiles SET tile_data = NULL")
+    source = XyzSource(str(mbtiles))
+    with pytest.raises(SourceError, match="has no map tile"):
+        source.read(next(source.candidates()))
 
 
 def test_a_folder_of_map_tiles_gives_the_same_tiles(mbtiles, tmp_path):

@@ -179,8 +179,17 @@ def test_a_killed_build_loses_at_most_a_segment_and_ends_as_the_same_collection(
     # A whole segment, not one that is still written aside under a name with a dot.
     while not list(root.glob("segments/[!.]*/segment.json")) and time.monotonic() < deadline:
         time.sleep(0.02)
+    readers = [
+        Path("/proc") / pid for pid in Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text().split()
+    ]
+    assert readers
     process.send_signal(signal.SIGKILL)
     assert process.wait() == -signal.SIGKILL
+    while (
+        left := [r for r in readers if r.exists() and "zombie" not in (r / "status").read_text()]
+    ) and time.monotonic() < deadline:
+        time.sleep(0.02)
+    assert not left  # they would wait for work, and keep their memory, for ever
     saved = len(list(root.glob("segments/[!.]*/segment.json")))
     assert saved >= 1
     assert not (root / "CURRENT").exists()  # nothing half built can be opened

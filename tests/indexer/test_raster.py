@@ -11,6 +11,7 @@ from rasterio.enums import ColorInterp
 from indexer.grid import KilometreGrid
 from indexer.pixels import Stretch
 from indexer.sources.dataset import open_dataset
+from indexer.sources.protocol import Candidate, LeftOut
 from indexer.sources.raster import PixelGrid, RasterSource
 from tests.indexer.conftest import write_raster
 from wildsat_core.errors import InvalidInputError, SourceError
@@ -227,6 +228,27 @@ def _plain_hole(folder):
     values = np.full((1, 100, 100), 100, np.uint8)
     values[:, 30:60, 30:60] = 0
     return write_raster(folder / "plain.tif", values, "EPSG:4326", 10, 50, 0.01, nodata=0)
+
+
+def test_a_disk_seen_from_space_is_cut_where_it_shows_the_globe(tmp_path):
+    values = np.random.default_rng(0).integers(1, 255, (3, 110, 110)).astype(np.uint8)
+    crs = "+proj=geos +h=35785831 +lon_0=0 +sweep=y"
+    path = write_raster(tmp_path / "disk.tif", values, crs, -5_500_000, 5_500_000, 100_000)
+    source = RasterSource(str(path), PixelGrid(10, 10))
+    listed = list(source.candidates())
+    tiles = [c.tile for c in listed if isinstance(c, Candidate)]
+    off = [c for c in listed if isinstance(c, LeftOut)]
+    assert len(listed) == 121
+    assert {c.reason for c in off} == {"off the globe"}
+    assert 4 <= len(off) < 40
+    outlines = [shapely.from_wkb(t.footprint_wkb) for t in tiles if t.footprint_wkb]
+    assert 60 < len(outlines) < len(tiles)
+    assert np.isfinite([outline.bounds for outline in outlines]).all()
+    with pytest.raises(SourceError, match=r"reaches off the globe .* --tile-px"):
+        list(RasterSource(str(path), KilometreGrid(500, 500)).candidates())
+    local = 'LOCAL_CS["site",UNIT["metre",1]]'
+    with pytest.raises(SourceError, match="not tied to the Earth"):
+        RasterSource(str(write_raster(tmp_path / "local.tif", values, local, 100, 100, 2)), PixelGrid(10, 10))
 
 
 @pytest.mark.parametrize("west", [-180, 0, 60, 180, -360])
