@@ -88,7 +88,9 @@ Pick = Annotated[str, typer.Option(help="sentinel2: scene of a cell: newest, lea
 Assets = Annotated[str, typer.Option(help="sentinel2: visual (true colour), or bands (reflectance; give --stretch).")]
 Signer = Annotated[str | None, typer.Option(metavar="MODULE:FUNCTION", help="sentinel2: signs addresses of assets.")]
 Catalogue = Annotated[str, typer.Option(help="sentinel2: which collection of the catalogue.")]
-Table = Annotated[str | None, typer.Option(help="folder: CSV with file, lon, lat, date; index.csv if there is one.")]
+Table = Annotated[
+    str | None, typer.Option(help="folder: CSV with file, lon, lat, date; index.csv if there is one. none: no table.")
+]
 GsdM = Annotated[float | None, typer.Option(help="folder: metres a pixel of pictures without georeference.")]
 Dates = Annotated[str | None, typer.Option(help="satlas: the data set's image_times.json.")]
 Metadata = Annotated[str | None, typer.Option(help="majortom: the data set's metadata file.")]

@@ -17,6 +17,7 @@ import numpy.typing as npt
 from indexer.pipeline import BuildOptions, Progress
 from indexer.vectors import METADATA_KEY, ROWS_AT_ONCE, GivenVectors, VectorFiles, build_from_vectors
 from wildsat_core.collection import Collection, Manifest, read_current_manifest
+from wildsat_core.collection.durable import advice_when_full
 from wildsat_core.collection.tiles import schema as tile_schema
 from wildsat_core.types import ModelRef
 
@@ -29,6 +30,10 @@ def export_collection(collection: Collection, path: Path, on_progress: Progress 
 
     Returns:
         Number of tiles.
+
+    Raises:
+        OSError: nothing can be written there; nothing is left behind.
+        DiskFullError: the same, for want of room.
     """
     import pyarrow as pa
     import pyarrow.parquet as pq
@@ -46,12 +51,19 @@ def export_collection(collection: Collection, path: Path, on_progress: Progress 
     whole = pa.schema(fields, metadata={**base.metadata, METADATA_KEY: json.dumps(facts).encode()})
     rows = np.flatnonzero(collection.tiles.live)
     aside = path.with_name(f".tmp-{path.name}")
-    with pq.ParquetWriter(aside, whole, compression="zstd") as out:
-        for start in range(0, len(rows), ROWS_AT_ONCE):
-            part = rows[start : start + ROWS_AT_ONCE]
-            out.write_table(_export_rows(collection, part, whole))
-            on_progress(len(part))
-    aside.replace(path)
+    try:
+        with (
+            advice_when_full(path.parent),
+            aside.open("wb") as file,
+            pq.ParquetWriter(file, whole, compression="zstd") as out,
+        ):
+            for start in range(0, len(rows), ROWS_AT_ONCE):
+                part = rows[start : start + ROWS_AT_ONCE]
+                out.write_table(_export_rows(collection, part, whole))
+                on_progress(len(part))
+        aside.replace(path)
+    finally:
+        aside.unlink(missing_ok=True)
     return len(rows)
 
 

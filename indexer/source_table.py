@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime as dt
+import logging
 from collections.abc import Callable, Mapping
 from dataclasses import MISSING, dataclass, fields
 from typing import Final
@@ -19,6 +20,8 @@ from indexer.sources.xyz import XyzSource
 from wildsat_core.bands import RGB
 from wildsat_core.errors import InvalidInputError
 from wildsat_core.types import BBox
+
+logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -116,10 +119,10 @@ def _grid(request: SourceRequest) -> KilometreGrid | PixelGrid:
             other.replace("_", "-"),
         )
     if request.tile_km is not None:
-        return KilometreGrid(request.tile_km, request.step_km or request.tile_km)
+        return KilometreGrid(request.tile_km, request.tile_km if request.step_km is None else request.step_km)
     if request.tile_px is None:
         raise InvalidInputError("say how to cut the raster: --tile-km for a kilometre grid, or --tile-px", "tile-km")
-    return PixelGrid(request.tile_px, request.step_px or request.tile_px)
+    return PixelGrid(request.tile_px, request.tile_px if request.step_px is None else request.step_px)
 
 
 def _raster(request: SourceRequest) -> Source:
@@ -148,13 +151,13 @@ def _sentinel2(request: SourceRequest) -> Source:
         raise InvalidInputError(f"--pick must be one of {', '.join(PICKS)}, got {request.pick!r}", "pick")
     if request.assets not in ("visual", "bands"):
         raise InvalidInputError(f"--assets must be visual or bands, got {request.assets!r}", "assets")
-    size_km = request.tile_km or DEFAULT_TILE_KM
+    size_km = DEFAULT_TILE_KM if request.tile_km is None else request.tile_km
     return Sentinel2Source(
         api=request.input,
         area=request.area,
         since=request.since,
         until=request.until,
-        grid=KilometreGrid(size_km, request.step_km or size_km),
+        grid=KilometreGrid(size_km, size_km if request.step_km is None else request.step_km),
         max_cloud=request.max_cloud,
         pick=pick,
         assets="visual" if request.assets == "visual" else "bands",
@@ -167,15 +170,23 @@ def _sentinel2(request: SourceRequest) -> Source:
 
 
 def _folder(request: SourceRequest) -> Source:
-    return FolderSource(
+    table = None if request.table == NO_TABLE else request.table or find_table(request.input)
+    source = FolderSource(
         root=request.input,
-        table=request.table or find_table(request.input),
+        table=table,
         gsd_m=request.gsd_m,
         band_indexes=request.file_bands,
         bands=request.bands,
         stretch=request.stretch,
         area=request.area,
     )
+    if request.table is None and table is not None and (unnamed := source.unnamed()):
+        logger.warning(
+            "the pictures and their places are those of %s, which does not name %d of the folder's pictures: "
+            "--table %s reads all pictures that say themselves where they lie",
+            *(table, unnamed, NO_TABLE),
+        )
+    return source
 
 
 def _satlas(request: SourceRequest) -> Source:
@@ -190,6 +201,7 @@ def _majortom(request: SourceRequest) -> Source:
     return MajorTomSource(request.input, request.metadata, request.area)
 
 
+NO_TABLE: Final = "none"  # of a folder: not even one that lies in it
 DEFAULT_TILE_KM: Final = 2.56  # 256 pixels of 10 m
 VECTORS: Final = "parquet"  # the one kind without pictures; see indexer/vectors.py
 SOURCES: Final[dict[str, Callable[[SourceRequest], Source]]] = {

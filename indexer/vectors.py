@@ -19,7 +19,7 @@ from indexer.listing import Chooser
 from indexer.pipeline import BuildOptions, Progress, job_of, open_writer
 from indexer.plan import TABLE_BYTES, Plan
 from indexer.report import BuildReport
-from indexer.sources.places import area_box
+from indexer.sources.places import area_box, cloud_share
 from indexer.sources.protocol import Candidate
 from wildsat_core.area import Area
 from wildsat_core.errors import InvalidInputError, ModelNotFoundError, SourceError
@@ -249,8 +249,14 @@ def given_vectors(path: Path, column: str, space: str, metric: str, made_by: str
 
 
 def _check_column(file: pq.ParquetFile, path: Path, column: str) -> None:
+    import pyarrow as pa
+
     if column not in file.schema_arrow.names:
         raise SourceError(f"{path} has no column {column!r} of vectors; it has: {', '.join(file.schema_arrow.names)}")
+    kind = file.schema_arrow.field(column).type
+    is_list = pa.types.is_list(kind) or pa.types.is_large_list(kind) or pa.types.is_fixed_size_list(kind)
+    if not is_list or not (pa.types.is_floating(kind.value_type) or pa.types.is_integer(kind.value_type)):
+        raise SourceError(f"{path}: column {column!r} must hold a list of numbers in each row, it holds {kind}")
 
 
 def _contents_of(
@@ -327,24 +333,36 @@ def _tiles(table: pa.Table, path: Path) -> Iterator[Tile]:
     Raises:
         SourceError: no id, or no place.
     """
+    import shapely
+
     names = set(table.column_names)
     id_column = next((c for c in ID_COLUMNS if c in names), None)
     if id_column is None:
         raise SourceError(f"{path} has no column {' or '.join(ID_COLUMNS)}; it has: {', '.join(sorted(names))}")
     keep = [c for c in table.column_names if not c.startswith("vector_") and c not in ("thumbnail", "embedding")]
     for row in table.select(keep).to_pylist():
-        box, outline = _place(row, path)
-        yield Tile(
-            tile_id=str(row[id_column]),
-            bbox=box,
-            gsd_m=float(row.get("gsd_m") or 0.0),
-            source=row.get("source") or "parquet",
-            href=row.get("href") or "",
-            captured_on=_date(next((row[c] for c in DATE_COLUMNS if row.get(c)), None)),
-            cloud_cover=row.get("cloud_cover"),
-            country=row.get("country"),
-            footprint_wkb=outline,
-        )
+        if row[id_column] is None:
+            raise SourceError(f"{path} has rows without {id_column}")
+        try:
+            yield _tile(row, str(row[id_column]), path)
+        except (ValueError, TypeError, IndexError, shapely.GEOSException) as err:
+            raise SourceError(f"{path}, the row of {id_column} {row[id_column]!r}: {err}") from err
+
+
+def _tile(row: Mapping[str, Any], tile_id: str, path: Path) -> Tile:
+    box, outline = _place(row, path)
+    country = row.get("country")
+    return Tile(
+        tile_id=tile_id,
+        bbox=box,
+        gsd_m=float(row.get("gsd_m") or 0.0),
+        source=str(row.get("source") or "parquet"),
+        href=str(row.get("href") or ""),
+        captured_on=_date(next((row[c] for c in DATE_COLUMNS if row.get(c)), None)),
+        cloud_cover=cloud_share(row.get("cloud_cover")),
+        country=None if country is None else str(country),
+        footprint_wkb=outline,
+    )
 
 
 def _place(row: Mapping[str, Any], path: Path) -> tuple[BBox, bytes | None]:

@@ -8,7 +8,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Sequence
 from importlib.metadata import EntryPoint, entry_points
-from typing import Annotated, Any, Final
+from typing import Annotated, Any, Final, NoReturn
 
 import typer
 from rich.console import Console
@@ -77,12 +77,23 @@ def wildsat(
 
 
 def main(arguments: Sequence[str] | None = None) -> Any:  # noqa: ANN401 - click's return value, None in practice
-    """Entry point of the console script; errors of ours become one line and exit code 1."""
+    """Entry point of the console script.
+
+    Errors of ours, and of files that can't be read or written, become one line and exit code 1.
+    """
     try:
         return app(args=arguments, prog_name="wildsat")
     except WildsatError as err:
-        Console(stderr=True, soft_wrap=True).print(f"[bold red]error:[/] {escape(str(err))}", highlight=False)
-        sys.exit(EXIT_FAILURE)
+        _fail(str(err))
+    except OSError as err:
+        if err.filename is None or err.strerror is None:
+            raise  # no file that a user could do something about
+        _fail(f"{err.filename}: {err.strerror}")
+
+
+def _fail(message: str) -> NoReturn:
+    Console(stderr=True, soft_wrap=True).print(f"[bold red]error:[/] {escape(message)}", highlight=False)
+    sys.exit(EXIT_FAILURE)
 
 
 if __name__ == "__main__":

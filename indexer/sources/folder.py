@@ -12,7 +12,7 @@ from typing import Any, Final
 from indexer.pixels import Stretch
 from indexer.sources.dataset import open_dataset
 from indexer.sources.picture import read_picture
-from indexer.sources.places import box_around, centre_in, slug
+from indexer.sources.places import box_around, centre_in, cloud_share, slug
 from indexer.sources.protocol import Candidate, LeftOut, NotAPictureError, Reading
 from wildsat_core.bands import RGB
 from wildsat_core.errors import SourceError
@@ -72,6 +72,11 @@ class FolderSource:
             if self.area is None or centre_in(self.area, candidate.tile.bbox):
                 yield candidate
 
+    def unnamed(self) -> int:
+        """How many pictures of the folder its table does not name."""
+        named = {(Path(self.root) / (row["file"] or "")).resolve() for row in self._rows()}
+        return sum(path.resolve() not in named for path in _pictures(self.root))
+
     def read(self, candidate: Candidate) -> Reading:
         """The whole picture.
 
@@ -92,24 +97,32 @@ class FolderSource:
 
     def _rows(self) -> Iterator[dict[str, str]]:
         if self.table is None:
-            files = sorted(p for p in Path(self.root).rglob("*") if p.suffix.lower() in SUFFIXES)
-            yield from ({"file": str(p.relative_to(self.root))} for p in files)
+            yield from ({"file": str(p.relative_to(self.root))} for p in sorted(_pictures(self.root)))
             return
-        with Path(self.table).open(encoding="utf-8-sig", newline="") as file:
-            reader = csv.DictReader(file)
-            if "file" not in (reader.fieldnames or []):
-                raise SourceError(f"{self.table} has no column 'file'; it has: {', '.join(reader.fieldnames or [])}")
-            yield from reader
+        try:
+            with Path(self.table).open(encoding="utf-8-sig", newline="") as file:
+                reader = csv.DictReader(file)
+                names = reader.fieldnames or []
+                if "file" not in names:
+                    raise SourceError(f"{self.table} has no column 'file'; it has: {', '.join(names)}")
+                yield from reader
+        except UnicodeDecodeError as err:
+            raise SourceError(f"{self.table} is not UTF-8 ({err.reason} at byte {err.start}): save it as such") from err
+        except csv.Error as err:
+            raise SourceError(f"{self.table} can't be read as CSV: {err}") from err
 
     def _candidate(self, row: dict[str, str], line: int) -> Candidate:
-        path = Path(self.root) / row["file"]
-        if not path.resolve().is_relative_to(Path(self.root).resolve()):
-            raise SourceError(f"{self.table}, line {line}: {row['file']} lies outside of {self.root}")
-        where = f"{self.table}, line {line}" if self.table else str(path)
+        name = row["file"] or ""  # a row that is too short has None
+        where = f"{self.table}, line {line}" if self.table else name
         try:
+            path = Path(self.root) / name
+            if not name:
+                raise SourceError(f"{where}: the row names no file")
+            if not path.resolve().is_relative_to(Path(self.root).resolve()):
+                raise SourceError(f"{where}: {name} lies outside of {self.root}")
             box, outline, gsd_m = self._place(path, row)
             date = dt.date.fromisoformat(row["date"]) if row.get("date") else None
-            cloud = float(row["cloud"]) if row.get("cloud") else None
+            cloud = cloud_share(row.get("cloud"))
         except ValueError as err:
             raise SourceError(f"{where}: {err}") from err
         given = row.get("id") or slug(str(Path(row["file"]).with_suffix("")).replace("/", "-"))
@@ -148,6 +161,10 @@ class FolderSource:
             raise NotAPictureError(f"{path} reaches off the globe in its projection, so it has no place")
         box, outline = place
         return box, outline, dataset.pixel_m(box.centre[1])
+
+
+def _pictures(root: str) -> Iterator[Path]:
+    return (path for path in Path(root).rglob("*") if path.suffix.lower() in SUFFIXES)
 
 
 def find_table(root: str) -> str | None:

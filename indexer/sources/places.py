@@ -23,6 +23,20 @@ def slug(text: str) -> str:
     return kept
 
 
+def cloud_share(value: float | str | None) -> float | None:
+    """Share of cloud in [0, 1], None where it is unknown: nothing, an empty text or NaN.
+
+    Raises:
+        ValueError: no number, or out of range.
+    """
+    if value is None or value == "" or math.isnan(float(value)):
+        return None
+    share = float(value)
+    if not 0 <= share <= 1:
+        raise ValueError(f"cloud cover is a share from 0 to 1, got {share:g}; divide per cent by 100")
+    return share
+
+
 def area_box(area: Area) -> BBox:
     """The narrowest box around an area: over the antimeridian, where that is the shorter way around."""
     import shapely

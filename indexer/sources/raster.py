@@ -93,6 +93,8 @@ class RasterSource:
         """Refuse settings that contradict the file, before any work."""
         if len(self.band_indexes) != len(self.bands):
             raise InvalidInputError(f"{len(self.band_indexes)} band indexes for the bands {self.bands}", "bands")
+        if self.extent is not None and (self.extent.width_deg == 0 or self.extent.south == self.extent.north):
+            raise InvalidInputError(f"extent must have width and height, got {self.extent.as_tuple()}", "extent")
         if self.tile_px is not None and not _TILE_PX[0] <= self.tile_px <= _TILE_PX[1]:
             raise InvalidInputError(f"tile-px must lie in {_TILE_PX}, got {self.tile_px}", "tile-px")
         raster = self._raster

@@ -1,5 +1,6 @@
 """The command line: every registered command explains itself, errors are one line, exit codes mean something."""
 
+import errno
 import subprocess
 import sys
 from importlib.metadata import entry_points
@@ -7,6 +8,7 @@ from importlib.metadata import entry_points
 import pytest
 from typer.testing import CliRunner
 
+from wildsat_core import cli
 from wildsat_core.cli import COMMAND_GROUP, app, load_command
 
 NAMES = sorted(point.name for point in entry_points(group=COMMAND_GROUP))
@@ -40,6 +42,16 @@ def test_an_error_of_ours_is_one_line_and_exit_code_1(tmp_path):
     assert answer.returncode == 1
     assert answer.stderr.startswith("error: no collection at ")
     assert len(answer.stderr.splitlines()) == 1
+
+
+def test_a_file_that_cannot_be_written_is_one_line(monkeypatch, capsys):
+    def app(**_):
+        raise PermissionError(errno.EACCES, "Permission denied", "there")
+
+    monkeypatch.setattr(cli, "app", app)
+    with pytest.raises(SystemExit) as exit_:
+        cli.main([])
+    assert (exit_.value.code, capsys.readouterr().err) == (1, "error: there: Permission denied\n")
 
 
 def test_wrong_arguments_exit_with_2(tmp_path):

@@ -1,6 +1,7 @@
 """Collections as Parquet files, vectors made elsewhere, and Major TOM's files."""
 
 import datetime as dt
+import errno
 from dataclasses import replace
 
 import numpy as np
@@ -17,7 +18,7 @@ from indexer.vectors import GivenVectors, VectorFiles, build_from_vectors
 from tests.indexer.conftest import png, write_raster
 from wildsat_core.collection import open_collection
 from wildsat_core.collection.maintain import delete_tiles, verify
-from wildsat_core.errors import ModelMismatchError, SourceError
+from wildsat_core.errors import DiskFullError, ModelMismatchError, SourceError
 from wildsat_core.types import BBox, ModelRef, SpaceSpec
 
 
@@ -54,6 +55,20 @@ def test_what_was_exported_is_imported_as_it_was(small, tmp_path):
     assert manifest.spaces == small.manifest.spaces
     assert manifest.provenance["title"] == "Small"
     assert verify(tmp_path / "again") == []
+
+
+def test_an_export_that_fails_leaves_nothing_behind(small, tmp_path, monkeypatch):
+    (tmp_path / "folder").mkdir()
+    with pytest.raises(OSError, match="folder"):
+        export_collection(small, tmp_path / "folder")
+
+    def full(self, table):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(pq.ParquetWriter, "write_table", full)
+    with pytest.raises(DiskFullError, match="make room"):
+        export_collection(small, tmp_path / "small.parquet")
+    assert not [path for path in tmp_path.iterdir() if path.suffix == ".parquet" or path.name.startswith(".")]
 
 
 def test_an_exported_file_is_geoparquet(small, tmp_path):
@@ -127,6 +142,13 @@ def test_an_outline_on_both_sides_of_180_degrees_has_a_narrow_box(tmp_path):
             "3 numbers in every row",
         ),
         ({"embedding": None, "lon": [1.0, 2.0], "lat": [1.0, 2.0]}, GIVEN, "no column 'embedding'"),
+        ({"embedding": [["x"], ["y"]], "lon": [1.0, 2.0], "lat": [1.0, 2.0]}, GIVEN, "it holds list<.*string>"),
+        ({"embedding": [1.0, 2.0], "lon": [1.0, 2.0], "lat": [1.0, 2.0]}, GIVEN, "it holds double"),
+        ({"id": ["a", None], "lon": [1.0, 2.0], "lat": [1.0, 2.0]}, GIVEN, "rows without id"),
+        ({"date": ["2020-01-01", "May"], "lon": [1.0, 2.0], "lat": [1.0, 2.0]}, GIVEN, "row of id 'b': Invalid iso"),
+        ({"cloud_cover": [0.1, 55.0], "lon": [1.0, 2.0], "lat": [1.0, 2.0]}, GIVEN, "row of id 'b': .*got 55"),
+        ({"lon": [1.0, 200.0], "lat": [1.0, 95.0]}, GIVEN, "row of id 'b': "),
+        ({"geometry": [b"no wkb", b""]}, GIVEN, "row of id 'a': "),
     ],
 )
 def test_a_file_that_lacks_something_is_refused_by_name_and_nothing_is_made(columns, given, message, tmp_path):

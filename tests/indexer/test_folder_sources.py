@@ -13,6 +13,7 @@ from PIL import Image
 
 from indexer.pipeline import BuildOptions, build_collection
 from indexer.pixels import Stretch
+from indexer.source_table import SourceRequest, make_source
 from indexer.sources.folder import FolderSource, find_table
 from indexer.sources.mercator import map_tile_box, map_tiles_in
 from indexer.sources.protocol import UnreachableError
@@ -85,10 +86,14 @@ def test_a_picture_without_a_place_says_what_is_needed(pictures):
         ("../outside.png,1,2,,,10", "outside"),
         ("prairie.png,200,33.5,,,10", "line 2: longitude"),
         ("prairie.png,-98,33.5,June,,10", "line 2"),
+        ("prairie.png,-98,33.5,,55,10", "line 2: cloud cover is a share from 0 to 1, got 55"),
+        (",-98,33.5,,,10", "line 2: the row names no file"),
+        ("a\0b.png,-98,33.5,,,10", "line 2: .*null"),
+        ("prärie.png,-98,33.5,,,10", "is not UTF-8"),
     ],
 )
 def test_a_wrong_row_of_the_table_is_named(pictures, row, message):
-    (pictures / "index.csv").write_text(f"file,lon,lat,date,cloud,gsd_m\n{row}\n")
+    (pictures / "index.csv").write_text(f"file,lon,lat,date,cloud,gsd_m\n{row}\n", encoding="latin-1")
     with pytest.raises(SourceError, match=message):
         list(FolderSource(str(pictures), str(pictures / "index.csv")).candidates())
 
@@ -106,6 +111,31 @@ def test_missing_and_damaged_pictures_and_ids_given_twice_are_counted(pictures, 
     assert (report.added, counted) == (1, {"not a picture": 3, "id given twice": 1})
     assert "gone.png can't be read" in caplog.text
     assert "gone.tif can't be opened" in caplog.text
+
+
+def test_a_row_that_is_too_short_names_no_file(pictures):
+    (pictures / "index.csv").write_text("lon,lat,file\n-98,33.5\n")
+    with pytest.raises(SourceError, match="line 2: the row names no file"):
+        list(FolderSource(str(pictures), str(pictures / "index.csv")).candidates())
+
+
+def test_pictures_that_a_found_table_does_not_name_are_told(pictures, caplog):
+    assert not caplog.records
+    write_raster(pictures / "more.tif", picture().transpose(2, 0, 1), "EPSG:4326", -98, 34, 0.001)
+    source = make_source(SourceRequest("folder", str(pictures)))
+    assert (source.count(), len(caplog.records)) == (3, 1)
+    assert "index.csv, which does not name 1 of the folder's pictures: --table none" in caplog.text
+    assert make_source(SourceRequest("folder", str(pictures), table="none")).count() == 4
+
+
+def test_values_that_are_not_finite_are_missing(tmp_path):
+    values = picture().transpose(2, 0, 1).astype(np.float32)
+    values[1, :16], values[2, 16:24] = np.nan, np.inf
+    write_raster(tmp_path / "a.tif", values, "EPSG:4326", -98, 34, 0.001)
+    source = FolderSource(str(tmp_path), stretch=Stretch(0, 255))
+    reading = source.read(next(source.candidates()))
+    assert reading.missing == 0.75
+    assert not reading.pixels[:, :24].any()
 
 
 def test_a_box_limits_a_folder(pictures):

@@ -71,6 +71,8 @@ def test_a_picture_without_georeference_needs_an_extent(globe, tmp_path):
         Image.fromarray(raster.read().transpose(1, 2, 0)).save(path)
     with pytest.raises(SourceError, match="--extent"):
         RasterSource(str(path), GRID)
+    with pytest.raises(InvalidInputError, match="must have width and height"):
+        RasterSource(str(path), GRID, extent=BBox(5, 45, 5, 48))
     placed = RasterSource(str(path), GRID, extent=BBox(-180, -90, 180, 90), tile_px=32)
     same = RasterSource(str(globe), GRID, tile_px=32)
     a, b = list(placed.candidates())[100], list(same.candidates())[100]

@@ -96,9 +96,10 @@ def compact(root: Path, *, segment_rows: int = DEFAULT_SEGMENT_ROWS, wait_s: flo
     """Rewrite the live tiles as few sorted segments; ids and search results stay as they are.
 
     Memory holds one segment at a time. Tiles are dealt to the new segments along the curve, so that each new
-    segment covers a region of its own.
+    segment covers a region of its own. Every byte is checked first: the new segments' hashes would vouch for damage.
 
     Raises:
+        CollectionFormatError: a file is damaged; nothing is changed.
         CollectionLockedError: another process is writing.
     """
     from wildsat_core.geo import curve_key
@@ -107,6 +108,9 @@ def compact(root: Path, *, segment_rows: int = DEFAULT_SEGMENT_ROWS, wait_s: flo
         base = open_collection(root)
         if len(base.manifest.segments) <= 1 and not base.manifest.deleted:
             return base.manifest
+        for segment in base.manifest.segments:
+            for problem in _verify_segment(root, base.manifest, segment):
+                raise CollectionFormatError(f"{problem}; nothing was compacted: `wildsat index verify` tells all of it")
         rows = np.flatnonzero(base.tiles.live)
         rows = rows[np.argsort(curve_key(base.tiles.lon[rows], base.tiles.lat[rows]), kind="stable")]
         segments = tuple(

@@ -7,6 +7,8 @@ import threading
 from collections.abc import Iterable
 from pathlib import Path
 
+from wildsat_core.errors import CollectionFormatError
+
 
 def write_thumbnails(path: Path, thumbnails: Iterable[bytes | None]) -> None:
     """Write row i's picture under row i; None leaves the row out."""
@@ -26,13 +28,21 @@ class Thumbnails:
 
     def __init__(self, path: Path) -> None:
         """Connect lazily; `immutable` lets SQLite skip locks on a file that never changes."""
+        self._path = path
         self._uri = f"{path.absolute().as_uri()}?mode=ro&immutable=1"
         self._local = threading.local()
 
     def get(self, row: int) -> bytes | None:
-        """WebP bytes of a row of the segment, None when it has no picture."""
+        """WebP bytes of a row of the segment, None when it has no picture.
+
+        Raises:
+            CollectionFormatError: the file is damaged.
+        """
         connection = getattr(self._local, "connection", None)
         if connection is None:
             connection = self._local.connection = sqlite3.connect(self._uri, uri=True)
-        found = connection.execute("SELECT webp FROM thumbs WHERE row = ?", (row,)).fetchone()
+        try:
+            found = connection.execute("SELECT webp FROM thumbs WHERE row = ?", (row,)).fetchone()
+        except sqlite3.DatabaseError as err:
+            raise CollectionFormatError(f"the thumbnails in {self._path} are damaged: {err}") from err
         return bytes(found[0]) if found else None

@@ -140,6 +140,21 @@ def test_compaction_keeps_ids_vectors_and_pictures(root):
     assert verify(root) == []
 
 
+def test_compaction_does_not_vouch_for_damage(root):
+    delete_tiles(root, np.array([0]), generation=1)
+    (path,) = root.glob("segments/*/text.npy")
+    content = bytearray(path.read_bytes())
+    content[-1] ^= 1
+    path.write_bytes(content)
+    with pytest.raises(CollectionFormatError, match=r"text\.npy is damaged.*nothing was compacted"):
+        compact(root)
+    assert read_current_manifest(root).generation == 2
+    (path,) = root.glob("segments/*/thumbs.sqlite")
+    path.write_bytes(b"x" * path.stat().st_size)
+    with pytest.raises(CollectionFormatError, match=r"thumbs\.sqlite are damaged"):
+        open_collection(root).thumbnail(1)
+
+
 def test_garbage_is_collected_after_the_grace_period_only(root):
     old = open_collection(root)
     with writer(root) as out:
