@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import datetime as dt
 from typing import Annotated, Any, Self
 
 import numpy as np
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
 
-from app.parameters import CollectionName, SpeciesTexts, TileId, cleaned
+from app.parameters import CollectionName, Day, SpeciesTexts, TileId, cleaned
 from wildsat_core.area import Area
 from wildsat_core.errors import InvalidInputError
 from wildsat_core.geo import check_lon_lat, parse_bbox
@@ -102,8 +101,8 @@ class FiltersBody(Body):
     area: dict[str, Any] | None = Field(default=None, description="GeoJSON Polygon, MultiPolygon or features of these")
     circle: CircleBody | None = None
     countries: Annotated[list[Country], Field(min_length=1, max_length=250)] | None = None
-    from_: dt.date | None = Field(default=None, alias="from", description="first day, YYYY-MM-DD")
-    to: dt.date | None = Field(default=None, description="last day, YYYY-MM-DD")
+    from_: Day | None = Field(default=None, alias="from", description="first day, YYYY-MM-DD")
+    to: Day | None = Field(default=None, description="last day, YYYY-MM-DD")
     months: Annotated[list[Annotated[int, Field(ge=1, le=12)]], Field(min_length=1, max_length=12)] | None = None
     max_cloud: float | None = Field(default=None, ge=0, le=1)
     min_percentile: float | None = Field(default=None, ge=0, lt=100)

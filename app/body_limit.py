@@ -1,6 +1,8 @@
-"""Bodies are counted as they arrive, so that neither a false nor a missing Content-Length lets more in."""
+"""Bodies are counted and timed as they arrive, so that neither a false nor a missing Content-Length lets more in."""
 
 from __future__ import annotations
+
+import asyncio
 
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
@@ -10,16 +12,22 @@ from app.errors import error_response
 
 MULTIPART_OVERHEAD = 64 * 1024  # boundaries, part headers and the small fields beside a picture
 UPLOAD_PATH = "/search/image"
+MOST_UPLOADS_HELD = 8  # bodies of requests under way hold no more than so many of the largest uploads, together
+PATIENCE_S = 30.0  # for a whole body
 
 
 class BodyLimitMiddleware:
-    """Refuses a body beyond the limit of its kind with 413."""
+    """Refuses a body beyond the limit of its kind with 413, one that comes too slowly with 408.
+
+    What all bodies under way hold is limited, too; beyond it the answer is 503.
+    """
 
     def __init__(self, app: ASGIApp, json_bytes: int, upload_bytes: int) -> None:
-        """Wrap an application."""
+        """Wrap an application; nothing is held yet."""
         self.app = app
         self.json_bytes = json_bytes
         self.upload_bytes = upload_bytes
+        self.held = 0
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Refuse by the announced length at once, else count."""
@@ -32,17 +40,31 @@ class BodyLimitMiddleware:
         if announced.isdigit() and int(announced) > limit:
             await error_response(request, _too_large(limit))(scope, receive, send)
             return
-        taken = 0
+        taken, whole, deadline = 0, False, 0.0
 
         async def counted() -> Message:
-            nonlocal taken
-            message = await receive()
-            taken += len(message.get("body", b""))
+            nonlocal taken, whole, deadline
+            if whole:  # what comes now is the end of the connection, for which there is no hurry
+                return await receive()
+            deadline = deadline or asyncio.get_running_loop().time() + PATIENCE_S
+            try:
+                async with asyncio.timeout_at(deadline):
+                    message = await receive()
+            except TimeoutError as err:
+                raise HTTPException(408, f"the body did not come within {PATIENCE_S:g} s") from err
+            size = len(message.get("body", b""))
+            whole = not message.get("more_body", False)
+            taken, self.held = taken + size, self.held + size
             if taken > limit:
                 raise _too_large(limit)
+            if self.held > MOST_UPLOADS_HELD * self.upload_bytes:
+                raise HTTPException(503, "too many large requests are under way; try again soon", {"Retry-After": "1"})
             return message
 
-        await self.app(scope, counted, send)
+        try:
+            await self.app(scope, counted, send)
+        finally:
+            self.held -= taken
 
     def _limit(self, path: str) -> int:
         return self.upload_bytes + MULTIPART_OVERHEAD if path.endswith(UPLOAD_PATH) else self.json_bytes

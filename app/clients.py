@@ -89,16 +89,26 @@ class ClientsMiddleware:
         return _path_of(connection.scope) in KEYLESS_PATHS and not searches
 
     def _admit(self, connection: HTTPConnection) -> None:
-        key = self._known_key(connection)
+        try:
+            key = self._known_key(connection)
+        except KeyRequiredError:
+            self._charge(f"address {self.address(connection)}")  # guessing is not free
+            raise
         if self.require_key and key is None and not self._is_keyless(connection):
             raise KeyRequiredError(
                 "this service needs an API key; send it in the header X-API-Key or as a Bearer token"
             )
-        if self.buckets is not None:
-            client = f"key {key}" if key is not None else f"address {self.address(connection)}"
-            wait_s = self.buckets.take(client, time.monotonic())
-            if wait_s > 0:
-                raise RateLimitedError(f"too many requests; the next one is allowed in {wait_s:.1f} s", wait_s)
+        self._charge(f"key {key}" if key is not None else f"address {self.address(connection)}")
+
+    def _charge(self, client: str) -> None:
+        """Take a token of a client's.
+
+        Raises:
+            RateLimitedError: it has none left.
+        """
+        wait_s = self.buckets.take(client, time.monotonic()) if self.buckets is not None else 0.0
+        if wait_s > 0:
+            raise RateLimitedError(f"too many requests; the next one is allowed in {wait_s:.1f} s", wait_s)
 
     def _known_key(self, connection: HTTPConnection) -> int | None:
         """Number of the key that was sent, None without one; comparing takes as long whatever fits."""

@@ -125,6 +125,8 @@ def problem_of(error: Exception, request_id: str) -> dict[str, Any]:
 def _validation_problem(error: RequestValidationError, request_id: str) -> dict[str, Any]:
     """Name the first parameter at fault, what was seen and what is allowed."""
     first = error.errors()[0]
+    if first["type"] == "json_invalid":
+        return problem(400, UNADORNED[400], request_id)
     place = [str(part) for part in first["loc"] if part not in ("query", "body", "path", "header")]
     name = ".".join(place) or str(first["loc"][-1])
     cause = first.get("ctx", {}).get("error")

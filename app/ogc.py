@@ -10,7 +10,10 @@ from typing import Any
 from app.catalog import Served
 from wildsat_core.errors import InvalidInputError
 from wildsat_core.geo import parse_bbox
+from wildsat_core.search.query import Filters
 from wildsat_core.types import BBox
+
+UNDATED_SINCE = dt.date(1970, 1, 1)  # STAC wants an interval where the day is unknown; long before any imagery
 
 
 def spatial_extent(served: Served) -> list[float]:
@@ -124,6 +127,19 @@ def parse_ogc_bbox(value: str | Sequence[float]) -> BBox:
     """
     numbers = value.split(",") if isinstance(value, str) else list(value)
     return parse_bbox([float(n) for n in ([*numbers[:2], *numbers[3:5]] if len(numbers) == 6 else numbers)])
+
+
+def within(datetime: str | None, *, days: bool = True, **filters: Any) -> Filters:  # noqa: ANN401 - of any kind
+    """Filters on an OGC `datetime` and more.
+
+    Items of unknown date say that they are of some time from UNDATED_SINCE on: they pass where that meets the interval.
+
+    Raises:
+        InvalidInputError: see `parse_datetime`.
+    """
+    first, last = parse_datetime(datetime, days=days) if datetime is not None else (None, None)
+    undated = (last is None or last >= UNDATED_SINCE) and (first is None or first <= dt.datetime.now(dt.UTC).date())
+    return Filters(date_from=first, date_to=last, undated=undated, **filters)
 
 
 def parse_datetime(text: str, *, days: bool = True) -> tuple[dt.date | None, dt.date | None]:

@@ -12,6 +12,7 @@ import fastapi
 from pydantic import (
     AfterValidator,
     BaseModel,
+    BeforeValidator,
     ConfigDict,
     Field,
     GetCoreSchemaHandler,
@@ -49,7 +50,7 @@ MAX_TERMS_CHARACTERS = 20_000
 
 SpeciesTexts = Callable[[str, float], SpeciesTerm]
 
-NUMBER = r"-?\d{1,3}(?:\.\d{1,15})?"
+NUMBER = r"[+-]?(?:\d{1,30}(?:\.\d{0,30})?|\.\d{1,30})(?:[eE][+-]?\d{1,3})?"  # as any program writes it
 TILE_ID = r"[A-Za-z0-9][A-Za-z0-9_.:@+~-]{0,127}"
 
 
@@ -99,8 +100,7 @@ Box = Annotated[
 OgcBox = Annotated[
     str,
     Form(
-        rf"{NUMBER}(?:,{NUMBER}){{3}}|{NUMBER},{NUMBER},-?\d{{1,6}}(?:\.\d{{1,15}})?,"
-        rf"{NUMBER},{NUMBER},-?\d{{1,6}}(?:\.\d{{1,15}})?",
+        rf"{NUMBER}(?:,{NUMBER}){{3}}(?:,{NUMBER},{NUMBER})?",
         "four numbers west,south,east,north in degrees, or six with the least and greatest height",
         "-75,-15,-60,5",
     ),
@@ -112,9 +112,16 @@ LonLat = Annotated[
 ]
 Disc = Annotated[
     str,
-    Form(rf"{NUMBER},{NUMBER},\d{{1,5}}(?:\.\d{{1,6}})?", "longitude,latitude,radius in km", "-60.5,-3.1,250"),
+    Form(rf"{NUMBER},{NUMBER},{NUMBER}", "longitude,latitude,radius in km", "-60.5,-3.1,250"),
     AfterValidator(_on_globe),
 ]
+
+
+def _day(value: Any) -> Any:  # noqa: ANN401 - whatever came; numbers would be taken for seconds since 1970
+    return Form(r"\d{4}-\d{2}-\d{2}", "a day YYYY-MM-DD", "2023-06-30").check(str(value))
+
+
+Day = Annotated[dt.date, BeforeValidator(_day)]
 Countries = Annotated[str, Form(r"[A-Z]{3}(?:,[A-Z]{3}){0,249}", "ISO 3166-1 alpha-3 codes with commas", "BRA,PER")]
 Months = Annotated[
     str, Form(r"(?:[1-9]|1[0-2])(?:,(?:[1-9]|1[0-2])){0,11}", "months of the year, 1 to 12, with commas", "6,7,8")
@@ -169,13 +176,13 @@ class SearchParameters(BaseModel):
     )
     circle: Disc | None = Field(default=None, description="longitude,latitude,radius in kilometres")
     countries: Countries | None = Field(default=None, description="ISO 3166-1 alpha-3 codes with commas")
-    from_: dt.date | None = Field(default=None, alias="from", description="first day, YYYY-MM-DD")
-    to: dt.date | None = Field(default=None, description="last day, YYYY-MM-DD")
+    from_: Day | None = Field(default=None, alias="from", description="first day, YYYY-MM-DD")
+    to: Day | None = Field(default=None, description="last day, YYYY-MM-DD")
     months: Months | None = Field(default=None, description="months of the year with commas")
     max_cloud: float | None = Field(default=None, ge=0, le=1, description="largest share of cloud")
     tiles: TileIds | None = Field(default=None, description="only these tiles: ids with commas")
     min_percentile: float | None = Field(default=None, ge=0, lt=100, description="smallest percentile among all tiles")
-    spacing_km: float | None = Field(default=None, ge=0, le=5000, description="least distance of two hits in km")
+    spacing_km: float | None = Field(default=None, ge=0, le=20_100, description="least distance of two hits in km")
     max_per_country: int | None = Field(default=None, ge=1, le=MAX_K, description="at most so many hits of one country")
     blend: float | None = Field(
         default=None, ge=0, le=1, description="0: looks like it, 1: such things live there; default: the model's"

@@ -71,6 +71,10 @@ def _decode_plain(content: bytes, max_pixels: int) -> Pixels:
             warnings.simplefilter("ignore")  # Pillow's own pixel warning: ours is the stricter cap
             with Image.open(io.BytesIO(content), formats=PLAIN_FORMATS) as picture:
                 _check_size(picture.width, picture.height, max_pixels)
+                if picture.mode.startswith(("I", "F")):  # more than 8 bits, which Pillow would cut off at 255
+                    raise InvalidInputError(
+                        "picture must have 8 bits a band, this one has more; stretch it to 0..255 first", "image"
+                    )
                 rgb = np.asarray(picture.convert("RGB"), np.uint8)
     except InvalidInputError:
         raise  # ours; a ValueError too
@@ -109,6 +113,11 @@ def _check_tiff(source: DatasetReader, max_pixels: int) -> None:
     if source.count not in (1, 3, 4):
         raise InvalidInputError(
             f"GeoTIFF must have 1 band, or red, green, blue and perhaps alpha; this one has {source.count}", "image"
+        )
+    if source.colorinterp[0].name == "palette":
+        raise InvalidInputError(
+            "GeoTIFF must hold true colour, this one holds numbers of colours; `gdal_translate -expand rgb` helps",
+            "image",
         )
     strange = next((kind for kind in source.dtypes if kind != "uint8"), None)
     if strange is not None:

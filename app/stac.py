@@ -6,6 +6,7 @@ from typing import Any
 from urllib.parse import quote
 
 from app.catalog import Served
+from app.ogc import UNDATED_SINCE
 from wildsat_core.search.geojson import country_name, tile_geometry
 from wildsat_core.types import Tile
 
@@ -55,7 +56,7 @@ def _times(served: Served, tile: Tile) -> dict[str, Any]:
     if tile.captured_on is not None:
         return {"datetime": f"{tile.captured_on.isoformat()}T00:00:00Z"}
     made = served.collection.manifest.created_at.strftime("%Y-%m-%dT%H:%M:%SZ")
-    return {"datetime": None, "start_datetime": "1970-01-01T00:00:00Z", "end_datetime": made}
+    return {"datetime": None, "start_datetime": f"{UNDATED_SINCE}T00:00:00Z", "end_datetime": made}
 
 
 def stac_collection(served: Served, entry: dict[str, Any], base: str) -> dict[str, Any]:

@@ -65,7 +65,11 @@ class GenerationChangedError(WildsatError):
 class _Pages:
     """Counts the hits of a ranking that is fetched page by page, and stays with its generation."""
 
-    def __init__(self, most: int) -> None:
+    def __init__(self, most: int, params: Mapping[str, Any]) -> None:
+        if taken := sorted({"k", "offset"} & params.keys()):
+            raise TypeError(
+                f"{' and '.join(taken)} can't be given: `most` says how many hits, and pages are turned here"
+            )
         self._most = most
         self._offset = 0
         self._first: SearchAnswer | None = None
@@ -195,7 +199,7 @@ class Client:
         Raises:
             GenerationChangedError: the collection was changed meanwhile, after some hits have been given.
         """
-        pages = _Pages(most)
+        pages = _Pages(most, params)
         while (page := pages.next()) is not None:
             yield from pages.take(self.search(q, **params, **page))
 
@@ -297,7 +301,7 @@ class AsyncClient:
         return await self._ask(calls.search(q, params))
 
     async def search_all(self, q: str | None = None, most: int = 1000, **params: Any) -> AsyncIterator[Hit]:  # noqa: ANN401
-        pages = _Pages(most)
+        pages = _Pages(most, params)
         while (page := pages.next()) is not None:
             for hit in pages.take(await self.search(q, **params, **page)):
                 yield hit

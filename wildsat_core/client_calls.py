@@ -37,8 +37,7 @@ def _written(value: Any) -> str:  # noqa: ANN401 - whatever a parameter may be g
     if isinstance(value, bool):
         return str(value).lower()
     if isinstance(value, float):
-        text = repr(float(value))
-        return text if "e" not in text else f"{value:.12f}"  # the service reads plain decimals only
+        return repr(float(value))
     value = getattr(value, "__geo_interface__", value)
     if isinstance(value, Mapping):
         return json.dumps(value)
@@ -54,7 +53,19 @@ def search(q: str | None, params: Mapping[str, Any]) -> Call[SearchAnswer]:
 
 
 def query(body: Mapping[str, Any]) -> Call[SearchAnswer]:
-    return Call(_answer, "search", "POST", json=dict(body))
+    # Days, NumPy's numbers and vectors as JSON has them.
+    plain = json.loads(json.dumps(dict(body), default=_plain))
+    return Call(_answer, "search", "POST", json=plain)
+
+
+def _plain(value: Any) -> Any:  # noqa: ANN401
+    if hasattr(value, "__geo_interface__"):
+        return value.__geo_interface__
+    if hasattr(value, "tolist"):
+        return value.tolist()
+    if hasattr(value, "isoformat"):
+        return value.isoformat()
+    raise TypeError(f"a query can't hold {value!r}: it is no JSON")
 
 
 def picture(image: bytes | Path | str, params: Mapping[str, Any]) -> Call[SearchAnswer]:

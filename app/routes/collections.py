@@ -8,15 +8,15 @@ from urllib.parse import urlencode
 
 from fastapi import APIRouter, Query, Request
 from fastapi.responses import JSONResponse, Response
+from pydantic import BaseModel, Field
 
 from app.context import base_url, catalog_of
 from app.gate import Gated
-from app.ogc import CONFORMANCE, collection_entry, parse_datetime, parse_ogc_bbox
+from app.ogc import CONFORMANCE, collection_entry, parse_ogc_bbox, within
 from app.parameters import CollectionName, OgcBox, TileId
 from app.routes.search import GeoJSONResponse
 from app.schemas import CollectionAnswer, CollectionsAnswer, Conformance, ItemAnswer, ItemsAnswer
 from app.stac import GEOJSON, JSON, stac_collection, stac_item
-from wildsat_core.search.query import Filters
 
 router = APIRouter(tags=["collections"])
 
@@ -50,21 +50,26 @@ def collection(request: Request, name: CollectionName) -> Response:
     return JSONResponse(stac_collection(served, collection_entry(served), base_url(request)))
 
 
+class ItemsParameters(BaseModel):
+    """Which Items. Unknown parameters are ignored: pystac-client sends those of a STAC search, too."""
+
+    bbox: OgcBox | None = Field(default=None, description="west,south,east,north in degrees")
+    datetime: Annotated[str, Field(max_length=80)] | None = Field(
+        default=None, description="RFC 3339 time or interval, open with .."
+    )
+    limit: int = Field(default=DEFAULT_ITEMS, ge=1, description=LIMIT_HELP)
+    offset: int = Field(default=0, ge=0, le=2**31 - 1, description="items to skip")
+
+
 @router.get("/collections/{name}/items", response_class=GeoJSONResponse, response_model=ItemsAnswer)
 def items(
-    request: Request,
-    name: CollectionName,
-    gate: Gated,
-    bbox: Annotated[OgcBox | None, Query(description="west,south,east,north in degrees")] = None,
-    datetime: Annotated[str | None, Query(max_length=80, description="RFC 3339 time or interval, open with ..")] = None,
-    limit: Annotated[int, Query(ge=1, description=LIMIT_HELP)] = DEFAULT_ITEMS,
-    offset: Annotated[int, Query(ge=0, le=2**31 - 1, description="items to skip")] = 0,
+    request: Request, name: CollectionName, gate: Gated, parameters: Annotated[ItemsParameters, Query()]
 ) -> Response:
     """Tiles in stored order, which keeps neighbours together; filters as in OGC API Features."""
     served, base = catalog_of(request).get(name), base_url(request)
-    first, last = parse_datetime(datetime) if datetime is not None else (None, None)
-    limit = min(limit, MAX_ITEMS)
-    rows = served.engine.passing(Filters(bbox=parse_ogc_bbox(bbox) if bbox else None, date_from=first, date_to=last))
+    bbox, datetime, offset = parameters.bbox, parameters.datetime, parameters.offset
+    limit = min(parameters.limit, MAX_ITEMS)
+    rows = served.engine.passing(within(datetime, bbox=parse_ogc_bbox(bbox) if bbox else None))
     tiles = served.collection.tiles.tiles_at(rows[offset : offset + limit])
     asked: dict[str, Any] = {n: v for n, v in (("bbox", bbox), ("datetime", datetime)) if v is not None}
     if limit != DEFAULT_ITEMS:

@@ -17,12 +17,16 @@ from wildsat_core.search.query import MAX_K
 
 router = APIRouter(tags=["search"])
 
+DEFAULT_ROWS = 10_000
+
 
 class ExportParameters(SearchParameters):
     """A search, how many rows of it, and in which format."""
 
     format: ExportFormat = Field(default=ExportFormat.GEOJSON, description="geojson, csv, geoparquet or stac")
-    limit: int = Field(default=10_000, ge=1, description="how many rows at most")
+    limit: int | None = Field(
+        default=None, ge=1, description="how many rows at most; 10,000, or 1,000 with spacing_km or max_per_country"
+    )
 
 
 @router.get(
@@ -33,17 +37,20 @@ class ExportParameters(SearchParameters):
 def export(
     request: Request, parameters: Annotated[ExportParameters, Query()], export_gate: ExportGated, gate: Gated
 ) -> Response:
-    """The best tiles as a file; `limit` takes the place of k and offset."""
+    """The best tiles as a file; `limit` takes the place of k and offset, and shares are not explained."""
     most = settings_of(request).max_export_rows
-    if parameters.limit > most:
-        raise LimitExceededError(f"limit must be at most {most}, got {parameters.limit}", "limit")
-    if (parameters.spacing_km or parameters.max_per_country) and parameters.limit > MAX_K:
+    apart = bool(parameters.spacing_km or parameters.max_per_country)
+    limit = parameters.limit or min(MAX_K if apart else DEFAULT_ROWS, most)
+    if limit > most:
+        raise LimitExceededError(f"limit must be at most {most}, got {limit}", "limit")
+    if apart and limit > MAX_K:
         raise LimitExceededError(
-            f"with spacing_km or max_per_country limit must be at most {MAX_K}, got {parameters.limit}", "limit"
+            f"with spacing_km or max_per_country limit must be at most {MAX_K}, got {limit}", "limit"
         )
     served = catalog_of(request).get(parameters.collection)
-    ranking = served.engine.rank(parameters.to_query(species_of(request).term), parameters.limit)
-    asked = {name: value for name, value in parameters.normalised().items() if name not in ("k", "offset", "format")}
+    ranking = served.engine.rank(parameters.to_query(species_of(request).term), limit)
+    played_no_part = ("k", "offset", "explain", "format")
+    asked = {name: value for name, value in parameters.normalised().items() if name not in played_no_part}
     chosen = FORMATS[parameters.format]
     name = f"{served.name}-{served.collection.generation}.{chosen.suffix}"
     headers = {"Content-Disposition": f'attachment; filename="{name}"', "Cache-Control": "no-cache"}

@@ -1,5 +1,6 @@
 """Limits on who may ask, how often, and how much at once."""
 
+import asyncio
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -11,7 +12,10 @@ from pathlib import Path
 import pytest
 from fastapi.testclient import TestClient
 from pydantic import ValidationError
+from starlette.exceptions import HTTPException
+from starlette.types import Message, Receive, Scope, Send
 
+from app.body_limit import BodyLimitMiddleware
 from app.clients import TokenBuckets
 from app.exporting import FORMATS, ExportFormat
 from app.main import create_app
@@ -265,3 +269,41 @@ def test_links_work_below_a_path_prefix(toy_folder: Path) -> None:
         collection = client.get("/maps/collections/demo").json()
         assert collection["links"][0]["href"].endswith("/maps/collections/demo")
         assert client.get("/maps/livez").status_code == 200
+
+
+def test_guessing_keys_uses_up_the_rate_of_an_address(serve: Callable[..., TestClient]) -> None:
+    client = serve(rate_per_minute=6, rate_burst=3, api_keys=(KEY,))
+    guesses = [client.get("/collections", headers={"X-API-Key": f"guess{i}"}).status_code for i in range(5)]
+    assert guesses == [401, 401, 401, 429, 429]
+    assert client.get("/collections", headers={"X-API-Key": KEY}).status_code == 200
+
+
+def test_bodies_that_come_slowly_or_hold_too_much_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("app.body_limit.PATIENCE_S", 0.2)
+
+    async def reads_all(scope: Scope, receive: Receive, send: Send) -> None:
+        while (await receive())["more_body"]:
+            pass
+
+    app = BodyLimitMiddleware(reads_all, json_bytes=100, upload_bytes=100)
+    scope = {"type": "http", "path": "/search", "headers": [], "method": "POST"}
+
+    async def ask(pause_s: float, size: int) -> int:
+        async def receive() -> Message:
+            await asyncio.sleep(pause_s)
+            return {"type": "http.request", "body": b"x" * size, "more_body": True}
+
+        async def send(message: Message) -> None:
+            pytest.fail(f"{message} was sent")
+
+        with pytest.raises(HTTPException) as refusal:
+            await app(scope, receive, send)
+        return refusal.value.status_code
+
+    async def many() -> list[int]:
+        return await asyncio.gather(*(ask(0.05, 30) for _ in range(40)))
+
+    assert asyncio.run(ask(0.12, 10)) == 408
+    assert asyncio.run(ask(0.001, 60)) == 413
+    assert asyncio.run(many()).count(503) >= 10  # no more than 800 bytes are held at once
+    assert app.held == 0

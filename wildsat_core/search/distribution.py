@@ -11,7 +11,7 @@ Scores = npt.NDArray[np.float32]
 
 # Up to here all scores are sorted, and percentiles are exact. Beyond, the best 1 % are sorted and the rest is
 # represented by an even sample: a percentile below 99 is then known to within about 0.2.
-_SORT_ALL = 262_144
+ALL_SORTED = 262_144
 _SAMPLE = 65_536
 _TAIL = 0.01
 
@@ -35,7 +35,7 @@ class Distribution:
     @classmethod
     def of(cls, scores: Scores) -> Distribution:
         """From the scores of all tiles, in stored order."""
-        if len(scores) <= _SORT_ALL:
+        if len(scores) <= ALL_SORTED:
             return cls(len(scores), np.sort(scores), np.empty(0, np.float32))
         body = np.sort(scores[:: len(scores) // _SAMPLE])
         leaders = np.flatnonzero(scores >= body[int(len(body) * (1 - _TAIL))])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -11,6 +12,7 @@ import numpy.typing as npt
 from wildsat_core.area import Area
 from wildsat_core.collection.reader import Collection
 from wildsat_core.collection.tiles import TileTable
+from wildsat_core.errors import LimitExceededError
 from wildsat_core.geo import great_circle_km
 from wildsat_core.search.query import Circle, Filters
 from wildsat_core.types import BBox
@@ -21,6 +23,8 @@ if TYPE_CHECKING:
 Mask = npt.NDArray[np.bool_]
 
 _BLOCK_ROWS = 1_024
+_AREA_ROWS = 4_096  # compared with an area between two looks at the clock
+AREA_S = 3.0  # a natural area of the most vertices allowed takes less with a million tiles
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,6 +74,9 @@ def passing_rows(collection: Collection, blocks: BlockBoxes, filters: Filters) -
     """Rows that satisfy every filter except `min_percentile`, ascending; None when every live row does.
 
     Deleted rows never pass.
+
+    Raises:
+        LimitExceededError: the area is so intricate that comparing it takes too long.
     """
     tiles = collection.tiles
     if filters == Filters(min_percentile=filters.min_percentile):
@@ -120,10 +127,11 @@ def _column_conditions(tiles: TileTable, filters: Filters, rows: npt.NDArray[np.
     if not (filters.date_from or filters.date_to or filters.months):
         return conditions
     days = tiles.captured_on[rows]
+    undated = np.isnat(days) if filters.undated else np.zeros(len(days), bool)
     if filters.date_from:  # comparisons with NaT are False: an unknown date does not pass
-        conditions.append(days >= np.datetime64(filters.date_from))
+        conditions.append((days >= np.datetime64(filters.date_from)) | undated)
     if filters.date_to:
-        conditions.append(days <= np.datetime64(filters.date_to))
+        conditions.append((days <= np.datetime64(filters.date_to)) | undated)
     if filters.months:
         month = days.astype("datetime64[M]").astype(np.int64) % 12 + 1
         conditions.append(~np.isnat(days) & np.isin(month, sorted(filters.months)))
@@ -162,7 +170,17 @@ def _touches_area(tiles: TileTable, rows: npt.NDArray[np.int64], filters: Filter
     assert filters.area is not None
     near = _meets(bounds_of(filters.area), tiles.west[rows], tiles.south[rows], tiles.east[rows], tiles.north[rows])
     hit, close = near, rows[near]
-    hit[near] = filters.area.intersects(tiles.west[close], tiles.south[close], tiles.east[close], tiles.north[close])
+    parts, give_up = [], time.monotonic() + AREA_S
+    for start in range(0, len(close), _AREA_ROWS):
+        if time.monotonic() > give_up:
+            raise LimitExceededError(
+                f"the area takes longer than {AREA_S:g} s to compare with {len(close)} tiles: its edges lie too close "
+                "together; simplify it",
+                "area",
+            )
+        part = close[start : start + _AREA_ROWS]
+        parts.append(filters.area.intersects(tiles.west[part], tiles.south[part], tiles.east[part], tiles.north[part]))
+    hit[near] = np.concatenate(parts) if parts else False
     outlined = np.flatnonzero(hit & ~tiles.is_box[rows])
     if outlined.size:
         hit[outlined] = _outlines_touch(tiles, rows[outlined], filters.area.geometry)

@@ -163,7 +163,7 @@ class Circle:
 class Filters:
     """What a tile must satisfy to be ranked at all. Everything given must hold.
 
-    A tile of unknown date, cloud cover or country passes no filter on it.
+    A tile of unknown date, cloud cover or country passes no filter on it, but see `undated`.
 
     Attributes:
         bbox: the tile's outline shares a point with the box.
@@ -172,6 +172,7 @@ class Filters:
         countries: ISO 3166-1 alpha-3 codes.
         date_from: first day, inclusive.
         date_to: last day, inclusive.
+        undated: whether tiles of unknown date pass date_from and date_to.
         months: months of the year, 1 to 12.
         max_cloud: greatest share of cloud, in [0, 1].
         tile_ids: only these tiles.
@@ -184,6 +185,7 @@ class Filters:
     countries: frozenset[str] = frozenset()
     date_from: dt.date | None = None
     date_to: dt.date | None = None
+    undated: bool = False
     months: frozenset[int] = frozenset()
     max_cloud: float | None = None
     tile_ids: frozenset[str] | None = None

@@ -13,7 +13,7 @@ from wildsat_core.collection.reader import Collection
 from wildsat_core.search.ann import CANDIDATES, AnnIndex
 from wildsat_core.search.cache import Cache
 from wildsat_core.search.device import DeviceScan
-from wildsat_core.search.distribution import Distribution
+from wildsat_core.search.distribution import ALL_SORTED, Distribution
 from wildsat_core.search.plan import Plan
 from wildsat_core.search.quantised import QuantisedScan, candidates
 from wildsat_core.search.ranking import Candidates, Scored
@@ -165,7 +165,11 @@ class Scorer:
         )
 
     def _from_few(self, rows: Rows, plan: Plan, quantised: QuantisedScan) -> Candidates:
-        distribution = Distribution.of_sample(len(self.live), quantised.sample_scores(plan))
+        # Up to so many tiles all scores cost little, and a tile's percentile is the same whatever the filter.
+        if len(self.live) <= ALL_SORTED:
+            distribution = self.all(plan).distribution
+        else:
+            distribution = Distribution.of_sample(len(self.live), quantised.sample_scores(plan))
         return Candidates(
             rows, self._exact(rows, plan), 0.0, distribution, len(rows), "exact scan of the filtered rows"
         )

@@ -9,10 +9,12 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from shapely.affinity import translate
 
-from tests.core.search.fakes import REF, SPACES, random_collection, unit
+from tests.core.search.fakes import REF, SPACES, FakeModel, random_collection, unit
 from wildsat_core.area import Area
 from wildsat_core.collection import CollectionWriter, open_collection
+from wildsat_core.errors import LimitExceededError
 from wildsat_core.geo import bbox_geometry, great_circle_km
+from wildsat_core.search.engine import SearchEngine
 from wildsat_core.search.filters import BlockBoxes, passing_rows
 from wildsat_core.search.query import Circle, Filters
 from wildsat_core.types import BBox, Tile
@@ -150,3 +152,14 @@ def test_an_outline_that_ends_at_180_degrees_touches_what_begins_there(tmp_path,
 
 def test_no_filter_passes_everything(collection, blocks):
     assert passing_rows(collection, blocks, Filters()) is None
+
+
+def test_an_area_that_takes_too_long_to_compare_is_refused(tmp_path, monkeypatch):
+    collection = random_collection(tmp_path / "random", 50)
+    area = Area.from_geojson({"type": "Polygon", "coordinates": [[[-90, -80], [90, -80], [90, 80], [-90, -80]]]})
+    engine = SearchEngine(collection, FakeModel())
+    monkeypatch.setattr("wildsat_core.search.filters._AREA_ROWS", 7)
+    assert len(engine.passing(Filters(area=area))) == 4
+    monkeypatch.setattr("wildsat_core.search.filters.AREA_S", -1.0)
+    with pytest.raises(LimitExceededError, match=r"longer than -1 s to compare with \d+ tiles.*simplify it"):
+        engine.passing(Filters(area=area))

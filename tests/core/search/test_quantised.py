@@ -69,7 +69,7 @@ def plan(*parts):
 @pytest.mark.parametrize("box", [None, BBox(0, -90, 20, 90)])
 def test_a_least_percentile_is_kept_to_the_tile(collection, monkeypatch, sampled, least, box):
     if sampled:  # as with many tiles
-        monkeypatch.setattr("wildsat_core.search.distribution._SORT_ALL", 100)
+        monkeypatch.setattr("wildsat_core.search.distribution.ALL_SORTED", 100)
         monkeypatch.setattr("wildsat_core.search.distribution._SAMPLE", 300)
     engine = SearchEngine(collection, FakeModel(), exact_scan_rows=0)
     query = Query((TextTerm("dunes"), TextTerm("ice", weight=-0.7)), Filters(bbox=box, min_percentile=least), k=1000)
