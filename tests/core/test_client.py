@@ -10,6 +10,7 @@ from pathlib import Path
 from types import SimpleNamespace
 
 import httpx
+import numpy as np
 import pytest
 
 from tests.app.conftest import live_url, picture, toy_folder  # noqa: F401 - fixtures of the service's tests
@@ -141,6 +142,17 @@ def test_values_may_be_given_as_python_has_them(live_url: str, params: dict, exp
         answer = client.search(**{"q": "forest", **params})
     assert {hit.tile_id for hit in answer.hits} <= expected
     assert len(answer.hits) == min(len(expected), params.get("k", 20))
+
+
+def test_a_query_may_hold_days_and_arrays(live_url: str) -> None:
+    days, places = {"from": dt.date(2024, 1, 1)}, np.array([10.0, 1 / 3])
+    with Client(live_url) as client:
+        answer = client.query({"terms": [{"place": places}, {"text": "water"}], "filters": days, "k": np.int64(3)})
+        assert {hit.captured_on.year for hit in answer.hits if hit.captured_on} == {2024}
+        with pytest.raises(TypeError, match="it is no JSON"):
+            client.query({"terms": object()})
+        with pytest.raises(TypeError, match="k and offset can't be given: `most` says"):
+            next(client.search_all("water", k=3, offset=1))
 
 
 def test_shares_are_typed_and_add_up(live_url: str) -> None:

@@ -1,6 +1,7 @@
 """The int8 pass changes nothing but the time: same hits, same order, same scores."""
 
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -58,6 +59,17 @@ def test_searches_at_once_get_what_each_would_get_alone(collection, device):
         found = list(pool.map(together.search, queries))
     for query, result in zip(queries, found, strict=True):
         assert [(h.row, h.score) for h in result.hits] == [(h.row, h.score) for h in alone.search(query).hits]
+
+
+def test_a_tile_has_the_same_percentile_whatever_the_filter(collection):
+    engine = SearchEngine(collection, FakeModel(), exact_scan_rows=0)
+    everywhere, box = Query((TextTerm("dunes"),), k=1000), Filters(bbox=BBox(0, -90, 20, 90))
+    among_all = {hit.row: hit.percentile for hit in engine.search(everywhere).hits}
+    few = engine.search(replace(everywhere, filters=box))
+    assert few.backend == "exact scan of the filtered rows"
+    shared = [hit for hit in few.hits if hit.row in among_all]
+    assert len(shared) > 20
+    assert [hit.percentile for hit in shared] == [among_all[hit.row] for hit in shared]
 
 
 def plan(*parts):
