@@ -244,5 +244,5 @@ def test_modules_build_without_draws_and_without_hanging(architecture):
 
     with no_random_weights():
         module = build_backbone(architecture, {}, 3)
-    assert all(torch.isfinite(p).all() for n, p in module.named_parameters() if "position" in n)
+    assert sum(p.numel() for p in module.parameters()) > 10**6  # of whatever was in memory: a file's weights come next
     assert torch.randn(4).abs().max() > 0  # draws are back
