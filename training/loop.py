@@ -44,7 +44,7 @@ from training.terms import TrainingModule, make_views, match_terms, weighted_sum
 from training.tuning import apply_tuning, without_adapters
 from training.validate import validate
 from wildsat_core.collection.durable import is_disk_full
-from wildsat_core.errors import TrainingError
+from wildsat_core.errors import TrainingError, WildsatError
 
 logger = logging.getLogger(__name__)
 
@@ -139,7 +139,11 @@ class _Run:
                 if step % run.log_every == 0 or step == self.steps:
                     reporter.step(step, numbers)
                 if self._is_due(run.validate_every):
-                    self._validate(reporter)
+                    try:
+                        self._validate(reporter)
+                    except WildsatError:
+                        self._save()  # the steps since the last checkpoint are good
+                        raise
                 stopped = any_rank(stop.is_set(), self.device)
                 if stopped or self._is_due(run.checkpoint_every):
                     self._save()

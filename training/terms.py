@@ -13,6 +13,7 @@ from training.config import LossSection
 from training.data.stream import Batch
 from training.losses import LogitScale, Match, symmetric_loss
 from training.tuning import settle_modes
+from wildsat_core.errors import InvalidInputError
 from wildsat_core.models.model import WildSATModel
 
 TERMS = ("text", "location", "image", "place")
@@ -75,6 +76,13 @@ def make_views(batch: Batch, model: WildSATModel, augment: AugmentConfig, losses
     spec, chance = model.config.preprocessing, Chance(seed, batch.anchor.device)
 
     def prepared(pixels: torch.Tensor) -> torch.Tensor:
+        # Deeper pixels come as float32; clamped they would all be white.
+        if pixels.dtype != torch.uint8 and spec.scale == 255 and (brightest := float(pixels.max())) > 255:
+            raise InvalidInputError(
+                f"pictures hold values up to {brightest:g} and the model takes eight bits: give "
+                "--set model.scale=10000 for reflectance x 10,000, or pictures stretched to 0..255",
+                "model.scale",
+            )
         values = (pixels.float() / spec.scale).clamp(0, 1)
         return values if spec.input_px is None else resize(values, spec.input_px)
 

@@ -21,6 +21,7 @@ NORM_LAYERS = (nn.LayerNorm, nn.GroupNorm, nn.RMSNorm, nn.modules.batchnorm._Nor
 CLASSIFIERS = ("fc", "head", "heads", "visual_projection")  # names of the last layer in the libraries' backbones
 REFERENCE_NORMS = ("bn", "norm", "ln")  # the reference picks parameters by these parts of their names
 REFERENCE_CLASSIFIERS = ("fc", "head", "proj")
+PAST_THEIR_LAYERS = ("MultiheadAttention", "ShiftedWindowAttention", "ShiftedWindowAttentionV2")  # torch, torchvision
 CLIP_TARGETS = ("k_proj", "v_proj", "q_proj", "out_proj", "visual_projection")
 
 
@@ -121,11 +122,13 @@ def _add_adapters(model: WildSATModel, config: TuningConfig) -> None:
         from peft import LoraConfig, inject_adapter_in_model
     except ImportError as err:
         raise MissingExtraError("peft", "train", f"tuning mode {config.mode}") from err
-    targets = config.targets or _default_targets(model)
+    targets, unreachable = config.targets or _default_targets(model), _read_by_their_parents(model.backbone)
     layers = [
         name
         for name, layer in model.backbone.named_modules()
-        if isinstance(layer, nn.Linear) and any(name == t or name.endswith(f".{t}") for t in targets)
+        if isinstance(layer, nn.Linear)
+        and name not in unreachable
+        and any(name == t or name.endswith(f".{t}") for t in targets)
     ]
     if not layers:
         kind = f"named {', '.join(targets)}" if config.targets else "one that an adapter can follow"
@@ -146,11 +149,18 @@ def _default_targets(model: WildSATModel) -> tuple[str, ...]:
     return tuple(
         name
         for name, layer in model.backbone.named_modules()
-        # torchvision's attention hands its projection's weight to a fused function, which an adapter can't follow.
-        if isinstance(layer, nn.Linear)
-        and not isinstance(layer, nn.modules.linear.NonDynamicallyQuantizableLinear)
-        and not _in_classifier(name)
+        if isinstance(layer, nn.Linear) and not _in_classifier(name)
     )
+
+
+def _read_by_their_parents(backbone: nn.Module) -> set[str]:
+    """Layers whose weights attention hands to a function, past the layer itself: an adapter there would never act."""
+    return {
+        f"{name}.{child}"
+        for name, module in backbone.named_modules()
+        if type(module).__name__ in PAST_THEIR_LAYERS
+        for child, _ in module.named_modules()
+    }
 
 
 def _is_adapted(module: nn.Module) -> bool:

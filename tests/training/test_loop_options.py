@@ -3,20 +3,23 @@
 from __future__ import annotations
 
 import functools
+import os
 from pathlib import Path
 
 import numpy as np
+import pyarrow.parquet as pq
 import pytest
 import torch
 from PIL import Image
 from safetensors.torch import load_file
 
+from tests.indexer.conftest import write_raster
 from tests.training.conftest import make_dataset, tiny_config
 from tests.training.test_loop import CPU, last_weights, metrics
 from training import loop
 from training.distributed import choose_device
 from training.report import Reporter
-from wildsat_core.errors import InvalidInputError, MissingDataError, TrainingError
+from wildsat_core.errors import InvalidInputError, MissingDataError, TrainingError, WildsatError
 from wildsat_core.models.model import WildSATModel
 
 
@@ -131,3 +134,36 @@ def test_more_processes_than_gpus_are_refused_saying_how_many_there_are(monkeypa
     with pytest.raises(InvalidInputError, match=r"process 3 .*there are 2: give torchrun --nproc-per-node 2"):
         choose_device("auto")
     assert choose_device("cpu") == CPU
+
+
+def test_what_was_trained_is_kept_when_validation_fails(painted: Path, tmp_path: Path) -> None:
+    folder = make_dataset(tmp_path / "set")
+    for path in (folder / "pictures").glob("2[0-3]_*.png"):  # held out
+        path.write_bytes(b"damaged")
+    with pytest.raises((TrainingError, WildsatError), match="can't be read"):
+        loop.train(tiny_config(folder, tmp_path / "run", run={"steps": 2}))
+    assert (tmp_path / "run" / "checkpoints" / "step-00000002").is_dir()
+
+
+def test_deep_pictures_need_the_scale_that_they_are_stored_with(tmp_path: Path) -> None:
+    folder = make_dataset(tmp_path / "set")
+    for path in (folder / "pictures").glob("*.png"):
+        deep = np.asarray(Image.open(path)).astype(np.uint16) * 16
+        write_raster(path.with_suffix(".tif"), deep.transpose(2, 0, 1), "EPSG:4326", 0, 40, 0.01)
+        path.unlink()
+    places = pq.read_table(folder / "places.parquet")
+    names = [name.replace(".png", ".tif") for name in places["path"].to_pylist()]
+    pq.write_table(places.set_column(places.column_names.index("path"), "path", [names]), folder / "places.parquet")
+    with pytest.raises(InvalidInputError, match=r"values up to \d+ and .* eight bits: give --set model\.scale=10000"):
+        loop.train(tiny_config(folder, tmp_path / "run", run={"steps": 1}))
+    model = {"row": "timm:test_resnet", "scale": 4080}
+    loop.train(tiny_config(folder, tmp_path / "deep", run={"steps": 1}, model=model))
+
+
+def test_exported_weights_may_be_read_by_whom_the_umask_lets(painted: Path, tmp_path: Path) -> None:
+    before = os.umask(0o022)
+    try:
+        loop.train(tiny_config(painted, tmp_path / "run", run={"steps": 1}))
+    finally:
+        os.umask(before)
+    assert (tmp_path / "run" / "model" / "model.safetensors").stat().st_mode & 0o777 == 0o644

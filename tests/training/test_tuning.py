@@ -153,3 +153,27 @@ def test_unfit_settings_are_refused() -> None:
         InvalidInputError, match=r"no linear layer .* is one that an adapter can follow; .*tuning\.mode"
     ):
         apply_tuning(model, TuningConfig(mode="lora"))
+
+
+@pytest.mark.parametrize(
+    ("architecture", "feature_size", "targets"),
+    [("torchvision:swin_t", 1000, ()), ("torchvision:vit_b_16", 1000, ()), ("timm:test_vit", 64, ())],
+)
+def test_every_adapter_gets_a_gradient(architecture: str, feature_size: int, targets: tuple[str, ...]) -> None:
+    arguments = {"image_size": 32} if architecture.endswith("vit_b_16") else {}
+    arguments |= {"img_size": 32} if architecture.startswith("timm:") else {}
+    model = tiny_model(architecture, feature_size, **arguments)
+    for parameter in model.parameters():  # torchvision's transformer begins with a classifier of zeros
+        if not parameter.any():
+            torch.nn.init.normal_(parameter.data)
+    apply_tuning(model, TuningConfig(mode="lora", rank=2, targets=targets))
+    model(torch.rand(2, 3, 32, 32) * 255)["text"].sum().backward()
+    adapters = {name: p for name, p in model.named_parameters() if "lora_B" in name}
+    assert len(adapters) >= 8
+    assert [name for name, p in adapters.items() if p.grad is None or not p.grad.any()] == []
+
+
+def test_layers_that_no_adapter_can_follow_are_refused_by_name_too() -> None:
+    model = tiny_model("torchvision:vit_b_16", 1000, image_size=32)
+    with pytest.raises(InvalidInputError, match=r"no linear layer .* is named out_proj"):
+        apply_tuning(model, TuningConfig(mode="lora", targets=("out_proj",)))

@@ -40,7 +40,8 @@ class PixelReader:
         """(C, H, W) in the file's own type, uint8 or uint16.
 
         Raises:
-            SourceError: the file is missing, damaged, without the bands, or all of one value; it is named.
+            SourceError: the file is missing, damaged, without the bands, all of one value or partly without; it is
+                named.
         """
         try:
             if self.band_files:
@@ -49,6 +50,8 @@ class PixelReader:
                 pixels = self._read_file(self.root / path, select_bands(self.available, self.wanted), window)
         except (OSError, ValueError, SyntaxError) as err:  # Pillow raises SyntaxError for a broken PNG
             raise SourceError(f"{self.root / path} can't be read: {err}") from err
+        if pixels.dtype.kind == "f" and not np.isfinite(pixels).all():
+            raise SourceError(f"{self.root / path} has pixels that are not numbers: no data there")
         if pixels.min() == pixels.max():
             raise SourceError(f"{self.root / path} has one value everywhere: no data")
         return pixels

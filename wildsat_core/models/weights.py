@@ -80,7 +80,10 @@ def write_safetensors(weights: dict[str, torch.Tensor], path: Path, *, half: boo
     stored = {key: value.detach().cpu().clone().contiguous() for key, value in weights.items()}
     if half:
         stored = {key: value.half() if value.dtype == torch.float32 else value for key, value in stored.items()}
+    part.touch()
+    mode = part.stat().st_mode  # as the user's umask has it; safetensors makes files that nobody else may read
     save_file(stored, part)
+    part.chmod(mode)
     digest = file_sha256(part)
     part.replace(path)
     return digest
