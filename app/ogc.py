@@ -129,7 +129,7 @@ def parse_ogc_bbox(value: str | Sequence[float]) -> BBox:
     return parse_bbox([float(n) for n in ([*numbers[:2], *numbers[3:5]] if len(numbers) == 6 else numbers)])
 
 
-def within(datetime: str | None, *, days: bool = True, **filters: Any) -> Filters:  # noqa: ANN401 - of any kind
+def ogc_filters(datetime: str | None, *, days: bool = True, **filters: Any) -> Filters:  # noqa: ANN401 - of any kind
     """Filters on an OGC `datetime` and more.
 
     Items of unknown date say that they are of some time from UNDATED_SINCE on: they pass where that meets the interval.

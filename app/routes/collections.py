@@ -12,7 +12,7 @@ from pydantic import BaseModel, Field
 
 from app.context import base_url, catalog_of
 from app.gate import Gated
-from app.ogc import CONFORMANCE, collection_entry, parse_ogc_bbox, within
+from app.ogc import CONFORMANCE, collection_entry, ogc_filters, parse_ogc_bbox
 from app.parameters import CollectionName, OgcBox, TileId
 from app.routes.search import GeoJSONResponse
 from app.schemas import CollectionAnswer, CollectionsAnswer, Conformance, ItemAnswer, ItemsAnswer
@@ -69,7 +69,7 @@ def items(
     served, base = catalog_of(request).get(name), base_url(request)
     bbox, datetime, offset = parameters.bbox, parameters.datetime, parameters.offset
     limit = min(parameters.limit, MAX_ITEMS)
-    rows = served.engine.passing(within(datetime, bbox=parse_ogc_bbox(bbox) if bbox else None))
+    rows = served.engine.passing(ogc_filters(datetime, bbox=parse_ogc_bbox(bbox) if bbox else None))
     tiles = served.collection.tiles.tiles_at(rows[offset : offset + limit])
     asked: dict[str, Any] = {n: v for n, v in (("bbox", bbox), ("datetime", datetime)) if v is not None}
     if limit != DEFAULT_ITEMS:

@@ -15,7 +15,7 @@ from app.catalog import Served
 from app.context import base_url, catalog_of
 from app.gate import Gated
 from app.intersects import read_intersects
-from app.ogc import parse_ogc_bbox, within
+from app.ogc import ogc_filters, parse_ogc_bbox
 from app.parameters import MAX_AREA_CHARACTERS, CollectionName, OgcBox, TileIds
 from app.routes.collections import DEFAULT_ITEMS, LIMIT_HELP, MAX_ITEMS
 from app.routes.search import GeoJSONResponse
@@ -52,7 +52,7 @@ class StacBody(BaseModel):
         """
         if self.bbox is not None and self.intersects is not None:
             raise InvalidInputError("bbox and intersects can't be given together", "intersects")
-        return within(
+        return ogc_filters(
             self.datetime,
             days=False,
             bbox=parse_ogc_bbox(self.bbox) if self.bbox is not None else None,

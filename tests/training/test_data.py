@@ -73,6 +73,16 @@ def test_a_quote_in_a_tab_separated_table_is_a_letter(tmp_path: Path) -> None:
     assert not seen.skipped
 
 
+def test_a_quote_that_is_not_closed_swallows_no_rows(tmp_path: Path) -> None:
+    rows = "".join(f"Lynx lynx,{lon},47\n" for lon in range(50))
+    for head in ('"Lynx lynx,9,47\n', '"Lynx" lynx,9,47\n'):
+        (tmp_path / "quote.csv").write_text("species,lon,lat\n" + head + rows)
+        with pytest.raises(InvalidInputError, match="a quote that is not closed"):
+            read_observations(tmp_path / "quote.csv")
+    (tmp_path / "quote.csv").write_text('species,lon,lat\n"Lynx, ""lynx""",9,47\n' + rows)
+    assert len(read_observations(tmp_path / "quote.csv").rows) == 51
+
+
 def test_observations_without_a_column_or_file_are_refused(tmp_path: Path) -> None:
     with pytest.raises(MissingDataError):
         read_observations(tmp_path / "none.csv")

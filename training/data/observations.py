@@ -67,14 +67,20 @@ def read_observations(path: str | Path) -> Observations:
     except UnicodeDecodeError as err:
         raise InvalidInputError(f"{file} is not in UTF-8 ({err}); save it as UTF-8", "observations") from err
     except csv.Error as err:
-        raise InvalidInputError(f"{file} is not a table of text: {err}", "observations") from err
+        raise InvalidInputError(
+            f"{file} can't be read as a table: {err}; look for a quote that is not closed, or a file that is no text",
+            "observations",
+        ) from err
 
 
 def _reader(lines: TextIO) -> Iterator[list[str]]:
-    """Rows of a table, the header first. Tab-separated ones, as GBIF's, quote nothing: a quote in them is a letter."""
+    """Rows of a table, the header first. Tab-separated ones, as GBIF's, quote nothing: a quote in them is a letter.
+
+    In others a quote that is never closed is an error: it would swallow all the rows after it.
+    """
     header = lines.readline()
     rows = itertools.chain([header], lines)
-    return csv.reader(rows, delimiter="\t", quoting=csv.QUOTE_NONE) if "\t" in header else csv.reader(rows)
+    return csv.reader(rows, delimiter="\t", quoting=csv.QUOTE_NONE) if "\t" in header else csv.reader(rows, strict=True)
 
 
 def _find_columns(names: list[str], file: Path) -> tuple[int, int, int, int | None]:
