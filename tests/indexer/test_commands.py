@@ -244,11 +244,13 @@ def test_no_minimum_of_land_without_outlines(type_in, raster, model_folder, tmp_
 
 
 @pytest.mark.skipif(not DATA, reason="WILDSAT_DATA is not set: real Sentinel-2 chips")
-def test_real_sentinel2_chips_are_indexed_and_found_by_what_they_show(type_in, tmp_path):
+@pytest.mark.parametrize("bf16", [False, True], ids=["float32", "bfloat16"])  # whatever this processor multiplies
+def test_real_sentinel2_chips_are_indexed_and_found_by_what_they_show(type_in, tmp_path, monkeypatch, bf16):
     from wildsat_core.models.registry import load_model
     from wildsat_core.search.engine import SearchEngine
     from wildsat_core.search.query import Query, TextTerm
 
+    monkeypatch.setattr("wildsat_core.models.model.supports_bf16", lambda _: bf16)
     folder = Path(DATA) / "sentinel2"
     bands = ("--band-indexes", "4,3,2", "--stretch", "0,3000")
     order = ("chips", "--source", "folder", "-i", folder, "--table", "none", *bands, "--workers", 0)
@@ -259,9 +261,13 @@ def test_real_sentinel2_chips_are_indexed_and_found_by_what_they_show(type_in, t
     assert len(collection) >= 20  # one is nearly constant
     engine = SearchEngine(collection, mini)
 
-    def ranked(text):
+    def scores(text):
         hits = engine.search(Query((TextTerm(text),), blend=0.0, k=len(collection))).hits
-        return [hit.tile.tile_id for hit in hits]
+        return {hit.tile.tile_id: hit.score for hit in hits}  # best first
+
+    def among_two_best(name, scores):
+        """Rounding to bfloat16 moves these scores by up to 0.011: neighbours closer than twice that may turn."""
+        return scores[name] > sorted(scores.values())[-2] - 0.022
 
     def agreement(ranking, measure):
         """Spearman's rank correlation of a ranking with a measurement on the twelve bands of each chip."""
@@ -278,12 +284,12 @@ def test_real_sentinel2_chips_are_indexed_and_found_by_what_they_show(type_in, t
     # Among 22 chips chance reaches 0.42 once in 40 times and 0.55 once in 250. Measured: 0.68, 0.52, 0.58. The model
     # learnt from the Blue Marble, a kilometre a pixel and more, and sees little more in chips of 10 m than colours: it
     # ranks clouds first for ice, and a semi-desert in South Africa first for dunes.
-    snow, sand, forest = (ranked(text) for text in ("snow and ice", "sand dunes in the desert", "tropical rainforest"))
+    snow, sand, forest = (scores(text) for text in ("snow and ice", "sand dunes in the desert", "tropical rainforest"))
     assert agreement(snow, lambda blue, green, red, swir: (green - swir) / (green + swir)) > 0.55  # NDSI
     assert agreement(sand, lambda blue, green, red, swir: red - blue) > 0.42
     assert agreement(forest, lambda blue, green, red, swir: -(blue + green + red)) > 0.42  # dark
-    assert "patch_770287" in snow[:2]  # a field of snow in Siberia, the one chip that is whole white
-    assert "patch_759128" in sand[:2]  # dunes in Libya
+    assert among_two_best("patch_770287", snow)  # a field of snow in Siberia, the one chip that is whole white
+    assert among_two_best("patch_759128", sand)  # dunes in Libya
 
 
 def test_an_index_that_misses_the_recall_asked_for_is_said_so(tmp_path, monkeypatch):
