@@ -15,6 +15,7 @@ import numpy as np
 from app.answers import notes, tile_links
 from app.catalog import Served
 from app.stac import STAC_VERSION, stac_item
+from wildsat_core.collection.tiles import for_pruning
 from wildsat_core.search.geojson import country_name, tile_feature
 from wildsat_core.search.ranking import Ranking
 from wildsat_core.types import Tile
@@ -83,7 +84,7 @@ def write_geoparquet(served: Served, ranking: Ranking, query: dict[str, Any], ba
     import pyarrow as pa
     import pyarrow.parquet as pq
 
-    table = served.collection.tiles.take(ranking.rows).drop_columns(["is_box"])
+    table = for_pruning(served.collection.tiles.take(ranking.rows)).drop_columns(["is_box"])
     ranks = np.arange(1, len(ranking.rows) + 1, dtype=np.int32)
     ranked = (("percentile", ranking.percentiles), ("score", ranking.scores), ("rank", ranks))
     for name, values in ranked:

@@ -7,7 +7,7 @@ from urllib.parse import quote
 
 from app.catalog import Served
 from app.ogc import UNDATED_SINCE
-from wildsat_core.search.geojson import country_name, tile_geometry
+from wildsat_core.search.geojson import country_name, rounded, tile_geometry
 from wildsat_core.types import Tile
 
 STAC_VERSION = "1.1.0"
@@ -31,7 +31,7 @@ def stac_item(served: Served, tile: Tile, base: str) -> dict[str, Any]:
         "stac_extensions": [],
         "id": tile.tile_id,
         "collection": served.name,
-        "bbox": list(tile.bbox.as_tuple()),
+        "bbox": rounded(tile.bbox.as_tuple()),
         "geometry": tile_geometry(tile),
         "properties": _times(served, tile)
         | {

@@ -18,6 +18,7 @@ from indexer.pipeline import BuildOptions, Progress
 from indexer.vectors import METADATA_KEY, ROWS_AT_ONCE, GivenVectors, VectorFiles, build_from_vectors
 from wildsat_core.collection import Collection, Manifest, read_current_manifest
 from wildsat_core.collection.durable import advice_when_full
+from wildsat_core.collection.tiles import for_pruning
 from wildsat_core.collection.tiles import schema as tile_schema
 from wildsat_core.types import ModelRef
 
@@ -96,7 +97,7 @@ def import_collection(
 def _export_rows(collection: Collection, rows: npt.NDArray[np.integer], whole: pa.Schema) -> pa.Table:
     import pyarrow as pa
 
-    tiles = collection.tiles.take(rows)
+    tiles = for_pruning(collection.tiles.take(rows))
     columns = {name: tiles[name] for name in tiles.column_names}
     for space, spec in collection.spaces.items():
         flat = pa.array(collection.vectors(space, rows).astype(np.float16).ravel())

@@ -355,7 +355,7 @@ def _tile(row: Mapping[str, Any], tile_id: str, path: Path) -> Tile:
     return Tile(
         tile_id=tile_id,
         bbox=box,
-        gsd_m=float(row.get("gsd_m") or 0.0),
+        gsd_m=_gsd_m(row.get("gsd_m")),
         source=str(row.get("source") or "parquet"),
         href=str(row.get("href") or ""),
         captured_on=_date(next((row[c] for c in DATE_COLUMNS if row.get(c)), None)),
@@ -363,6 +363,20 @@ def _tile(row: Mapping[str, Any], tile_id: str, path: Path) -> Tile:
         country=None if country is None else str(country),
         footprint_wkb=outline,
     )
+
+
+def _gsd_m(value: float | str | None) -> float:
+    """Metres a pixel, 0 where it is unknown: nothing, an empty text or NaN.
+
+    Raises:
+        ValueError: no number, negative or infinite.
+    """
+    metres = float(value or 0.0)
+    if math.isnan(metres):
+        return 0.0
+    if not 0 <= metres < math.inf:
+        raise ValueError(f"gsd_m is the size of a pixel in metres, got {metres}")
+    return metres
 
 
 def _place(row: Mapping[str, Any], path: Path) -> tuple[BBox, bytes | None]:
@@ -373,6 +387,8 @@ def _place(row: Mapping[str, Any], path: Path) -> tuple[BBox, bytes | None]:
     outline = row.get("geometry")
     if isinstance(box, Mapping):
         corners = BBox(box["xmin"], box["ymin"], box["xmax"], box["ymax"])
+        if corners.width_deg == 360.0 and isinstance(outline, bytes):  # which readers prune by, not what it covers
+            corners = area_box(Area(shapely.from_wkb(outline)))
         return corners, outline if row.get("is_box") is False else None
     if isinstance(outline, bytes):
         shape = shapely.from_wkb(outline)

@@ -68,7 +68,7 @@ class Tile:
         bbox: extent in degrees.
         captured_on: day of the picture (UTC), None when unknown or a composite of many days.
         cloud_cover: share of cloud in [0, 1], None when unknown.
-        gsd_m: ground size of a pixel in metres.
+        gsd_m: ground size of a pixel in metres, 0 when unknown.
         source: the name of the source, such as "sentinel2" or "raster".
         href: where the pixels came from, relative or absolute; for people, never fetched by the service.
         country: ISO 3166-1 alpha-3 code, None at sea or unknown.

@@ -4,6 +4,7 @@ import datetime as dt
 import errno
 from dataclasses import replace
 
+import geopandas
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -16,10 +17,10 @@ from indexer.sources.majortom import MajorTomSource
 from indexer.sources.raster import PixelGrid, RasterSource
 from indexer.vectors import GivenVectors, VectorFiles, build_from_vectors
 from tests.indexer.conftest import png, write_raster
-from wildsat_core.collection import open_collection
+from wildsat_core.collection import CollectionWriter, open_collection
 from wildsat_core.collection.maintain import delete_tiles, verify
 from wildsat_core.errors import DiskFullError, ModelMismatchError, SourceError
-from wildsat_core.types import BBox, ModelRef, SpaceSpec
+from wildsat_core.types import BBox, ModelRef, SpaceSpec, Tile
 
 
 @pytest.fixture
@@ -263,3 +264,41 @@ def test_major_tom_without_places_says_what_is_needed(majortom, tmp_path):
         list(MajorTomSource(str(majortom / "metadata.parquet")).candidates())
     with pytest.raises(SourceError, match="neither a Parquet file nor a folder"):
         MajorTomSource(str(tmp_path / "nothing"))
+
+
+def test_a_box_across_180_degrees_is_found_by_readers_that_prune_and_comes_back_as_it_was(tmp_path):
+    boxes = [BBox(179.5, -18, -179.5, -17), BBox(-180, 88, 180, 90), BBox(10, 40, 11, 41)]
+    fiji = shapely.MultiPolygon([shapely.box(179.6, -18, 180, -17), shapely.box(-180, -18, -179.6, -17)])
+    tiles = [
+        *(Tile(f"t{i}", box, 10.0, "toy") for i, box in enumerate(boxes)),
+        Tile("outlined", BBox(179.6, -18, -179.6, -17), 10.0, "toy", footprint_wkb=shapely.to_wkb(fiji)),
+    ]
+    spaces = {"image": SpaceSpec(2, "inner_product")}
+    with CollectionWriter(tmp_path / "toy", "toy", ModelRef("m", "", "", ""), spaces) as writer:
+        writer.add(tiles, {"image": np.eye(4, 2, dtype=np.float32) + 1})
+        writer.publish()
+    collection = open_collection(tmp_path / "toy")
+    export_collection(collection, tmp_path / "toy.parquet")
+    found = geopandas.read_parquet(tmp_path / "toy.parquet", bbox=(179.9, -17.6, 179.95, -17.4))
+    assert set(found["tile_id"]) == {"t0", "outlined"}
+    assert set(geopandas.read_parquet(tmp_path / "toy.parquet", bbox=(-179.9, -18, -179.8, -17))["tile_id"]) == {
+        "t0",
+        "outlined",
+    }
+    import_collection(tmp_path / "toy.parquet", tmp_path / "again")
+    assert by_id(open_collection(tmp_path / "again")) == by_id(collection)
+
+
+@pytest.mark.parametrize(("given", "kept"), [(float("nan"), 0.0), (None, 0.0), (0.6, 0.6)])
+def test_an_unknown_pixel_size_is_0(tmp_path, given, kept):
+    path = foreign(tmp_path / "v.parquet", lon=[-98.0, 10], lat=[33.5, 20], gsd_m=pa.array([given, 1.0], pa.float64()))
+    import_collection(path, tmp_path / "given", GIVEN)
+    collection = open_collection(tmp_path / "given")
+    assert collection.tile(collection.row_of("a")).gsd_m == kept
+
+
+@pytest.mark.parametrize("given", [float("inf"), -1.0])
+def test_a_pixel_size_that_is_none_is_refused(tmp_path, given):
+    path = foreign(tmp_path / "v.parquet", lon=[-98.0, 10], lat=[33.5, 20], gsd_m=[given, 1.0])
+    with pytest.raises(SourceError, match="gsd_m"):
+        import_collection(path, tmp_path / "given", GIVEN)

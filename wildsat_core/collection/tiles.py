@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import datetime as dt
 import json
+import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -97,6 +98,22 @@ def _geometries_wkb(tiles: Sequence[Tile]) -> npt.NDArray[np.object_]:
     return np.asarray(outlines)
 
 
+def for_pruning(table: pa.Table) -> pa.Table:
+    """The same rows with a `bbox` that other programs may prune by, for files that leave a collection.
+
+    Here xmin > xmax tells a box across 180 degrees. A reader of a GeoParquet covering compares each corner for itself,
+    so it would pass over such a row: outside, its box spans all longitudes. The geometry still tells the truth.
+    """
+    import pyarrow as pa
+    import pyarrow.compute as pc
+
+    corners = {name: _bbox_corner(table, name) for name in ("xmin", "ymin", "xmax", "ymax")}
+    wraps = corners["xmin"] > corners["xmax"]
+    corners["xmin"], corners["xmax"] = np.where(wraps, -180.0, corners["xmin"]), np.where(wraps, 180.0, corners["xmax"])
+    boxes = pc.make_struct(*map(pa.array, corners.values()), field_names=list(corners))
+    return table.set_column(table.schema.get_field_index("bbox"), "bbox", boxes)
+
+
 def write_tiles(path: Path, table: pa.Table) -> None:
     import pyarrow.parquet as pq
 
@@ -164,9 +181,15 @@ class SegmentTiles:
         """Read tiles.parquet.
 
         Raises:
-            CollectionFormatError: damaged, or with other columns than `schema()`.
+            CollectionFormatError: damaged, with other columns than `schema()`, or with a box that is none.
         """
-        return cls.from_arrow(read_tiles(path))
+        tiles = cls.from_arrow(read_tiles(path))
+        # Compared so that NaN fails, too; east as it is written, not unwrapped.
+        on_globe = (np.abs(tiles.west) <= 180) & (np.abs(_bbox_corner(tiles.arrow, "xmax")) <= 180)
+        on_globe &= (tiles.south >= -90) & (tiles.south <= tiles.north) & (tiles.north <= 90)
+        if bad := int((~on_globe).sum()):
+            raise CollectionFormatError(f"{path} has {bad} tiles whose box is not on the globe; rebuild the collection")
+        return tiles
 
     @classmethod
     def from_arrow(cls, table: pa.Table) -> SegmentTiles:
@@ -301,14 +324,19 @@ def _tile(values: dict[str, Any]) -> Tile:
     return Tile(
         tile_id=values["tile_id"],
         bbox=BBox(box["xmin"], box["ymin"], box["xmax"], box["ymax"]),
-        gsd_m=values["gsd_m"],
-        source=values["source"],
+        gsd_m=_shortest(values["gsd_m"]) or 0.0,
+        source=values["source"] or "",
         href=values["href"] or "",
         captured_on=values["captured_on"],
-        cloud_cover=values["cloud_cover"],
+        cloud_cover=_shortest(values["cloud_cover"]),
         country=values["country"],
         footprint_wkb=None if values["is_box"] else values["geometry"],
     )
+
+
+def _shortest(value: float | None) -> float | None:
+    """A float32 as people write it, 0.3 and not 0.30000001192092896; None for what is not a number."""
+    return float(str(np.float32(value))) if value is not None and math.isfinite(value) else None
 
 
 def _numpy(column: pa.ChunkedArray) -> npt.NDArray[Any]:

@@ -9,7 +9,9 @@ from typing import Any
 from wildsat_core.countries import load_countries
 from wildsat_core.geo import bbox_geometry
 from wildsat_core.search.query import SearchHit
-from wildsat_core.types import Tile
+from wildsat_core.types import BBox, Tile
+
+DECIMALS = 7  # of a degree: a centimetre on the ground
 
 
 def hit_feature(hit: SearchHit, links: Mapping[str, str] | None = None) -> dict[str, Any]:
@@ -34,13 +36,13 @@ def tile_feature(
     return {
         "type": "Feature",
         "id": tile.tile_id,
-        "bbox": list(tile.bbox.as_tuple()),
+        "bbox": rounded(tile.bbox.as_tuple()),
         "geometry": tile_geometry(tile),
         "properties": {
             "tile_id": tile.tile_id,
             **(ranking or {}),
-            "lon": round(lon, 6),
-            "lat": round(lat, 6),
+            "lon": round(lon, DECIMALS),
+            "lat": round(lat, DECIMALS),
             "captured_on": tile.captured_on.isoformat() if tile.captured_on else None,
             "cloud_cover": tile.cloud_cover,
             "gsd_m": tile.gsd_m,
@@ -52,13 +54,31 @@ def tile_feature(
     }
 
 
-def tile_geometry(tile: Tile) -> dict[str, Any]:
-    """Outline of a tile: the exact one where it has one, else its box."""
-    if tile.footprint_wkb is None:
-        return bbox_geometry(tile.bbox)
-    import shapely
+def tile_geometry(tile: Tile, *, multi: bool = False) -> dict[str, Any]:
+    """Outline of a tile, outer rings counter-clockwise: the exact one where it has one, else its box.
 
-    return dict(json.loads(shapely.to_geojson(shapely.from_wkb(tile.footprint_wkb))))
+    Args:
+        tile: the tile.
+        multi: a MultiPolygon whatever the tile is, for layers that may hold one kind of geometry only.
+    """
+    if tile.footprint_wkb is None:
+        geometry = bbox_geometry(BBox(*rounded(tile.bbox.as_tuple())))
+    else:
+        import shapely
+
+        outline = shapely.orient_polygons(shapely.from_wkb(tile.footprint_wkb))
+        geometry = dict(json.loads(shapely.to_geojson(outline)))
+        geometry["coordinates"] = rounded(geometry["coordinates"])
+    if multi and geometry["type"] == "Polygon":
+        return {"type": "MultiPolygon", "coordinates": [geometry["coordinates"]]}
+    return geometry
+
+
+def rounded(coordinates: Any) -> Any:  # noqa: ANN401 - a number, or lists of them of any depth
+    """Coordinates in degrees to DECIMALS, the precision that RFC 7946 advises and a little more."""
+    if isinstance(coordinates, list | tuple):
+        return [rounded(one) for one in coordinates]
+    return round(coordinates, DECIMALS)
 
 
 def country_name(code: str | None) -> str | None:
