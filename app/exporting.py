@@ -28,6 +28,10 @@ _encode = json.JSONEncoder(ensure_ascii=False, separators=(",", ":")).encode
 # Takes what was served, the ranking, the query to echo, and the absolute address of the service.
 Writer = Callable[[Served, Ranking, dict[str, Any], str], Iterator[bytes]]
 
+# What a formula may begin with, the full-width forms of East Asian keyboards among them:
+# https://owasp.org/www-community/attacks/CSV_Injection
+_FORMULA_MARKS = "=+-@\t\r\n\uff1d\uff0b\uff0d\uff20"
+
 CSV_COLUMNS = (
     "rank", "tile_id", "score", "percentile", "lon", "lat", "west", "south", "east", "north",
     "captured_on", "cloud_cover", "gsd_m", "source", "country", "country_name",
@@ -69,7 +73,7 @@ def write_csv(served: Served, ranking: Ranking, query: dict[str, Any], base: str
 
 def _harmless(text: str | None) -> str:
     """A cell that a spreadsheet would run as a formula becomes text."""
-    return f"'{text}" if text and text[0] in "=+-@\t\r" else text or ""
+    return f"'{text}" if text and text[0] in _FORMULA_MARKS else text or ""
 
 
 def _drain(out: io.StringIO) -> bytes:

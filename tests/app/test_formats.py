@@ -4,13 +4,17 @@ import csv
 import io
 import json
 import warnings
+from pathlib import Path
 
 import numpy as np
 import pytest
 from fastapi.testclient import TestClient
 from PIL import Image
 
-from tests.app.conftest import picture
+from app.main import create_app
+from tests.app.conftest import MODEL, SPACES, ToyModel, picture, toy_settings
+from wildsat_core.collection import CollectionWriter
+from wildsat_core.types import BBox, Tile
 
 
 def deep_grey() -> bytes:
@@ -247,6 +251,20 @@ def test_an_export_holds_the_whole_ranking_in_every_format(client: TestClient) -
     items = client.get("/export", params=params | {"format": "stac"}).json()
     assert ids(items) == expected
     assert items["features"][0]["properties"]["wildsat:rank"] == 1
+
+
+@pytest.mark.parametrize("mark", list("=+-@\t\r\n\uff1d\uff0b\uff0d\uff20"))
+def test_a_csv_export_holds_nothing_that_a_spreadsheet_would_run(tmp_path: Path, mark: str) -> None:
+    evil = f"{mark}HYPERLINK(1)"
+    tile = Tile(evil, BBox(-61, -4, -60, -3), 10.0, evil, country=evil)
+    with CollectionWriter(tmp_path / "demo", "demo", MODEL, SPACES) as writer:
+        writer.add([tile], {space: np.eye(1, 4, dtype=np.float32) for space in SPACES})
+        writer.publish()
+    with TestClient(create_app(toy_settings(tmp_path), lambda name: ToyModel())) as client:
+        text = client.get("/export", params={"q": "forest", "format": "csv"}).text
+    (row,) = csv.DictReader(io.StringIO(text, newline=""))
+    assert [row[column] for column in ("tile_id", "source", "country")] == [f"'{evil}"] * 3
+    assert (row["west"], row["lat"]) == ("-61.0", "-3.5")  # numbers stay numbers
 
 
 def test_a_geoparquet_export_opens_as_geoparquet(client: TestClient) -> None:
