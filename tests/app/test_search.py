@@ -47,6 +47,8 @@ def test_the_answer_is_geojson_by_type_and_by_shape(client: TestClient) -> None:
         ({"from": "2024-02-01", "to": "2024-07-31"}, {"amazon", "texas"}),
         ({"months": "7"}, {"amazon", "fiji"}),
         ({"max_cloud": "0.15"}, {"amazon", "sahara"}),
+        ({"max_cloud": "0.4"}, {"amazon", "sahara", "fiji", "texas"}),  # of which fiji has just as much
+        ({"max_cloud": "0"}, {"sahara"}),
         ({"min_percentile": "60"}, {"amazon", "congo"}),
         ({"tiles": "fiji,texas,nobody"}, {"fiji", "texas"}),
         ({"area": '{"type":"Polygon","coordinates":[[[0,-10],[30,-10],[30,30],[0,30],[0,-10]]]}'}, {"sahara", "congo"}),

@@ -112,6 +112,23 @@ def test_every_answer_has_the_security_headers(client: TestClient) -> None:
         assert re.fullmatch("[0-9a-f]{32}", headers["x-request-id"]), path
 
 
+def test_the_page_may_load_from_its_own_origin_only_and_runs_no_plug_in(client: TestClient) -> None:
+    policy = client.get("/").headers["content-security-policy"]
+    directives = dict(directive.split(" ", 1) for directive in policy.split("; "))
+    assert directives == {
+        "default-src": "'self'",
+        "script-src": "'self'",
+        "style-src": "'self'",
+        "img-src": "'self' data: blob:",
+        "worker-src": "'self' blob:",
+        "connect-src": "'self'",
+        "object-src": "'none'",
+        "base-uri": "'none'",
+        "form-action": "'self'",
+        "frame-ancestors": "'none'",
+    }
+
+
 def test_the_page_shows_hits_without_a_script(client: TestClient) -> None:
     page = client.get("/", params={"q": "forest", "k": 2, "not": "", "view": "1,2,3"})
     assert page.status_code == 200

@@ -252,6 +252,15 @@ def test_sea_is_left_out_and_coasts_get_the_country_that_they_show(source, model
     assert (collection.tiles.country >= 0).all()
 
 
+def test_a_source_that_names_the_country_is_believed():
+    import shapely
+
+    ours = Countries([Country("EAS", "East", shapely.box(0, -90, 180, 90))])
+    tiles = [Tile(code or "none", BBox(10, 1, 11, 2), 10.0, "test", country=code) for code in ("KEN", None)]
+    kept = Chooser(lambda _: set(), countries=ours).pick([Candidate(tile) for tile in tiles], Counter())
+    assert [c.tile.country for c in kept] == ["KEN", "EAS"]
+
+
 def test_a_dry_run_counts_measures_and_writes_nothing(source, model, tmp_path):
     plan = plan_build(source, model, QUICK, Chooser(lambda _: set()))
     assert plan.tiles == source.count()

@@ -50,6 +50,13 @@ def test_each_cell_is_cut_from_the_scene_that_the_rule_picks(catalogue):
     assert len(server.searches) == 4 * 2  # the three scenes come in two pages
 
 
+def test_a_scene_with_as_much_cloud_as_is_allowed_is_taken(catalogue):
+    server, area = catalogue
+    for max_cloud, expected in ((0.12, {"2022-06-01", "2023-06-01"}), (0.119, {"2022-06-01"}), (0.0, set())):
+        source = Sentinel2Source(server.url, area, **YEAR, grid=GRID, pick="all", max_cloud=max_cloud)
+        assert dates(source) == expected
+
+
 def test_tiles_know_their_place_date_cloud_and_scene(catalogue):
     server, area = catalogue
     tiles = [c.tile for c in Sentinel2Source(server.url, area, **YEAR, grid=GRID).candidates()]

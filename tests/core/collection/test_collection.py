@@ -94,6 +94,17 @@ def test_replacing_a_tile_by_an_equal_one_keeps_it(root):
     assert verify(root) == []
 
 
+def test_replacing_a_tile_leaves_what_was_deleted_before_deleted(root):
+    first = open_collection(root)
+    delete_tiles(root, np.array([first.row_of("fiji"), first.row_of("oslo")]), generation=1)
+    with writer(root) as out:
+        out.add(make_tiles(1), make_vectors(1, seed=9), on_known="replace")
+        assert out.publish().tiles == 4
+    ids = open_collection(root).tiles.column("tile_id").filter(open_collection(root).tiles.live).to_pylist()
+    assert sorted(ids) == ["oklahoma", "pole", "quito", "quito-2"]
+    assert verify(root) == []
+
+
 def test_moments_give_mean_and_spread_of_any_querys_scores_deleted_rows_left_out(root):
     first = open_collection(root)
     delete_tiles(root, np.array([first.row_of("fiji")]), generation=1)
@@ -230,6 +241,29 @@ def test_an_index_that_is_being_written_is_kept(root):
     assert collect_garbage(root, grace_s=0, unfinished_s=0) == []
     aged(root, 48)
     assert len(collect_garbage(root)) == 2
+
+
+def test_garbage_collection_leaves_what_the_live_generation_names(root):
+    first = open_collection(root)
+    (root / "ann").mkdir()
+    for name in ("live.faiss", "old.faiss"):
+        (root / "ann" / name).write_bytes(b"an index")
+        info = FileInfo.of(root / "ann" / name)
+        named = AnnInfo(kind="sq8", file=name, info=info, search={}, recall_at_10=1, recall_at_20=1)
+        publish_ann(open_collection(root), {"text" if name == "live.faiss" else "place": named})
+    delete_tiles(root, np.array([first.row_of("fiji")]), generation=3)
+    manifest = read_current_manifest(root)
+    publish_manifest(root, manifest.model_copy(update={"generation": 5, "ann": {"text": manifest.ann["text"]}}))
+    (root / "imagery.mbtiles").write_bytes(b"pictures")
+    publish_imagery(root)
+    aged(root, 48)
+    assert {path.name for path in collect_garbage(root, grace_s=0, unfinished_s=0)} == {
+        "old.faiss",
+        *(f"{number}.json" for number in range(1, 6)),
+    }
+    assert verify(root) == []
+    assert set(open_collection(root).manifest.ann) == {"text"}
+    assert (root / "imagery.mbtiles").exists()
 
 
 def test_an_empty_collection_can_be_published_and_opened(tmp_path):

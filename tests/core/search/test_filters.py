@@ -128,6 +128,21 @@ def test_columns_agree_with_brute_force(collection, blocks, countries, start, da
     assert found(collection, blocks, filters) == expected(collection, test)
 
 
+@pytest.mark.parametrize("share", [0.0, 0.1, 0.3, 0.7, 1.0])
+def test_a_tile_with_as_much_cloud_as_is_allowed_passes(tmp_path, share):
+    rng = np.random.default_rng(0)
+    tiles = [
+        Tile(f"t{i}", BBox(0, 0, 1, 1), 10.0, "test", cloud_cover=cloud)
+        for i, cloud in enumerate((share, np.nextafter(np.float32(share), np.float32(-1)).clip(0), share + 0.01, None))
+    ]
+    with CollectionWriter(tmp_path / "cloudy", "cloudy", REF, SPACES) as out:
+        out.add(tiles, {space: unit(rng, len(tiles)) for space in SPACES})
+        out.publish()
+    collection = open_collection(tmp_path / "cloudy")
+    rows = passing_rows(collection, BlockBoxes.of(collection), Filters(max_cloud=share))
+    assert {collection.tile(row).tile_id for row in rows} == {"t0", "t1"}
+
+
 def test_a_multipolygon_over_fiji_finds_tiles_on_both_sides(collection, blocks):
     box = BBox(170.0, -60.0, -170.0, 60.0)
     area = Area.from_geojson(bbox_geometry(box))

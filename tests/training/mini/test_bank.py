@@ -57,6 +57,13 @@ def test_truth_is_the_share_for_each_sentence_and_tile(builder, six_cells):
     )
 
 
+def test_truth_of_a_part_of_a_tile_is_that_part(builder):
+    builder.add_shares(np.asarray([0, 0.2, 0.4, 0.6, 0.8, 1], np.float32), ["more and more"], "family")
+    sampler = SentenceSampler(builder.build(), np.arange(6), np.random.default_rng(0))
+    truth = sampler.truth(np.zeros(1, int), np.asarray([5, 1, 3]))
+    np.testing.assert_allclose(truth, [[1, 0.2, 0.6]], atol=0.5 / FULL)
+
+
 def test_climate_sentences_are_true_where_they_are_said_to_be(builder, six_cells):
     add_climate_sentences(builder, Vocabulary(six_cells), combinations=20)
     bank = builder.build()

@@ -4,10 +4,11 @@ import numpy as np
 import pytest
 import torch
 
-from training.mini.objectives import follow_teacher, texts_to_tiles, tiles_to_texts, two_views
+from training.mini.objectives import alignment, follow_teacher, texts_to_tiles, tiles_to_texts, two_views
 
 LOGITS = np.asarray([[2.0, 0.5, -1.0], [0.0, 1.0, 3.0]])
 TRUTH = np.asarray([[1.0, 0.5, 0.0], [0.0, 0.0, 0.8]])
+MIXED = np.asarray([[1.0, 0.5, 0.2], [0.25, 0.75, 0.9]])  # both sentences are true of a part of each tile
 
 
 def log_softmax(values, axis):
@@ -45,6 +46,21 @@ def test_telling_sentences_count_more_for_a_tile():
     found = tiles_to_texts(torch.from_numpy(LOGITS), torch.from_numpy(truth), torch.from_numpy(mass))
     assert found.item() == pytest.approx(expected)
     assert target[1, 0] > target[0, 0]
+
+
+def test_a_tile_counts_by_the_share_that_a_sentence_is_true_of():
+    mass = np.asarray([8.0, 3.0])
+    target = MIXED / np.sqrt(mass + 1)[:, None]
+    target /= target.sum(0)
+    expected = -(target * log_softmax(LOGITS, 0)).sum(0).mean()
+    found = tiles_to_texts(torch.from_numpy(LOGITS), torch.from_numpy(MIXED), torch.from_numpy(mass))
+    assert found.item() == pytest.approx(expected)
+
+
+def test_alignment_is_both_directions_with_the_mass_of_the_batch():
+    logits, truth = torch.from_numpy(LOGITS), torch.from_numpy(MIXED)
+    there, back = texts_to_tiles(logits, truth), tiles_to_texts(logits, truth, torch.tensor([1.7, 1.9]))
+    assert alignment(logits, truth).item() == pytest.approx(there.item() + 0.5 * back.item())
 
 
 def test_two_views_leaves_neighbours_out():

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 import torch
 
+from training.mini import vision
 from training.mini.bank import FULL, Bank
 from training.mini.sampling import SentenceSampler
 from training.mini.student import StudentSettings, train_student
@@ -135,6 +136,30 @@ def test_the_image_encoder_learns_to_tell_two_kinds_of_land_apart(trainer, wet):
     vectors = model.embed_pixels(pixels)["text"]
     wet_text = trainer.targets.texts[0]
     assert (vectors @ wet_text)[wet].mean() > (vectors @ wet_text)[~wet].mean() + 0.1
+
+
+def test_pictures_and_sentences_are_compared_by_the_shares_of_the_bank(trainer, monkeypatch):
+    shares = np.stack([np.linspace(0, FULL, TILES), np.linspace(FULL, 0, TILES)]).astype(np.uint8)
+    predicate = np.arange(SENTENCES) % 2
+    part = Bank([f"text {i}" for i in range(SENTENCES)], ["atom"] * SENTENCES, predicate, shares)
+    trainer.sampler = SentenceSampler(part, np.arange(TILES), np.random.default_rng(0))
+    monkeypatch.setattr(trainer.sampler, "sentences", lambda count: np.arange(SENTENCES))
+    given = {}
+    there, back = vision.texts_to_tiles, vision.tiles_to_texts
+    monkeypatch.setattr(
+        vision, "texts_to_tiles", lambda logits, truth: given.update(there=truth) or there(logits, truth)
+    )
+    monkeypatch.setattr(
+        vision,
+        "tiles_to_texts",
+        lambda logits, truth, mass: given.update(back=truth, mass=mass) or back(logits, truth, mass),
+    )
+    tiles, others = np.asarray([3, 7, 3, 7]), np.asarray([7, 0, 11])
+    vectors = torch.nn.functional.normalize(torch.ones(4, 4), dim=1)
+    trainer._text_loss(vectors, tiles, others, torch.tensor(20.0))
+    np.testing.assert_allclose(given["there"], shares[predicate][:, [3, 7, 3, 7, 0, 11]] / FULL, rtol=1e-6)
+    np.testing.assert_allclose(given["back"], given["there"][:, :4])
+    np.testing.assert_allclose(given["mass"], given["there"].sum(1))
 
 
 def test_only_training_rows_are_seen(trainer):

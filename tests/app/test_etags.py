@@ -1,0 +1,63 @@
+"""ETags: whatever decides an answer changes its tag, so that nobody keeps an answer that is over."""
+
+import datetime as dt
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from types import SimpleNamespace
+
+import pytest
+from fastapi.testclient import TestClient
+
+from app import etags
+from app.etags import etag_of
+from app.main import create_app
+from tests.app.conftest import ROWS, ToyModel, toy_settings, write_rows
+from wildsat_core.collection import open_collection
+from wildsat_core.collection.maintain import delete_tiles
+from wildsat_core.collection.manifest import Manifest, read_current_manifest
+
+KEPT = ("/search?q=forest", "/tiles/congo/similar", "/tiles/congo/habitats", "/heatmap/0/0/0.png?q=forest")
+
+
+def tag(manifest: Manifest, *asked: object) -> str:
+    return etag_of(SimpleNamespace(collection=SimpleNamespace(manifest=manifest)), *asked)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda manifest: {"name": "other"},
+        lambda manifest: {"generation": manifest.generation + 1},
+        lambda manifest: {"created_at": manifest.created_at + dt.timedelta(microseconds=1)},  # built anew
+        lambda manifest: {"model": replace(manifest.model, weights_sha256="1" * 64)},
+    ],
+)
+def test_each_thing_that_decides_an_answer_decides_its_tag(toy_folder: Path, change: Callable) -> None:
+    manifest = read_current_manifest(toy_folder / "demo")
+    assert tag(manifest, "search", {"q": "x"}) == tag(manifest, "search", {"q": "x"})
+    assert tag(manifest.model_copy(update=change(manifest))) != tag(manifest)
+
+
+def test_what_is_asked_and_the_program_decide_the_tag(toy_folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    manifest = read_current_manifest(toy_folder / "demo")
+    asked = [(), ("search",), ("search", {"q": "x"}), ("search", {"q": "y"}), ("heatmap", {"q": "x"})]
+    before = [tag(manifest, *parts) for parts in asked]
+    assert len(set(before)) == len(asked)
+    monkeypatch.setattr(etags, "__version__", "0.0.0")
+    assert not set(before) & {tag(manifest, *parts) for parts in asked}
+
+
+def test_an_answer_of_the_generation_before_is_not_taken_for_one_of_this(tmp_path: Path) -> None:
+    write_rows(tmp_path, "demo", ROWS)
+
+    def answers(kept: dict[str, str]) -> dict[str, tuple[int, str]]:
+        with TestClient(create_app(toy_settings(tmp_path), lambda name: ToyModel())) as client:
+            told = {path: client.get(path, headers={"If-None-Match": kept.get(path, "")}) for path in KEPT}
+        return {path: (answer.status_code, answer.headers["etag"]) for path, answer in told.items()}
+
+    first = {path: etag for path, (_, etag) in answers({}).items()}
+    assert {status for status, _ in answers(first).values()} == {304}
+    collection = open_collection(tmp_path / "demo")
+    delete_tiles(tmp_path / "demo", collection.tiles.rows_of(["texas"]), generation=1)
+    assert {status for status, _ in answers(first).values()} == {200}
