@@ -16,10 +16,11 @@ test: install-test assets lint  ## the whole suite, after lint and types; a file
 test-docker: install-test  ## build the CPU image and live through a deployment, in a Docker engine of its own if none runs
 	$(BIN)/python -m pytest tests/docker --timeout 3600 -v
 
-lint:
+lint: assets
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
+	PATH="$(abspath $(BIN)):$$PATH" node static/vendor/typescript/lib/tsc.js --project static
 
 install: $(VENV)/.installed
 install-test: $(VENV)/.installed-test

@@ -64,7 +64,8 @@ def read_packages(static_dir: Path, *, dev: bool) -> list[Package]:
             raise AssetError(
                 f"{name} {version!r} must have an exact version and an entry under 'vendor' in static/package.json"
             )
-        packages.append(Package(name, version, entry["integrity"], tuple(entry["files"])))
+        files = [*entry["files"], *(entry.get("devFiles", []) if dev else [])]
+        packages.append(Package(name, version, entry["integrity"], tuple(files)))
     return packages
 
 
@@ -201,6 +202,7 @@ def install(package: Package, vendor: Path) -> None:
         }
         (fresh / "installed.json").write_text(json.dumps(record, indent=1), "utf-8")
         target = vendor / package.name
+        target.parent.mkdir(exist_ok=True)  # the folder of a scope, such as @types
         if target.exists():
             target.rename(work / "old")
         fresh.rename(target)
@@ -222,7 +224,11 @@ def main(arguments: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(
         prog="python -m app.assets", description="Install the map page's third-party assets."
     )
-    parser.add_argument("--production", action="store_true", help="leave out what only the tests need (axe-core)")
+    parser.add_argument(
+        "--production",
+        action="store_true",
+        help="leave out what only tests and lint need (axe-core, types and their checker)",
+    )
     parser.add_argument(
         "--static", type=Path, default=STATIC_DIR, help="folder with package.json; assets go to its vendor/"
     )

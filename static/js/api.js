@@ -1,6 +1,21 @@
-/** The only file that speaks HTTP. "No answer" and "an answer we did not want" are told apart; both carry a sentence to show. */
+/** The only file that speaks HTTP. "No answer" and "an answer we did not want" differ; both carry a sentence. */
 
-import { SEARCH_KEYS, formatState } from "./state.js";
+import { SEARCH_KEYS, formatState, patchState } from "./state.js";
+
+/**
+ * @typedef {{
+ *   tile_id: string, lon: number, lat: number, captured_on: string | null, cloud_cover: number | null, gsd_m: number,
+ *   source: string, country: string | null, country_name: string | null, thumbnail: string, similar: string,
+ *   rank: number, score: number, percentile?: number, shares?: Share[],
+ * }} TileProperties rank, score and percentile are those of a hit
+ * @typedef {{type: "Feature", id: string, geometry: import("geojson").Geometry, properties: TileProperties}} Tile
+ * @typedef {{term: string, space: string, value: number}} Share what one term gave to a score through one space
+ * @typedef {{
+ *   query: import("./state.js").State, matched: number, total: number, returned: number, no_match: boolean,
+ *   timings_ms: Record<string, number>, features: Tile[],
+ * }} Answer
+ * @typedef {ReturnType<typeof createApi>} Api
+ */
 
 /** The service answered with problem+json (RFC 9457). */
 export class ServiceProblem extends Error {
@@ -27,6 +42,11 @@ export function isAnswerError(error) {
   return error instanceof ServiceProblem || error instanceof NoAnswer;
 }
 
+/** Whether a request was given up by the page itself. @param {unknown} error */
+export function isAbort(error) {
+  return error instanceof Error && error.name === "AbortError";
+}
+
 /** @param {string} root path prefix of the service, "" or "/prefix" */
 export function createApi(root) {
   const url = (path) => `${root}${path}`;
@@ -36,7 +56,7 @@ export function createApi(root) {
     try {
       response = await fetch(url(path), { headers: { accept: "application/json, application/geo+json" }, ...options });
     } catch (error) {
-      if (error.name === "AbortError") throw error;
+      if (isAbort(error)) throw error;
       throw new NoAnswer(error);
     }
     if (!response.ok) throw new ServiceProblem(await readProblem(response));
@@ -47,24 +67,46 @@ export function createApi(root) {
     url,
     /** Address of a search, the same one a script would call. @param {import("./state.js").State} state */
     searchUrl: (state) => url(`/search${formatState(state, SEARCH_KEYS)}`),
-    /** @param {import("./state.js").State} state @param {{offset?: number, explain?: boolean, signal?: AbortSignal}} [options] */
+    /**
+     * @param {import("./state.js").State} state
+     * @param {{offset?: number, explain?: boolean, signal?: AbortSignal}} [options]
+     * @returns {Promise<Answer>}
+     */
     search(state, { offset = 0, explain = false, signal } = {}) {
       const query = formatState(state, SEARCH_KEYS);
-      return request(`/search${query}${offset ? `&offset=${offset}` : ""}${explain ? "&explain=true" : ""}`, { signal });
+      return request(`/search${query}${offset ? `&offset=${offset}` : ""}${explain ? "&explain=true" : ""}`, {
+        signal,
+      });
     },
-    /** Rank by likeness to a picture, beside whatever else the state asks. @param {import("./state.js").State} state @param {File} file */
+    /**
+     * Rank by likeness to a picture, beside whatever else the state asks.
+     *
+     * @param {import("./state.js").State} state
+     * @param {File} file
+     * @param {{offset?: number, signal?: AbortSignal}} [options]
+     * @returns {Promise<Answer>}
+     */
     searchPicture(state, file, { offset = 0, signal } = {}) {
       const body = new FormData();
       body.append("image", file);
       const query = formatState({ ...state, ...(offset && { offset: String(offset) }) }, [...SEARCH_KEYS, "offset"]);
       return request(`/search/image${query}`, { method: "POST", body, signal });
     },
-    /** Tiles whose judgement would tell most. @param {import("./state.js").State} state a search with up or down */
-    suggest: (state, signal) => request(`/suggest${formatState({ ...state, k: undefined }, SEARCH_KEYS)}&count=4`, { signal }),
+    /**
+     * Tiles whose judgement would tell most.
+     *
+     * @param {import("./state.js").State} state a search with up or down
+     * @param {AbortSignal} [signal]
+     * @returns {Promise<{features: Tile[]}>}
+     */
+    suggest: (state, signal) =>
+      request(`/suggest${formatState(patchState(state, { k: null }), SEARCH_KEYS)}&count=4`, { signal }),
+    /** @param {string} path @param {AbortSignal} [signal] */
     get: (path, signal) => request(path, { signal }),
   };
 }
 
+/** @param {Response} response @returns {Promise<{status: number, title: string}>} */
 async function readProblem(response) {
   const fallback = { status: response.status, title: `The service answered with status ${response.status}.` };
   try {

@@ -13,19 +13,27 @@ import { hasTerms, patchState } from "./state.js";
  * @param {string} options.root
  * @param {(patch: Record<string, unknown>) => void} options.go
  * @param {() => import("./state.js").State} options.state
- * @param {(feature: object) => string} options.likeUrl
+ * @param {(feature: import("./api.js").Tile) => string} options.likeUrl
  * @param {(tileId: string) => void} options.onSelect
- * @param {(features: object[]) => void} options.onFeatures
+ * @param {(features: import("./api.js").Tile[]) => void} options.onFeatures
  */
 export function createCompare({ api, root, go, state, likeUrl, onSelect, onFeatures }) {
   const latest = createLatest();
-  const results = createResults({ list: byId("others"), root, likeUrl, onHover: (id) => results.highlight(id), onSelect, onJudge: () => {} });
+  const results = createResults({
+    list: byId("others"),
+    root,
+    likeUrl,
+    onHover: (id) => results.highlight(id),
+    onSelect,
+    onJudge: () => {},
+  });
+  const words = byId("vs", HTMLInputElement);
   let opened = false;
 
   byId("compare").addEventListener("click", () => {
     opened = true;
     draw();
-    byId("vs").focus();
+    words.focus();
   });
   byId("compare-end").addEventListener("click", () => {
     opened = false;
@@ -33,11 +41,12 @@ export function createCompare({ api, root, go, state, likeUrl, onSelect, onFeatu
   });
   byId("compare-form").addEventListener("submit", (event) => {
     event.preventDefault();
-    go({ vs: byId("vs").value.trim() });
+    go({ vs: words.value.trim() });
   });
 
   /** The same filters, other words: the terms of the first question stay out of the second. */
-  const question = () => patchState(state(), { q: state().vs, not: null, like: null, near: null, species: null, up: null, down: null });
+  const question = () =>
+    patchState(state(), { q: state().vs, not: null, like: null, near: null, species: null, up: null, down: null });
 
   async function search() {
     draw();
@@ -54,7 +63,7 @@ export function createCompare({ api, root, go, state, likeUrl, onSelect, onFeatu
     } catch (error) {
       if (!isAnswerError(error)) throw error;
       results.show([], { up: [], down: [] });
-      byId("others-title").textContent = error.message;
+      byId("others-title").textContent = /** @type {Error} */ (error).message;
     }
     return onFeatures(results.features());
   }
@@ -66,7 +75,7 @@ export function createCompare({ api, root, go, state, likeUrl, onSelect, onFeatu
     byId("others-results").hidden = !comparing;
     byId("hits-title").hidden = !comparing;
     byId("hits-title").textContent = titleOf(state());
-    if (document.activeElement !== byId("vs")) byId("vs").value = state().vs ?? "";
+    if (document.activeElement !== words) words.value = state().vs ?? "";
     document.body.classList.toggle("is-comparing", comparing);
   }
 

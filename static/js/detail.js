@@ -1,6 +1,7 @@
 /** One hit in full: its picture, where and when, why it ranks where it does, what it looks like, and its neighbours. */
 
-import { byId, element, icon } from "./dom.js";
+import { isAbort } from "./api.js";
+import { byId, element, icon, unseen } from "./dom.js";
 import { formatLonLat } from "./geo.js";
 import { createLatest } from "./latest.js";
 import { hasTerms } from "./state.js";
@@ -15,15 +16,27 @@ import { fitWords, formatMonth, pictureAlt, placeName } from "./words.js";
 export function createDetail({ api, go, onClose }) {
   const box = byId("detail");
   const latest = createLatest();
+  /** @type {string | null} */
   let shown = null;
 
   function draw(feature, boxes, query) {
     const p = feature.properties;
     const place = placeName(p, boxes);
-    const close = element("button", { type: "button", class: "tool detail-close", title: "Close", onclick: onClose }, icon("close"), element("span", { class: "visually-hidden", text: "Close" }));
+    const close = element(
+      "button",
+      { type: "button", class: "tool detail-close", title: "Close", onclick: onClose },
+      icon("close"),
+      unseen("Close"),
+    );
     box.replaceChildren(
       close,
-      element("img", { class: "detail-picture", src: api.url(p.thumbnail), alt: pictureAlt(p, place), width: 320, height: 220 }),
+      element("img", {
+        class: "detail-picture",
+        src: api.url(p.thumbnail),
+        alt: pictureAlt(p, place),
+        width: 320,
+        height: 220,
+      }),
       element("h2", { id: "detail-title", text: place }),
       element("p", { class: "detail-where", text: formatLonLat(p.lon, p.lat, 2) }),
       facts(p),
@@ -41,9 +54,30 @@ export function createDetail({ api, go, onClose }) {
     const circle = `${p.lon.toFixed(3)},${p.lat.toFixed(3)},500`;
     const online = `https://www.openstreetmap.org/#map=9/${p.lat.toFixed(4)}/${p.lon.toFixed(4)}`;
     return [
-      element("button", { type: "button", class: "quiet", text: "More like this", onclick: () => go({ q: null, not: null, near: null, species: null, up: null, down: null, like: p.tile_id, tile: null }) }),
-      ...(query ? [element("button", { type: "button", class: "quiet", text: "Only within 500 km", onclick: () => go({ circle, bbox: null, area: null }) })] : []),
-      element("a", { class: "quiet", href: online, target: "_blank", rel: "noopener noreferrer", text: "Open in OpenStreetMap" }),
+      element("button", {
+        type: "button",
+        class: "quiet",
+        text: "More like this",
+        onclick: () =>
+          go({ q: null, not: null, near: null, species: null, up: null, down: null, like: p.tile_id, tile: null }),
+      }),
+      ...(query
+        ? [
+            element("button", {
+              type: "button",
+              class: "quiet",
+              text: "Only within 500 km",
+              onclick: () => go({ circle, bbox: null, area: null }),
+            }),
+          ]
+        : []),
+      element("a", {
+        class: "quiet",
+        href: online,
+        target: "_blank",
+        rel: "noopener noreferrer",
+        text: "Open in OpenStreetMap",
+      }),
     ];
   }
 
@@ -52,11 +86,14 @@ export function createDetail({ api, go, onClose }) {
     const where = state.collection ? `collection=${encodeURIComponent(state.collection)}` : "";
     const { rank } = feature.properties;
     await latest.run(async (signal) => {
-      const ask = (path) => api.get(path, signal).catch((error) => (error.name === "AbortError" ? Promise.reject(error) : null));
+      const ask = (path) =>
+        api.get(path, signal).catch((error) => (isAbort(error) ? Promise.reject(error) : null));
       const [habitats, similar, explained] = await Promise.all([
         ask(`/tiles/${id}/habitats?${where}`),
         ask(`/tiles/${id}/similar?k=6&${where}`),
-        rank && hasTerms(state) ? api.search({ ...state, k: "1" }, { offset: rank - 1, explain: true, signal }).catch(() => null) : null,
+        rank && hasTerms(state)
+          ? api.search({ ...state, k: "1" }, { offset: rank - 1, explain: true, signal }).catch(() => null)
+          : null,
       ]);
       if (signal.aborted) return;
       const shares = explained?.features.find((one) => one.id === feature.id)?.properties.shares;
@@ -67,7 +104,11 @@ export function createDetail({ api, go, onClose }) {
   }
 
   return {
-    /** @param {object} feature @param {Map<string, number[]> | undefined} boxes @param {import("./state.js").State} state */
+    /**
+     * @param {import("./api.js").Tile} feature
+     * @param {Map<string, number[]> | undefined} boxes
+     * @param {import("./state.js").State} state
+     */
     show(feature, boxes, state) {
       if (shown === feature.id && !box.hidden) return;
       shown = feature.id;
@@ -90,18 +131,37 @@ function facts(p) {
     ["Pixel", p.gsd_m ? (p.gsd_m >= 1000 ? `${(p.gsd_m / 1000).toFixed(1)} km` : `${Math.round(p.gsd_m)} m`) : ""],
     ["Tile", p.tile_id],
   ];
-  return element("dl", { class: "facts" }, ...rows.filter(([, value]) => value).flatMap(([name, value]) => [element("dt", { text: name }), element("dd", { text: value })]));
+  return element(
+    "dl",
+    { class: "facts" },
+    ...rows
+      .filter(([, value]) => value)
+      .flatMap(([name, value]) => [element("dt", { text: name }), element("dd", { text: value })]),
+  );
 }
 
 /** Percentile and score in words, and what each term gave. */
 function why(p) {
-  const sentence = `Of all tiles, ${p.percentile >= 99.995 ? "none fits" : `${(100 - p.percentile).toFixed(2)} % fit`} better. The raw score is ${p.score.toFixed(3)}; it only ranks, and means nothing by itself.`;
-  return element("section", { class: "detail-why" }, element("h3", { text: `Why rank ${p.rank}: ${fitWords(p.percentile)}` }), element("p", { text: sentence }), element("div", { id: "detail-shares" }));
+  const better = p.percentile >= 99.995 ? "none fits" : `${(100 - p.percentile).toFixed(2)} % fit`;
+  const raw = `The raw score is ${p.score.toFixed(3)}; it only ranks, and means nothing by itself.`;
+  return element(
+    "section",
+    { class: "detail-why" },
+    element("h3", { text: `Why rank ${p.rank}: ${fitWords(p.percentile)}` }),
+    element("p", { text: `Of all tiles, ${better} better. ${raw}` }),
+    element("div", { id: "detail-shares" }),
+  );
 }
 
 function showShares(shares) {
   const most = Math.max(...shares.map(({ value }) => Math.abs(value)), 1e-9);
-  byId("detail-shares").replaceChildren(element("ul", { class: "shares", "aria-label": "What each part gave to the score" }, ...shares.map((share) => shareBar(share, most))));
+  byId("detail-shares").replaceChildren(
+    element(
+      "ul",
+      { class: "shares", "aria-label": "What each part gave to the score" },
+      ...shares.map((share) => shareBar(share, most)),
+    ),
+  );
 }
 
 const SPACE_WORDS = { text: "looks like it", place: "lives there", image: "looks alike", location: "similar nature" };
@@ -112,7 +172,13 @@ function shareBar({ term, space, value }, most) {
     "li",
     {},
     element("span", { class: "share-term", text: `${SPACE_WORDS[space] ?? space} · ${term}` }),
-    element("meter", { min: 0, max: most, value: Math.abs(value), class: value < 0 ? "is-minus" : "", "aria-label": `${term}: ${signed}` }),
+    element("meter", {
+      min: 0,
+      max: most,
+      value: Math.abs(value),
+      class: value < 0 ? "is-minus" : "",
+      "aria-label": `${term}: ${signed}`,
+    }),
     element("span", { class: "share-value", text: signed }),
   );
 }
@@ -131,8 +197,21 @@ function showNeighbours(features, api, go) {
   const picture = (feature) =>
     element(
       "button",
-      { type: "button", class: "neighbour", title: feature.properties.country_name ?? "At sea", onclick: () => go({ tile: feature.id }) },
-      element("img", { src: api.url(feature.properties.thumbnail), alt: pictureAlt(feature.properties, feature.properties.country_name ?? "the sea"), width: 56, height: 56 }),
+      {
+        type: "button",
+        class: "neighbour",
+        title: feature.properties.country_name ?? "At sea",
+        onclick: () => go({ tile: feature.id }),
+      },
+      element("img", {
+        src: api.url(feature.properties.thumbnail),
+        alt: pictureAlt(feature.properties, feature.properties.country_name ?? "the sea"),
+        width: 56,
+        height: 56,
+      }),
     );
-  byId("detail-neighbours").replaceChildren(element("h3", { text: "Tiles most like this one" }), element("div", { class: "neighbours" }, ...features.map(picture)));
+  byId("detail-neighbours").replaceChildren(
+    element("h3", { text: "Tiles most like this one" }),
+    element("div", { class: "neighbours" }, ...features.map(picture)),
+  );
 }

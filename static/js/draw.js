@@ -1,23 +1,31 @@
-/** Drawing a polygon on the map: click the corners, finish on the first one, with Enter or a double click; Escape gives up. */
+/** Drawing a polygon on the map: click the corners; the first one, Enter or a double click finish, Escape gives up. */
 
 const CLOSE_PX = 14;
 
 /**
- * @param {object} map a MapLibre map; only its events, projection and one GeoJSON source are used
+ * @param {import("maplibre-gl").Map} map only its events, projection and one GeoJSON source are used
  * @param {string} source id of the source that shows the outline
  * @returns {Promise<number[][] | null>} corners [lon, lat], or null when given up
  */
 export function drawPolygon(map, source) {
+  /** @type {[number, number][]} */
   const corners = [];
   const canvas = map.getCanvas();
   const cursor = canvas.style.cursor;
   canvas.style.cursor = "crosshair";
   map.doubleClickZoom.disable();
 
+  const outline = /** @type {import("maplibre-gl").GeoJSONSource} */ (map.getSource(source));
+
+  /** @param {[number, number]} [moving] where the pointer is */
   const show = (moving) => {
     const points = moving ? [...corners, moving] : corners;
-    const geometry = points.length > 2 ? { type: "Polygon", coordinates: [[...points, points[0]]] } : { type: "LineString", coordinates: points };
-    map.getSource(source).setData(points.length > 1 ? geometry : { type: "FeatureCollection", features: [] });
+    /** @type {import("geojson").Geometry} */
+    const geometry =
+      points.length > 2
+        ? { type: "Polygon", coordinates: [[...points, points[0]]] }
+        : { type: "LineString", coordinates: points };
+    outline.setData(points.length > 1 ? geometry : { type: "FeatureCollection", features: [] });
   };
   const isFirst = (point) => {
     if (corners.length < 3) return false;

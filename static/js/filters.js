@@ -1,7 +1,7 @@
 /** The filter fields, and the chips that show and remove what is set. */
 
 import { polygonOf, readArea } from "./area.js";
-import { byId, element, icon } from "./dom.js";
+import { byId, element, icon, monthBoxes, unseen } from "./dom.js";
 import { COUNTED_KEYS, filterParts, termParts } from "./queries.js";
 import { hasTerms, patchState, readList } from "./state.js";
 import { addTermField, weightedChips } from "./terms.js";
@@ -20,25 +20,31 @@ const FIELDS = ["from", "to", "max_cloud", "min_percentile", "spacing_km", "k", 
  * @param {(sentence: string) => void} options.say
  */
 export function createFilters({ api, go, state, drawArea, viewBox, moreTerms, say }) {
+  /** @type {Map<string, string>} */
   let countries = new Map(); // code to name
   const counts = new Map(); // one filter's parameters to the number of tiles that pass it
   let round = 0;
 
   byId("add-term-slot").append(addTermField(state, go));
   for (const key of FIELDS) {
-    byId(key).addEventListener("change", ({ target }) => target.checkValidity() && go({ [key]: target.value.trim() }));
+    const field = byId(key, HTMLInputElement);
+    field.addEventListener("change", () => field.checkValidity() && go({ [key]: field.value.trim() }));
   }
-  for (const box of document.querySelectorAll("[data-month]")) box.addEventListener("change", () => go({ months: checkedMonths() }));
-  byId("country").addEventListener("change", addCountry);
+  for (const box of monthBoxes()) box.addEventListener("change", () => go({ months: checkedMonths() }));
+  const country = byId("country", HTMLInputElement);
+  const areaFile = byId("area-file", HTMLInputElement);
+  country.addEventListener("change", addCountry);
   byId("area-view").addEventListener("click", () => go({ bbox: viewBox(), area: null, circle: null }));
   byId("area-draw").addEventListener("click", draw);
-  byId("area-file").addEventListener("change", upload);
+  areaFile.addEventListener("change", upload);
 
-  function addCountry({ target }) {
-    const wanted = target.value.trim().toLowerCase();
-    const code = [...countries].find(([code_, name]) => name.toLowerCase() === wanted || code_.toLowerCase() === wanted)?.[0];
-    if (!code) return wanted && say(`No country is called “${target.value}”; choose one of the list.`);
-    target.value = "";
+  function addCountry() {
+    const wanted = country.value.trim().toLowerCase();
+    const code = [...countries].find(
+      ([code_, name]) => name.toLowerCase() === wanted || code_.toLowerCase() === wanted,
+    )?.[0];
+    if (!code) return wanted && say(`No country is called “${country.value}”; choose one of the list.`);
+    country.value = "";
     return go({ countries: [...new Set([...readList(state().countries), code])].join(",") });
   }
 
@@ -47,25 +53,29 @@ export function createFilters({ api, go, state, drawArea, viewBox, moreTerms, sa
     if (corners) go({ area: JSON.stringify(polygonOf(corners)), bbox: null, circle: null });
   }
 
-  async function upload({ target }) {
-    const [file] = target.files;
-    target.value = "";
+  async function upload() {
+    const file = areaFile.files?.[0];
+    areaFile.value = "";
     if (!file) return;
     try {
       const { geometry, simplified } = readArea(await file.text());
       go({ area: JSON.stringify(geometry), bbox: null, circle: null });
       if (simplified) say("The outline was simplified so that it fits into a link.");
     } catch (error) {
-      say(error.message);
+      say(/** @type {Error} */ (error).message);
     }
   }
 
   /** How many tiles each single filter lets through; the service counts, one small request a filter. */
   async function count(parts, mine) {
     for (const { keys } of parts.filter(({ keys: [key] }) => COUNTED_KEYS.includes(key))) {
-      const one = patchState({}, { q: "land", collection: state().collection, k: 1, ...Object.fromEntries(keys.map((key) => [key, state()[key]])) });
+      const wanted = Object.fromEntries(keys.map((key) => [key, state()[key]]));
+      const one = patchState({}, { q: "land", collection: state().collection, k: 1, ...wanted });
       const id = JSON.stringify(one);
-      if (!counts.has(id)) counts.set(id, await api.search(one).then(({ matched }) => matched, () => null));
+      if (!counts.has(id)) {
+        const matched = api.search(one).then((found) => found.matched);
+        counts.set(id, await matched.catch(() => null)); // a help, not an answer
+      }
       if (mine !== round) return;
       const passed = counts.get(id);
       const mark = document.querySelector(`#filters [data-keys="${keys.join()}"] .chip-count`);
@@ -76,8 +86,11 @@ export function createFilters({ api, go, state, drawArea, viewBox, moreTerms, sa
   return {
     /** @param {import("./state.js").State} now */
     draw(now) {
-      for (const key of FIELDS) if (document.activeElement !== byId(key)) byId(key).value = now[key] ?? "";
-      for (const box of document.querySelectorAll("[data-month]")) box.checked = readList(now.months).includes(box.dataset.month);
+      for (const key of FIELDS) {
+        const field = byId(key, HTMLInputElement);
+        if (document.activeElement !== field) field.value = now[key] ?? "";
+      }
+      for (const box of monthBoxes()) box.checked = readList(now.months).includes(box.dataset.month ?? "");
       const parts = filterParts(now, (code) => countries.get(code) ?? code);
       byId("filters").replaceChildren(...parts.map((part) => chip(part, go, "filter")));
       const termChips = termParts(now).map((part) => chip(part, go, "term", api));
@@ -89,20 +102,43 @@ export function createFilters({ api, go, state, drawArea, viewBox, moreTerms, sa
     /** @param {Map<string, string>} codes alpha-3 code to name */
     useCountries(codes) {
       countries = codes;
-      byId("country-list").replaceChildren(...[...codes.values()].sort().map((name) => element("option", { value: name })));
+      byId("country-list").replaceChildren(
+        ...[...codes.values()].sort().map((name) => element("option", { value: name })),
+      );
       this.draw(state());
     },
   };
 }
 
 function checkedMonths() {
-  return [...document.querySelectorAll("[data-month]:checked")].map((box) => box.dataset.month).join(",");
+  return [...monthBoxes()]
+    .filter((box) => box.checked)
+    .map((box) => box.dataset.month)
+    .join(",");
 }
 
-function chip(part, go, kind, api = null) {
-  const picture = part.thumbnail && api ? element("img", { src: api.url(`/tiles/${encodeURIComponent(part.thumbnail)}/thumbnail.webp`), alt: "", width: 22, height: 22 }) : icon(part.icon);
-  const remove = element("button", { type: "button", class: "chip-remove", title: "Remove", onclick: () => go(part.patch) }, icon("close"));
-  remove.append(element("span", { class: "visually-hidden", text: `Remove ${part.label}` }));
+/**
+ * @param {import("./queries.js").Part} part
+ * @param {(patch: Record<string, unknown>) => void} go
+ * @param {"term" | "filter"} kind
+ * @param {import("./api.js").Api} [api] where pictures come from
+ */
+function chip(part, go, kind, api) {
+  const picture =
+    part.thumbnail && api
+      ? element("img", {
+          src: api.url(`/tiles/${encodeURIComponent(part.thumbnail)}/thumbnail.webp`),
+          alt: "",
+          width: 22,
+          height: 22,
+        })
+      : icon(part.icon);
+  const remove = element(
+    "button",
+    { type: "button", class: "chip-remove", title: "Remove", onclick: () => go(part.patch) },
+    icon("close"),
+  );
+  remove.append(unseen(`Remove ${part.label}`));
   return element(
     "span",
     { class: part.minus ? `chip ${kind} is-minus` : `chip ${kind}`, "data-keys": part.keys.join() },

@@ -16,7 +16,7 @@ export function wrapLon(lon) {
 
 /** @param {number} lon @param {number} lat @param {number} [digits] @returns {string} "3.2° S, 60.1° W" */
 export function formatLonLat(lon, lat, digits = 1) {
-  const part = (value, positive, negative) => `${Math.abs(value).toFixed(digits)}° ${value >= 0 ? positive : negative}`;
+  const part = (value, above, below) => `${Math.abs(value).toFixed(digits)}° ${value >= 0 ? above : below}`;
   return `${part(lat, "N", "S")}, ${part(lon, "E", "W")}`;
 }
 
@@ -72,7 +72,12 @@ export function bboxAround(points, centreLon, seesPole = false) {
   return [wrapLon(centreLon + low), south, wrapLon(centreLon + high), north];
 }
 
-/** Corners of a box as one polygon, eastward from west even across the antimeridian. @param {BBox} bbox */
+/**
+ * Corners of a box as one polygon, eastward from west even across the antimeridian.
+ *
+ * @param {BBox} bbox
+ * @returns {import("geojson").Polygon}
+ */
 export function bboxPolygon([west, south, east, north]) {
   const right = west <= east ? east : east + 360;
   const steps = Math.max(1, Math.ceil((right - west) / 5)); // enough points to follow a parallel on the globe
@@ -81,7 +86,7 @@ export function bboxPolygon([west, south, east, north]) {
   return { type: "Polygon", coordinates: [ring] };
 }
 
-/** Box of a GeoJSON geometry whose parts don't cross the antimeridian. @param {object} geometry @returns {BBox} */
+/** Box of a GeoJSON geometry whose parts don't cross the antimeridian. @param {any} geometry @returns {BBox} */
 export function geometryBbox(geometry) {
   const positions = geometry.coordinates.flat(geometry.type === "MultiPolygon" ? 2 : 1);
   const lons = positions.map(([lon]) => lon);
@@ -95,7 +100,7 @@ const COMPASS = [
   ["north-western", "northern", "north-eastern"],
 ];
 
-/** Which part of a box a point lies in: "northern", "south-eastern", "central" ... @param {LonLat} point @param {BBox} bbox */
+/** Which part of a box a point lies in: "northern", "central" ... @param {LonLat} point @param {BBox} bbox */
 export function partOf([lon, lat], bbox) {
   const [west, south, , north] = bbox;
   const width = bboxWidth(bbox);
@@ -104,14 +109,25 @@ export function partOf([lon, lat], bbox) {
   return COMPASS[third((lat - south) / (north - south || 1))][third(east / (width || 1))];
 }
 
-/** A circle on the sphere as a polygon; it goes on past 180 degrees. @param {number} lon @param {number} lat @param {number} km */
+/**
+ * A circle on the sphere as a polygon; it goes on past 180 degrees.
+ *
+ * @param {number} lon
+ * @param {number} lat
+ * @param {number} km
+ * @param {number} [corners]
+ * @returns {import("geojson").Polygon}
+ */
 export function circlePolygon(lon, lat, km, corners = 72) {
   const angle = km / EARTH_RADIUS_KM;
   const phi = radians(lat);
   const ring = Array.from({ length: corners + 1 }, (_, i) => {
     const bearing = (-2 * Math.PI * i) / corners; // anticlockwise, as RFC 7946 wants outer rings
     const toLat = Math.asin(Math.sin(phi) * Math.cos(angle) + Math.cos(phi) * Math.sin(angle) * Math.cos(bearing));
-    const east = Math.atan2(Math.sin(bearing) * Math.sin(angle) * Math.cos(phi), Math.cos(angle) - Math.sin(phi) * Math.sin(toLat));
+    const east = Math.atan2(
+      Math.sin(bearing) * Math.sin(angle) * Math.cos(phi),
+      Math.cos(angle) - Math.sin(phi) * Math.sin(toLat),
+    );
     return [lon + (east * 180) / Math.PI, (toLat * 180) / Math.PI];
   });
   return { type: "Polygon", coordinates: [ring] };

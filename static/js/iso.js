@@ -1,4 +1,4 @@
-/** ISO 3166-1: the numeric codes that world-atlas gives countries, and the alpha-3 codes that the service filters by. Pure. */
+/** ISO 3166-1: the numeric codes that world-atlas gives countries, the alpha-3 codes that the service takes. Pure. */
 
 const CODES =
   "004AFG 008ALB 010ATA 012DZA 016ASM 020AND 024AGO 028ATG 031AZE 032ARG 036AUS 040AUT 044BHS 048BHR 050BGD " +
@@ -19,7 +19,11 @@ const CODES =
   "788TUN 792TUR 795TKM 796TCA 798TUV 800UGA 804UKR 807MKD 818EGY 826GBR 831GGY 832JEY 833IMN 834TZA 840USA " +
   "850VIR 854BFA 858URY 860UZB 862VEN 876WLF 882WSM 887YEM 894ZMB ";
 
-const BY_NUMBER = new Map(CODES.trim().split(" ").map((entry) => [entry.slice(0, 3), entry.slice(3)]));
+const BY_NUMBER = new Map(
+  CODES.trim()
+    .split(" ")
+    .map((entry) => [entry.slice(0, 3), entry.slice(3)]),
+);
 
 /** @param {string | undefined} numeric "076" @returns {string | null} "BRA" */
 export function alpha3(numeric) {

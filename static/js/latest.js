@@ -1,9 +1,14 @@
 /** Only the newest task counts: starting one aborts the one before, whose result is dropped even if it comes. Pure. */
 
-/** @returns {{run: <T>(task: (signal: AbortSignal) => Promise<T>) => Promise<T | null>, stop: () => void, busy: () => boolean}} run gives null for a task that was overtaken */
 export function createLatest() {
+  /** @type {AbortController | null} */
   let current = null;
   return {
+    /**
+     * @template T
+     * @param {(signal: AbortSignal) => Promise<T>} task
+     * @returns {Promise<T | null>} null for a task that was overtaken
+     */
     async run(task) {
       current?.abort();
       const mine = new AbortController();
@@ -12,7 +17,7 @@ export function createLatest() {
         const value = await task(mine.signal);
         return current === mine ? value : null;
       } catch (error) {
-        if (current !== mine || error.name === "AbortError") return null;
+        if (current !== mine || /** @type {Error} */ (error).name === "AbortError") return null;
         throw error;
       } finally {
         if (current === mine) current = null;

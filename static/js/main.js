@@ -3,7 +3,7 @@
 import { createApi, isAnswerError } from "./api.js";
 import { createCompare } from "./compare.js";
 import { createDetail } from "./detail.js";
-import { byId } from "./dom.js";
+import { byId, byIdIfThere } from "./dom.js";
 import { createFilters } from "./filters.js";
 import { installKeys } from "./keys.js";
 import { createJudge } from "./judge.js";
@@ -21,31 +21,67 @@ import { placeName } from "./words.js";
 
 const TITLE = "WildSAT habitat search";
 const SPREAD_KM = 500;
-const KEPT_BY_LINKS = ["view", "flat", "heat", "bbox", "area", "circle", "countries", "spacing_km", "collection"]; // a new question asks it of the same place
+// A new question asks it of the same place.
+const KEPT_BY_LINKS = ["view", "flat", "heat", "bbox", "area", "circle", "countries", "spacing_km", "collection"];
 
-const page = JSON.parse(byId("page-data").textContent);
-const root = document.documentElement.dataset.root;
+/** @typedef {import("./api.js").Tile} Tile */
+
+const page = JSON.parse(byId("page-data").textContent ?? "");
+const root = document.documentElement.dataset.root ?? "";
 const api = createApi(root);
 const searches = createLatest();
-const input = /** @type {HTMLInputElement} */ (byId("q"));
+const input = byId("q", HTMLInputElement);
+const blend = byIdIfThere("blend", HTMLInputElement);
+const about = byId("about", HTMLDialogElement);
 const now = () => state;
 /** What is asked, with a picture as the term that the service made of it: map tiles and files are asked for by URL. */
 const asked = () => (picture.file() && answer?.query.terms ? patchState(state, { terms: answer.query.terms }) : state);
 
 let state = parseState(location.search);
+/** @type {import("./world.js").World | null} */
 let world = null;
+/** @type {import("./api.js").Answer | null} */
 let answer = null;
 
 const messages = createMessages({ onRetry: () => search(), onPatch: (patch) => go(patch) });
-const likeUrl = (feature) => `${root}/${formatState(patchState({}, { like: feature.properties.tile_id, collection: state.collection }))}`;
+/** @param {Tile} feature */
+const likeUrl = (feature) =>
+  `${root}/${formatState(patchState({}, { like: feature.properties.tile_id, collection: state.collection }))}`;
 const onSelect = (id) => go({ tile: id === state.tile ? null : id });
 const results = createResults({ list: byId("hits"), root, likeUrl, onHover: highlight, onSelect, onJudge: judge });
-const stage = createStage({ root, api, collection: page.collection, state: now, asked, go, onMove: keepView, onHover: highlight, onWorld: useWorld, say: messages.say });
+const stage = createStage({
+  root,
+  api,
+  collection: page.collection,
+  state: now,
+  asked,
+  go,
+  onMove: keepView,
+  onHover: highlight,
+  onWorld: useWorld,
+  say: messages.say,
+});
 const detail = createDetail({ api, go, onClose: () => go({ tile: null }) });
 const picture = createPicture({ onPicture: usePicture, say: messages.say });
-const filters = createFilters({ api, go, state: now, moreTerms: picture.chips, drawArea: stage.drawArea, viewBox: stage.viewBox, say: messages.say });
+const filters = createFilters({
+  api,
+  go,
+  state: now,
+  moreTerms: picture.chips,
+  drawArea: stage.drawArea,
+  viewBox: stage.viewBox,
+  say: messages.say,
+});
 const takeaway = createTakeaway({ api, state: asked, say: messages.say });
-const compare = createCompare({ api, root, go, state: now, likeUrl, onSelect, onFeatures: (others) => stage.showHits(results.features(), others) });
+const compare = createCompare({
+  api,
+  root,
+  go,
+  state: now,
+  likeUrl,
+  onSelect,
+  onFeatures: (others) => stage.showHits(results.features(), others),
+});
 const asker = createJudge({ api, onJudge: judge, onSelect });
 const suggestions = createSuggestions({
   api,
@@ -53,7 +89,12 @@ const suggestions = createSuggestions({
   onSpecies: (name) => ask({ species: name }),
 });
 
-/** Change the state; a change of the question searches again. @param {Record<string, unknown>} patch @param {{replace?: boolean}} [how] */
+/**
+ * Change the state; a change of the question searches again.
+ *
+ * @param {Record<string, unknown>} patch
+ * @param {{replace?: boolean}} [how]
+ */
 function go(patch, { replace = false } = {}) {
   const before = state;
   state = patchState(state, patch);
@@ -73,7 +114,11 @@ function keepView(view) {
 /** A new question, asked of the same part of the world. @param {Record<string, string>} wanted */
 function ask(wanted) {
   picture.clear();
-  const cleared = Object.fromEntries(Object.keys(state).filter((key) => !KEPT_BY_LINKS.includes(key)).map((key) => [key, null]));
+  const cleared = Object.fromEntries(
+    Object.keys(state)
+      .filter((key) => !KEPT_BY_LINKS.includes(key))
+      .map((key) => [key, null]),
+  );
   go({ ...cleared, ...wanted });
 }
 
@@ -96,14 +141,17 @@ function drawControls() {
   compare.draw();
   byId("spread").hidden = !asks();
   byId("spread").setAttribute("aria-pressed", String(Boolean(state.spacing_km)));
-  const blend = document.getElementById("blend");
-  if (blend && document.activeElement !== blend) blend.value = state.blend ?? blend.dataset.default;
+  if (blend && document.activeElement !== blend) blend.value = state.blend ?? blend.dataset.default ?? "";
 }
 
 /** Whether there is anything to rank by. */
 const asks = () => hasTerms(state) || Boolean(picture.file());
 
-const request = (options) => (picture.file() ? api.searchPicture(state, picture.file(), options) : api.search(state, options));
+/** @param {{offset?: number, signal: AbortSignal}} options */
+function request(options) {
+  const file = picture.file();
+  return file ? api.searchPicture(state, file, options) : api.search(state, options);
+}
 
 function usePicture(file) {
   if (file) go({ q: null, not: null, like: null, near: null, species: null, up: null, down: null, tile: null });
@@ -140,7 +188,7 @@ function startWaiting() {
 
 const verdicts = () => ({ up: readList(state.up), down: readList(state.down) });
 
-/** @param {object | null} found a FeatureCollection of hits, or null for none */
+/** @param {import("./api.js").Answer | null} found null for none */
 function show(found) {
   answer = found;
   const features = found?.features ?? [];
@@ -159,20 +207,27 @@ function show(found) {
 }
 
 async function showMore() {
-  const found = await searches.run((signal) => request({ offset: results.features().length, signal })).catch((error) => messages.error(error));
+  const found = await searches
+    .run((signal) => request({ offset: results.features().length, signal }))
+    .catch((error) => messages.error(error));
   if (!found) return;
   results.show(found.features, verdicts(), true);
   byId("more").hidden = found.features.length === 0;
-  messages.answer({ ...answer, returned: results.features().length }, state);
+  messages.answer({ ...found, returned: results.features().length }, state);
   stage.showHits(results.features(), compare.features());
 }
 
-const featureOf = (tileId) => (tileId ? results.feature(tileId) ?? compare.feature(tileId) : null);
+/** @param {string | null} tileId @returns {Tile | null} */
+const featureOf = (tileId) => (tileId ? (results.feature(tileId) ?? compare.feature(tileId)) : null);
 
+/** @param {string | null} tileId */
 function highlight(tileId) {
   const feature = featureOf(tileId);
   results.highlight(tileId);
-  stage.highlight(feature, feature ? `${feature.properties.rank} · ${placeName(feature.properties, world?.boxes)}` : undefined);
+  stage.highlight(
+    feature,
+    feature ? `${feature.properties.rank} · ${placeName(feature.properties, world?.boxes)}` : undefined,
+  );
 }
 
 /** A tile may come from a link or from another tile's neighbours and be no hit; it is shown all the same. */
@@ -183,7 +238,8 @@ async function select(tileId, { move = true } = {}) {
     return stage.select(null);
   }
   const where = state.collection ? `?collection=${encodeURIComponent(state.collection)}` : "";
-  const feature = featureOf(tileId) ?? (await api.get(`/tiles/${encodeURIComponent(tileId)}${where}`).catch(() => null));
+  const feature =
+    featureOf(tileId) ?? (await api.get(`/tiles/${encodeURIComponent(tileId)}${where}`).catch(() => null));
   if (state.tile !== tileId) return undefined;
   if (!feature) return messages.say(`The tile ${tileId} is not in this collection.`);
   detail.show(feature, world?.boxes, state);
@@ -199,11 +255,12 @@ function judge(tileId, verdict) {
   go({ up: toggled("up").join(","), down: toggled("down").join(",") });
 }
 
+/** @param {import("./world.js").World} found */
 function useWorld(found) {
   world = found;
-  results.usePlaceNames(world.boxes);
-  compare.usePlaceNames(world.boxes);
-  filters.useCountries(world.names);
+  results.usePlaceNames(found.boxes);
+  compare.usePlaceNames(found.boxes);
+  filters.useCountries(found.names);
 }
 
 function listen() {
@@ -215,8 +272,11 @@ function listen() {
   });
   byId("more").addEventListener("click", showMore);
   byId("spread").addEventListener("click", () => go({ spacing_km: state.spacing_km ? null : SPREAD_KM }));
-  document.getElementById("blend")?.addEventListener("change", ({ target }) => go({ blend: target.value === target.dataset.default ? null : target.value }));
-  document.getElementById("collection")?.addEventListener("change", ({ target }) => go({ collection: target.value, tile: null, like: null, up: null, down: null }));
+  blend?.addEventListener("change", () => go({ blend: blend.value === blend.dataset.default ? null : blend.value }));
+  const collection = byIdIfThere("collection", HTMLSelectElement);
+  collection?.addEventListener("change", () =>
+    go({ collection: collection.value, tile: null, like: null, up: null, down: null }),
+  );
   addEventListener("popstate", () => {
     const before = state;
     state = parseState(location.search);
@@ -225,9 +285,15 @@ function listen() {
   document.addEventListener("click", followLink);
   byId("about-open").addEventListener("click", (event) => {
     event.preventDefault();
-    byId("about").showModal();
+    about.showModal();
   });
-  installKeys({ input, results, isBusy: searches.busy, stop: searches.stop, letGo: () => state.tile && go({ tile: null }) });
+  installKeys({
+    input,
+    results,
+    isBusy: searches.busy,
+    stop: searches.stop,
+    letGo: () => state.tile && go({ tile: null }),
+  });
 }
 
 /** Examples and "more like this" are plain links that work without a script; with one, the page stays. */
@@ -246,5 +312,7 @@ else if (page.result) show(page.result);
 else if (hasTerms(state)) search();
 else if (state.tile) select(state.tile, { move: !state.view });
 if (state.vs) compare.search();
-stage.start().then(() => state.tile && select(state.tile, { move: !state.view }));
+stage.start().then(() => {
+  if (state.tile) select(state.tile, { move: !state.view });
+});
 document.documentElement.dataset.ready = "true";

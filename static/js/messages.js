@@ -4,11 +4,22 @@ import { ServiceProblem } from "./api.js";
 import { byId, element } from "./dom.js";
 import { formatCount, plural } from "./words.js";
 
-/** Filters as a visitor knows them, for "what would help". */
+/** Filters as a visitor knows them, for "what would help". @type {Record<string, string>} */
 const FILTERS = {
-  bbox: "the area", area: "the area", circle: "the area", countries: "the countries", from: "the dates", to: "the dates",
-  months: "the months", max_cloud: "the cloud limit", min_percentile: "the minimum fit",
+  bbox: "the area",
+  area: "the area",
+  circle: "the area",
+  countries: "the countries",
+  from: "the dates",
+  to: "the dates",
+  months: "the months",
+  max_cloud: "the cloud limit",
+  min_percentile: "the minimum fit",
 };
+
+const NO_MATCH =
+  "These are the closest tiles, but the words are about nothing that the model knows of places. " +
+  "Try describing what the land looks like from above: plants, water, rock, climate.";
 
 /**
  * @param {object} options
@@ -27,37 +38,41 @@ export function createMessages({ onRetry, onPatch }) {
   const action = (text, onclick) => element("button", { type: "button", class: "quiet", text, onclick });
   const widen = (state) => {
     const set = Object.keys(FILTERS).filter((key) => state[key]);
-    return set.length ? [action("Search without filters", () => onPatch(Object.fromEntries(set.map((key) => [key, null]))))] : [];
+    return set.length
+      ? [action("Search without filters", () => onPatch(Object.fromEntries(set.map((key) => [key, null]))))]
+      : [];
   };
 
   return {
     waiting(state) {
       status.textContent = state.q ? `Comparing “${state.q}” with every tile…` : "Comparing every tile…";
     },
-    /** @param {object | null} found @param {import("./state.js").State} state */
+    /** @param {import("./api.js").Answer | null} found @param {import("./state.js").State} state */
     answer(found, state) {
       box.hidden = true;
       status.textContent = found ? statusLine(found) : "";
       if (!found) return;
       if (found.matched === 0) {
-        const set = [...new Set(Object.keys(FILTERS).filter((key) => state[key]).map((key) => FILTERS[key]))];
-        say("No tile passes the filters", [`Loosen ${set.join(", ") || "the filters"} to search more of the collection.`], ...widen(state));
+        const set = new Set(Object.keys(FILTERS).flatMap((key) => (state[key] ? [FILTERS[key]] : [])));
+        const loosen = `Loosen ${[...set].join(", ") || "the filters"} to search more of the collection.`;
+        say("No tile passes the filters", [loosen], ...widen(state));
       } else if (found.no_match) {
-        say(
-          "Nothing here really matches",
-          ["These are the closest tiles, but the words are about nothing that the model knows of places. Try describing what the land looks like from above: plants, water, rock, climate."],
-          ...widen(state),
-        );
+        say("Nothing here really matches", [NO_MATCH], ...widen(state));
       }
     },
-    /** @param {Error | {detail?: string, title?: string}} error */
+    /** @param {unknown} error an Error, or problem+json as the service wrote it into the page */
     error(error) {
-      const problem = error instanceof Error ? error : new ServiceProblem(error);
+      const problem = error instanceof Error ? error : new ServiceProblem(/** @type {object} */ (error));
       status.textContent = "The search did not work.";
       const sentences = [problem.message];
-      if (problem.requestId) sentences.push(`If you report this, name the request ${problem.requestId}.`);
-      const wrongInput = problem.status >= 400 && problem.status < 500 && problem.status !== 429;
-      say(wrongInput ? "The service could not take that" : "That did not work", sentences, ...(wrongInput ? [] : [action("Try again", onRetry)]));
+      const { status: code, requestId } = problem instanceof ServiceProblem ? problem : { status: 0, requestId: null };
+      if (requestId) sentences.push(`If you report this, name the request ${requestId}.`);
+      const wrongInput = code >= 400 && code < 500 && code !== 429;
+      say(
+        wrongInput ? "The service could not take that" : "That did not work",
+        sentences,
+        ...(wrongInput ? [] : [action("Try again", onRetry)]),
+      );
     },
     /** One sentence about something small, for a while in the status line. @param {string} sentence */
     say(sentence) {
@@ -66,8 +81,10 @@ export function createMessages({ onRetry, onPatch }) {
   };
 }
 
+/** @param {import("./api.js").Answer} found */
 function statusLine({ returned, matched, total, timings_ms: timings }) {
-  const among = matched === total ? `all ${formatCount(total)} tiles` : `${formatCount(matched)} of ${formatCount(total)} tiles`;
+  const among =
+    matched === total ? `all ${formatCount(total)} tiles` : `${formatCount(matched)} of ${formatCount(total)} tiles`;
   const ms = Object.values(timings ?? {}).reduce((sum, stage) => sum + stage, 0);
   const took = ms ? ` in ${ms < 1000 ? `${Math.max(1, Math.round(ms))} ms` : `${(ms / 1000).toFixed(1)} s`}` : "";
   return `Best ${plural(returned, "hit")} among ${among}${took}`;

@@ -1,9 +1,9 @@
 /**
- * World-atlas outlines are spherical: rings run over the antimeridian and around the pole without a cut. A flat map wants
- * rings that go on past 180 degrees and close over the pole. Pure.
+ * World-atlas outlines are spherical: rings run over the antimeridian and around the pole without a cut. A flat map
+ * wants rings that go on past 180 degrees and close over the pole. Pure.
  */
 
-/** Longitudes without jumps: each step goes the short way round. @param {number[][]} line [lon, lat] @returns {number[][]} */
+/** Longitudes without jumps: each step goes the short way round. @param {number[][]} line @returns {number[][]} */
 export function unrollLine(line) {
   let turn = 0;
   return line.map(([lon, lat], i) => {
@@ -19,13 +19,13 @@ export function unrollLine(line) {
 /** A closed ring; one that runs around a pole is closed over it. @param {number[][]} ring @returns {number[][]} */
 export function unrollRing(ring) {
   const open = unrollLine(ring);
-  const [first, last] = [open[0], open.at(-1)];
+  const [first, last] = [open[0], open[open.length - 1]];
   if (Math.abs(last[0] - first[0]) < 180) return open;
   const pole = open.reduce((sum, [, lat]) => sum + lat, 0) > 0 ? 90 : -90;
   return [...open, [last[0], pole], [first[0], pole], first];
 }
 
-/** @param {{type: string, coordinates: any[]}} geometry Polygon, MultiPolygon or MultiLineString */
+/** @param {any} geometry Polygon, MultiPolygon or MultiLineString @returns {any} one of the same type */
 export function unroll(geometry) {
   const { type, coordinates } = geometry;
   if (type === "MultiLineString") return { type, coordinates: coordinates.map(unrollLine) };

@@ -4,10 +4,28 @@ import { formatLonLat, parseBbox } from "./geo.js";
 import { readList } from "./state.js";
 import { monthName, plural } from "./words.js";
 
-/** @typedef {{label: string, icon: string, minus?: boolean, patch: Record<string, unknown>, keys: string[], thumbnail?: string}} Part */
+/**
+ * @typedef {{
+ *   label: string, icon: string, minus?: boolean, patch: Record<string, unknown>, keys: readonly string[],
+ *   thumbnail?: string,
+ * }} Part
+ * @typedef {{
+ *   text?: string, species?: string, tile?: string, place?: [number, number], vector?: number[], weight: number,
+ * }} Term
+ */
 
 /** Filters in groups: the keys that are set together are taken away together. */
-export const FILTER_GROUPS = Object.freeze([["bbox"], ["area"], ["circle"], ["countries"], ["from", "to"], ["months"], ["max_cloud"], ["min_percentile"], ["spacing_km"]]);
+export const FILTER_GROUPS = Object.freeze([
+  ["bbox"],
+  ["area"],
+  ["circle"],
+  ["countries"],
+  ["from", "to"],
+  ["months"],
+  ["max_cloud"],
+  ["min_percentile"],
+  ["spacing_km"],
+]);
 
 /** Filters that decide which tiles pass; spacing only thins out the hits. */
 export const COUNTED_KEYS = Object.freeze(["bbox", "area", "circle", "countries", "from", "to", "months", "max_cloud"]);
@@ -24,6 +42,7 @@ const clear = (keys) => Object.fromEntries(keys.map((key) => [key, null]));
  * @returns {Part[]}
  */
 export function termParts(state) {
+  /** @type {Part[]} */
   const parts = [];
   const add = (keys, icon, label, more = {}) => parts.push({ keys, icon, label, patch: clear(keys), ...more });
   if (state.not) add(["not"], "minus", state.not, { minus: true });
@@ -35,7 +54,10 @@ export function termParts(state) {
   if (state.species) add(["species"], "leaf", `Habitat of ${state.species}`);
   const [up, down] = [readList(state.up), readList(state.down)];
   if (up.length + down.length) {
-    const words = [up.length && plural(up.length, "good match", "good matches"), down.length && plural(down.length, "poor match", "poor matches")];
+    const words = [
+      up.length && plural(up.length, "good match", "good matches"),
+      down.length && plural(down.length, "poor match", "poor matches"),
+    ];
     add(["up", "down"], "up", words.filter(Boolean).join(", "));
   }
   return parts;
@@ -59,7 +81,10 @@ export function filterParts(state, countryName = (code) => code) {
     spacing_km: () => `${state.spacing_km} km apart`,
   };
   return FILTER_GROUPS.filter((keys) => keys.some((key) => state[key])).map((keys) => ({
-    keys, icon: "close", label: words[keys[0]](), patch: clear(keys),
+    keys,
+    icon: "close",
+    label: words[keys[0]](),
+    patch: clear(keys),
   }));
 }
 
@@ -83,10 +108,11 @@ function circleWords(text) {
 }
 
 /**
- * Terms beside the words in the search box, each with a weight, as the service takes them: [{"text":"river","weight":2}].
+ * Terms beside the words in the search box, each with a weight, as the service takes them:
+ * [{"text":"river","weight":2}].
  *
  * @param {string | undefined} json
- * @returns {{text?: string, species?: string, tile?: string, place?: number[], weight: number}[]}
+ * @returns {Term[]}
  */
 export function readTerms(json) {
   try {
@@ -102,9 +128,9 @@ export function writeTerms(terms) {
   return terms.length ? JSON.stringify(terms) : null;
 }
 
-/** @param {{text?: string, species?: string, tile?: string, place?: number[]}} term */
+/** @param {Term} term */
 export function termLabel(term) {
-  if (term.place) return `nature at ${formatLonLat(...term.place)}`;
+  if (term.place) return `nature at ${formatLonLat(term.place[0], term.place[1])}`;
   return term.text ?? term.species ?? term.tile ?? "vector";
 }
 
@@ -114,10 +140,10 @@ export function stepWeight(weight, step) {
   return Math.max(-MOST_WEIGHT, Math.min(MOST_WEIGHT, next));
 }
 
-/** A line typed as a further term: a leading minus leaves it out. @param {string} line */
+/** A line typed as a further term: a leading minus leaves it out. @param {string} line @returns {Term | null} */
 export function parseTerm(line) {
-  const found = /^([-−–]?)\s*(.*)$/.exec(line.trim());
-  return found[2] ? { text: found[2], weight: found[1] ? -1 : 1 } : null;
+  const text = line.trim().replace(/^[-−–]\s*/, "");
+  return text ? { text, weight: text === line.trim() ? 1 : -1 } : null;
 }
 
 /** The question as one line, for a title, a history entry or a heading. @param {import("./state.js").State} state */
@@ -127,9 +153,15 @@ export function titleOf(state) {
   return [state.q, ...weighted, ...terms].filter(Boolean).join(" · ");
 }
 
-/** The same search in Python, with the project's client. @param {import("./state.js").State} state @param {string} service address of the service */
+/**
+ * The same search in Python, with the project's client.
+ *
+ * @param {import("./state.js").State} state
+ * @param {string} service address of the service
+ */
 export function pythonCall(state, service) {
   const quote = (text) => JSON.stringify(text);
   const options = Object.entries(state).map(([key, value]) => `${quote(key)}: ${quote(value)}`);
-  return `from wildsat_core.client import Client\n\nhits = Client(${quote(service)}).search(**{${options.join(", ")}}).hits`;
+  const call = `Client(${quote(service)}).search(**{${options.join(", ")}})`;
+  return `from wildsat_core.client import Client\n\nhits = ${call}.hits`;
 }

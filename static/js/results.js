@@ -4,42 +4,48 @@ import { byId, element, slot } from "./dom.js";
 import { formatLonLat } from "./geo.js";
 import { fitWords, formatMonth, pictureAlt, placeName } from "./words.js";
 
+/** @typedef {import("./api.js").Tile} Tile */
+
 /**
  * @param {object} options
  * @param {HTMLElement} options.list
  * @param {string} options.root
- * @param {(feature: object) => string} options.likeUrl address of "more like this"
+ * @param {(feature: Tile) => string} options.likeUrl address of "more like this"
  * @param {(tileId: string | null) => void} options.onHover
  * @param {(tileId: string) => void} options.onSelect
  * @param {(tileId: string, verdict: "up" | "down") => void} options.onJudge
  */
 export function createResults({ list, root, likeUrl, onHover, onSelect, onJudge }) {
-  const template = /** @type {HTMLTemplateElement} */ (byId("hit-template"));
+  const template = byId("hit-template", HTMLTemplateElement);
+  /** @type {Map<string, {item: HTMLElement, feature: Tile}>} */
   const items = new Map();
+  /** @type {Map<string, import("./geo.js").BBox>} */
   let names = new Map();
 
+  /** @param {Tile} feature @param {{up: string[], down: string[]}} verdicts */
   function draw(feature, verdicts) {
-    const item = template.content.firstElementChild.cloneNode(true);
+    const item = /** @type {HTMLElement} */ (template.content.querySelector("li")?.cloneNode(true));
     const { tile_id: id, rank } = feature.properties;
     item.id = `${list.id === "hits" ? "hit" : `${list.id}-hit`}-${rank}`;
     item.dataset.tile = id;
-    const picture = slot(item, "thumbnail");
+    const picture = slot(item, "thumbnail", HTMLImageElement);
     picture.src = `${root}${feature.properties.thumbnail}`;
     picture.addEventListener("error", () => picture.removeAttribute("src"), { once: true });
     slot(item, "rank").textContent = String(rank);
     slot(item, "where").textContent = formatLonLat(feature.properties.lon, feature.properties.lat);
     slot(item, "date").textContent = formatMonth(feature.properties.captured_on);
     slot(item, "fit").textContent = fitWords(feature.properties.percentile);
-    slot(item, "like").href = likeUrl(feature);
+    slot(item, "like", HTMLAnchorElement).href = likeUrl(feature);
     name(item, feature);
     wire(item, id, verdicts);
     return item;
   }
 
+  /** @param {HTMLElement} item @param {Tile} feature */
   function name(item, feature) {
     const place = placeName(feature.properties, names);
     slot(item, "place").textContent = place;
-    slot(item, "thumbnail").alt = pictureAlt(feature.properties, place);
+    slot(item, "thumbnail", HTMLImageElement).alt = pictureAlt(feature.properties, place);
   }
 
   function wire(item, id, verdicts) {
@@ -47,7 +53,7 @@ export function createResults({ list, root, likeUrl, onHover, onSelect, onJudge 
     item.addEventListener("pointerleave", () => onHover(null));
     item.addEventListener("focusin", () => onHover(id));
     slot(item, "open").addEventListener("click", () => onSelect(id));
-    for (const verdict of ["up", "down"]) {
+    for (const verdict of /** @type {const} */ (["up", "down"])) {
       const button = slot(item, verdict);
       button.setAttribute("aria-pressed", String(verdicts[verdict].includes(id)));
       button.addEventListener("click", () => onJudge(id, verdict));
@@ -55,7 +61,7 @@ export function createResults({ list, root, likeUrl, onHover, onSelect, onJudge 
   }
 
   return {
-    /** @param {object[]} features @param {{up: string[], down: string[]}} verdicts @param {boolean} [append] */
+    /** @param {Tile[]} features @param {{up: string[], down: string[]}} verdicts @param {boolean} [append] */
     show(features, verdicts, append = false) {
       if (!append) {
         items.clear();
@@ -69,13 +75,16 @@ export function createResults({ list, root, likeUrl, onHover, onSelect, onJudge 
     },
     showSkeleton(count) {
       items.clear();
-      list.replaceChildren(...Array.from({ length: count }, () => element("li", { class: "skeleton", "aria-hidden": "true" })));
+      list.replaceChildren(
+        ...Array.from({ length: count }, () => element("li", { class: "skeleton", "aria-hidden": "true" })),
+      );
     },
-    /** Better names for places, once the countries' outlines have come. @param {Map<string, number[]>} boxes */
+    /** Better names, once the countries' outlines have come. @param {import("./world.js").World["boxes"]} boxes */
     usePlaceNames(boxes) {
       names = boxes;
       for (const { item, feature } of items.values()) name(item, feature);
     },
+    /** @param {string | null} tileId */
     highlight(tileId) {
       for (const [id, { item }] of items) item.classList.toggle("is-hovered", id === tileId);
     },
@@ -85,16 +94,17 @@ export function createResults({ list, root, likeUrl, onHover, onSelect, onJudge 
         item.classList.toggle("is-selected", id === tileId);
         slot(item, "open").toggleAttribute("aria-current", id === tileId);
       }
-      if (scroll) items.get(tileId)?.item.scrollIntoView({ block: "nearest", behavior: "smooth" });
+      if (scroll && tileId) items.get(tileId)?.item.scrollIntoView({ block: "nearest", behavior: "smooth" });
     },
     /** Moves the focus by one hit. @param {1 | -1} step @returns {boolean} whether there was one to go to */
     step(step) {
       const buttons = [...items.values()].map(({ item }) => slot(item, "open"));
-      const here = buttons.findIndex((button) => button.closest(".hit").contains(document.activeElement));
+      const here = buttons.findIndex((button) => button.closest(".hit")?.contains(document.activeElement));
       const next = buttons[here < 0 ? (step > 0 ? 0 : -1) : here + step];
       next?.focus();
       return Boolean(next);
     },
+    /** @param {string} tileId */
     feature: (tileId) => items.get(tileId)?.feature ?? null,
     features: () => [...items.values()].map(({ feature }) => feature),
   };

@@ -1,4 +1,4 @@
-/** Everything to the right of the list: the map, or a still map where there is no WebGL, and the tools that float on it. */
+/** Right of the list: the map, or a still map where there is no WebGL, and the tools that float on it. */
 
 import { byId, element, icon } from "./dom.js";
 import { bboxPolygon, circlePolygon, formatBbox, formatLonLat, parseBbox } from "./geo.js";
@@ -10,11 +10,13 @@ const loadWorld = async (root, scale) => (await import("./world.js")).loadWorld(
 const DEFAULT_HEAT = 70; // per cent of opacity
 const DETAIL_ZOOM = 3.6;
 
+/** @typedef {import("./api.js").Tile} Tile */
+
 /**
  * @param {object} options
  * @param {string} options.root
  * @param {import("./api.js").Api} options.api
- * @param {object | null} options.collection
+ * @param {any} options.collection as the page tells it
  * @param {() => import("./state.js").State} options.state
  * @param {() => import("./state.js").State} options.asked the state with an uploaded picture among its terms
  * @param {(patch: Record<string, unknown>, how?: {replace?: boolean}) => void} options.go
@@ -24,15 +26,21 @@ const DETAIL_ZOOM = 3.6;
  * @param {(sentence: string) => void} options.say
  */
 export function createStage({ root, api, collection, state, asked, go, onMove, onHover, onWorld, say }) {
+  /** @type {import("./map.js").MapControls | null} */
   let map = null;
+  /** @type {ReturnType<typeof import("./stillmap.js").createStillMap> | null} */
   let still = null;
+  /** @type {{features: Tile[], others: Tile[]}} */
   let shown = { features: [], others: [] };
+  const opacity = byId("heat-opacity", HTMLInputElement);
 
   async function start() {
     const { createMap } = await import("./map.js");
     map = await createMap(byId("map"), {
       view: readView(state().view),
-      imagery: collection?.imagery ? tileAddress(`/collections/${encodeURIComponent(collection.name)}/imagery/{z}/{x}/{y}`) : null,
+      imagery: collection?.imagery
+        ? tileAddress(`/collections/${encodeURIComponent(collection.name)}/imagery/{z}/{x}/{y}`)
+        : null,
       imageryMaxZoom: collection?.imagery_max_zoom ?? 5,
       attribution: [collection?.attribution, "Natural Earth"].filter(Boolean).join(" | "),
       flat: Boolean(state().flat),
@@ -46,14 +54,15 @@ export function createStage({ root, api, collection, state, asked, go, onMove, o
     refresh();
     useWorld(await loadWorld(root, "110m"));
     byId("map").dataset.ready = "true";
-    map.onZoomPast(3.5, async () => map.setWorld(await loadWorld(root, "50m")));
+    map.onZoomPast(3.5, async () => map?.setWorld(await loadWorld(root, "50m")));
   }
 
   /** The list goes on without the map, and so does a still one. */
   async function startStill(error) {
     map = null;
     byId("map").hidden = true;
-    still = createStillMapOf(await import("./stillmap.js"));
+    const { createStillMap } = await import("./stillmap.js");
+    still = createStillMap(byId("map-fallback"));
     still.showHits(shown.features);
     note(`A still map: the live one could not start here (${error.message || "no WebGL"}).`);
     drawTools();
@@ -69,10 +78,9 @@ export function createStage({ root, api, collection, state, asked, go, onMove, o
     byId("map-note").hidden = false;
   }
 
-  const createStillMapOf = ({ createStillMap }) => createStillMap(byId("map-fallback"));
-
+  /** @param {import("./world.js").World} world */
   function useWorld(world) {
-    (map ?? still).setWorld(world);
+    (map ?? still)?.setWorld(world);
     onWorld(world);
   }
 
@@ -82,11 +90,31 @@ export function createStage({ root, api, collection, state, asked, go, onMove, o
   function offerPlace(lonLat) {
     if (state().tile) return go({ tile: null });
     const [lon, lat] = lonLat.map((value) => value.toFixed(2));
-    const act = (text, patch) => element("button", { type: "button", class: "quiet", text, onclick: () => { map.hideCard(); go(patch); } });
-    const card = element("div", { class: "place" }, element("p", { text: formatLonLat(...lonLat) }));
-    if (collection?.wildsat?.spaces?.location) card.append(act("Places with nature like here", { near: `${lon},${lat}`, q: null, like: null, species: null, not: null, up: null, down: null }));
+    const act = (text, patch) =>
+      element("button", {
+        type: "button",
+        class: "quiet",
+        text,
+        onclick: () => {
+          map?.hideCard();
+          go(patch);
+        },
+      });
+    const card = element("div", { class: "place" }, element("p", { text: formatLonLat(lonLat[0], lonLat[1]) }));
+    if (collection?.wildsat?.spaces?.location)
+      card.append(
+        act("Places with nature like here", {
+          near: `${lon},${lat}`,
+          q: null,
+          like: null,
+          species: null,
+          not: null,
+          up: null,
+          down: null,
+        }),
+      );
     card.append(act("Only within 500 km", { circle: `${lon},${lat},500`, bbox: null, area: null }));
-    return map.showCard(lonLat, card);
+    return map?.showCard(lonLat, card);
   }
 
   function refresh() {
@@ -99,38 +127,51 @@ export function createStage({ root, api, collection, state, asked, go, onMove, o
     const { bbox, area, circle } = state();
     const box = parseBbox(bbox ?? null);
     if (area) map?.setArea(parseArea(area));
-    else if (circle) map?.setArea(circlePolygon(...circle.split(",").map(Number)));
+    else if (circle) map?.setArea(parseCircle(circle));
     else map?.setArea(box ? bboxPolygon(box) : null);
   }
 
   function showHeat() {
     const { heat } = state();
     const painted = patchState(asked(), { k: null, spacing_km: null, min_percentile: null });
-    map?.setHeat(heat && hasTerms(painted) ? tileAddress(`/heatmap/{z}/{x}/{y}.png${formatState(painted, SEARCH_KEYS)}`) : null, Number(heat ?? 0) / 100);
+    map?.setHeat(
+      heat && hasTerms(painted) ? tileAddress(`/heatmap/{z}/{x}/{y}.png${formatState(painted, SEARCH_KEYS)}`) : null,
+      Number(heat ?? 0) / 100,
+    );
     byId("legend").hidden = !heat || !map;
-    byId("heat-opacity").value = heat ?? String(DEFAULT_HEAT);
+    opacity.value = heat ?? String(DEFAULT_HEAT);
   }
 
   function drawTools() {
     const now = state();
     const tool = (name, label, pressed, onclick) =>
-      element("button", { type: "button", class: "quiet", "aria-pressed": pressed, title: label, onclick }, icon(name), element("span", { text: label }));
+      element(
+        "button",
+        { type: "button", class: "quiet", "aria-pressed": pressed, title: label, onclick },
+        icon(name),
+        element("span", { text: label }),
+      );
     const tools = map
       ? [
-          tool("view", now.bbox ? "Search everywhere" : "Search this view", String(Boolean(now.bbox)), () => go({ bbox: now.bbox ? null : viewBox(), area: null, circle: null })),
-          ...(hasTerms(asked()) ? [tool("heat", "Heat map", String(Boolean(now.heat)), () => go({ heat: now.heat ? null : DEFAULT_HEAT }))] : []),
+          tool("view", now.bbox ? "Search everywhere" : "Search this view", String(Boolean(now.bbox)), () =>
+            go({ bbox: now.bbox ? null : viewBox(), area: null, circle: null }),
+          ),
+          ...(hasTerms(asked())
+            ? [tool("heat", "Heat map", String(Boolean(now.heat)), () => go({ heat: now.heat ? null : DEFAULT_HEAT }))]
+            : []),
           tool(now.flat ? "globe" : "flat", now.flat ? "Globe" : "Flat map", null, () => go({ flat: !now.flat })),
         ]
       : [];
-    const focused = [...byId("map-tools").children].indexOf(document.activeElement);
+    const focused = [...byId("map-tools").children].indexOf(/** @type {Element} */ (document.activeElement));
     byId("map-tools").replaceChildren(...tools);
-    if (focused >= 0) byId("map-tools").children[focused]?.focus();
+    if (focused >= 0) tools[focused]?.focus();
   }
 
   /** Where the middle of the free part of the map is, as an offset from its centre in pixels. */
   function besideDetail() {
     const [card, stage] = [byId("detail").getBoundingClientRect(), byId("map").getBoundingClientRect()];
-    const covers = card.width > 0.8 * stage.width ? [0, -Math.max(0, stage.bottom - card.top) / 2] : [-card.width / 2, 0];
+    const covers =
+      card.width > 0.8 * stage.width ? [0, -Math.max(0, stage.bottom - card.top) / 2] : [-card.width / 2, 0];
     return card.width ? covers : [0, 0];
   }
 
@@ -139,7 +180,7 @@ export function createStage({ root, api, collection, state, asked, go, onMove, o
     return bbox ? formatBbox(bbox) : null;
   };
 
-  byId("heat-opacity").addEventListener("input", ({ target }) => go({ heat: target.value }, { replace: true }));
+  opacity.addEventListener("input", () => go({ heat: opacity.value }, { replace: true }));
 
   return {
     start: () => start().catch(startStill).catch(startWithout),
@@ -153,15 +194,16 @@ export function createStage({ root, api, collection, state, asked, go, onMove, o
       showArea();
       return corners;
     },
-    /** @param {object[]} features @param {object[]} [others] hits of the query compared with */
+    /** @param {Tile[]} features @param {Tile[]} [others] hits of the query compared with */
     showHits(features, others = []) {
       shown = { features, others };
       (map ?? still)?.showHits(features);
       map?.showOthers(others);
     },
-    /** Turn towards the first hit when none is in sight. */
+    /** Turn towards the first hit when none is in sight. @param {Tile[]} features */
     reveal(features) {
-      if (map && features.length && !features.some(({ properties: p }) => map.sees([p.lon, p.lat]))) map.flyTo(features[0]);
+      const inSight = features.some(({ properties: p }) => map?.sees([p.lon, p.lat]));
+      if (features.length && !inSight) map?.flyTo(features[0]);
     },
     highlight(feature, label) {
       map?.highlight(feature, label);
@@ -181,6 +223,13 @@ export function createStage({ root, api, collection, state, asked, go, onMove, o
   };
 }
 
+/** @param {string} text "lon,lat,km" */
+function parseCircle(text) {
+  const [lon, lat, km] = text.split(",").map(Number);
+  return circlePolygon(lon, lat, km);
+}
+
+/** @param {string} text GeoJSON */
 function parseArea(text) {
   try {
     return JSON.parse(text);

@@ -7,9 +7,27 @@
 
 /** What /search understands. */
 export const SEARCH_KEYS = Object.freeze([
-  "q", "not", "terms", "like", "near", "species", "up", "down", "blend",
-  "bbox", "area", "circle", "countries", "from", "to", "months", "max_cloud", "min_percentile", "spacing_km",
-  "k", "collection",
+  "q",
+  "not",
+  "terms",
+  "like",
+  "near",
+  "species",
+  "up",
+  "down",
+  "blend",
+  "bbox",
+  "area",
+  "circle",
+  "countries",
+  "from",
+  "to",
+  "months",
+  "max_cloud",
+  "min_percentile",
+  "spacing_km",
+  "k",
+  "collection",
 ]);
 
 /** Any of these makes a search; the others only narrow it. */
@@ -37,7 +55,13 @@ export function formatState(state, keys = [...SEARCH_KEYS, ...PAGE_KEYS]) {
   return text ? `?${text}` : "";
 }
 
-/** A new state; empty, null and undefined values take a key away. @param {State} state @param {Record<string, unknown>} patch */
+/**
+ * A new state; empty, null and undefined values take a key away.
+ *
+ * @param {State} state
+ * @param {Record<string, unknown>} patch
+ * @returns {State}
+ */
 export function patchState(state, patch) {
   const merged = { ...state };
   for (const [key, value] of Object.entries(patch)) {
@@ -52,7 +76,7 @@ export function hasTerms(state) {
   return TERM_KEYS.some((key) => state[key]);
 }
 
-/** Whether two states ask the service the same question. */
+/** Whether two states ask the service the same question. @param {State} a @param {State} b */
 export function sameSearch(a, b) {
   return formatState(a, SEARCH_KEYS) === formatState(b, SEARCH_KEYS);
 }

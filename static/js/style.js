@@ -1,8 +1,12 @@
 /** How the map looks: sources and layers as MapLibre wants them. Pure data, no library. */
 
+/** @type {import("geojson").FeatureCollection} */
 const EMPTY = { type: "FeatureCollection", features: [] };
+/** @typedef {import("maplibre-gl").LayerSpecification} Layer */
+
 const HOVERED = ["boolean", ["feature-state", "hovered"], false];
 const SELECTED = ["boolean", ["feature-state", "selected"], false];
+/** @returns {any} an expression of one of the three values */
 const when = (selected, hovered, otherwise) => ["case", SELECTED, selected, HOVERED, hovered, otherwise];
 
 /**
@@ -10,6 +14,7 @@ const when = (selected, hovered, otherwise) => ["case", SELECTED, selected, HOVE
  * @param {string | null} options.imagery tile address with {z}/{x}/{y}, or null for the plain land map
  * @param {number} options.imageryMaxZoom deepest zoom that has pictures; deeper views stretch them
  * @param {boolean} options.flat
+ * @returns {import("maplibre-gl").StyleSpecification}
  */
 export function mapStyle({ imagery, imageryMaxZoom, flat }) {
   return {
@@ -30,14 +35,36 @@ export function mapStyle({ imagery, imageryMaxZoom, flat }) {
     layers: [
       { id: "sea", type: "background", paint: { "background-color": "#16324a" } },
       { id: "land", type: "fill", source: "land", paint: { "fill-color": "#4d6350", "fill-antialias": false } },
-      ...(imagery ? [{ id: "imagery", type: "raster", source: "imagery", paint: { "raster-fade-duration": 150, "raster-brightness-min": 0.05 } }] : []),
-      { id: "coast", type: "line", source: "coast", paint: { "line-color": "#ffffff", "line-opacity": 0.35, "line-width": 0.7 } },
-      { id: "borders", type: "line", source: "borders", paint: { "line-color": "#ffffff", "line-opacity": 0.4, "line-width": 0.8, "line-dasharray": [3, 2] } },
-      { id: "area-fill", type: "fill", source: "area", paint: { "fill-color": "#6fd6ab", "fill-opacity": 0.1 } },
-      { id: "area-line", type: "line", source: "area", paint: { "line-color": "#6fd6ab", "line-width": 2, "line-dasharray": [2, 1.5] } },
+      ...(imagery ? [IMAGERY] : []),
       {
-        id: "others", type: "circle", source: "others",
-        paint: { "circle-color": "rgba(0, 0, 0, 0)", "circle-radius": ["interpolate", ["linear"], ["zoom"], 0, 5.5, 4, 8], "circle-stroke-color": "#5cd6ff", "circle-stroke-width": 3 },
+        id: "coast",
+        type: "line",
+        source: "coast",
+        paint: { "line-color": "#ffffff", "line-opacity": 0.35, "line-width": 0.7 },
+      },
+      {
+        id: "borders",
+        type: "line",
+        source: "borders",
+        paint: { "line-color": "#ffffff", "line-opacity": 0.4, "line-width": 0.8, "line-dasharray": [3, 2] },
+      },
+      { id: "area-fill", type: "fill", source: "area", paint: { "fill-color": "#6fd6ab", "fill-opacity": 0.1 } },
+      {
+        id: "area-line",
+        type: "line",
+        source: "area",
+        paint: { "line-color": "#6fd6ab", "line-width": 2, "line-dasharray": [2, 1.5] },
+      },
+      {
+        id: "others",
+        type: "circle",
+        source: "others",
+        paint: {
+          "circle-color": "rgba(0, 0, 0, 0)",
+          "circle-radius": ["interpolate", ["linear"], ["zoom"], 0, 5.5, 4, 8],
+          "circle-stroke-color": "#5cd6ff",
+          "circle-stroke-width": 3,
+        },
       },
       ...hitLayers(),
     ],
@@ -47,13 +74,40 @@ export function mapStyle({ imagery, imageryMaxZoom, flat }) {
 /** The layer that the heat map goes under: everything drawn stays above it. */
 export const ABOVE_HEAT = "coast";
 
+/** @type {Layer} */
+const IMAGERY = {
+  id: "imagery",
+  type: "raster",
+  source: "imagery",
+  paint: { "raster-fade-duration": 150, "raster-brightness-min": 0.05 },
+};
+
+/** @returns {Layer[]} */
 function hitLayers() {
   return [
-    { id: "hits-fill", type: "fill", source: "hits", paint: { "fill-color": "#ffb020", "fill-opacity": when(0.35, 0.3, 0.12) } },
-    { id: "hits-case", type: "line", source: "hits", paint: { "line-color": "#2b1a00", "line-opacity": 0.65, "line-width": when(5, 4.5, 3.2) } },
-    { id: "hits-line", type: "line", source: "hits", paint: { "line-color": when("#ffffff", "#ffffff", "#ffb020"), "line-width": when(3, 2.5, 1.6) } },
     {
-      id: "dots", type: "circle", source: "dots", maxzoom: 5,
+      id: "hits-fill",
+      type: "fill",
+      source: "hits",
+      paint: { "fill-color": "#ffb020", "fill-opacity": when(0.35, 0.3, 0.12) },
+    },
+    {
+      id: "hits-case",
+      type: "line",
+      source: "hits",
+      paint: { "line-color": "#2b1a00", "line-opacity": 0.65, "line-width": when(5, 4.5, 3.2) },
+    },
+    {
+      id: "hits-line",
+      type: "line",
+      source: "hits",
+      paint: { "line-color": when("#ffffff", "#ffffff", "#ffb020"), "line-width": when(3, 2.5, 1.6) },
+    },
+    {
+      id: "dots",
+      type: "circle",
+      source: "dots",
+      maxzoom: 5,
       paint: {
         "circle-color": when("#ffffff", "#ffffff", "#ffb020"),
         "circle-radius": ["interpolate", ["linear"], ["zoom"], 0, when(9, 8, 5), 4, when(11, 10, 7)],

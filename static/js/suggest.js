@@ -3,6 +3,8 @@
 import { byId, element, icon } from "./dom.js";
 import { createLatest } from "./latest.js";
 
+/** @typedef {{iconName: string, title: string, note?: string, choose: () => void}} Choice */
+
 const KEY = "wildsat-history";
 const KEPT = 12;
 const LEAST_LETTERS = 3;
@@ -11,7 +13,9 @@ const LEAST_LETTERS = 3;
 export function readHistory() {
   try {
     const entries = JSON.parse(localStorage.getItem(KEY) ?? "[]");
-    return Array.isArray(entries) ? entries.filter(({ title, search }) => typeof title === "string" && typeof search === "string") : [];
+    return Array.isArray(entries)
+      ? entries.filter(({ title, search }) => typeof title === "string" && typeof search === "string")
+      : [];
   } catch {
     return []; // storage is switched off, or holds what we did not write
   }
@@ -35,9 +39,10 @@ export function remember(title, search) {
  * @param {(name: string) => void} options.onSpecies
  */
 export function createSuggestions({ api, onHistory, onSpecies }) {
-  const input = byId("q");
+  const input = byId("q", HTMLInputElement);
   const list = byId("suggestions");
   const latest = createLatest();
+  /** @type {Choice[]} */
   let choices = [];
   let active = -1;
 
@@ -49,11 +54,27 @@ export function createSuggestions({ api, onHistory, onSpecies }) {
     input.removeAttribute("aria-activedescendant");
   }
 
+  /** @param {Choice[]} entries */
   function show(entries) {
     choices = entries;
     active = -1;
-    const option = ({ iconName, title, note, choose }, i) =>
-      element("li", { role: "option", id: `suggestion-${i}`, "aria-selected": "false", onpointerdown: (event) => { event.preventDefault(); close(); choose(); } }, icon(iconName), element("span", { text: title }), ...(note ? [element("small", { text: note })] : []));
+    const option = (/** @type {Choice} */ { iconName, title, note, choose }, i) =>
+      element(
+        "li",
+        {
+          role: "option",
+          id: `suggestion-${i}`,
+          "aria-selected": "false",
+          onpointerdown: (event) => {
+            event.preventDefault();
+            close();
+            choose();
+          },
+        },
+        icon(iconName),
+        element("span", { text: title }),
+        ...(note ? [element("small", { text: note })] : []),
+      );
     list.replaceChildren(...entries.map(option));
     list.hidden = entries.length === 0;
     input.setAttribute("aria-expanded", String(entries.length > 0));
@@ -67,9 +88,14 @@ export function createSuggestions({ api, onHistory, onSpecies }) {
       .map(({ title, search }) => ({ iconName: "history", title, choose: () => onHistory(search) }));
     show(earlier);
     if (text.length < LEAST_LETTERS) return;
-    const found = await latest.run((signal) => api.get(`/species?q=${encodeURIComponent(text)}&limit=5`, signal)).catch(() => null);
+    const found = await latest
+      .run((signal) => api.get(`/species?q=${encodeURIComponent(text)}&limit=5`, signal))
+      .catch(() => null);
     const species = (found?.species ?? []).map((one) => ({
-      iconName: "leaf", title: one.common_name, note: one.scientific_name, choose: () => onSpecies(one.common_name),
+      iconName: "leaf",
+      title: one.common_name,
+      note: one.scientific_name,
+      choose: () => onSpecies(one.common_name),
     }));
     if (species.length && document.activeElement === input) show([...earlier, ...species]);
   }

@@ -2,9 +2,14 @@
 
 import { byId, element } from "./dom.js";
 import { pythonCall } from "./queries.js";
-import { SEARCH_KEYS, formatState, hasTerms, parseState } from "./state.js";
+import { SEARCH_KEYS, formatState, hasTerms, parseState, patchState } from "./state.js";
 
-const FORMATS = [["geojson", "GeoJSON"], ["csv", "CSV"], ["geoparquet", "GeoParquet"], ["stac", "STAC items"]];
+const FORMATS = [
+  ["geojson", "GeoJSON"],
+  ["csv", "CSV"],
+  ["geoparquet", "GeoParquet"],
+  ["stac", "STAC items"],
+];
 const EVERY_ROW = "100000"; // the most that one export gives
 
 /**
@@ -14,7 +19,7 @@ const EVERY_ROW = "100000"; // the most that one export gives
  * @param {(sentence: string) => void} options.say
  */
 export function createTakeaway({ api, state, say }) {
-  const menu = byId("takeaway");
+  const menu = byId("takeaway", HTMLDetailsElement);
   const origin = () => new URL(api.url(""), location.origin).href.replace(/\/$/, "");
 
   async function copy(text, what) {
@@ -28,25 +33,33 @@ export function createTakeaway({ api, state, say }) {
   }
   const button = (text, onclick) => element("li", {}, element("button", { type: "button", text, onclick }));
 
-  menu.querySelector(".menu-body").append(
+  byId("takeaway-body").append(
     element("h3", { text: "Download the hits" }),
     element("ul", { id: "export-hits" }),
     element("h3", { text: "Download every tile's score" }),
     element("ul", { id: "export-all" }),
     element("h3", { text: "Share" }),
     element(
-      "ul", {},
+      "ul",
+      {},
       button("Copy link to this page", () => copy(location.href, "Link")),
       button("Copy the API call", () => copy(new URL(api.searchUrl(state()), location.origin).href, "API call")),
-      button("Copy as Python", () => copy(pythonCall(parseState(formatState(state(), SEARCH_KEYS)), origin()), "Python")),
-      button("Print the list", () => { menu.open = false; print(); }),
+      button("Copy as Python", () =>
+        copy(pythonCall(parseState(formatState(state(), SEARCH_KEYS)), origin()), "Python"),
+      ),
+      button("Print the list", () => {
+        menu.open = false;
+        print();
+      }),
     ),
   );
-  document.addEventListener("click", ({ target }) => { if (!menu.contains(target)) menu.open = false; });
+  document.addEventListener("click", ({ target }) => {
+    if (!menu.contains(/** @type {Node} */ (target))) menu.open = false;
+  });
   menu.addEventListener("keydown", (event) => {
     if (event.key !== "Escape" || !menu.open) return;
     menu.open = false;
-    menu.querySelector("summary").focus();
+    menu.querySelector("summary")?.focus();
     event.stopPropagation();
   });
 
@@ -54,11 +67,13 @@ export function createTakeaway({ api, state, say }) {
     /** @param {import("./state.js").State} now */
     draw(now) {
       menu.hidden = !hasTerms(now);
-      const links = (limit) => FORMATS.map(([format, name]) => {
-        const query = formatState({ ...now, k: undefined, ...(limit === EVERY_ROW && { spacing_km: undefined }) }, SEARCH_KEYS);
-        const address = api.url(`/export${query}&limit=${limit}&format=${format}`);
-        return element("li", {}, element("a", { href: address, download: "", text: name }));
-      });
+      const links = (limit) =>
+        FORMATS.map(([format, name]) => {
+          const left = limit === EVERY_ROW ? { k: null, spacing_km: null } : { k: null };
+          const query = formatState(patchState(now, left), SEARCH_KEYS);
+          const address = api.url(`/export${query}&limit=${limit}&format=${format}`);
+          return element("li", {}, element("a", { href: address, download: "", text: name }));
+        });
       byId("export-hits").replaceChildren(...links(now.k ?? "20"));
       byId("export-all").replaceChildren(...links(EVERY_ROW));
     },

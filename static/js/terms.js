@@ -1,6 +1,6 @@
 /** Chips of the words beside those in the search box: weigh them more or less, turn them round, add one. */
 
-import { element, icon } from "./dom.js";
+import { element, icon, unseen } from "./dom.js";
 import { parseTerm, readTerms, stepWeight, termLabel, writeTerms } from "./queries.js";
 
 /**
@@ -10,11 +10,23 @@ import { parseTerm, readTerms, stepWeight, termLabel, writeTerms } from "./queri
  */
 export function weightedChips(state, go) {
   const terms = readTerms(state.terms);
-  const replace = (i, term) => go({ terms: writeTerms(terms.flatMap((old, j) => (i === j ? (term ? [term] : []) : [old]))) });
+  const replace = (i, term) =>
+    go({ terms: writeTerms(terms.flatMap((old, j) => (i === j ? (term ? [term] : []) : [old]))) });
   return terms.map((term, i) => {
     const step = (by, sign, name) =>
-      element("button", { type: "button", class: "chip-step", text: sign, "aria-label": `${name} weight for ${termLabel(term)}`, onclick: () => replace(i, { ...term, weight: stepWeight(term.weight, by) }) });
-    const remove = element("button", { type: "button", class: "chip-remove", title: "Remove", onclick: () => replace(i, null) }, icon("close"), element("span", { class: "visually-hidden", text: `Remove ${termLabel(term)}` }));
+      element("button", {
+        type: "button",
+        class: "chip-step",
+        text: sign,
+        "aria-label": `${name} weight for ${termLabel(term)}`,
+        onclick: () => replace(i, { ...term, weight: stepWeight(term.weight, by) }),
+      });
+    const remove = element(
+      "button",
+      { type: "button", class: "chip-remove", title: "Remove", onclick: () => replace(i, null) },
+      icon("close"),
+      element("span", { class: "visually-hidden", text: `Remove ${termLabel(term)}` }),
+    );
     return element(
       "span",
       { class: term.weight < 0 ? "chip term is-minus" : "chip term", "data-keys": "terms" },
@@ -27,9 +39,19 @@ export function weightedChips(state, go) {
   });
 }
 
-/** The field that adds a term. @param {() => import("./state.js").State} state @param {(patch: Record<string, unknown>) => void} go */
+/**
+ * The field that adds a term.
+ *
+ * @param {() => import("./state.js").State} state
+ * @param {(patch: Record<string, unknown>) => void} go
+ */
 export function addTermField(state, go) {
-  const input = element("input", { id: "add-term", maxlength: 200, placeholder: "+ add, or − leave out", "aria-label": "Add words; begin with a minus to leave them out" });
+  const input = element("input", {
+    id: "add-term",
+    maxlength: 200,
+    placeholder: "+ add, or − leave out",
+    "aria-label": "Add words; begin with a minus to leave them out",
+  });
   const form = element("form", { class: "chip-add" }, input);
   form.addEventListener("submit", (event) => {
     event.preventDefault();

@@ -1,4 +1,4 @@
-// Runs before the first paint, so that a chosen theme does not flash. Not a module on purpose: modules wait for the page.
+// Runs before the first paint, so that a chosen theme does not flash. Not a module, since modules wait for the page.
 (() => {
   try {
     const theme = localStorage.getItem("wildsat-theme");

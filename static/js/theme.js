@@ -5,7 +5,8 @@ const KEY = "wildsat-theme";
 /** @param {HTMLElement} button */
 export function installTheme(button) {
   button.addEventListener("click", () => {
-    const shown = document.documentElement.dataset.theme ?? (matchMedia("(prefers-color-scheme: dark)").matches ? "dark" : "light");
+    const shown =
+      document.documentElement.dataset.theme ?? (matchMedia("(prefers-color-scheme: dark)").matches ? "dark" : "light");
     const theme = shown === "dark" ? "light" : "dark";
     document.documentElement.dataset.theme = theme;
     try {

@@ -2,7 +2,20 @@
 
 import { formatLonLat, partOf, wrapLon } from "./geo.js";
 
-const MONTHS = ["January", "February", "March", "April", "May", "June", "July", "August", "September", "October", "November", "December"];
+const MONTHS = [
+  "January",
+  "February",
+  "March",
+  "April",
+  "May",
+  "June",
+  "July",
+  "August",
+  "September",
+  "October",
+  "November",
+  "December",
+];
 
 /** @param {number} n */
 export function formatCount(n) {
@@ -28,7 +41,7 @@ export function monthName(month) {
 /**
  * Never "100 %": the best tile is better than all others, which the words say.
  *
- * @param {number} percentile share of tiles that score lower, 0 to 100
+ * @param {number | null | undefined} percentile share of tiles that score lower, 0 to 100
  */
 export function fitWords(percentile) {
   if (percentile === null || percentile === undefined) return "";
@@ -48,7 +61,7 @@ function isNearBox([lon, lat], [west, south, east, north]) {
  * Place of a tile in words, as well as it is known.
  *
  * @param {{country: string | null, country_name: string | null, lon: number, lat: number}} properties
- * @param {Map<string, [number, number, number, number]>} [countryBoxes] ISO code or name to the box of the country's mainland
+ * @param {Map<string, import("./geo.js").BBox>} [countryBoxes] name to the box of the country's mainland
  */
 export function placeName(properties, countryBoxes) {
   const { country_name: name, lon, lat } = properties;
@@ -60,7 +73,7 @@ export function placeName(properties, countryBoxes) {
   return part === "central" ? `Central ${name}` : `${part[0].toUpperCase()}${part.slice(1)} ${name}`;
 }
 
-/** Alt text tells place and date. */
+/** Alt text tells place and date. @param {import("./api.js").TileProperties} properties @param {string} place */
 export function pictureAlt(properties, place) {
   const date = formatMonth(properties.captured_on);
   return `Satellite picture of ${place} at ${formatLonLat(properties.lon, properties.lat)}${date ? `, ${date}` : ""}`;

@@ -6,7 +6,14 @@ import { geometryBbox } from "./geo.js";
 import { alpha3 } from "./iso.js";
 import { unroll } from "./outline.js";
 
-/** @typedef {{land: object, borders: object, coast: object, boxes: Map<string, number[]>, names: Map<string, string>}} World */
+/**
+ * @typedef {import("./geo.js").BBox} BBox
+ * @typedef {import("geojson").Feature} Feature
+ * @typedef {{
+ *   land: import("geojson").FeatureCollection, borders: import("geojson").Geometry, coast: import("geojson").Geometry,
+ *   boxes: Map<string, BBox>, names: Map<string, string>,
+ * }} World
+ */
 
 /**
  * @param {string} root path prefix of the service
@@ -15,7 +22,9 @@ import { unroll } from "./outline.js";
  */
 export async function loadWorld(root, scale) {
   const response = await fetch(`${root}/static/vendor/world-atlas/countries-${scale}.json`);
-  if (!response.ok) throw new Error(`the base map's outlines are missing (status ${response.status}); run python -m app.assets`);
+  if (!response.ok) {
+    throw new Error(`the base map's outlines are missing (status ${response.status}); run python -m app.assets`);
+  }
   const topology = await response.json();
   const { countries, land } = topology.objects;
   return {
@@ -27,21 +36,41 @@ export async function loadWorld(root, scale) {
   };
 }
 
-const flat = ({ features }) => features.filter(({ geometry }) => geometry).map((one) => ({ ...one, geometry: unroll(one.geometry) }));
+/** @param {import("geojson").FeatureCollection} collection @returns {Feature[]} */
+const flat = ({ features }) =>
+  features.filter(({ geometry }) => geometry).map((one) => ({ ...one, geometry: unroll(one.geometry) }));
 
-/** Box of each country's largest part by name: the east of France is not in French Guiana. @param {object[]} countries */
+/**
+ * Box of each country's largest part by name: the east of France is not in French Guiana.
+ *
+ * @param {any[]} countries GeoJSON features of polygons
+ * @returns {Map<string, BBox>}
+ */
 export function mainlandBoxes(countries) {
   const boxes = new Map();
   for (const { geometry, properties } of countries) {
     const polygons = geometry.type === "MultiPolygon" ? geometry.coordinates : [geometry.coordinates];
     const found = polygons.map((coordinates) => geometryBbox({ type: "Polygon", coordinates }));
     const size = ([west, south, east, north]) => (east - west) * (north - south);
-    boxes.set(properties.name, found.reduce((best, box) => (size(box) > size(best) ? box : best)));
+    boxes.set(
+      properties.name,
+      found.reduce((best, box) => (size(box) > size(best) ? box : best)),
+    );
   }
   return boxes;
 }
 
-/** Names by alpha-3 code, of the countries that the base map draws. @param {{id: string, properties: {name: string}}[]} geometries */
+/**
+ * Names by alpha-3 code, of the countries that the base map draws.
+ *
+ * @param {{id: string, properties: {name: string}}[]} geometries
+ */
 export function countryNames(geometries) {
-  return new Map(geometries.map(({ id, properties }) => [alpha3(id), properties.name]).filter(([code]) => code));
+  /** @type {Map<string, string>} */
+  const names = new Map();
+  for (const { id, properties } of geometries) {
+    const code = alpha3(id);
+    if (code) names.set(code, properties.name);
+  }
+  return names;
 }

@@ -68,6 +68,25 @@ def test_only_the_named_files_are_installed_and_once(tmp_path: Path, fake_npm) -
     assert calls.read_text().count("\n") == 1
 
 
+def test_what_only_lint_reads_is_left_out_of_production(tmp_path: Path, fake_npm) -> None:
+    fake_npm(archive(GOOD))
+    static = static_dir(tmp_path, archive(GOOD), devFiles=["src/*.ts"])
+    source = static / "vendor" / "thing" / "src" / "a.ts"
+    assets.install_all(static, dev=True)
+    assert source.is_file()
+    assets.install_all(static, dev=False)
+    assert not source.exists()
+
+
+def test_a_package_of_a_scope_has_its_folder(tmp_path: Path, fake_npm) -> None:
+    fake_npm(archive(GOOD))
+    static = static_dir(tmp_path, archive(GOOD))
+    pins = (static / "package.json").read_text()
+    (static / "package.json").write_text(pins.replace('"thing"', '"@some/thing"'))
+    assets.install_all(static, dev=True)
+    assert (static / "vendor" / "@some" / "thing" / "LICENSE").is_file()
+
+
 def test_a_changed_file_is_installed_again(tmp_path: Path, fake_npm) -> None:
     fake_npm(archive(GOOD))
     static = static_dir(tmp_path, archive(GOOD))

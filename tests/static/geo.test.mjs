@@ -1,7 +1,19 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 
-import { bboxAround, bboxPolygon, bboxWidth, distanceKm, formatBbox, formatLonLat, geometryBbox, isInBbox, parseBbox, partOf, wrapLon } from "../../static/js/geo.js";
+import {
+  bboxAround,
+  bboxPolygon,
+  bboxWidth,
+  distanceKm,
+  formatBbox,
+  formatLonLat,
+  geometryBbox,
+  isInBbox,
+  parseBbox,
+  partOf,
+  wrapLon,
+} from "../../static/js/geo.js";
 
 test("longitudes wrap into [-180, 180)", () => {
   assert.deepEqual([0, 180, -180, 190, -190, 540].map(wrapLon), [0, -180, -180, -170, 170, -180]);
@@ -19,7 +31,8 @@ test("distance over the antimeridian is the short way", () => {
 
 test("a box is four numbers in range, south below north", () => {
   assert.deepEqual(parseBbox("170,-20,-170,-10"), [170, -20, -170, -10]);
-  for (const wrong of [null, "", "1,2,3", "1,2,3,", "a,b,c,d", "0,10,1,5", "200,0,210,1", "0,0,1,NaN"]) assert.equal(parseBbox(wrong), null, String(wrong));
+  for (const wrong of [null, "", "1,2,3", "1,2,3,", "a,b,c,d", "0,10,1,5", "200,0,210,1", "0,0,1,NaN"])
+    assert.equal(parseBbox(wrong), null, String(wrong));
 });
 
 test("a box survives being written and read", () => {
@@ -36,15 +49,63 @@ test("a box across the antimeridian holds both sides and not the middle", () => 
 });
 
 test("the view's box is taken around its centre", () => {
-  assert.deepEqual(bboxAround([[170, -10], [-170, 5]], 180), [170, -10, -170, 5]);
-  assert.deepEqual(bboxAround([[-20, -10], [30, 5]], 5), [-20, -10, 30, 5]);
+  assert.deepEqual(
+    bboxAround(
+      [
+        [170, -10],
+        [-170, 5],
+      ],
+      180,
+    ),
+    [170, -10, -170, 5],
+  );
+  assert.deepEqual(
+    bboxAround(
+      [
+        [-20, -10],
+        [30, 5],
+      ],
+      5,
+    ),
+    [-20, -10, 30, 5],
+  );
   assert.equal(bboxAround([], 0), null);
 });
 
 test("a view of a pole or of everything takes every longitude", () => {
-  assert.deepEqual(bboxAround([[-20, 60], [30, 80]], 5, true), [-180, 60, 180, 90]);
-  assert.deepEqual(bboxAround([[-20, -80], [30, -50]], 5, true), [-180, -90, 180, -50]);
-  assert.deepEqual(bboxAround([[-178, -10], [0, 0], [178, 5]], 0), [-180, -10, 180, 5]);
+  assert.deepEqual(
+    bboxAround(
+      [
+        [-20, 60],
+        [30, 80],
+      ],
+      5,
+      true,
+    ),
+    [-180, 60, 180, 90],
+  );
+  assert.deepEqual(
+    bboxAround(
+      [
+        [-20, -80],
+        [30, -50],
+      ],
+      5,
+      true,
+    ),
+    [-180, -90, 180, -50],
+  );
+  assert.deepEqual(
+    bboxAround(
+      [
+        [-178, -10],
+        [0, 0],
+        [178, 5],
+      ],
+      0,
+    ),
+    [-180, -10, 180, 5],
+  );
 });
 
 test("the outline of a box goes east from west", () => {
@@ -54,7 +115,14 @@ test("the outline of a box goes east from west", () => {
 });
 
 test("boxes of geometries", () => {
-  const square = (x) => [[[x, 0], [x + 1, 0], [x + 1, 2], [x, 0]]];
+  const square = (x) => [
+    [
+      [x, 0],
+      [x + 1, 0],
+      [x + 1, 2],
+      [x, 0],
+    ],
+  ];
   assert.deepEqual(geometryBbox({ type: "Polygon", coordinates: square(3) }), [3, 0, 4, 2]);
   assert.deepEqual(geometryBbox({ type: "MultiPolygon", coordinates: [square(3), square(-5)] }), [-5, 0, 4, 2]);
 });

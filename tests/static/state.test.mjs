@@ -2,7 +2,17 @@ import assert from "node:assert/strict";
 import { test } from "node:test";
 
 import { createLatest } from "../../static/js/latest.js";
-import { SEARCH_KEYS, formatState, formatView, hasTerms, parseState, patchState, readList, readView, sameSearch } from "../../static/js/state.js";
+import {
+  SEARCH_KEYS,
+  formatState,
+  formatView,
+  hasTerms,
+  parseState,
+  patchState,
+  readList,
+  readView,
+  sameSearch,
+} from "../../static/js/state.js";
 
 test("what is written is read back, and strangers are dropped", () => {
   const state = parseState("?q=mangrove+%26+mud&bbox=170,-20,-170,-10&utm_source=x&k=");
@@ -41,7 +51,8 @@ test("filters alone are no question", () => {
 
 test("views out of range are not taken", () => {
   assert.deepEqual(readView("-60.5,3,4.5"), { center: [-60.5, 3], zoom: 4.5 });
-  for (const wrong of [undefined, "", "1,2", "1,2,", "181,0,3", "0,91,3", "0,0,-1", "a,b,c"]) assert.equal(readView(wrong), null, String(wrong));
+  for (const wrong of [undefined, "", "1,2", "1,2,", "181,0,3", "0,91,3", "0,0,-1", "a,b,c"])
+    assert.equal(readView(wrong), null, String(wrong));
   assert.equal(formatView([-60.4999, 3], 4.46), "-60.50,3.00,4.5");
 });
 
@@ -53,7 +64,12 @@ test("lists without entries are empty", () => {
 test("only the newest task gives a value", async () => {
   const latest = createLatest();
   let finishFirst;
-  const first = latest.run((signal) => new Promise((resolve) => { finishFirst = () => resolve(signal.aborted); }));
+  const first = latest.run(
+    (signal) =>
+      new Promise((resolve) => {
+        finishFirst = () => resolve(signal.aborted);
+      }),
+  );
   const second = latest.run(async () => "new");
   finishFirst();
   assert.equal(await first, null);
@@ -63,15 +79,22 @@ test("only the newest task gives a value", async () => {
 
 test("an overtaken failure is not reported, the newest is", async () => {
   const latest = createLatest();
-  const late = latest.run(async () => { throw new Error("old"); });
-  const now = latest.run(async () => { throw new Error("new"); });
+  const late = latest.run(async () => {
+    throw new Error("old");
+  });
+  const now = latest.run(async () => {
+    throw new Error("new");
+  });
   assert.equal(await late, null);
   await assert.rejects(now, /new/);
 });
 
 test("a stopped task gives nothing", async () => {
   const latest = createLatest();
-  const task = latest.run((signal) => new Promise((_, reject) => signal.addEventListener("abort", () => reject(new DOMException("", "AbortError")))));
+  const task = latest.run(
+    (signal) =>
+      new Promise((_, reject) => signal.addEventListener("abort", () => reject(new DOMException("", "AbortError")))),
+  );
   latest.stop();
   assert.equal(await task, null);
 });
