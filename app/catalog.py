@@ -11,9 +11,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from app.errors import NotServedError
-from app.imagery import Imagery
 from wildsat_core.collection import Collection, list_collections, open_collection
 from wildsat_core.collection.manifest import read_current_generation
+from wildsat_core.collection.map_tiles import Imagery
 from wildsat_core.errors import CollectionFormatError, CollectionNotFoundError, WildsatError
 from wildsat_core.search.habitats import HabitatNames, read_phrases
 

@@ -64,8 +64,8 @@ def serve(
             port=port,
             root_path=settings.root_path,
             log_config=None,
-            access_log=False,  # ours leaves out the query; see app/headers.py
-            proxy_headers=False,  # forwarded addresses are read in app/clients.py, from configured proxies only
+            access_log=False,  # ours leaves out the query; see app/layers/headers.py
+            proxy_headers=False,  # forwarded addresses are read in app/layers/clients.py, from configured proxies only
             server_header=False,
             timeout_graceful_shutdown=10,
         )

@@ -164,7 +164,7 @@ def wants_html(request: Request) -> bool:
 
 def error_response(request: Request, error: Exception) -> Response:
     """Answer for an exception, as problem+json or as the page with the problem in it."""
-    from app.pages import render_problem
+    from app.answers.pages import render_problem
 
     details = problem_of(error, request_id_of(request))
     if details["status"] == 422 and _is_standard(request):
@@ -202,6 +202,6 @@ async def _answer(request: Request, error: Exception) -> Response:
 
 
 def install_handlers(app: FastAPI) -> None:
-    """Every expected failure leaves by the same door; the unexpected ones are caught in app/crashes.py."""
+    """Every expected failure leaves by the same door; the unexpected ones are caught in app/layers/crashes.py."""
     for kind in (WildsatError, RequestValidationError, HTTPException):
         app.add_exception_handler(kind, _answer)

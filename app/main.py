@@ -10,14 +10,14 @@ from fastapi import FastAPI
 from fastapi.concurrency import run_in_threadpool
 from fastapi.middleware.cors import CORSMiddleware
 
-from app.body_limit import BodyLimitMiddleware
 from app.catalog import Catalog, ModelLoader, Watcher, registry_loader
-from app.clients import ClientsMiddleware
-from app.crashes import CrashMiddleware
 from app.errors import install_handlers
-from app.gate import Gate, LoadMiddleware
-from app.head import HeadMiddleware
-from app.headers import HeadersMiddleware
+from app.layers.body_limit import BodyLimitMiddleware
+from app.layers.clients import ClientsMiddleware
+from app.layers.crashes import CrashMiddleware
+from app.layers.gate import Gate, LoadMiddleware
+from app.layers.head import HeadMiddleware
+from app.layers.headers import HeadersMiddleware
 from app.metrics import Metrics, MetricsMiddleware
 from app.openapi import TAGS, describe_errors, operation_id
 from app.routes import (

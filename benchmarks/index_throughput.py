@@ -15,9 +15,9 @@ import torch
 from affine import Affine
 
 from benchmarks.random_collection import DIM
-from indexer.encoding import Encoder
-from indexer.pipeline import BuildOptions, build_collection
-from indexer.reading import ReadOptions, read_chunk
+from indexer.pipeline.build import BuildOptions, build_collection
+from indexer.pipeline.encoding import Encoder
+from indexer.pipeline.reading import ReadOptions, read_chunk
 from indexer.sources.raster import PixelGrid, RasterSource
 from wildsat_core.collection import CollectionWriter
 from wildsat_core.models.config import HeadConfig, LocationConfig, ModelConfig

@@ -12,19 +12,19 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from indexer.grid import KilometreGrid
-from indexer.imagery import write_imagery
-from indexer.land import LandMask
-from indexer.pipeline import BuildOptions, Progress, build_collection
-from indexer.reading import default_workers
-from indexer.report import BuildReport
+from indexer.pipeline.build import BuildOptions, Progress, build_collection
+from indexer.pipeline.imagery import write_imagery
+from indexer.pipeline.land import LandMask
+from indexer.pipeline.reading import default_workers
+from indexer.pipeline.report import BuildReport
+from indexer.sources.grid import KilometreGrid
 from indexer.sources.raster import RasterSource
 from wildsat_core.collection import read_current_manifest
-from wildsat_core.collection.durable import sha256_file
 from wildsat_core.collection.maintain import publish_imagery
 from wildsat_core.collection.manifest import IMAGERY_FILE
 from wildsat_core.countries import Countries, load_countries
 from wildsat_core.errors import CollectionNotFoundError, MissingExtraError
+from wildsat_core.files import sha256_file
 from wildsat_core.models.config import WEIGHTS_FILE, read_config
 from wildsat_core.models.registry import find_model, load_model
 from wildsat_core.types import BBox, ModelRef

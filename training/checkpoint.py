@@ -22,8 +22,8 @@ import torch
 from torch import nn
 
 from training.ema import WeightMean
-from wildsat_core.collection.durable import is_disk_full
 from wildsat_core.errors import CheckpointError, TrainingError, WildsatError
+from wildsat_core.files import is_disk_full
 from wildsat_core.models.weights import load_exactly, read_safetensors
 
 CONFIG_FILE, FOLDER, LATEST = "config.json", "checkpoints", "LATEST"

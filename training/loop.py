@@ -43,8 +43,8 @@ from training.setup import (
 from training.terms import TrainingModule, make_views, match_terms, weighted_sum
 from training.tuning import apply_tuning, without_adapters
 from training.validate import validate
-from wildsat_core.collection.durable import is_disk_full
 from wildsat_core.errors import TrainingError, WildsatError
+from wildsat_core.files import is_disk_full
 
 logger = logging.getLogger(__name__)
 

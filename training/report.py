@@ -17,7 +17,7 @@ from rich.console import Console, RenderableType
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.text import Text
 
-from wildsat_core.collection.durable import write_text_atomically
+from wildsat_core.files import write_text_atomically
 
 METRICS, CURVE, BOARD = "metrics.jsonl", "loss.png", "tensorboard"
 _CUT_SHORT = 1 << 62  # the step of a line that a crash left unfinished

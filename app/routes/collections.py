@@ -10,13 +10,13 @@ from fastapi import APIRouter, Query, Request
 from fastapi.responses import JSONResponse, Response
 from pydantic import BaseModel, Field
 
+from app.answers.ogc import CONFORMANCE, collection_entry, ogc_filters, parse_ogc_bbox
+from app.answers.schemas import CollectionAnswer, CollectionsAnswer, Conformance, ItemAnswer, ItemsAnswer
+from app.answers.stac import GEOJSON, JSON, stac_collection, stac_item
 from app.context import base_url, catalog_of
-from app.gate import Gated
-from app.ogc import CONFORMANCE, collection_entry, ogc_filters, parse_ogc_bbox
-from app.parameters import CollectionName, OgcBox, TileId
+from app.layers.gate import Gated
+from app.requests.parameters import CollectionName, OgcBox, TileId
 from app.routes.search import GeoJSONResponse
-from app.schemas import CollectionAnswer, CollectionsAnswer, Conformance, ItemAnswer, ItemsAnswer
-from app.stac import GEOJSON, JSON, stac_collection, stac_item
 
 router = APIRouter(tags=["collections"])
 

@@ -8,10 +8,10 @@ from fastapi import APIRouter, Query, Request
 from fastapi.responses import Response, StreamingResponse
 from pydantic import Field
 
+from app.answers.exporting import FORMATS, ExportFormat
 from app.context import base_url, catalog_of, metrics_of, settings_of, species_of
-from app.exporting import FORMATS, ExportFormat
-from app.gate import ExportGated, Gated
-from app.parameters import SearchParameters
+from app.layers.gate import ExportGated, Gated
+from app.requests.parameters import SearchParameters
 from wildsat_core.errors import LimitExceededError
 from wildsat_core.search.query import MAX_K
 

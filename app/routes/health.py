@@ -9,8 +9,8 @@ from fastapi.responses import JSONResponse, PlainTextResponse, Response
 from prometheus_client import CONTENT_TYPE_LATEST
 from starlette.exceptions import HTTPException
 
+from app.answers.schemas import Alive, Readiness
 from app.context import catalog_of, metrics_of, settings_of
-from app.schemas import Alive, Readiness
 
 router = APIRouter(tags=["service"])
 

@@ -8,13 +8,13 @@ from fastapi import APIRouter, Depends, Query, Request
 from fastapi.responses import Response
 from pydantic import Field
 
+from app.answers.etags import etag_of_query, not_modified
+from app.answers.schemas import LegendAnswer
 from app.context import catalog_of, metrics_of, species_of
-from app.etags import etag_of_query, not_modified
-from app.gate import Gated
-from app.parameters import SearchParameters
-from app.query_model import described, reader
+from app.layers.gate import Gated
+from app.requests.parameters import SearchParameters
+from app.requests.reader import described, reader
 from app.routes.maps import TileNumber, Zoom
-from app.schemas import LegendAnswer
 from wildsat_core.search.heatmap import DEFAULT_FLOOR, check_map_tile, paint, ramp
 
 router = APIRouter(prefix="/heatmap", tags=["maps"])

@@ -8,10 +8,10 @@ from fastapi import APIRouter, Path, Request
 from fastapi.responses import Response
 from starlette.exceptions import HTTPException
 
+from app.answers.etags import etag_of, not_modified
 from app.context import catalog_of
-from app.etags import etag_of, not_modified
-from app.imagery import MEDIA_TYPES
-from app.parameters import CollectionName
+from app.requests.parameters import CollectionName
+from wildsat_core.collection.map_tiles import MEDIA_TYPES
 from wildsat_core.errors import InvalidInputError
 
 router = APIRouter(tags=["maps"])

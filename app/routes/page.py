@@ -7,13 +7,13 @@ from typing import Annotated, Any
 from fastapi import APIRouter, Query, Request
 from fastapi.responses import JSONResponse, Response
 
-from app.answers import feature_collection
+from app.answers.hits import feature_collection
+from app.answers.ogc import landing
+from app.answers.pages import render_page
 from app.context import base_url, catalog_of, run_search, species_of
 from app.errors import wants_html
-from app.gate import Gated
-from app.ogc import landing
-from app.pages import render_page
-from app.parameters import PageParameters
+from app.layers.gate import Gated
+from app.requests.parameters import PageParameters
 
 router = APIRouter(include_in_schema=False)
 

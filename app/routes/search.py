@@ -8,12 +8,12 @@ from fastapi import APIRouter, Query, Request
 from fastapi.responses import JSONResponse, Response
 from pydantic import Field
 
-from app.answers import feature_collection, notes, tile_links
+from app.answers.etags import etag_of_query, not_modified
+from app.answers.hits import feature_collection, notes, tile_links
+from app.answers.schemas import SearchAnswer, SuggestAnswer
 from app.context import catalog_of, metrics_of, run_search, species_of
-from app.etags import etag_of_query, not_modified
-from app.gate import Gated
-from app.parameters import SEARCH_DESCRIBED, SearchParameters, SearchQuery
-from app.schemas import SearchAnswer, SuggestAnswer
+from app.layers.gate import Gated
+from app.requests.parameters import SEARCH_DESCRIBED, SearchParameters, SearchQuery
 from wildsat_core.errors import InvalidInputError
 from wildsat_core.search.geojson import tile_feature
 

@@ -7,8 +7,8 @@ from typing import Annotated, Any
 
 from fastapi import APIRouter, Query, Request
 
+from app.answers.schemas import SpeciesAnswer
 from app.context import species_of
-from app.schemas import SpeciesAnswer
 
 router = APIRouter(tags=["search"])
 

@@ -11,16 +11,16 @@ from fastapi import APIRouter, Query, Request
 from fastapi.responses import Response
 from pydantic import BaseModel, ConfigDict, Field
 
+from app.answers.ogc import ogc_filters, parse_ogc_bbox
+from app.answers.schemas import ItemsAnswer
+from app.answers.stac import GEOJSON, JSON, stac_item
 from app.catalog import Served
 from app.context import base_url, catalog_of
-from app.gate import Gated
-from app.intersects import read_intersects
-from app.ogc import ogc_filters, parse_ogc_bbox
-from app.parameters import MAX_AREA_CHARACTERS, CollectionName, OgcBox, TileIds
+from app.layers.gate import Gated
+from app.requests.intersects import read_intersects
+from app.requests.parameters import MAX_AREA_CHARACTERS, CollectionName, OgcBox, TileIds
 from app.routes.collections import DEFAULT_ITEMS, LIMIT_HELP, MAX_ITEMS
 from app.routes.search import GeoJSONResponse
-from app.schemas import ItemsAnswer
-from app.stac import GEOJSON, JSON, stac_item
 from wildsat_core.errors import InvalidInputError
 from wildsat_core.search.query import Filters
 

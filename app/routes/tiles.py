@@ -9,14 +9,14 @@ from fastapi import APIRouter, Query, Request
 from fastapi.responses import JSONResponse, Response
 from starlette.exceptions import HTTPException
 
-from app.answers import feature_collection, notes, tile_links
+from app.answers.etags import etag_of, etag_of_query, not_modified
+from app.answers.hits import feature_collection, notes, tile_links
+from app.answers.schemas import HabitatsAnswer, SearchAnswer, TileAnswer
+from app.answers.similar import without_tile
 from app.context import catalog_of, run_search, species_of
-from app.etags import etag_of, etag_of_query, not_modified
-from app.gate import Gated
-from app.parameters import SEARCH_DESCRIBED, CollectionName, SearchQuery, TileId
+from app.layers.gate import Gated
+from app.requests.parameters import SEARCH_DESCRIBED, CollectionName, SearchQuery, TileId
 from app.routes.search import GeoJSONResponse
-from app.schemas import HabitatsAnswer, SearchAnswer, TileAnswer
-from app.similar import without_tile
 from wildsat_core.errors import InvalidInputError
 from wildsat_core.search.geojson import tile_feature
 

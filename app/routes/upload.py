@@ -9,15 +9,15 @@ from fastapi import APIRouter, File, Query, Request, UploadFile
 from fastapi.concurrency import run_in_threadpool
 from fastapi.responses import Response
 
-from app.answers import feature_collection
-from app.bodies import SearchBody
+from app.answers.hits import feature_collection
+from app.answers.schemas import SearchAnswer
 from app.context import catalog_of, metrics_of, run_search, settings_of, species_of
 from app.errors import BodyTooLargeError
-from app.gate import Gated
-from app.parameters import MAX_TERMS_CHARACTERS, SearchParameters, read_terms
-from app.pictures import decode_picture, picture_term
+from app.layers.gate import Gated
+from app.requests.bodies import SearchBody
+from app.requests.parameters import MAX_TERMS_CHARACTERS, SearchParameters, read_terms
+from app.requests.pictures import decode_picture, picture_term
 from app.routes.search import GeoJSONResponse
-from app.schemas import SearchAnswer
 
 router = APIRouter(tags=["search"])
 

@@ -9,9 +9,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
-from indexer.pixels import Stretch
 from indexer.sources.dataset import open_dataset
 from indexer.sources.picture import read_picture
+from indexer.sources.pixels import Stretch
 from indexer.sources.places import box_around, centre_in, cloud_share, slug
 from indexer.sources.protocol import Candidate, LeftOut, NotAPictureError, Reading
 from wildsat_core.bands import RGB

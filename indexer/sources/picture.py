@@ -9,8 +9,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from indexer.pixels import Stretch, reading_of
 from indexer.sources.dataset import read_valid
+from indexer.sources.pixels import Stretch, reading_of
 from indexer.sources.protocol import Reading
 from wildsat_core.errors import SourceError
 

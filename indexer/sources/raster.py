@@ -16,10 +16,10 @@ from typing import Any, Final, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from indexer.grid import KilometreGrid
-from indexer.pixels import Stretch, reading_of
 from indexer.sources.dataset import Dataset, open_dataset, read_error, read_valid
+from indexer.sources.grid import KilometreGrid
 from indexer.sources.picture import is_palette
+from indexer.sources.pixels import Stretch, reading_of
 from indexer.sources.places import centre_in, slug
 from indexer.sources.protocol import Candidate, LeftOut, Reading
 from wildsat_core.bands import RGB

@@ -17,12 +17,12 @@ from typing import Any, Final
 
 import numpy as np
 
-from indexer.sources.mercator import map_tile_box, pixel_m
 from indexer.sources.picture import read_picture
 from indexer.sources.places import centre_in, slug
 from indexer.sources.protocol import Candidate, Reading
 from wildsat_core.bands import RGB
 from wildsat_core.errors import SourceError
+from wildsat_core.mercator import map_tile_box, pixel_m
 from wildsat_core.types import BBox, Tile
 
 ZOOM: Final = 13

@@ -15,9 +15,9 @@ from typing import Any, Final, Literal
 
 import numpy as np
 
-from indexer.grid import Cell, KilometreGrid
-from indexer.pixels import Stretch, reading_of
 from indexer.sources.dataset import open_dataset, read_error
+from indexer.sources.grid import Cell, KilometreGrid
+from indexer.sources.pixels import Stretch, reading_of
 from indexer.sources.protocol import Candidate, LeftOut, Reading
 from indexer.sources.scenes import OFFSET_DAY, Scene, SceneTable, search_scenes
 from wildsat_core.bands import RGB

@@ -13,12 +13,12 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
-from indexer.sources.mercator import map_tile_box, map_tiles_in, pixel_m
 from indexer.sources.picture import decode_picture
 from indexer.sources.places import centre_in, slug
 from indexer.sources.protocol import Candidate, LeftOut, Reading, UnreachableError
 from wildsat_core.bands import RGB
 from wildsat_core.errors import InvalidInputError, SourceError
+from wildsat_core.mercator import map_tile_box, map_tiles_in, pixel_m
 from wildsat_core.types import BBox, Tile
 
 if TYPE_CHECKING:

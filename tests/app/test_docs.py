@@ -7,7 +7,7 @@ import pytest
 
 from app.errors import STATUS_OF
 from app.main import create_app
-from app.parameters import SearchParameters
+from app.requests.parameters import SearchParameters
 from app.settings import Settings
 from tests.app.conftest import ToyModel, toy_settings
 from wildsat_core.search.scorer import ANN_ROWS

@@ -15,9 +15,9 @@ from pydantic import ValidationError
 from starlette.exceptions import HTTPException
 from starlette.types import Message, Receive, Scope, Send
 
-from app.body_limit import BodyLimitMiddleware
-from app.clients import TokenBuckets
-from app.exporting import FORMATS, ExportFormat
+from app.answers.exporting import FORMATS, ExportFormat
+from app.layers.body_limit import BodyLimitMiddleware
+from app.layers.clients import TokenBuckets
 from app.main import create_app
 from tests.app.conftest import ToyModel, toy_settings
 
@@ -279,7 +279,7 @@ def test_guessing_keys_uses_up_the_rate_of_an_address(serve: Callable[..., TestC
 
 
 def test_bodies_that_come_slowly_or_hold_too_much_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("app.body_limit.PATIENCE_S", 0.2)
+    monkeypatch.setattr("app.layers.body_limit.PATIENCE_S", 0.2)
 
     async def reads_all(scope: Scope, receive: Receive, send: Send) -> None:
         while (await receive())["more_body"]:

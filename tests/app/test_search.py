@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 from fastapi.testclient import TestClient
 
-from app import answers
+from app.answers import hits as answers
 from app.main import create_app
 from tests.app.conftest import ToyModel, toy_settings
 

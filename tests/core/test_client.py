@@ -14,7 +14,6 @@ import numpy as np
 import pytest
 
 from tests.app.conftest import live_url, picture, toy_folder  # noqa: F401 - fixtures of the service's tests
-from wildsat_core import client as module
 from wildsat_core.client import (
     AsyncClient,
     Client,
@@ -22,6 +21,7 @@ from wildsat_core.client import (
     ServiceError,
     ServiceUnreachableError,
 )
+from wildsat_core.client import http as module
 from wildsat_core.errors import MissingExtraError
 
 

@@ -8,11 +8,11 @@ import numpy as np
 import pytest
 from typer.testing import CliRunner
 
-from indexer import reading
 from indexer.commands import index
-from indexer.cutting import CutFolder, cut_tiles
-from indexer.listing import Chooser
-from indexer.reading import ReadOptions
+from indexer.pipeline import reading
+from indexer.pipeline.cutting import CutFolder, cut_tiles
+from indexer.pipeline.listing import Chooser
+from indexer.pipeline.reading import ReadOptions
 from indexer.sources.folder import FolderSource, find_table
 from indexer.sources.majortom import MajorTomSource
 from indexer.sources.protocol import Candidate, Reading
@@ -151,7 +151,7 @@ def test_a_full_disk_is_said_with_what_to_do(field, tmp_path, monkeypatch):
     def full(_):
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr("indexer.cutting.os.fsync", full)
+    monkeypatch.setattr("indexer.pipeline.cutting.os.fsync", full)
     with pytest.raises(SourceError, match=r"full after 0 tiles; make room and give the same command again"):
         into(tmp_path / "out", field_source(field))
 

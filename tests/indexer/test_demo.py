@@ -6,12 +6,12 @@ import torch
 from PIL import Image
 
 from indexer import demo
-from indexer.grid import KilometreGrid
-from indexer.imagery import write_imagery
+from indexer.pipeline.imagery import write_imagery
+from indexer.sources.grid import KilometreGrid
 from tests.indexer.conftest import tiny_config
 from wildsat_core.collection import open_collection
-from wildsat_core.collection.durable import sha256_file
 from wildsat_core.errors import MissingExtraError
+from wildsat_core.files import sha256_file
 from wildsat_core.models.model import WildSATModel
 from wildsat_core.models.registry import load_model
 

@@ -11,11 +11,11 @@ import pyarrow.parquet as pq
 import pytest
 import shapely
 
-from indexer.exchange import export_collection, import_collection
-from indexer.pipeline import BuildOptions, build_collection, job_of
+from indexer.pipeline.build import BuildOptions, build_collection, job_of
 from indexer.sources.majortom import MajorTomSource
 from indexer.sources.raster import PixelGrid, RasterSource
-from indexer.vectors import GivenVectors, VectorFiles, build_from_vectors
+from indexer.vectors.exchange import export_collection, import_collection
+from indexer.vectors.files import GivenVectors, VectorFiles, build_from_vectors
 from tests.indexer.conftest import png, write_raster
 from wildsat_core.collection import CollectionWriter, open_collection
 from wildsat_core.collection.maintain import delete_tiles, verify
@@ -184,7 +184,7 @@ def test_vectors_compared_by_cosine_are_stored_with_length_1_and_ranked_by_it(tm
 
 
 def test_a_kill_loses_at_most_the_segment_in_progress_and_the_same_files_go_on(tmp_path, monkeypatch):
-    monkeypatch.setattr("indexer.vectors.ROWS_AT_ONCE", 2)
+    monkeypatch.setattr("indexer.vectors.files.ROWS_AT_ONCE", 2)
     columns = {"id": [f"t{i}" for i in range(6)], "embedding": [[1.0, i, 0.0] for i in range(6)]}
     path = foreign(tmp_path / "v.parquet", **columns, lon=[1.0] * 6, lat=[1.0] * 6)
     options = BuildOptions(segment_tiles=2)

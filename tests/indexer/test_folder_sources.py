@@ -11,17 +11,17 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from indexer.pipeline import BuildOptions, build_collection
-from indexer.pixels import Stretch
-from indexer.source_table import SourceRequest, make_source
+from indexer.pipeline.build import BuildOptions, build_collection
 from indexer.sources.folder import FolderSource, find_table
-from indexer.sources.mercator import map_tile_box, map_tiles_in
+from indexer.sources.pixels import Stretch
 from indexer.sources.protocol import UnreachableError
 from indexer.sources.satlas import SatlasSource
+from indexer.sources.table import SourceRequest, make_source
 from indexer.sources.xyz import XyzSource
 from tests.indexer.conftest import write_raster
 from wildsat_core.collection import open_collection
 from wildsat_core.errors import InvalidInputError, SourceError
+from wildsat_core.mercator import map_tile_box, map_tiles_in
 from wildsat_core.types import BBox
 
 

@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from indexer.grid import KilometreGrid
+from indexer.sources.grid import KilometreGrid
 from wildsat_core.errors import InvalidInputError
 from wildsat_core.geo import great_circle_km
 from wildsat_core.types import BBox

@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 import shapely
 
-from indexer.land import LandMask
+from indexer.pipeline.land import LandMask
 from wildsat_core.countries import Countries, Country
 from wildsat_core.types import BBox
 

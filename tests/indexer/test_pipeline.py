@@ -15,14 +15,14 @@ import pytest
 import torch
 from PIL import Image
 
-from indexer import pipeline
-from indexer.grid import KilometreGrid
-from indexer.land import LandMask
-from indexer.listing import Chooser
-from indexer.pipeline import BuildOptions, build_collection, job_of
-from indexer.plan import plan_build
-from indexer.reading import ReadOptions
+from indexer.pipeline import build as pipeline
+from indexer.pipeline.build import BuildOptions, build_collection, job_of
+from indexer.pipeline.estimate import plan_build
+from indexer.pipeline.land import LandMask
+from indexer.pipeline.listing import Chooser
+from indexer.pipeline.reading import ReadOptions
 from indexer.sources import Candidate, Reading
+from indexer.sources.grid import KilometreGrid
 from indexer.sources.protocol import UnreachableError
 from indexer.sources.raster import PixelGrid, RasterSource
 from indexer.sources.satlas import SatlasSource
@@ -145,9 +145,9 @@ def test_areas_tell_builds_apart_and_secrets_do_not(tmp_path, model):
 
 KILLED_BUILD = """
 import sys, time
-from indexer import pipeline
-from indexer.grid import KilometreGrid
-from indexer.pipeline import BuildOptions, build_collection, job_of
+from indexer.pipeline import build as pipeline
+from indexer.sources.grid import KilometreGrid
+from indexer.pipeline.build import BuildOptions, build_collection, job_of
 from indexer.sources import Candidate, Reading
 from indexer.sources.raster import RasterSource
 from wildsat_core.models.model import WildSATModel
@@ -336,8 +336,8 @@ def test_a_tile_that_cannot_be_read_is_counted_and_the_build_goes_on(model, tmp_
 
 
 def test_a_source_out_of_reach_ends_the_build_and_keeps_what_was_embedded(model, tmp_path, monkeypatch):
-    monkeypatch.setattr("indexer.reading.CHUNK_TILES", 4)
-    monkeypatch.setattr("indexer.reading.MOST_UNREACHABLE", 3)
+    monkeypatch.setattr("indexer.pipeline.reading.CHUNK_TILES", 4)
+    monkeypatch.setattr("indexer.pipeline.reading.MOST_UNREACHABLE", 3)
     some = quick(batch_tiles=1)
     with pytest.raises(SourceError, match=r"3 tiles in a row could not be fetched; the last: no answer"):
         build_collection(Odd("network"), model, tmp_path / "odd", some, {})
@@ -368,7 +368,7 @@ def test_the_model_is_compiled_once_when_asked_or_when_it_has_paid(
     source, model, tmp_path, monkeypatch, compiled, after_s, sizes
 ):
     found = []
-    monkeypatch.setattr("indexer.encoding.COMPILE_AFTER_S", after_s)
+    monkeypatch.setattr("indexer.pipeline.encoding.COMPILE_AFTER_S", after_s)
     monkeypatch.setattr(WildSATModel, "compile_for", lambda _, pixels: found.append(len(pixels)) or time.sleep(0.02))
     report = build_collection(source, model, tmp_path / "globe", quick(compiled=compiled), {})
     assert found == sizes
@@ -381,7 +381,7 @@ def test_a_build_goes_on_where_the_model_can_not_be_compiled_unless_that_was_ask
     def fail(*_):
         raise CompilationError("no compiler")
 
-    monkeypatch.setattr("indexer.encoding.COMPILE_AFTER_S", 0.0)
+    monkeypatch.setattr("indexer.pipeline.encoding.COMPILE_AFTER_S", 0.0)
     monkeypatch.setattr(WildSATModel, "compile_for", fail)
     assert build_collection(source, model, tmp_path / "globe", quick(), {}).added
     with pytest.raises(CompilationError, match="no compiler"):

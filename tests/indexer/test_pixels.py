@@ -1,8 +1,8 @@
 import numpy as np
 import pytest
 
-from indexer.pixels import Stretch, fault_of
 from indexer.sources import Reading
+from indexer.sources.pixels import Stretch, fault_of
 from wildsat_core.errors import InvalidInputError
 
 

@@ -8,9 +8,9 @@ import shapely
 from PIL import Image
 from rasterio.enums import ColorInterp
 
-from indexer.grid import KilometreGrid
-from indexer.pixels import Stretch
 from indexer.sources.dataset import open_dataset
+from indexer.sources.grid import KilometreGrid
+from indexer.sources.pixels import Stretch
 from indexer.sources.protocol import Candidate, LeftOut
 from indexer.sources.raster import PixelGrid, RasterSource
 from tests.indexer.conftest import write_raster

@@ -6,11 +6,11 @@ import numpy as np
 import pytest
 import rasterio
 
-from indexer import reading as reader
-from indexer.grid import KilometreGrid
-from indexer.pipeline import BuildOptions, build_collection
-from indexer.pixels import Stretch
+from indexer.pipeline import reading as reader
+from indexer.pipeline.build import BuildOptions, build_collection
 from indexer.sources.dataset import open_dataset
+from indexer.sources.grid import KilometreGrid
+from indexer.sources.pixels import Stretch
 from indexer.sources.scenes import reflectance_offset, search_scenes
 from indexer.sources.sentinel2 import GDAL_HTTP, Sentinel2Source
 from tests.indexer.stac_server import SIDE, scene

@@ -23,8 +23,8 @@ import numpy.typing as npt
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from wildsat_core.bands import RGB
-from wildsat_core.collection.durable import sha256_file
 from wildsat_core.errors import InvalidInputError, MissingDataError
+from wildsat_core.files import sha256_file
 
 if TYPE_CHECKING:
     import pyarrow as pa

@@ -8,10 +8,10 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
+from training.earth.cells import Cells
+from training.earth.squares import KM_PER_DEG, TileTable
 from training.evaluation.queries import read_queries, relevance
 from training.evaluation.retrieval import Evaluated
-from training.mini.cells import Cells
-from training.mini.tiles import KM_PER_DEG, TileTable
 from wildsat_core.collection.reader import Collection
 from wildsat_core.errors import ModelMismatchError
 from wildsat_core.models.model import WildSATModel

@@ -12,8 +12,8 @@ from rich.console import Console
 from rich.table import Table
 
 if TYPE_CHECKING:
+    from training.earth.cells import Cells
     from training.evaluation.retrieval import Evaluated
-    from training.mini.cells import Cells
 
 evaluate = typer.Typer(help="Measure how good a model's answers are.", no_args_is_help=True)
 
@@ -51,8 +51,8 @@ def retrieval(
     os.environ.setdefault("OMP_NUM_THREADS", str(threads))
     import torch
 
+    from training.earth.cells import load_cells
     from training.evaluation.retrieval import embed_benchmark, rank_held_out
-    from training.mini.cells import load_cells
     from wildsat_core.models.registry import find_model, load_model
 
     torch.set_num_threads(threads)

@@ -10,9 +10,9 @@ import numpy as np
 import yaml
 from numpy.typing import NDArray
 
-from training.mini.cells import Cells
-from training.mini.tiles import TileTable, land_shares
-from training.mini.vocabulary import Vocabulary
+from training.earth.cells import Cells
+from training.earth.squares import TileTable, land_shares
+from training.earth.vocabulary import Vocabulary
 
 FRESH = "fresh.yaml"
 RELEVANT_SHARE = 0.3  # of the land in a tile's footprint

@@ -9,6 +9,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from training.earth.cells import Cells
+from training.earth.mosaics import crop_tiles, load_bmng
+from training.earth.squares import TileTable, grid_tiles, held_out, land_tiles
 from training.evaluation.baseline import colour_vectors
 from training.evaluation.measures import (
     average_precision,
@@ -18,9 +21,6 @@ from training.evaluation.measures import (
     precision_at,
 )
 from training.evaluation.queries import BenchmarkQuery, read_nonsense, read_paraphrases, read_queries, relevance
-from training.mini.cells import Cells
-from training.mini.imagery import crop_tiles, load_bmng
-from training.mini.tiles import TileTable, grid_tiles, held_out, land_tiles
 from wildsat_core.models.model import WildSATModel
 from wildsat_core.text.familiarity import Familiarity
 

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from training.mini.predicates import Mask
+from training.earth.claims import Mask
 
 if TYPE_CHECKING:
     from scipy.sparse import csr_matrix

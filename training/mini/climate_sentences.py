@@ -7,9 +7,9 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from training.earth.claims import Mask
+from training.earth.vocabulary import Phrase, Vocabulary, read_yaml
 from training.mini.bank import BATCH, BankBuilder
-from training.mini.predicates import Mask
-from training.mini.vocabulary import Phrase, Vocabulary, read_yaml
 
 COMBINATIONS = 13_000
 LEAST_CELLS = 12

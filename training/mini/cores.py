@@ -12,9 +12,9 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
+from training.earth.cells import EARTH_RADIUS_KM, unit_vectors
+from training.earth.squares import TileTable
 from training.mini.bank import FULL, Bank
-from training.mini.cells import EARTH_RADIUS_KM, unit_vectors
-from training.mini.tiles import TileTable
 
 if TYPE_CHECKING:
     from scipy.sparse import csr_matrix

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from training.mini.cells import ZONES, Cells, unit_vectors
-from training.mini.tiles import TileTable, land_shares
+from training.earth.cells import ZONES, Cells, unit_vectors
+from training.earth.squares import TileTable, land_shares
 
 Float = NDArray[np.float32]
 

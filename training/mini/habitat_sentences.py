@@ -8,8 +8,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from training.earth.vocabulary import Phrase, Vocabulary
 from training.mini.bank import BankBuilder
-from training.mini.vocabulary import Phrase, Vocabulary
 
 FRAMES = (
     "{}",

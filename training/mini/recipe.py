@@ -13,23 +13,23 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from training.earth.cells import Cells, load_cells
+from training.earth.mosaics import load_bmng, load_z7
+from training.earth.squares import TileTable, grid_tiles, held_out, land_shares, land_tiles
+from training.earth.vocabulary import Vocabulary
 from training.mini.bank import Bank, BankBuilder
-from training.mini.cells import Cells, load_cells
 from training.mini.climate_sentences import add_climate_sentences
 from training.mini.cores import weigh_cores
 from training.mini.features import Standard, fit_standard, teacher_input, tile_facts
 from training.mini.habitat_sentences import add_habitat_sentences
-from training.mini.imagery import load_bmng, load_z7
 from training.mini.model import INPUT_PX, mini_config
 from training.mini.sampling import SentenceSampler
 from training.mini.species_sentences import add_species_sentences
 from training.mini.student import StudentSettings, train_student
 from training.mini.teacher import TeacherRun, TeacherSettings, teach, train_teacher
 from training.mini.text_head import TextHeadSettings, install_text_head, tune_text_head
-from training.mini.tiles import TileTable, grid_tiles, held_out, land_shares, land_tiles
 from training.mini.views import Views, load_views, make_views, save_views
 from training.mini.vision import VisionSettings, VisionStudent, VisionTargets, VisionTrainer
-from training.mini.vocabulary import Vocabulary
 from wildsat_core.models.model import WildSATModel
 
 log = logging.getLogger(__name__)

@@ -16,10 +16,10 @@ from typing import TypeVar
 
 import numpy as np
 
+from training.earth.claims import Mask
+from training.earth.vocabulary import Phrase, Vocabulary, read_csv, read_yaml
 from training.mini.bank import BATCH, BankBuilder, Shares
-from training.mini.predicates import Mask
 from training.mini.species_tables import BirdRange, MammalRange, habitat_masks, read_birds, read_mammals
-from training.mini.vocabulary import Phrase, Vocabulary, read_csv, read_yaml
 
 # fmt: off
 COMMON_WORDS = {

@@ -12,8 +12,8 @@ from pathlib import Path
 
 import numpy as np
 
-from training.mini.predicates import Mask
-from training.mini.vocabulary import Vocabulary
+from training.earth.claims import Mask
+from training.earth.vocabulary import Vocabulary
 from wildsat_core.errors import SourceError
 
 MISSING = -900.0

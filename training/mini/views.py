@@ -10,8 +10,8 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from training.mini.imagery import Mosaic, Pixels
-from training.mini.tiles import KM_PER_DEG, TileTable
+from training.earth.mosaics import Mosaic, Pixels
+from training.earth.squares import KM_PER_DEG, TileTable
 
 SHIFT_KM = 45.0
 SIDES_KM = {"bmng": (140.0, 300.0), "z7": (45.0, 300.0)}

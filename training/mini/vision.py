@@ -13,9 +13,9 @@ import torch.nn.functional as F
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from training.earth.squares import KM_PER_DEG
 from training.mini.objectives import follow_teacher, texts_to_tiles, tiles_to_texts, two_views
 from training.mini.sampling import SentenceSampler
-from training.mini.tiles import KM_PER_DEG
 from training.mini.views import Views, distort
 from wildsat_core.errors import TrainingError
 from wildsat_core.models.model import WildSATModel

@@ -7,11 +7,11 @@ import time
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
-from wildsat_core.collection.durable import TEMPORARY_PREFIX
 from wildsat_core.collection.lock import writer_lock
 from wildsat_core.collection.manifest import Manifest, manifest_path, read_current_manifest, read_manifest
 from wildsat_core.collection.segment import COMPACT_JOB, read_segment_info, segment_folder
 from wildsat_core.errors import CollectionFormatError
+from wildsat_core.files import TEMPORARY_PREFIX
 
 GRACE_S = 3600.0
 UNFINISHED_S = 7 * 24 * 3600.0

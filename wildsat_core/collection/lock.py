@@ -9,8 +9,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from wildsat_core.collection.durable import advice_when_full
 from wildsat_core.errors import CollectionLockedError
+from wildsat_core.files import advice_when_full
 
 _POLL_S = 0.1
 

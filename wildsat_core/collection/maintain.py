@@ -10,7 +10,6 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from wildsat_core.collection.durable import sha256_file
 from wildsat_core.collection.lock import writer_lock
 from wildsat_core.collection.manifest import (
     IMAGERY_FILE,
@@ -33,6 +32,7 @@ from wildsat_core.collection.segment import (
 from wildsat_core.collection.tiles import read_tiles
 from wildsat_core.collection.writer import DEFAULT_SEGMENT_ROWS, tell_dropped_indexes, write_deletions
 from wildsat_core.errors import CollectionFormatError
+from wildsat_core.files import sha256_file
 from wildsat_core.types import Space
 
 RowsOf = Callable[[Collection], npt.NDArray[np.integer]]

@@ -11,8 +11,8 @@ from typing import Annotated, Any
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from wildsat_core.collection.durable import sha256_file, write_text_atomically
 from wildsat_core.errors import CollectionFormatError, CollectionNotFoundError
+from wildsat_core.files import sha256_file, write_text_atomically
 from wildsat_core.types import ModelRef, Space, SpaceSpec
 
 FORMAT_VERSION = 1

@@ -10,12 +10,12 @@ import numpy as np
 import numpy.typing as npt
 
 from wildsat_core.arrays import load_array
-from wildsat_core.collection.durable import folder_aside, settle_folder, write_text_atomically
 from wildsat_core.collection.manifest import FileInfo, SegmentInfo
 from wildsat_core.collection.moments import Moments
 from wildsat_core.collection.thumbnails import write_thumbnails
 from wildsat_core.collection.tiles import tiles_to_arrow, write_tiles
 from wildsat_core.errors import CollectionFormatError, InvalidInputError
+from wildsat_core.files import folder_aside, settle_folder, write_text_atomically
 from wildsat_core.geo import curve_key
 from wildsat_core.types import Space, SpaceSpec, Tile
 

@@ -17,7 +17,6 @@ from typing import TYPE_CHECKING, Any, Literal, Self
 import numpy as np
 import numpy.typing as npt
 
-from wildsat_core.collection.durable import TEMPORARY_PREFIX, fsync_path, write_array_atomically
 from wildsat_core.collection.lock import writer_lock
 from wildsat_core.collection.manifest import (
     FORMAT_VERSION,
@@ -39,6 +38,7 @@ from wildsat_core.collection.segment import (
 )
 from wildsat_core.collection.tiles import find_ids, read_ids
 from wildsat_core.errors import CollectionFormatError, CollectionNotFoundError, InvalidInputError, ModelMismatchError
+from wildsat_core.files import TEMPORARY_PREFIX, fsync_path, write_array_atomically
 from wildsat_core.types import ModelRef, Space, SpaceSpec, Tile
 
 if TYPE_CHECKING:

@@ -15,11 +15,11 @@ from typing import Any, Final
 import numpy as np
 import numpy.typing as npt
 
-from wildsat_core.collection.durable import TEMPORARY_PREFIX, advice_when_full, fsync_path, sha256_file
 from wildsat_core.collection.maintain import publish_ann
 from wildsat_core.collection.manifest import AnnInfo, FileInfo, Manifest
 from wildsat_core.collection.reader import Collection
 from wildsat_core.errors import CollectionFormatError, InvalidInputError
+from wildsat_core.files import TEMPORARY_PREFIX, advice_when_full, fsync_path, sha256_file
 from wildsat_core.search.scan import best_first, score_rows
 from wildsat_core.types import Space
 

@@ -1,5 +1,5 @@
-"""The six land cells of the tests of training/mini."""
+"""The six land cells of the tests of training/earth."""
 
-from tests.training.mini.conftest import six_cells
+from tests.training.earth.conftest import six_cells
 
 __all__ = ["six_cells"]

@@ -2,8 +2,8 @@
 
 import pytest
 
+from training.earth.vocabulary import read_csv, read_yaml
 from training.evaluation.queries import is_held, read_nonsense, read_paraphrases, read_queries
-from training.mini.vocabulary import read_csv, read_yaml
 
 
 def test_there_are_at_least_eighty_queries_of_six_kinds_with_both_halves_in_each():

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from training.earth.squares import TileTable, held_out
 from training.evaluation.collection_tiles import embed_collection
 from training.evaluation.measures import precision_at
 from training.evaluation.queries import BenchmarkQuery, read_nonsense, read_queries
@@ -20,7 +21,6 @@ from training.evaluation.retrieval import (
     rank_held_out,
     summaries,
 )
-from training.mini.tiles import TileTable, held_out
 from wildsat_core.errors import ModelMismatchError
 from wildsat_core.text.familiarity import Familiarity
 

@@ -3,12 +3,12 @@
 import numpy as np
 import pytest
 
+from training.earth.squares import TileTable, land_shares
+from training.earth.vocabulary import Vocabulary
 from training.mini.bank import FULL, Bank, BankBuilder
 from training.mini.climate_sentences import add_climate_sentences
 from training.mini.sampling import SentenceSampler
 from training.mini.species_sentences import plural
-from training.mini.tiles import TileTable, land_shares
-from training.mini.vocabulary import Vocabulary
 
 
 @pytest.fixture

@@ -3,9 +3,9 @@
 import numpy as np
 import pytest
 
+from training.earth.squares import TileTable
 from training.mini.bank import FULL, Bank
 from training.mini.cores import surroundings, weigh_cores
-from training.mini.tiles import TileTable
 
 
 @pytest.fixture

@@ -4,13 +4,13 @@ import numpy as np
 import pytest
 import torch
 
+from training.earth.squares import TileTable
 from training.mini import vision
 from training.mini.bank import FULL, Bank
 from training.mini.sampling import SentenceSampler
 from training.mini.student import StudentSettings, train_student
 from training.mini.teacher import TEXT_SIZE, TeacherSettings, teach, train_teacher
 from training.mini.text_head import TextHeadSettings, install_text_head, tune_text_head
-from training.mini.tiles import TileTable
 from training.mini.views import Views
 from training.mini.vision import VisionSettings, VisionStudent, VisionTargets, VisionTrainer
 from wildsat_core.errors import TrainingError

@@ -1,0 +1,1 @@
+"""What an answer says: its shapes, formats and standards."""

@@ -1,0 +1,164 @@
+"""Who is asking and how often: API keys, the address behind trusted proxies, a token bucket for each."""
+
+from __future__ import annotations
+
+import hmac
+import ipaddress
+import time
+from collections import OrderedDict
+from dataclasses import dataclass
+
+from starlette.requests import HTTPConnection, Request
+from starlette.types import ASGIApp, Receive, Scope, Send
+
+from app.errors import KeyRequiredError, RateLimitedError, error_response
+from app.requests.parameters import RANKING
+from app.settings import Settings
+from wildsat_core.errors import WildsatError
+
+MAX_BUCKETS = 20_000  # the longest unused are forgotten; a forgotten client starts with a full bucket again
+OPEN_PATHS = ("/livez", "/readyz", "/static/", "/docs")  # neither a key nor a budget
+KEYLESS_PATHS = ("", "/", "/openapi.json")
+RANKING_NAMES = frozenset(name.rstrip("_") for name in RANKING)
+
+
+@dataclass(slots=True)
+class Bucket:
+    """Tokens left at a moment of the monotonic clock."""
+
+    tokens: float
+    at_s: float
+
+
+class TokenBuckets:
+    """A token bucket for each client: a burst at once, then a steady rate. Used from the event loop only."""
+
+    def __init__(self, per_minute: float, burst: int) -> None:
+        """Start with every bucket full."""
+        self._per_second = per_minute / 60.0
+        self._burst = float(burst)
+        self._buckets: OrderedDict[str, Bucket] = OrderedDict()
+
+    def take(self, client: str, now_s: float) -> float:
+        """Take a token; returns 0, or the seconds until there is one."""
+        bucket = self._buckets.pop(client, None) or Bucket(self._burst, now_s)
+        bucket.tokens = min(self._burst, bucket.tokens + (now_s - bucket.at_s) * self._per_second)
+        bucket.at_s = now_s
+        self._buckets[client] = bucket
+        if len(self._buckets) > MAX_BUCKETS:
+            self._buckets.popitem(last=False)
+        if bucket.tokens < 1.0:
+            return (1.0 - bucket.tokens) / self._per_second
+        bucket.tokens -= 1.0
+        return 0.0
+
+
+class ClientsMiddleware:
+    """Knows clients by key or address; refuses those without a needed key or beyond their rate."""
+
+    def __init__(self, app: ASGIApp, settings: Settings) -> None:
+        """Read keys, proxies and limits once."""
+        self.app = app
+        self.keys = settings.api_keys
+        self.require_key = settings.require_key
+        self.proxies = [ipaddress.ip_network(network, strict=False) for network in settings.trusted_proxies]
+        self.buckets = TokenBuckets(settings.rate_per_minute, settings.rate_burst) if settings.rate_per_minute else None
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Pass the request on, or answer 401 or 429."""
+        if scope["type"] != "http" or self._is_open(scope):
+            await self.app(scope, receive, send)
+            return
+        try:
+            self._admit(HTTPConnection(scope))
+        except WildsatError as error:
+            await error_response(Request(scope), error)(scope, receive, send)
+            return
+        await self.app(scope, receive, send)
+
+    def _is_open(self, scope: Scope) -> bool:
+        path = _path_of(scope)
+        return scope["method"] == "OPTIONS" or any(
+            path == p or path.startswith(p if p.endswith("/") else p + "/") for p in OPEN_PATHS
+        )
+
+    def _is_keyless(self, connection: HTTPConnection) -> bool:
+        """The page stays open, a search that it would make on the way does not; nor what its script asks of the API."""
+        asked = connection.query_params.multi_items()
+        searches = any(value and name in RANKING_NAMES for name, value in asked)
+        return _path_of(connection.scope) in KEYLESS_PATHS and not searches
+
+    def _admit(self, connection: HTTPConnection) -> None:
+        try:
+            key = self._known_key(connection)
+        except KeyRequiredError:
+            self._charge(f"address {self.address(connection)}")  # guessing is not free
+            raise
+        if self.require_key and key is None and not self._is_keyless(connection):
+            raise KeyRequiredError(
+                "this service needs an API key; send it in the header X-API-Key or as a Bearer token"
+            )
+        self._charge(f"key {key}" if key is not None else f"address {self.address(connection)}")
+
+    def _charge(self, client: str) -> None:
+        """Take a token of a client's.
+
+        Raises:
+            RateLimitedError: it has none left.
+        """
+        wait_s = self.buckets.take(client, time.monotonic()) if self.buckets is not None else 0.0
+        if wait_s > 0:
+            raise RateLimitedError(f"too many requests; the next one is allowed in {wait_s:.1f} s", wait_s)
+
+    def _known_key(self, connection: HTTPConnection) -> int | None:
+        """Number of the key that was sent, None without one; comparing takes as long whatever fits."""
+        sent = connection.headers.get("x-api-key") or ""
+        scheme, _, token = connection.headers.get("authorization", "").partition(" ")
+        if not sent and scheme.lower() == "bearer":
+            sent = token.strip()
+        matches = [number for number, key in enumerate(self.keys) if hmac.compare_digest(key.encode(), sent.encode())]
+        if sent and not matches:
+            raise KeyRequiredError("the API key is not known")
+        return matches[0] if matches else None
+
+    def address(self, connection: HTTPConnection) -> str:
+        """Address of the client; X-Forwarded-For is believed only from trusted proxies, from the right, hop by hop."""
+        address = connection.client.host if connection.client else "unknown"
+        hops = [
+            hop.strip() for hop in ",".join(connection.headers.getlist("x-forwarded-for")).split(",") if hop.strip()
+        ]
+        while hops and self._is_proxy(address):
+            address = _without_port(hops.pop())
+        return _network_of(address)
+
+    def _is_proxy(self, address: str) -> bool:
+        try:
+            parsed = ipaddress.ip_address(address)
+        except ValueError:
+            return False
+        return any(parsed in network for network in self.proxies)
+
+
+def _path_of(scope: Scope) -> str:
+    """The path below the service's root path."""
+    return str(scope["path"]).removeprefix(scope.get("root_path", ""))
+
+
+def _without_port(hop: str) -> str:
+    """Some proxies write 192.0.2.1:4711 and [2001:db8::1]:4711, with a port for every connection."""
+    if hop.startswith("["):
+        return hop[1:].partition("]")[0]
+    return hop.partition(":")[0] if hop.count(":") == 1 else hop
+
+
+def _network_of(address: str) -> str:
+    """An IPv6 client owns a /64 at least, so that is what is counted."""
+    try:
+        parsed = ipaddress.ip_address(address)
+    except ValueError:
+        return address[:64]
+    return (
+        str(ipaddress.ip_network(f"{address}/64", strict=False))
+        if parsed.version == 6 and "%" not in address
+        else address
+    )

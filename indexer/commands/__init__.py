@@ -1,0 +1,1 @@
+"""What a person types: `wildsat demo` and `wildsat index`."""

@@ -1,0 +1,1 @@
+"""From a source to a published collection: choosing, reading, encoding and writing tiles."""

@@ -1,0 +1,262 @@
+"""The build of a collection: reader -> encoder -> writer, each stage an iterator over the one before it.
+
+Memory does not grow with the number of tiles: at most a few chunks are read ahead, one batch is encoded, and one
+segment is gathered. A kill loses at most that segment: the same command goes on after the last whole one.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import logging
+import time
+from collections.abc import Callable, Iterator, Mapping
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+import numpy as np
+import numpy.typing as npt
+
+from indexer.pipeline.encoding import Encoder
+from indexer.pipeline.land import LandMask
+from indexer.pipeline.listing import REASONS_BEFORE_READING, Chooser
+from indexer.pipeline.reading import Chunk, ReadOptions, default_workers, read_chunks
+from indexer.pipeline.report import BuildReport
+from indexer.sources.protocol import Candidate, Source
+from wildsat_core.area import Area
+from wildsat_core.collection import CollectionWriter
+from wildsat_core.countries import Countries
+from wildsat_core.errors import SourceError
+from wildsat_core.types import BBox, ModelRef, Space, SpaceSpec, Tile
+
+if TYPE_CHECKING:
+    from indexer.vectors.files import VectorFiles
+    from wildsat_core.models.model import WildSATModel
+
+logger = logging.getLogger(__name__)
+
+Vectors = npt.NDArray[np.float32]
+Progress = Callable[[int], None]
+
+MOST_WAITING = 4  # batches of pictures that wait, over all picture sizes
+
+
+@dataclass(frozen=True)
+class BuildOptions:
+    """How a build runs; none of these but `min_land` and `max_missing` decides which tiles it ends with.
+
+    Attributes:
+        batch_tiles: tiles embedded at once.
+        workers: processes that read tiles; 0 reads in this one.
+        segment_tiles: tiles a segment, the most that a kill loses.
+        land: outlines of land, None to take the sea too; min_land: smallest share of land of a tile.
+        countries: outlines of countries, None to leave out countries.
+        area: only tiles that meet these polygons; centres_in: only tiles centred in this box, where the source itself
+            does not see to it.
+        on_known: what to do with tiles that are indexed already.
+        wait_s: how long to wait for another writer of the same collection.
+        compiled: whether the encoder is compiled; None: where it can be, after a minute of encoding.
+        threads: of the encoder on a CPU. None leaves it all cores, as torch does: readers are a bounded number of
+            tiles ahead, so that on a CPU, where encoding takes longest, they mostly wait and leave it their cores.
+    """
+
+    batch_tiles: int = 256
+    workers: int = field(default_factory=default_workers)
+    segment_tiles: int = 16_384
+    read: ReadOptions = field(default_factory=ReadOptions)
+    land: LandMask | None = None
+    min_land: float = 0.0
+    countries: Countries | None = None
+    area: Area | None = None
+    centres_in: BBox | None = None
+    on_known: Literal["skip", "replace"] = "skip"
+    wait_s: float = 0.0
+    compiled: bool | None = None
+    threads: int | None = None
+
+
+@dataclass(slots=True)
+class _Batch:
+    """Pictures of one shape, gathered until there are enough to embed at once."""
+
+    tiles: list[Tile] = field(default_factory=list)
+    pixels: list[npt.NDArray[np.generic]] = field(default_factory=list)
+    thumbnails: list[bytes | None] = field(default_factory=list)
+
+
+@dataclass(frozen=True, slots=True)
+class Embedded:
+    """Tiles with their vectors, ready to be written: (B, D) for each space."""
+
+    tiles: list[Tile]
+    vectors: dict[Space, Vectors]
+    thumbnails: list[bytes | None]
+
+
+def build_collection(
+    source: Source,
+    model: WildSATModel,
+    root: Path,
+    options: BuildOptions,
+    provenance: Mapping[str, Any],
+    on_progress: Progress = lambda _: None,
+) -> BuildReport:
+    """Index a source into a collection, making it if there is none, and publish it as a new generation.
+
+    Args:
+        source: tiles to index.
+        model: embeds them; a collection's tiles are all of one model.
+        root: folder of the collection; its last part is the collection's name.
+        options: how to run.
+        provenance: facts for the manifest beside those of the source: title, attribution, notice.
+        on_progress: called with the number of candidates dealt with since the last call.
+
+    Returns:
+        Counts and times; also saved in the folder.
+
+    Raises:
+        ModelMismatchError: the collection was made by another model.
+        CollectionLockedError: another process is writing to it.
+        InvalidInputError: the source's bands or pixel type don't suit the model.
+        SourceError: the source can't be listed, is out of reach, or gave not one tile; the last says why.
+    """
+    start = time.perf_counter()
+    encoder = Encoder(model, batch_tiles=options.batch_tiles, compiled=options.compiled, threads=options.threads)
+    encoder.check(source)
+    report = BuildReport(root.name, model.config.name)
+    job = job_of(source, model.ref, options)
+    with open_writer(root, model.ref, model.spaces, job, options) as writer:
+        report.adopted = writer.rows_pending
+        # Asked from this thread while the writing thread adds: a look-up in a set of strings is a single step.
+        known = writer.known if options.on_known == "skip" else writer.pending
+        chooser = Chooser(known, options.land, options.min_land, options.countries, options.area, options.centres_in)
+        candidates = _counted(chooser.choose(source, report.left_out), report, on_progress)
+        chunks = read_chunks(source, candidates, options.read, options.workers)
+        embedded = _embed(encoder, _timed(chunks, report), options.batch_tiles, report)
+        try:
+            _write_behind(writer, embedded, options, report)
+        except (KeyboardInterrupt, SourceError):
+            writer.flush()  # nothing that was embedded is lost; the same command goes on from here
+            raise
+        report.check_not_empty()
+        manifest = writer.publish({**source.provenance(), **provenance})
+    report.generation = manifest.generation
+    report.elapsed_s = time.perf_counter() - start
+    report.save(root)
+    return report
+
+
+def job_of(source: Source | VectorFiles, model: ModelRef, options: BuildOptions) -> str:
+    """Names a build by what it is made from, so that the same command, and no other, finds what it left behind."""
+    area = options.area.to_geojson() if options.area else None
+    facts = [repr(source), str(model), options.min_land, options.read.max_missing, options.on_known, area]
+    facts += [options.centres_in.as_tuple()] if options.centres_in else []
+    return hashlib.sha256(json.dumps(facts, sort_keys=True, default=str).encode()).hexdigest()[:16]
+
+
+def open_writer(
+    root: Path, model: ModelRef, spaces: Mapping[Space, SpaceSpec], job: str, options: BuildOptions
+) -> CollectionWriter:
+    return CollectionWriter(
+        root, root.name, model, spaces, job=job, segment_rows=options.segment_tiles, wait_s=options.wait_s
+    )
+
+
+def _counted(candidates: Iterator[Candidate], report: BuildReport, on_progress: Progress) -> Iterator[Candidate]:
+    """Pass candidates on, reporting progress over those left out as well."""
+    reported = 0
+    taken = 0
+
+    def done() -> int:
+        return taken + sum(report.left_out[reason] for reason in REASONS_BEFORE_READING)
+
+    for candidate in candidates:
+        yield candidate
+        taken += 1
+        on_progress(done() - reported)
+        reported = done()
+    on_progress(done() - reported)
+
+
+def _timed(chunks: Iterator[Chunk], report: BuildReport) -> Iterator[Chunk]:
+    """Measure how long the encoder waits for pixels, and add up what the readers left out."""
+    while True:
+        start = time.perf_counter()
+        chunk = next(chunks, None)
+        report.stage_s["waiting"] += time.perf_counter() - start
+        if chunk is None:
+            return
+        report.stage_s["read"] += chunk.read_s
+        report.left_out.update(chunk.left_out)
+        yield chunk
+
+
+def _embed(encoder: Encoder, chunks: Iterator[Chunk], batch_tiles: int, report: BuildReport) -> Iterator[Embedded]:
+    """Gather pictures of one shape into full batches and embed them."""
+    waiting: dict[tuple[tuple[int, ...], str], _Batch] = {}
+    for chunk in chunks:
+        for tile, pixels, thumbnail in zip(chunk.tiles, chunk.pixels, chunk.thumbnails, strict=True):
+            kind = (pixels.shape, pixels.dtype.str)
+            batch = waiting.setdefault(kind, _Batch())
+            batch.tiles.append(tile)
+            batch.pixels.append(pixels)
+            batch.thumbnails.append(thumbnail)
+            if len(batch.tiles) == batch_tiles:
+                yield _embed_batch(encoder, waiting.pop(kind), report)
+            elif sum(len(b.tiles) for b in waiting.values()) >= MOST_WAITING * batch_tiles:
+                # Pictures of many sizes: don't wait for full batches of each, memory would grow with their number.
+                fullest = max(waiting, key=lambda k: len(waiting[k].tiles))
+                yield _embed_batch(encoder, waiting.pop(fullest), report)
+    for batch in waiting.values():
+        yield _embed_batch(encoder, batch, report)
+
+
+def _embed_batch(encoder: Encoder, batch: _Batch, report: BuildReport) -> Embedded:
+    start, compiled_s = time.perf_counter(), encoder.compile_s
+    vectors = encoder.encode(batch.tiles, np.stack(batch.pixels))
+    start += encoder.compile_s - compiled_s
+    good = np.ones(len(batch.tiles), bool)
+    for array in vectors.values():
+        good &= np.isfinite(array).all(axis=1) & array.any(axis=1)
+    keep = np.flatnonzero(good)
+    report.left_out["no vector"] += len(good) - len(keep)
+    report.stage_s["compile"] = encoder.compile_s
+    report.stage_s["encode"] += time.perf_counter() - start
+    return Embedded(
+        [batch.tiles[i] for i in keep],
+        {space: array[keep] for space, array in vectors.items()},
+        [batch.thumbnails[i] for i in keep],
+    )
+
+
+def _write_behind(
+    writer: CollectionWriter, batches: Iterator[Embedded], options: BuildOptions, report: BuildReport
+) -> None:
+    """Write each batch in a thread while the next one is embedded; at most one waits."""
+    with ThreadPoolExecutor(1, thread_name_prefix="segment-writer") as thread:
+        before: Future[tuple[int, int]] | None = None
+        try:
+            for batch in batches:
+                _finish(before, report)
+                before = thread.submit(_add, writer, batch, options.on_known, report)
+        finally:
+            _finish(before, report)
+
+
+def _add(
+    writer: CollectionWriter, batch: Embedded, on_known: Literal["skip", "replace"], report: BuildReport
+) -> tuple[int, int]:
+    """Number of tiles taken, and of those that have the id of one before them."""
+    start = time.perf_counter()
+    taken = writer.add(batch.tiles, batch.vectors, batch.thumbnails, on_known=on_known)
+    report.stage_s["write"] += time.perf_counter() - start
+    return taken, len(batch.tiles) - taken
+
+
+def _finish(writing: Future[tuple[int, int]] | None, report: BuildReport) -> None:
+    if writing is not None:
+        taken, repeated = writing.result()
+        report.added += taken
+        report.left_out["id given twice"] += repeated

@@ -1,0 +1,91 @@
+"""From all candidates of a source to those worth reading: new ones, on land, with their country."""
+
+from __future__ import annotations
+
+import itertools
+import logging
+from collections import Counter
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from indexer.pipeline.land import LandMask
+from indexer.sources.places import centre_in
+from indexer.sources.protocol import Candidate, LeftOut, Source
+from wildsat_core.area import Area
+from wildsat_core.countries import Countries
+from wildsat_core.geo import KM_PER_DEGREE
+from wildsat_core.types import BBox
+
+logger = logging.getLogger(__name__)
+
+_LOOKED_AT_ONCE = 2048
+REASONS_BEFORE_READING = ("already indexed", "outside the area", "sea")
+
+
+@dataclass(frozen=True)
+class Chooser:
+    """Decides which candidates are read.
+
+    Attributes:
+        known: tells which of some ids are indexed already.
+        land: None to take the sea too.
+        min_land: smallest share of land of a tile's box.
+        countries: None to leave countries as the source gives them.
+        area: only tiles that meet these polygons; None for no such limit.
+        centres_in: only tiles centred in this box; None for no such limit.
+    """
+
+    known: Callable[[set[str]], set[str]]
+    land: LandMask | None = None
+    min_land: float = 0.0
+    countries: Countries | None = None
+    area: Area | None = None
+    centres_in: BBox | None = None
+
+    def choose(self, source: Source, left_out: Counter[str]) -> Iterator[Candidate]:
+        """Candidates to read, in order; the others are counted in `left_out` by reason."""
+        listed = iter(source.candidates())
+        while group := list(itertools.islice(listed, _LOOKED_AT_ONCE)):
+            yield from self.pick([c for c in group if isinstance(c, Candidate)], left_out)
+            for fault in (c for c in group if isinstance(c, LeftOut)):
+                logger.warning("left out: %s", fault.what)
+                left_out[fault.reason] += 1
+
+    def pick(self, group: list[Candidate], left_out: Counter[str]) -> list[Candidate]:
+        """Those of a group that are worth reading, in order; the others are counted in `left_out`."""
+        known = self.known({c.tile.tile_id for c in group})
+        fresh = [c for c in group if c.tile.tile_id not in known]
+        left_out["already indexed"] += len(group) - len(fresh)
+        inside = self._in_area(fresh)
+        left_out["outside the area"] += len(fresh) - len(inside)
+        dry = self._on_land(inside)
+        left_out["sea"] += len(inside) - len(dry)
+        return self._with_countries(dry)
+
+    def _in_area(self, group: list[Candidate]) -> list[Candidate]:
+        if self.centres_in is not None:
+            group = [c for c in group if centre_in(self.centres_in, c.tile.bbox)]
+        if self.area is None or not group:
+            return group
+        west, south, east, north = np.array([c.tile.bbox.as_tuple() for c in group]).T
+        meets = self.area.intersects(west, south, np.where(east < west, east + 360.0, east), north)
+        return [c for c, hit in zip(group, meets, strict=True) if hit]
+
+    def _on_land(self, group: list[Candidate]) -> list[Candidate]:
+        if self.land is None or not group:
+            return group
+        shares = self.land.share([c.tile.bbox for c in group])
+        return [c for c, share in zip(group, shares, strict=True) if share >= self.min_land]
+
+    def _with_countries(self, group: list[Candidate]) -> list[Candidate]:
+        if self.countries is None or not group:
+            return group
+        # A coastal tile whose centre is at sea belongs to the land that it shows.
+        heights_km = [(c.tile.bbox.north - c.tile.bbox.south) * KM_PER_DEGREE for c in group]
+        codes = self.countries.code_at([c.tile.lon_lat for c in group], within_km=max(heights_km) / 2)
+        return [
+            replace(c, tile=replace(c.tile, country=c.tile.country or code))
+            for c, code in zip(group, codes, strict=True)
+        ]

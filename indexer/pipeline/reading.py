@@ -1,0 +1,179 @@
+"""Reading tiles in worker processes: decoding, checks and thumbnails, in the source's order, a bounded number ahead."""
+
+from __future__ import annotations
+
+import itertools
+import logging
+import multiprocessing
+import os
+import signal
+import threading
+import time
+from collections import Counter, deque
+from collections.abc import Iterable, Iterator, Sequence
+from concurrent.futures import Future, ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
+from dataclasses import dataclass, field
+
+import numpy as np
+import numpy.typing as npt
+
+from indexer.pipeline.thumbnails import webp_thumbnail
+from indexer.sources.pixels import Stretch, fault_of
+from indexer.sources.protocol import Candidate, Source, UnreachableError
+from wildsat_core.bands import RGB
+from wildsat_core.errors import SourceError
+from wildsat_core.types import Tile
+
+logger = logging.getLogger(__name__)
+
+MOST_UNREACHABLE = 8  # in a row, each tried several times: then the network is down, and all the rest would be lost
+CHUNK_TILES = 32  # large enough to hide the cost of a message, small enough to keep few pixels in flight
+
+
+@dataclass(frozen=True, slots=True)
+class ReadOptions:
+    """What to do with each tile beside decoding it.
+
+    Attributes:
+        thumbnail_px: longer side of the thumbnail, None for no thumbnails.
+        thumbnail_stretch: map to eight bits for thumbnails of pixels that are not eight-bit; None leaves these out.
+        max_missing: largest share of pixels without data that is still taken.
+    """
+
+    thumbnail_px: int | None = 128
+    thumbnail_stretch: Stretch | None = None
+    max_missing: float = 0.3
+
+
+@dataclass(slots=True)
+class Chunk:
+    """Some tiles as read, in order, without those left out.
+
+    Attributes:
+        tiles, pixels, thumbnails: of equal length; pixels (C, H, W) each.
+        listed: number of candidates that the chunk was read from.
+        left_out: how many were left out, by reason.
+        read_s: time spent reading, in the process that read.
+    """
+
+    tiles: list[Tile] = field(default_factory=list)
+    pixels: list[npt.NDArray[np.generic]] = field(default_factory=list)
+    thumbnails: list[bytes | None] = field(default_factory=list)
+    listed: int = 0
+    left_out: Counter[str] = field(default_factory=Counter)
+    read_s: float = 0.0
+
+
+def read_chunk(source: Source, options: ReadOptions, candidates: Sequence[Candidate]) -> Chunk:
+    """Read some tiles one after another; a tile that can't be read is counted and logged.
+
+    Raises:
+        SourceError: MOST_UNREACHABLE tiles in a row could not be fetched.
+    """
+    start = time.perf_counter()
+    chunk = Chunk(listed=len(candidates))
+    rgb = _rgb_rows(source.bands)
+    unreachable = 0
+    for candidate in candidates:
+        try:
+            reading = source.read(candidate)
+        except SourceError as err:
+            logger.warning("left out %s: %s", candidate.tile.tile_id, err)
+            chunk.left_out["unreadable"] += 1
+            unreachable = unreachable + 1 if isinstance(err, UnreachableError) else 0
+            if unreachable == MOST_UNREACHABLE:
+                raise SourceError(
+                    f"{unreachable} tiles in a row could not be fetched; the last: {err}. What was embedded so far is "
+                    "kept: give the same command again when the server answers"
+                ) from err
+            continue
+        unreachable = 0
+        if fault := fault_of(reading, options.max_missing):
+            chunk.left_out[fault] += 1
+            continue
+        chunk.tiles.append(candidate.tile)
+        chunk.pixels.append(reading.pixels)
+        chunk.thumbnails.append(_thumbnail(reading.pixels, rgb, options))
+    chunk.read_s = time.perf_counter() - start
+    return chunk
+
+
+def read_chunks(source: Source, candidates: Iterable[Candidate], options: ReadOptions, workers: int) -> Iterator[Chunk]:
+    """Read tiles in `workers` processes, or in this one when 0; chunks come in the order of the candidates.
+
+    Raises:
+        SourceError: a worker process died, or the source is out of reach.
+    """
+    groups = _grouped(candidates, CHUNK_TILES)
+    if workers == 0:
+        yield from (read_chunk(source, options, group) for group in groups)
+        return
+    # Spawned, not forked: a fork copies the locks of torch's and GDAL's threads, which may be held for ever.
+    context = multiprocessing.get_context("spawn")
+    pool = ProcessPoolExecutor(workers, mp_context=context, initializer=_start_worker, initargs=(source, options))
+    ahead: deque[Future[Chunk]] = deque()
+    try:
+        for group in groups:
+            ahead.append(pool.submit(_read_in_worker, group))
+            if len(ahead) > 2 * workers:
+                yield ahead.popleft().result()
+        while ahead:
+            yield ahead.popleft().result()
+    except BrokenProcessPool as err:
+        raise SourceError(
+            "a process that reads tiles was killed, perhaps for want of memory: try fewer with --workers, "
+            "or --workers 0 to see the cause"
+        ) from err
+    finally:
+        pool.shutdown(wait=True, cancel_futures=True)
+
+
+def default_workers() -> int:
+    """One process for each core but one, which the encoder has; at least one."""
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 2
+    return max(cores - 1, 1)
+
+
+_worker: tuple[Source, ReadOptions] | None = None  # set once in each worker process, never in the main one
+
+
+def _start_worker(source: Source, options: ReadOptions) -> None:
+    global _worker  # noqa: PLW0603 - a worker process's only way to keep what it was started with
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the whole group; the main process decides
+    threading.Thread(target=_end_with_parent, name="end-with-parent", daemon=True).start()
+    _worker = (source, options)
+
+
+def _end_with_parent() -> None:
+    """A main process that is killed can't end its workers: they would wait, and keep their memory, for ever."""
+    parent = multiprocessing.parent_process()
+    if parent is not None:
+        parent.join()
+        os._exit(1)
+
+
+def _read_in_worker(candidates: Sequence[Candidate]) -> Chunk:
+    assert _worker is not None
+    return read_chunk(*_worker, candidates)
+
+
+def _grouped(candidates: Iterable[Candidate], size: int) -> Iterator[list[Candidate]]:
+    iterator = iter(candidates)
+    while group := list(itertools.islice(iterator, size)):
+        yield group
+
+
+def _rgb_rows(bands: Sequence[str]) -> list[int] | None:
+    return [bands.index(band) for band in RGB] if set(RGB) <= set(bands) else None
+
+
+def _thumbnail(pixels: npt.NDArray[np.generic], rgb: list[int] | None, options: ReadOptions) -> bytes | None:
+    if options.thumbnail_px is None or rgb is None:
+        return None
+    picture = pixels[rgb]
+    if picture.dtype != np.uint8:
+        if options.thumbnail_stretch is None:
+            return None
+        picture = options.thumbnail_stretch(picture)
+    return webp_thumbnail(picture.astype(np.uint8, copy=False), options.thumbnail_px)

@@ -1,0 +1,97 @@
+"""What a build did, for people and programs."""
+
+from __future__ import annotations
+
+import json
+import resource
+import sys
+from collections import Counter
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from wildsat_core.errors import SourceError
+from wildsat_core.files import write_text_atomically
+
+REPORT_FILE = "build-report.json"
+
+
+@dataclass
+class BuildReport:
+    """Counts and times of one run of a build.
+
+    Attributes:
+        added: tiles embedded and written in this run.
+        adopted: tiles taken over from an interrupted run.
+        left_out: candidates not indexed, by reason.
+        stage_s: seconds by stage: "read" is the workers' own time, "waiting" is what the encoder waited for them.
+    """
+
+    collection: str
+    model: str
+    added: int = 0
+    adopted: int = 0
+    generation: int = 0
+    elapsed_s: float = 0.0
+    left_out: Counter[str] = field(default_factory=Counter)
+    stage_s: dict[str, float] = field(
+        default_factory=lambda: dict.fromkeys(("read", "waiting", "compile", "encode", "write"), 0.0)
+    )
+
+    @property
+    def tiles_per_s(self) -> float:
+        """Tiles embedded and written per second of the whole run."""
+        return self.added / self.elapsed_s if self.elapsed_s else 0.0
+
+    def check_not_empty(self) -> None:
+        """Refuse a build that gave nothing and had nothing already.
+
+        Raises:
+            SourceError: with the reasons.
+        """
+        if self.added or self.adopted or self.left_out["already indexed"]:
+            return
+        reasons = ", ".join(f"{n:,} {reason}" for reason, n in sorted(self.left_out.items()) if n)
+        raise SourceError(f"no tile was indexed; left out: {reasons}" if reasons else "the source has no tile there")
+
+    def as_dict(self) -> dict[str, Any]:
+        """JSON values."""
+        return {
+            "collection": self.collection,
+            "model": self.model,
+            "generation": self.generation,
+            "tiles_added": self.added,
+            "tiles_taken_over": self.adopted,
+            "left_out": {reason: n for reason, n in sorted(self.left_out.items()) if n},
+            "elapsed_s": round(self.elapsed_s, 2),
+            "tiles_per_s": round(self.tiles_per_s, 1),
+            "stage_s": {stage: round(s, 2) for stage, s in self.stage_s.items()},
+            "peak_memory_mib": peak_memory_mib(),
+        }
+
+    def text(self) -> str:
+        """A few lines for the terminal."""
+        facts = self.as_dict()
+        left_out = ", ".join(f"{n:,} {reason}" for reason, n in facts["left_out"].items()) or "none"
+        stages = ", ".join(f"{stage} {s:.1f} s" for stage, s in facts["stage_s"].items() if s)
+        taken_over = f", {self.adopted:,} taken over from an interrupted build" if self.adopted else ""
+        return (
+            f"{self.collection}: {self.added:,} tiles added{taken_over}, generation {self.generation}, "
+            f"model {self.model}\n"
+            f"left out: {left_out}\n"
+            f"{self.elapsed_s:.1f} s, {self.tiles_per_s:,.0f} tiles/s ({stages}), "
+            f"peak memory {facts['peak_memory_mib']:,} MiB"
+        )
+
+    def save(self, root: Path) -> Path:
+        """Write it into the collection's folder, where the last build's report is kept."""
+        path = root / REPORT_FILE
+        write_text_atomically(path, json.dumps(self.as_dict(), indent=1) + "\n")
+        return path
+
+
+def peak_memory_mib() -> int:
+    """Largest resident memory of this process so far; its workers are not counted."""
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    unit = 1 if sys.platform == "darwin" else 1024  # bytes on macOS, kibibytes elsewhere
+    return int(peak * unit / 2**20)

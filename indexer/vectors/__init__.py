@@ -1,0 +1,1 @@
+"""Vectors that were made elsewhere, on their way into a collection and out of it."""

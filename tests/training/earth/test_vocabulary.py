@@ -1,0 +1,67 @@
+"""Tests of training/earth/vocabulary.py and the tables that it reads."""
+
+import numpy as np
+import pytest
+
+from training.earth.vocabulary import Vocabulary, read_csv, read_yaml
+from training.evaluation.queries import read_queries
+from training.mini.climate_sentences import read_attributes
+from wildsat_core.errors import InvalidInputError
+
+
+@pytest.fixture(scope="module")
+def vocabulary(six_cells):
+    return Vocabulary(six_cells)
+
+
+def named(vocabulary, mask):
+    names = {-3: "Manaus", 24: "Sahara", 62: "Yakutia", 30: "Lhasa", -17: "Fiji"}
+    return {names[round(float(lat))] for lat in vocabulary.cells.lat[mask]}
+
+
+def test_facets_are_true_where_they_should_be(vocabulary):
+    assert named(vocabulary, vocabulary.facets["rainforest"].mask) == {"Manaus", "Fiji"}
+    assert named(vocabulary, vocabulary.facets["hyper"].mask) == {"Sahara"}
+    assert named(vocabulary, vocabulary.facets["larch"].mask) == {"Yakutia"}
+    assert named(vocabulary, vocabulary.facets["vhigh"].mask) == {"Lhasa"}
+    assert named(vocabulary, vocabulary.facets["tropisl"].mask) == {"Fiji"}
+
+
+def test_continents_and_regions_are_where_they_are(vocabulary):
+    assert named(vocabulary, vocabulary.places["South America"].mask) == {"Manaus"}
+    assert named(vocabulary, vocabulary.places["Africa"].mask) == {"Sahara"}
+    assert named(vocabulary, vocabulary.places["Asia"].mask) == {"Lhasa", "Yakutia"}
+    assert named(vocabulary, vocabulary.places["Tibetan Plateau"].mask) == {"Lhasa"}
+
+
+def test_a_place_may_be_given_by_name_or_by_boxes(vocabulary):
+    assert named(vocabulary, vocabulary.any_place("Siberia")) == {"Yakutia"}
+    assert named(vocabulary, vocabulary.any_place("-62 -5 -58 -1;8 20 12 26")) == {"Manaus", "Sahara"}
+
+
+def test_an_unknown_facet_or_place_is_named(vocabulary):
+    with pytest.raises(InvalidInputError, match="rainfrost"):
+        vocabulary.any_facet(["rainfrost"])
+    with pytest.raises(InvalidInputError, match="Atlantis"):
+        vocabulary.predicates.mask("place('Atlantis')")
+
+
+def test_every_flagship_names_known_facets_and_places(vocabulary):
+    for row in read_csv("flagships.csv"):
+        assert vocabulary.any_facet(row["facets"].split()).shape == (6,), row["names"]
+        assert vocabulary.any_place(row["where"]).shape == (6,), row["names"]
+
+
+def test_every_attribute_use_and_query_can_be_evaluated(vocabulary):
+    assert all(attribute.mask.shape == (6,) for attribute in read_attributes(vocabulary))
+    predicates = [use["where"] for use in read_yaml("uses.yaml")] + [
+        query.predicate for query in read_queries() + read_queries("fresh.yaml")
+    ]
+    masks = np.stack([vocabulary.predicates.mask(predicate) for predicate in predicates])
+    assert masks.any(1).sum() > 30
+
+
+def test_biomes_and_realms_are_made_of_known_names(vocabulary):
+    tables = read_yaml("ecology.yaml")
+    assert {name for names in tables["biomes"].values() for name in names} <= set(vocabulary.facets)
+    assert {name for names in tables["realms"].values() for name in names} <= set(vocabulary.places)

@@ -1,0 +1,1 @@
+"""Facts of the Earth's land, cell by cell, and what can be said of it; for the small models and for evaluation."""
