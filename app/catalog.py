@@ -10,7 +10,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from app.errors import NotServedError
+from app.failures import NotServedError
 from wildsat_core.collection import Collection, list_collections, open_collection
 from wildsat_core.collection.manifest import read_current_generation
 from wildsat_core.collection.map_tiles import Imagery

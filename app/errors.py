@@ -12,6 +12,15 @@ from fastapi.responses import JSONResponse, Response
 from starlette.exceptions import HTTPException
 from starlette.routing import Match
 
+from app.answers.pages import render_problem
+from app.failures import (
+    BodyTooLargeError,
+    KeyRequiredError,
+    NotServedError,
+    OverloadedError,
+    RateLimitedError,
+    UnsupportedMediaError,
+)
 from wildsat_core.errors import (
     CollectionFormatError,
     CollectionNotFoundError,
@@ -34,35 +43,6 @@ UNADORNED = {
     405: "this address does not take this method; /docs tells which it takes",
 }
 UNEXPECTED = "Something went wrong on our side. The log of the service has the details under this request id."
-
-
-class OverloadedError(WildsatError):
-    """More searches are waiting than the service takes on."""
-
-
-class RateLimitedError(WildsatError):
-    """A client has used up its budget of requests."""
-
-    def __init__(self, message: str, retry_after_s: float) -> None:
-        """Keep the time until the next request is allowed."""
-        super().__init__(message)
-        self.retry_after_s = retry_after_s
-
-
-class KeyRequiredError(WildsatError):
-    """The request has no known API key."""
-
-
-class BodyTooLargeError(InvalidInputError):
-    """A body has more bytes, or a picture more pixels, than allowed."""
-
-
-class UnsupportedMediaError(InvalidInputError):
-    """An uploaded file is of a kind that is not read."""
-
-
-class NotServedError(WildsatError):
-    """The collection exists but can't be served now."""
 
 
 # The most special class of an exception that is in this table decides.
@@ -164,8 +144,6 @@ def wants_html(request: Request) -> bool:
 
 def error_response(request: Request, error: Exception) -> Response:
     """Answer for an exception, as problem+json or as the page with the problem in it."""
-    from app.answers.pages import render_problem
-
     details = problem_of(error, request_id_of(request))
     if details["status"] == 422 and _is_standard(request):
         details |= {"status": 400, "title": HTTPStatus.BAD_REQUEST.phrase}

@@ -18,7 +18,8 @@ from app.layers.crashes import CrashMiddleware
 from app.layers.gate import Gate, LoadMiddleware
 from app.layers.head import HeadMiddleware
 from app.layers.headers import HeadersMiddleware
-from app.metrics import Metrics, MetricsMiddleware
+from app.layers.timing import MetricsMiddleware
+from app.metrics import Metrics
 from app.openapi import TAGS, describe_errors, operation_id
 from app.routes import (
     collections,

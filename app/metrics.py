@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING
 from prometheus_client import CollectorRegistry, Counter, Histogram, generate_latest
 from prometheus_client.core import GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
-from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 if TYPE_CHECKING:
     from app.catalog import Catalog
@@ -69,31 +68,6 @@ class Metrics:
     def render(self) -> bytes:
         """The text that a Prometheus server reads."""
         return generate_latest(self.registry)
-
-
-class MetricsMiddleware:
-    """Times requests by route, so that ids and queries don't make a series each."""
-
-    def __init__(self, app: ASGIApp, metrics: Metrics) -> None:
-        """Wrap an application."""
-        self.app = app
-        self.metrics = metrics
-
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Time from here to the answer's first byte."""
-        if scope["type"] != "http":
-            await self.app(scope, receive, send)
-            return
-        started = time.perf_counter()
-
-        async def timed(message: Message) -> None:
-            if message["type"] == "http.response.start":
-                route = getattr(scope.get("route"), "path", "other")
-                labels = self.metrics.requests.labels(route, scope["method"], message["status"])
-                labels.observe(time.perf_counter() - started)
-            await send(message)
-
-        await self.app(scope, receive, timed)
 
 
 class _CatalogCollector(Collector):

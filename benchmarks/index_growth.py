@@ -17,7 +17,8 @@ from app.catalog import Catalog, Watcher
 from app.settings import Settings
 from benchmarks.index_throughput import Stopwatch, random_model
 from benchmarks.random_collection import DIM, REF, RandomModel, random_collection, random_tiles, unit
-from indexer.pipeline.build import BuildOptions, build_collection
+from indexer.pipeline.build import build_collection
+from indexer.pipeline.options import BuildOptions
 from indexer.pipeline.reading import ReadOptions
 from indexer.pipeline.report import peak_memory_mib
 from indexer.sources import Candidate, Reading

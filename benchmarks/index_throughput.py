@@ -15,8 +15,9 @@ import torch
 from affine import Affine
 
 from benchmarks.random_collection import DIM
-from indexer.pipeline.build import BuildOptions, build_collection
+from indexer.pipeline.build import build_collection
 from indexer.pipeline.encoding import Encoder
+from indexer.pipeline.options import BuildOptions
 from indexer.pipeline.reading import ReadOptions, read_chunk
 from indexer.sources.raster import PixelGrid, RasterSource
 from wildsat_core.collection import CollectionWriter

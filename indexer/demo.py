@@ -12,9 +12,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from indexer.pipeline.build import BuildOptions, Progress, build_collection
+from indexer.pipeline.build import build_collection
 from indexer.pipeline.imagery import write_imagery
 from indexer.pipeline.land import LandMask
+from indexer.pipeline.options import BuildOptions, Progress
 from indexer.pipeline.reading import default_workers
 from indexer.pipeline.report import BuildReport
 from indexer.sources.grid import KilometreGrid
@@ -24,10 +25,8 @@ from wildsat_core.collection.maintain import publish_imagery
 from wildsat_core.collection.manifest import IMAGERY_FILE
 from wildsat_core.countries import Countries, load_countries
 from wildsat_core.errors import CollectionNotFoundError, MissingExtraError
-from wildsat_core.files import sha256_file
-from wildsat_core.models.config import WEIGHTS_FILE, read_config
-from wildsat_core.models.registry import find_model, load_model
-from wildsat_core.types import BBox, ModelRef
+from wildsat_core.models.registry import load_model, model_ref
+from wildsat_core.types import BBox
 
 logger = logging.getLogger(__name__)
 
@@ -89,15 +88,6 @@ def demo_state(root: Path, model: str = MODEL) -> DemoState:
     if manifest.model != model_ref(model):
         return DemoState(ready=False, other_model=f"{manifest.model.name} {manifest.model.weights_sha256[:8]}")
     return DemoState(ready=manifest.imagery is not None and (root / IMAGERY_FILE).is_file())
-
-
-def model_ref(name_or_dir: str) -> ModelRef:
-    """Identity of an installed model from its files alone, in milliseconds."""
-    folder = find_model(name_or_dir)
-    config = read_config(folder)
-    return ModelRef(
-        config.name, sha256_file(folder / WEIGHTS_FILE), config.text_encoder, config.preprocessing.describe()
-    )
 
 
 def demo_source(picture: Path, tile_px: int) -> RasterSource:

@@ -11,7 +11,8 @@ from dataclasses import dataclass
 from starlette.requests import HTTPConnection, Request
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from app.errors import KeyRequiredError, RateLimitedError, error_response
+from app.errors import error_response
+from app.failures import KeyRequiredError, RateLimitedError
 from app.requests.parameters import RANKING
 from app.settings import Settings
 from wildsat_core.errors import WildsatError

@@ -9,7 +9,8 @@ from typing import Annotated
 from fastapi import Depends, Request
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from app.errors import OverloadedError, error_response
+from app.errors import error_response
+from app.failures import OverloadedError
 
 PROBED = ("/livez", "/readyz", "/metrics")
 

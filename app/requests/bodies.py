@@ -7,7 +7,7 @@ from typing import Annotated, Any, Self
 import numpy as np
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
 
-from app.requests.parameters import CollectionName, Day, SpeciesTexts, TileId, cleaned
+from app.requests.forms import CollectionName, Day, SpeciesTexts, TileId, cleaned
 from wildsat_core.area import Area
 from wildsat_core.errors import InvalidInputError
 from wildsat_core.geo import check_lon_lat, parse_bbox

@@ -2,31 +2,31 @@
 
 from __future__ import annotations
 
-import datetime as dt
-import re
-from collections.abc import Callable
-from dataclasses import dataclass
 from typing import Annotated, Any
 
 import fastapi
-from pydantic import (
-    AfterValidator,
-    BaseModel,
-    BeforeValidator,
-    ConfigDict,
-    Field,
-    GetCoreSchemaHandler,
-    GetJsonSchemaHandler,
-    TypeAdapter,
-    ValidationError,
-    model_validator,
-)
-from pydantic_core import core_schema
+from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError, model_validator
 
+from app.requests.bodies import TermBody
+from app.requests.forms import (
+    Box,
+    CollectionName,
+    Countries,
+    Day,
+    Disc,
+    LonLat,
+    Months,
+    SpeciesTexts,
+    TileId,
+    TileIds,
+    cleaned,
+    ids,
+    numbers,
+)
 from app.requests.reader import described, reader
 from wildsat_core.area import Area
 from wildsat_core.errors import InvalidInputError
-from wildsat_core.geo import check_lon_lat, parse_bbox
+from wildsat_core.geo import parse_bbox
 from wildsat_core.search.query import (
     MAX_K,
     MAX_OFFSET,
@@ -35,108 +35,15 @@ from wildsat_core.search.query import (
     Filters,
     PlaceTerm,
     Query,
-    SpeciesTerm,
     Term,
     TextTerm,
     TileTerm,
-    clean_text,
 )
 
 # Percent-encoded at three bytes a character it still fits the 64 KiB of head that the HTTP server reads; POST /search
 # takes the rest.
 MAX_AREA_CHARACTERS = 20_000
-MAX_LABELS_IN_URL = 200
 MAX_TERMS_CHARACTERS = 20_000
-
-SpeciesTexts = Callable[[str, float], SpeciesTerm]
-
-NUMBER = r"[+-]?(?:\d{1,30}(?:\.\d{0,30})?|\.\d{1,30})(?:[eE][+-]?\d{1,3})?"  # as any program writes it
-TILE_ID = r"[A-Za-z0-9][A-Za-z0-9_.:@+~-]{0,127}"
-
-
-@dataclass(frozen=True, slots=True)
-class Form:
-    """The fixed form of a string; the error says what the form is, with an example, not a regular expression."""
-
-    pattern: str
-    meaning: str
-    example: str
-
-    def check(self, value: str) -> str:
-        # fullmatch, since `$` would let a last line feed through; ASCII, since \\d is any script's digit otherwise.
-        if not re.fullmatch(self.pattern, value, re.ASCII):
-            shown = value if len(value) <= 80 else value[:79] + "…"
-            raise ValueError(f"must be {self.meaning}, such as {self.example}, got {shown!r}")
-        return value
-
-    def __get_pydantic_core_schema__(self, source: Any, handler: GetCoreSchemaHandler) -> core_schema.CoreSchema:  # noqa: ANN401
-        """Check after pydantic has made sure of a string."""
-        return core_schema.no_info_after_validator_function(self.check, handler(source))
-
-    def __get_pydantic_json_schema__(
-        self, schema: core_schema.CoreSchema, handler: GetJsonSchemaHandler
-    ) -> dict[str, Any]:
-        """Tell clients the form."""
-        told = {"pattern": f"^(?:{self.pattern})$", "description": self.meaning, "examples": [self.example]}
-        return handler(schema) | told
-
-
-def cleaned(parameter: str) -> AfterValidator:
-    """Makes a text as the core wants it; errors name the parameter."""
-    return AfterValidator(lambda text: clean_text(text, parameter))
-
-
-def _on_globe(text: str) -> str:
-    """Check longitude and latitude here, where the error can name the parameter that they came in."""
-    lon, lat, *_ = _numbers(text)
-    check_lon_lat(lon, lat)
-    return text
-
-
-Box = Annotated[
-    str, Form(rf"{NUMBER}(?:,{NUMBER}){{3}}", "four numbers west,south,east,north in degrees", "-75,-15,-60,5")
-]
-# OGC and STAC allow a third axis; heights play no part here.
-OgcBox = Annotated[
-    str,
-    Form(
-        rf"{NUMBER}(?:,{NUMBER}){{3}}(?:,{NUMBER},{NUMBER})?",
-        "four numbers west,south,east,north in degrees, or six with the least and greatest height",
-        "-75,-15,-60,5",
-    ),
-]
-LonLat = Annotated[
-    str,
-    Form(rf"{NUMBER},{NUMBER}", "two numbers longitude,latitude in degrees", "-60.5,-3.1"),
-    AfterValidator(_on_globe),
-]
-Disc = Annotated[
-    str,
-    Form(rf"{NUMBER},{NUMBER},{NUMBER}", "longitude,latitude,radius in km", "-60.5,-3.1,250"),
-    AfterValidator(_on_globe),
-]
-
-
-def _day(value: Any) -> Any:  # noqa: ANN401 - whatever came; numbers would be taken for seconds since 1970
-    return Form(r"\d{4}-\d{2}-\d{2}", "a day YYYY-MM-DD", "2023-06-30").check(str(value))
-
-
-Day = Annotated[dt.date, BeforeValidator(_day)]
-Countries = Annotated[str, Form(r"[A-Z]{3}(?:,[A-Z]{3}){0,249}", "ISO 3166-1 alpha-3 codes with commas", "BRA,PER")]
-Months = Annotated[
-    str, Form(r"(?:[1-9]|1[0-2])(?:,(?:[1-9]|1[0-2])){0,11}", "months of the year, 1 to 12, with commas", "6,7,8")
-]
-TileId = Annotated[str, Form(TILE_ID, "the id of a tile", "raster-42-117")]
-TileIds = Annotated[
-    str,
-    Form(
-        rf"{TILE_ID}(?:,{TILE_ID}){{0,{MAX_LABELS_IN_URL - 1}}}",
-        f"up to {MAX_LABELS_IN_URL} tile ids with commas",
-        "raster-42-117,raster-42-118",
-    ),
-]
-CollectionName = Annotated[str, Form(r"[a-z0-9][a-z0-9_-]{0,63}", "the name of a collection", "demo")]
-
 
 # The parameters that rank; without one of them a query only narrows.
 RANKING = ("q", "not_", "terms", "like", "near", "species", "up", "down")
@@ -211,8 +118,8 @@ class SearchParameters(BaseModel):
             offset=self.offset,
             spacing_km=self.spacing_km or 0.0,
             max_per_country=self.max_per_country,
-            liked=_ids(self.up),
-            disliked=_ids(self.down),
+            liked=ids(self.up),
+            disliked=ids(self.down),
             explain=self.explain,
         )
         if not query.ranks:
@@ -228,14 +135,14 @@ class SearchParameters(BaseModel):
         if self.like:
             terms.append(TileTerm(self.like))
         if self.near:
-            lon, lat = _numbers(self.near)
+            lon, lat = numbers(self.near)
             terms.append(PlaceTerm(lon, lat))
         if self.species:
             terms.append(species(self.species, 1.0))
         return tuple(terms)
 
     def _filters(self) -> Filters:
-        circle = _numbers(self.circle) if self.circle else None
+        circle = numbers(self.circle) if self.circle else None
         return Filters(
             bbox=parse_bbox(self.bbox) if self.bbox else None,
             area=Area.from_geojson(self.area) if self.area else None,
@@ -245,7 +152,7 @@ class SearchParameters(BaseModel):
             date_to=self.to,
             months=frozenset(int(month) for month in self.months.split(",")) if self.months else frozenset(),
             max_cloud=self.max_cloud,
-            tile_ids=frozenset(_ids(self.tiles)) if self.tiles else None,
+            tile_ids=frozenset(ids(self.tiles)) if self.tiles else None,
             min_percentile=self.min_percentile,
         )
 
@@ -272,8 +179,6 @@ def read_terms(text: str, species: SpeciesTexts) -> list[Term]:
     Raises:
         InvalidInputError: not JSON, or not a list of terms; the place at fault is named.
     """
-    from app.requests.bodies import TermBody  # which builds on this module
-
     try:
         bodies = TypeAdapter(Annotated[list[TermBody], Field(min_length=1)]).validate_json(text)
     except ValidationError as err:
@@ -282,14 +187,6 @@ def read_terms(text: str, species: SpeciesTexts) -> list[Term]:
         said = first["msg"].removeprefix("Value error, ")
         raise InvalidInputError(f"terms{'.' + place if place else ''}: {said}", "terms") from err
     return [body.to_term(species) for body in bodies]
-
-
-def _numbers(text: str) -> tuple[float, ...]:
-    return tuple(float(part) for part in text.split(","))
-
-
-def _ids(text: str | None) -> tuple[str, ...]:
-    return tuple(dict.fromkeys(text.split(","))) if text else ()
 
 
 SearchQuery = Annotated[SearchParameters, fastapi.Depends(reader(SearchParameters))]

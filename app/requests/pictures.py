@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
-from app.errors import BodyTooLargeError, UnsupportedMediaError
+from app.failures import BodyTooLargeError, UnsupportedMediaError
 from wildsat_core.errors import InvalidInputError
 from wildsat_core.search.query import ImageTerm, Query
 

@@ -15,7 +15,7 @@ from app.answers.schemas import CollectionAnswer, CollectionsAnswer, Conformance
 from app.answers.stac import GEOJSON, JSON, stac_collection, stac_item
 from app.context import base_url, catalog_of
 from app.layers.gate import Gated
-from app.requests.parameters import CollectionName, OgcBox, TileId
+from app.requests.forms import CollectionName, OgcBox, TileId
 from app.routes.search import GeoJSONResponse
 
 router = APIRouter(tags=["collections"])

@@ -10,7 +10,7 @@ from starlette.exceptions import HTTPException
 
 from app.answers.etags import etag_of, not_modified
 from app.context import catalog_of
-from app.requests.parameters import CollectionName
+from app.requests.forms import CollectionName
 from wildsat_core.collection.map_tiles import MEDIA_TYPES
 from wildsat_core.errors import InvalidInputError
 

@@ -17,8 +17,9 @@ from app.answers.stac import GEOJSON, JSON, stac_item
 from app.catalog import Served
 from app.context import base_url, catalog_of
 from app.layers.gate import Gated
+from app.requests.forms import CollectionName, OgcBox, TileIds
 from app.requests.intersects import read_intersects
-from app.requests.parameters import MAX_AREA_CHARACTERS, CollectionName, OgcBox, TileIds
+from app.requests.parameters import MAX_AREA_CHARACTERS
 from app.routes.collections import DEFAULT_ITEMS, LIMIT_HELP, MAX_ITEMS
 from app.routes.search import GeoJSONResponse
 from wildsat_core.errors import InvalidInputError

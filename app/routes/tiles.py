@@ -15,7 +15,8 @@ from app.answers.schemas import HabitatsAnswer, SearchAnswer, TileAnswer
 from app.answers.similar import without_tile
 from app.context import catalog_of, run_search, species_of
 from app.layers.gate import Gated
-from app.requests.parameters import SEARCH_DESCRIBED, CollectionName, SearchQuery, TileId
+from app.requests.forms import CollectionName, TileId
+from app.requests.parameters import SEARCH_DESCRIBED, SearchQuery
 from app.routes.search import GeoJSONResponse
 from wildsat_core.errors import InvalidInputError
 from wildsat_core.search.geojson import tile_feature

@@ -12,7 +12,7 @@ from fastapi.responses import Response
 from app.answers.hits import feature_collection
 from app.answers.schemas import SearchAnswer
 from app.context import catalog_of, metrics_of, run_search, settings_of, species_of
-from app.errors import BodyTooLargeError
+from app.failures import BodyTooLargeError
 from app.layers.gate import Gated
 from app.requests.bodies import SearchBody
 from app.requests.parameters import MAX_TERMS_CHARACTERS, SearchParameters, read_terms

@@ -14,10 +14,11 @@ from rich.console import Console
 from indexer.commands.days import parse_day
 from indexer.commands.progress import progress_bar
 from indexer.commands.roots import CollectionsFolder, collection_root
-from indexer.pipeline.build import BuildOptions, build_collection
+from indexer.pipeline.build import build_collection
 from indexer.pipeline.estimate import plan_build
 from indexer.pipeline.land import LandMask
 from indexer.pipeline.listing import Chooser
+from indexer.pipeline.options import BuildOptions
 from indexer.pipeline.reading import ReadOptions, default_workers
 from indexer.sources.pixels import Stretch
 from indexer.sources.places import area_box
@@ -270,7 +271,8 @@ def _run(order: _Order) -> None:
 
 def _run_vectors(order: _Order, space: str, column: str, metric: str) -> None:
     """Ready-made vectors: nothing is decoded or embedded, the rest is as for pictures."""
-    from indexer.vectors.files import VectorFiles, build_from_vectors, given_vectors, plan_vectors
+    from indexer.vectors.build import build_from_vectors, plan_vectors
+    from indexer.vectors.files import VectorFiles, given_vectors
 
     check_options(order.request)
     path = Path(order.request.input)

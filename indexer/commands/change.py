@@ -194,7 +194,7 @@ def import_(
     Such a file needs an id (tile_id, unique_id or id), a place (bbox, geometry as WKB, or lon and lat) and a list of
     numbers in each row; a date and a cloud cover are taken when there are any.
     """
-    from indexer.pipeline.build import BuildOptions
+    from indexer.pipeline.options import BuildOptions
     from indexer.vectors.exchange import import_collection
     from indexer.vectors.files import given_vectors
     from wildsat_core.collection.writer import check_collection_name

@@ -6,11 +6,9 @@ segment is gathered. A kill loses at most that segment: the same command goes on
 
 from __future__ import annotations
 
-import hashlib
-import json
 import logging
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -20,61 +18,24 @@ import numpy as np
 import numpy.typing as npt
 
 from indexer.pipeline.encoding import Encoder
-from indexer.pipeline.land import LandMask
+from indexer.pipeline.job import job_of, open_writer
 from indexer.pipeline.listing import REASONS_BEFORE_READING, Chooser
-from indexer.pipeline.reading import Chunk, ReadOptions, default_workers, read_chunks
+from indexer.pipeline.options import BuildOptions, Progress
+from indexer.pipeline.reading import Chunk, read_chunks
 from indexer.pipeline.report import BuildReport
 from indexer.sources.protocol import Candidate, Source
-from wildsat_core.area import Area
 from wildsat_core.collection import CollectionWriter
-from wildsat_core.countries import Countries
 from wildsat_core.errors import SourceError
-from wildsat_core.types import BBox, ModelRef, Space, SpaceSpec, Tile
+from wildsat_core.types import Space, Tile
 
 if TYPE_CHECKING:
-    from indexer.vectors.files import VectorFiles
     from wildsat_core.models.model import WildSATModel
 
 logger = logging.getLogger(__name__)
 
 Vectors = npt.NDArray[np.float32]
-Progress = Callable[[int], None]
 
 MOST_WAITING = 4  # batches of pictures that wait, over all picture sizes
-
-
-@dataclass(frozen=True)
-class BuildOptions:
-    """How a build runs; none of these but `min_land` and `max_missing` decides which tiles it ends with.
-
-    Attributes:
-        batch_tiles: tiles embedded at once.
-        workers: processes that read tiles; 0 reads in this one.
-        segment_tiles: tiles a segment, the most that a kill loses.
-        land: outlines of land, None to take the sea too; min_land: smallest share of land of a tile.
-        countries: outlines of countries, None to leave out countries.
-        area: only tiles that meet these polygons; centres_in: only tiles centred in this box, where the source itself
-            does not see to it.
-        on_known: what to do with tiles that are indexed already.
-        wait_s: how long to wait for another writer of the same collection.
-        compiled: whether the encoder is compiled; None: where it can be, after a minute of encoding.
-        threads: of the encoder on a CPU. None leaves it all cores, as torch does: readers are a bounded number of
-            tiles ahead, so that on a CPU, where encoding takes longest, they mostly wait and leave it their cores.
-    """
-
-    batch_tiles: int = 256
-    workers: int = field(default_factory=default_workers)
-    segment_tiles: int = 16_384
-    read: ReadOptions = field(default_factory=ReadOptions)
-    land: LandMask | None = None
-    min_land: float = 0.0
-    countries: Countries | None = None
-    area: Area | None = None
-    centres_in: BBox | None = None
-    on_known: Literal["skip", "replace"] = "skip"
-    wait_s: float = 0.0
-    compiled: bool | None = None
-    threads: int | None = None
 
 
 @dataclass(slots=True)
@@ -146,22 +107,6 @@ def build_collection(
     report.elapsed_s = time.perf_counter() - start
     report.save(root)
     return report
-
-
-def job_of(source: Source | VectorFiles, model: ModelRef, options: BuildOptions) -> str:
-    """Names a build by what it is made from, so that the same command, and no other, finds what it left behind."""
-    area = options.area.to_geojson() if options.area else None
-    facts = [repr(source), str(model), options.min_land, options.read.max_missing, options.on_known, area]
-    facts += [options.centres_in.as_tuple()] if options.centres_in else []
-    return hashlib.sha256(json.dumps(facts, sort_keys=True, default=str).encode()).hexdigest()[:16]
-
-
-def open_writer(
-    root: Path, model: ModelRef, spaces: Mapping[Space, SpaceSpec], job: str, options: BuildOptions
-) -> CollectionWriter:
-    return CollectionWriter(
-        root, root.name, model, spaces, job=job, segment_rows=options.segment_tiles, wait_s=options.wait_s
-    )
 
 
 def _counted(candidates: Iterator[Candidate], report: BuildReport, on_progress: Progress) -> Iterator[Candidate]:

@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from indexer.pipeline.build import BuildOptions
 from indexer.pipeline.encoding import Encoder
 from indexer.pipeline.listing import Chooser
+from indexer.pipeline.options import BuildOptions
 from indexer.pipeline.reading import read_chunk
 from indexer.sources.protocol import Candidate, Source
 

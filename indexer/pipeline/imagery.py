@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import io
 import math
-import sqlite3
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 import numpy as np
 import numpy.typing as npt
+
+from wildsat_core.collection.map_tiles import MapTile, write_map_tiles
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -32,40 +33,22 @@ def write_imagery(path: Path, picture: Image, max_zoom: int, metadata: Mapping[s
 
     Returns:
         Number of map tiles.
-
-    Source: https://github.com/mapbox/mbtiles-spec/blob/master/1.3/spec.md
     """
-    aside = path.with_name(f".tmp-{path.name}")
-    aside.unlink(missing_ok=True)
-    connection = sqlite3.connect(aside)
-    try:
-        connection.execute("CREATE TABLE metadata (name TEXT, value TEXT)")
-        connection.execute(
-            "CREATE TABLE tiles (zoom_level INTEGER, tile_column INTEGER, tile_row INTEGER, tile_data BLOB, "
-            "PRIMARY KEY (zoom_level, tile_column, tile_row)) WITHOUT ROWID"
-        )
-        facts = {
-            "format": "jpg",
-            "type": "baselayer",
-            "minzoom": "0",
-            "maxzoom": str(max_zoom),
-            "bounds": "-180,-85.0511,180,85.0511",
-            "tile_size": str(MAP_TILE_PX),
-            **metadata,
-        }
-        connection.executemany("INSERT INTO metadata VALUES (?, ?)", facts.items())
-        for zoom in range(max_zoom, -1, -1):
-            connection.executemany("INSERT INTO tiles VALUES (?, ?, ?, ?)", _zoom_tiles(picture, zoom))
-        connection.commit()
-        count = int(connection.execute("SELECT count(*) FROM tiles").fetchone()[0])
-    finally:
-        connection.close()
-    aside.replace(path)
-    return count
+    zooms = range(max_zoom, -1, -1)
+    facts = {
+        "format": "jpg",
+        "type": "baselayer",
+        "minzoom": "0",
+        "maxzoom": str(max_zoom),
+        "bounds": "-180,-85.0511,180,85.0511",
+        "tile_size": str(MAP_TILE_PX),
+        **metadata,
+    }
+    return write_map_tiles(path, (tile for zoom in zooms for tile in _zoom_tiles(picture, zoom)), facts)
 
 
-def _zoom_tiles(picture: Image, zoom: int) -> Iterator[tuple[int, int, int, bytes]]:
-    """Zoom, column, row (from the south, as MBTiles counts) and JPEG of each map tile of a zoom."""
+def _zoom_tiles(picture: Image, zoom: int) -> Iterator[MapTile]:
+    """Each map tile of a zoom as JPEG."""
     from PIL import Image
 
     across = 1 << zoom
@@ -80,7 +63,7 @@ def _zoom_tiles(picture: Image, zoom: int) -> Iterator[tuple[int, int, int, byte
             square = strip[:, column * MAP_TILE_PX : (column + 1) * MAP_TILE_PX]
             buffer = io.BytesIO()
             Image.fromarray(square).save(buffer, "JPEG", quality=JPEG_QUALITY)
-            yield zoom, column, across - 1 - row, buffer.getvalue()
+            yield MapTile(zoom, column, row, buffer.getvalue())
 
 
 def _mercator_rows(picture: Picture, first: int, side: int) -> Picture:

@@ -15,8 +15,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
-from indexer.pipeline.build import BuildOptions, Progress
-from indexer.vectors.files import METADATA_KEY, ROWS_AT_ONCE, GivenVectors, VectorFiles, build_from_vectors
+from indexer.pipeline.options import BuildOptions, Progress
+from indexer.vectors.build import build_from_vectors
+from indexer.vectors.files import METADATA_KEY, ROWS_AT_ONCE, GivenVectors, VectorFiles
 from wildsat_core.collection import Collection, Manifest, read_current_manifest
 from wildsat_core.collection.tiles import for_pruning
 from wildsat_core.collection.tiles import schema as tile_schema

@@ -2,12 +2,8 @@
 
 from __future__ import annotations
 
-import datetime as dt
 import json
-import math
-import time
-from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
@@ -15,16 +11,11 @@ from typing import TYPE_CHECKING, Any, Final
 import numpy as np
 import numpy.typing as npt
 
-from indexer.pipeline.build import BuildOptions, Progress, job_of, open_writer
-from indexer.pipeline.estimate import TABLE_BYTES, Plan
-from indexer.pipeline.listing import Chooser
-from indexer.pipeline.report import BuildReport
-from indexer.sources.places import area_box, cloud_share
 from indexer.sources.protocol import Candidate
-from wildsat_core.area import Area
+from indexer.vectors.rows import tiles_of
 from wildsat_core.errors import InvalidInputError, ModelNotFoundError, SourceError
-from wildsat_core.geo import square_bbox
-from wildsat_core.types import SPACES, BBox, ModelRef, Space, SpaceSpec, Tile
+from wildsat_core.models.registry import model_ref
+from wildsat_core.types import SPACES, ModelRef, Space, SpaceSpec
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -32,10 +23,6 @@ if TYPE_CHECKING:
 
 METADATA_KEY: Final = b"wildsat"
 ROWS_AT_ONCE: Final = 4096
-DEFAULT_SIDE_KM: Final = 2.56  # of a place that comes as a point
-ID_COLUMNS: Final = ("tile_id", "unique_id", "id")
-LON_LAT_COLUMNS: Final = (("lon", "lat"), ("centre_lon", "centre_lat"), ("longitude", "latitude"))
-DATE_COLUMNS: Final = ("captured_on", "date", "timestamp", "datetime")
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,7 +43,7 @@ class GivenVectors:
 
 
 @dataclass(frozen=True, slots=True)
-class _Rows:
+class Rows:
     """Some rows of a file: N tiles, (N, D) vectors of each space, N pictures or None."""
 
     candidates: list[Candidate]
@@ -109,7 +96,7 @@ class VectorFiles:
         """What an exported file says of itself, else where the vectors come from."""
         return self._facts
 
-    def read(self, *, with_vectors: bool = True) -> Iterator[_Rows]:
+    def read(self, *, with_vectors: bool = True) -> Iterator[Rows]:
         """All rows in order, some thousand at once.
 
         Raises:
@@ -128,88 +115,14 @@ class VectorFiles:
             except (pa.ArrowException, OSError) as err:
                 raise SourceError(f"{path} can't be read as Parquet: {err}") from err
 
-    def _rows(self, table: pa.Table, path: Path, with_vectors: bool) -> _Rows:
-        tiles = _tiles(table.drop_columns([c for c in self._columns.values() if c in table.column_names]), path)
+    def _rows(self, table: pa.Table, path: Path, with_vectors: bool) -> Rows:
+        tiles = tiles_of(table.drop_columns([c for c in self._columns.values() if c in table.column_names]), path)
         columns = self._columns.items() if with_vectors else ()
         vectors = {space: _vectors(table, column, self.specs[space], path) for space, column in columns}
         if self._given is not None:  # what was exported here is as it must be, to the last bit
             vectors = {space: _comparable(array, self.specs[space]) for space, array in vectors.items()}
         pictures = table["thumbnail"].to_pylist() if "thumbnail" in table.column_names else [None] * len(table)
-        return _Rows([Candidate(tile, i) for i, tile in enumerate(tiles)], vectors, pictures)
-
-
-def build_from_vectors(
-    files: VectorFiles,
-    root: Path,
-    options: BuildOptions,
-    provenance: Mapping[str, Any],
-    on_progress: Progress = lambda _: None,
-) -> BuildReport:
-    """Add ready-made vectors to a collection, making it if there is none, and publish it as a new generation.
-
-    Goes on after an interruption like `build_collection`. Rows whose vector is zero or not finite are left out and
-    counted.
-
-    Args:
-        files: what to add.
-        root: folder of the collection; its last part is the collection's name.
-        options: how to run; what concerns reading pictures plays no part.
-        provenance: added to what the files say.
-        on_progress: called with the number of rows dealt with since the last call.
-
-    Raises:
-        ModelMismatchError: the collection was made by another model.
-        CollectionLockedError: another process is writing to it.
-        SourceError: a file can't be read.
-    """
-    start = time.perf_counter()
-    report = BuildReport(root.name, files.model.name)
-    with open_writer(root, files.model, files.specs, job_of(files, files.model, options), options) as writer:
-        report.adopted = writer.rows_pending
-        known = writer.known if options.on_known == "skip" else writer.pending
-        chooser = Chooser(known, options.land, options.min_land, options.countries, options.area, options.centres_in)
-        began = time.perf_counter()
-        for rows in files.read():
-            chosen = chooser.pick(rows.candidates, report.left_out)
-            vectors, pictures = rows.at(np.array([c.locator for c in chosen], int))
-            good = np.ones(len(chosen), bool)
-            for array in vectors.values():
-                good &= np.isfinite(array).all(axis=1) & array.any(axis=1)
-            report.left_out["no vector"] += int((~good).sum())
-            report.stage_s["read"] += time.perf_counter() - began
-            began = time.perf_counter()
-            kept = np.flatnonzero(good)
-            tiles = [chosen[i].tile for i in kept]
-            vectors = {space: array[kept] for space, array in vectors.items()}
-            taken = writer.add(tiles, vectors, [pictures[i] for i in kept], on_known=options.on_known)
-            report.added += taken
-            report.left_out["id given twice"] += len(kept) - taken
-            report.stage_s["write"] += time.perf_counter() - began
-            on_progress(len(rows.candidates))
-            began = time.perf_counter()
-        report.check_not_empty()
-        manifest = writer.publish({**files.provenance(), **provenance})
-    report.generation = manifest.generation
-    report.elapsed_s = time.perf_counter() - start
-    report.save(root)
-    return report
-
-
-def plan_vectors(files: VectorFiles, chooser: Chooser) -> Plan:
-    """Count what would be added and time the reading of the first rows; writes nothing.
-
-    Raises:
-        SourceError: a file can't be read.
-    """
-    start = time.perf_counter()
-    first = next(files.read(), None)
-    sampled = len(first.candidates) if first else 0
-    per_tile_s = (time.perf_counter() - start) / max(sampled, 1)
-    left_out: Counter[str] = Counter()
-    tiles = sum(len(chooser.pick(rows.candidates, left_out)) for rows in files.read(with_vectors=False))
-    pictures = sum(len(p) for p in first.thumbnails if p) / max(sampled, 1) if first else 0.0
-    vector_bytes = sum(spec.dim * np.dtype(spec.dtype).itemsize for spec in files.specs.values())
-    return Plan(tiles, left_out, sampled, round(tiles * (vector_bytes + pictures + TABLE_BYTES)), tiles * per_tile_s)
+        return Rows([Candidate(tile, i) for i, tile in enumerate(tiles)], vectors, pictures)
 
 
 def given_vectors(path: Path, column: str, space: str, metric: str, made_by: str) -> GivenVectors:
@@ -221,8 +134,6 @@ def given_vectors(path: Path, column: str, space: str, metric: str, made_by: str
     """
     import pyarrow as pa
     import pyarrow.parquet as pq
-
-    from indexer.demo import model_ref
 
     known = next((s for s in SPACES if s == space), None)
     if known is None or metric not in ("cosine", "inner_product"):
@@ -325,87 +236,3 @@ def _comparable(vectors: npt.NDArray[np.float32], spec: SpaceSpec) -> npt.NDArra
     with np.errstate(invalid="ignore"):  # infinity becomes NaN, which is left out, too
         unit: npt.NDArray[np.float32] = (vectors / np.where(lengths > 0, lengths, 1.0)).astype(np.float32)
     return unit
-
-
-def _tiles(table: pa.Table, path: Path) -> Iterator[Tile]:
-    """Tiles of rows, by the columns that are there.
-
-    Raises:
-        SourceError: no id, or no place.
-    """
-    import shapely
-
-    names = set(table.column_names)
-    id_column = next((c for c in ID_COLUMNS if c in names), None)
-    if id_column is None:
-        raise SourceError(f"{path} has no column {' or '.join(ID_COLUMNS)}; it has: {', '.join(sorted(names))}")
-    keep = [c for c in table.column_names if not c.startswith("vector_") and c not in ("thumbnail", "embedding")]
-    for row in table.select(keep).to_pylist():
-        if row[id_column] is None:
-            raise SourceError(f"{path} has rows without {id_column}")
-        try:
-            yield _tile(row, str(row[id_column]), path)
-        except (ValueError, TypeError, IndexError, shapely.GEOSException) as err:
-            raise SourceError(f"{path}, the row of {id_column} {row[id_column]!r}: {err}") from err
-
-
-def _tile(row: Mapping[str, Any], tile_id: str, path: Path) -> Tile:
-    box, outline = _place(row, path)
-    country = row.get("country")
-    return Tile(
-        tile_id=tile_id,
-        bbox=box,
-        gsd_m=_gsd_m(row.get("gsd_m")),
-        source=str(row.get("source") or "parquet"),
-        href=str(row.get("href") or ""),
-        captured_on=_date(next((row[c] for c in DATE_COLUMNS if row.get(c)), None)),
-        cloud_cover=cloud_share(row.get("cloud_cover")),
-        country=None if country is None else str(country),
-        footprint_wkb=outline,
-    )
-
-
-def _gsd_m(value: float | str | None) -> float:
-    """Metres a pixel, 0 where it is unknown: nothing, an empty text or NaN.
-
-    Raises:
-        ValueError: no number, negative or infinite.
-    """
-    metres = float(value or 0.0)
-    if math.isnan(metres):
-        return 0.0
-    if not 0 <= metres < math.inf:
-        raise ValueError(f"gsd_m is the size of a pixel in metres, got {metres}")
-    return metres
-
-
-def _place(row: Mapping[str, Any], path: Path) -> tuple[BBox, bytes | None]:
-    """Box and, where it says too much, outline of a row."""
-    import shapely
-
-    box = row.get("bbox")
-    outline = row.get("geometry")
-    if isinstance(box, Mapping):
-        corners = BBox(box["xmin"], box["ymin"], box["xmax"], box["ymax"])
-        if corners.width_deg == 360.0 and isinstance(outline, bytes):  # which readers prune by, not what it covers
-            corners = area_box(Area(shapely.from_wkb(outline)))
-        return corners, outline if row.get("is_box") is False else None
-    if isinstance(outline, bytes):
-        shape = shapely.from_wkb(outline)
-        if shape.geom_type != "Point":
-            return area_box(Area(shape)), outline  # of several parts perhaps, on both sides of 180 degrees
-        lon, lat = shape.coords[0][:2]
-        return square_bbox(lon, lat, DEFAULT_SIDE_KM), None
-    for columns in LON_LAT_COLUMNS:
-        if all(row.get(column) is not None for column in columns):
-            lon, lat = (float(row[column]) for column in columns)
-            return square_bbox(lon, lat, DEFAULT_SIDE_KM), None
-    raise SourceError(f"{path} has rows without a place: a column bbox, geometry (WKB), or lon and lat is needed")
-
-
-def _date(value: Any) -> dt.date | None:  # noqa: ANN401 - a date, a time or a text of one
-    if value is None or (isinstance(value, float) and math.isnan(value)):
-        return None
-    if isinstance(value, dt.datetime):
-        return value.date()
-    return value if isinstance(value, dt.date) else dt.datetime.fromisoformat(str(value)).date()

@@ -12,7 +12,7 @@ import pytest
 import rasterio
 from typer.testing import CliRunner
 
-from indexer.commands import index
+from indexer.commands.index import index
 from tests.core.search.fakes import random_collection
 from tests.indexer.conftest import write_raster
 from wildsat_core.collection import open_collection

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from typer.testing import CliRunner
 
-from indexer.commands import index
+from indexer.commands.index import index
 from indexer.pipeline import reading
 from indexer.pipeline.cutting import CutFolder, cut_tiles
 from indexer.pipeline.listing import Chooser

@@ -11,11 +11,14 @@ import pyarrow.parquet as pq
 import pytest
 import shapely
 
-from indexer.pipeline.build import BuildOptions, build_collection, job_of
+from indexer.pipeline.build import build_collection
+from indexer.pipeline.job import job_of
+from indexer.pipeline.options import BuildOptions
 from indexer.sources.majortom import MajorTomSource
 from indexer.sources.raster import PixelGrid, RasterSource
+from indexer.vectors.build import build_from_vectors
 from indexer.vectors.exchange import export_collection, import_collection
-from indexer.vectors.files import GivenVectors, VectorFiles, build_from_vectors
+from indexer.vectors.files import GivenVectors, VectorFiles
 from tests.indexer.conftest import png, write_raster
 from wildsat_core.collection import CollectionWriter, open_collection
 from wildsat_core.collection.maintain import delete_tiles, verify

@@ -11,7 +11,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from indexer.pipeline.build import BuildOptions, build_collection
+from indexer.pipeline.build import build_collection
+from indexer.pipeline.options import BuildOptions
 from indexer.sources.folder import FolderSource, find_table
 from indexer.sources.pixels import Stretch
 from indexer.sources.protocol import UnreachableError

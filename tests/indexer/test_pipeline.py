@@ -16,10 +16,12 @@ import torch
 from PIL import Image
 
 from indexer.pipeline import build as pipeline
-from indexer.pipeline.build import BuildOptions, build_collection, job_of
+from indexer.pipeline.build import build_collection
 from indexer.pipeline.estimate import plan_build
+from indexer.pipeline.job import job_of
 from indexer.pipeline.land import LandMask
 from indexer.pipeline.listing import Chooser
+from indexer.pipeline.options import BuildOptions
 from indexer.pipeline.reading import ReadOptions
 from indexer.sources import Candidate, Reading
 from indexer.sources.grid import KilometreGrid
@@ -147,7 +149,9 @@ KILLED_BUILD = """
 import sys, time
 from indexer.pipeline import build as pipeline
 from indexer.sources.grid import KilometreGrid
-from indexer.pipeline.build import BuildOptions, build_collection, job_of
+from indexer.pipeline.build import build_collection
+from indexer.pipeline.job import job_of
+from indexer.pipeline.options import BuildOptions
 from indexer.sources import Candidate, Reading
 from indexer.sources.raster import RasterSource
 from wildsat_core.models.model import WildSATModel

@@ -7,7 +7,8 @@ import pytest
 import rasterio
 
 from indexer.pipeline import reading as reader
-from indexer.pipeline.build import BuildOptions, build_collection
+from indexer.pipeline.build import build_collection
+from indexer.pipeline.options import BuildOptions
 from indexer.sources.dataset import open_dataset
 from indexer.sources.grid import KilometreGrid
 from indexer.sources.pixels import Stretch

@@ -120,7 +120,7 @@ def test_32_real_tiles_are_learnt_by_heart(trained: Path) -> None:
 def test_what_was_trained_is_exported_indexed_and_searched(
     trained: Path, real: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from indexer.commands import index
+    from indexer.commands.index import index
     from wildsat_core.models.commands import models
     from wildsat_core.search.commands import search
 

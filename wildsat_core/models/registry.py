@@ -11,9 +11,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from wildsat_core.errors import ModelNotFoundError
-from wildsat_core.models.config import CONFIG_FILE
+from wildsat_core.files import sha256_file
+from wildsat_core.models.config import CONFIG_FILE, WEIGHTS_FILE, read_config
 from wildsat_core.models.spec import ModelSpec, prithvi_bands, rgb, satclip_bands
 from wildsat_core.preprocess import Preprocessing
+from wildsat_core.types import ModelRef
 
 if TYPE_CHECKING:
     import torch
@@ -132,6 +134,15 @@ def load_model(name_or_dir: str | Path, device: str | torch.device = "cpu") -> W
     from wildsat_core.models.model import WildSATModel
 
     return WildSATModel.open(find_model(name_or_dir), device)
+
+
+def model_ref(name_or_dir: str) -> ModelRef:
+    """Identity of an installed model from its files alone, in milliseconds."""
+    folder = find_model(name_or_dir)
+    config = read_config(folder)
+    return ModelRef(
+        config.name, sha256_file(folder / WEIGHTS_FILE), config.text_encoder, config.preprocessing.describe()
+    )
 
 
 def _timm_spec(name: str) -> ModelSpec:
