@@ -20,6 +20,7 @@ lint: assets
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
+	$(BIN)/lint-imports
 	PATH="$(abspath $(BIN)):$$PATH" node static/vendor/typescript/lib/tsc.js --project static
 
 install: $(VENV)/.installed
