@@ -93,6 +93,22 @@ def bbox_geometry(bbox: BBox) -> dict[str, Any]:
     return {"type": "MultiPolygon", "coordinates": [ring(bbox.west, 180.0), ring(-180.0, bbox.east)]}
 
 
+def boxes_meet(
+    box: BBox,
+    west: Floats,
+    south: Floats,
+    east: Floats,
+    north: Floats,
+) -> npt.NDArray[np.bool_]:
+    """Which boxes (east unwrapped) share a point with a box; touching edges count."""
+    query_west, query_east = box.west, box.west + box.width_deg
+    meets_lat = (south <= box.north) & (north >= box.south)
+    meets_lon = np.zeros(west.shape, bool)
+    for turn in (-360.0, 0.0, 360.0):
+        meets_lon |= (west + turn <= query_east) & (east + turn >= query_west)
+    return meets_lat & meets_lon
+
+
 def curve_key(lon: npt.ArrayLike, lat: npt.ArrayLike) -> npt.NDArray[np.uint64]:
     """Position along a Hilbert curve of order 16 over the plate carree plane, (N,) uint64.
 

@@ -18,11 +18,12 @@ from app.catalog import Served
 from app.context import base_url, catalog_of
 from app.layers.gate import Gated
 from app.requests.forms import CollectionName, OgcBox, TileIds
-from app.requests.intersects import read_intersects
 from app.requests.parameters import MAX_AREA_CHARACTERS
 from app.routes.collections import DEFAULT_ITEMS, LIMIT_HELP, MAX_ITEMS
 from app.routes.search import GeoJSONResponse
+from wildsat_core.area import Area
 from wildsat_core.errors import InvalidInputError
+from wildsat_core.geometries import read_geometry
 from wildsat_core.search.query import Filters
 
 router = APIRouter(prefix="/stac/search", tags=["collections"])
@@ -57,7 +58,7 @@ class StacBody(BaseModel):
             self.datetime,
             days=False,
             bbox=parse_ogc_bbox(self.bbox) if self.bbox is not None else None,
-            area=read_intersects(self.intersects) if self.intersects is not None else None,
+            area=Area(read_geometry(self.intersects, "intersects")) if self.intersects is not None else None,
             tile_ids=frozenset(self.ids) if self.ids is not None else None,
         )
 

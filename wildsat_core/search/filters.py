@@ -13,7 +13,7 @@ from wildsat_core.area import Area
 from wildsat_core.collection.reader import Collection
 from wildsat_core.collection.tiles import TileTable
 from wildsat_core.errors import LimitExceededError
-from wildsat_core.geo import great_circle_km
+from wildsat_core.geo import boxes_meet, great_circle_km
 from wildsat_core.search.query import Circle, Filters
 from wildsat_core.types import BBox
 
@@ -64,7 +64,7 @@ class BlockBoxes:
 
     def rows_meeting(self, box: BBox) -> npt.NDArray[np.int64]:
         """All rows of the blocks whose box meets the box given, ascending."""
-        blocks = np.flatnonzero(_meets(box, self.west, self.south, self.east, self.north))
+        blocks = np.flatnonzero(boxes_meet(box, self.west, self.south, self.east, self.north))
         if not blocks.size:
             return np.empty(0, np.int64)
         return np.concatenate([np.arange(self.starts[b], self.starts[b + 1]) for b in blocks])
@@ -92,6 +92,8 @@ def passing_rows(collection: Collection, blocks: BlockBoxes, filters: Filters) -
         rows = rows[_within(tiles, rows, filters.circle)]
     if filters.area:
         rows = rows[_touches_area(tiles, rows, filters)]
+    if filters.where:
+        rows = filters.where.passing(collection, rows)
     return rows
 
 
@@ -138,24 +140,8 @@ def _column_conditions(tiles: TileTable, filters: Filters, rows: npt.NDArray[np.
     return conditions
 
 
-def _meets(
-    box: BBox,
-    west: npt.NDArray[np.float64],
-    south: npt.NDArray[np.float64],
-    east: npt.NDArray[np.float64],
-    north: npt.NDArray[np.float64],
-) -> Mask:
-    """Which boxes (east unwrapped) share a point with a box; touching edges count."""
-    query_west, query_east = box.west, box.west + box.width_deg
-    meets_lat = (south <= box.north) & (north >= box.south)
-    meets_lon = np.zeros(west.shape, bool)
-    for turn in (-360.0, 0.0, 360.0):
-        meets_lon |= (west + turn <= query_east) & (east + turn >= query_west)
-    return meets_lat & meets_lon
-
-
 def _touches_box(tiles: TileTable, rows: npt.NDArray[np.int64], box: BBox) -> Mask:
-    hit = _meets(box, tiles.west[rows], tiles.south[rows], tiles.east[rows], tiles.north[rows])
+    hit = boxes_meet(box, tiles.west[rows], tiles.south[rows], tiles.east[rows], tiles.north[rows])
     outlined = np.flatnonzero(hit & ~tiles.is_box[rows])
     if outlined.size:
         import shapely
@@ -168,7 +154,7 @@ def _touches_box(tiles: TileTable, rows: npt.NDArray[np.int64], box: BBox) -> Ma
 
 def _touches_area(tiles: TileTable, rows: npt.NDArray[np.int64], filters: Filters) -> Mask:
     assert filters.area is not None
-    near = _meets(bounds_of(filters.area), tiles.west[rows], tiles.south[rows], tiles.east[rows], tiles.north[rows])
+    near = boxes_meet(bounds_of(filters.area), tiles.west[rows], tiles.south[rows], tiles.east[rows], tiles.north[rows])
     hit, close = near, rows[near]
     parts, give_up = [], time.monotonic() + AREA_S
     for start in range(0, len(close), _AREA_ROWS):

@@ -14,6 +14,7 @@ import numpy.typing as npt
 from wildsat_core.area import Area
 from wildsat_core.errors import InvalidInputError, LimitExceededError
 from wildsat_core.geo import check_lon_lat
+from wildsat_core.search.properties import PropertyFilter
 from wildsat_core.types import BBox, Space, Tile
 
 MAX_TEXT_CHARACTERS = 500
@@ -176,6 +177,7 @@ class Filters:
         months: months of the year, 1 to 12.
         max_cloud: greatest share of cloud, in [0, 1].
         tile_ids: only these tiles.
+        where: a condition on properties.
         min_percentile: only tiles that score at least as high as this share of all tiles, in [0, 100).
     """
 
@@ -189,6 +191,7 @@ class Filters:
     months: frozenset[int] = frozenset()
     max_cloud: float | None = None
     tile_ids: frozenset[str] | None = None
+    where: PropertyFilter | None = None
     min_percentile: float | None = None
 
     def __post_init__(self) -> None:
