@@ -10,7 +10,7 @@ import torch
 import torch.nn.functional as F
 from numpy.typing import NDArray
 
-from training.mini.objectives import follow_teacher
+from training.soft_losses import follow_teacher
 from wildsat_core.errors import TrainingError
 from wildsat_core.location.position import PositionEncoder
 

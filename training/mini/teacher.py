@@ -14,8 +14,8 @@ import torch.nn.functional as F
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from training.mini.objectives import alignment
 from training.mini.sampling import SentenceSampler
+from training.soft_losses import alignment
 from wildsat_core.errors import TrainingError
 from wildsat_core.models.heads import ResidualHead
 

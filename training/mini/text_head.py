@@ -11,9 +11,9 @@ import torch.nn.functional as F
 from numpy.typing import NDArray
 
 from training.mini.bank import Bank
-from training.mini.objectives import alignment
 from training.mini.sampling import SentenceSampler
 from training.mini.teacher import PARAPHRASE_WEIGHT, read_texts
+from training.soft_losses import alignment
 from wildsat_core.errors import TrainingError
 from wildsat_core.models.heads import MemoryHead, ResidualHead
 from wildsat_core.models.model import WildSATModel

@@ -14,9 +14,9 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from training.earth.squares import KM_PER_DEG
-from training.mini.objectives import follow_teacher, texts_to_tiles, tiles_to_texts, two_views
 from training.mini.sampling import SentenceSampler
 from training.mini.views import Views, distort
+from training.soft_losses import follow_teacher, texts_to_tiles, tiles_to_texts, two_views
 from wildsat_core.errors import TrainingError
 from wildsat_core.models.model import WildSATModel
 from wildsat_core.preprocess import preprocess

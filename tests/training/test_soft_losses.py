@@ -1,10 +1,10 @@
-"""Tests of training/mini/objectives.py, against NumPy."""
+"""Tests of training/soft_losses.py, against NumPy."""
 
 import numpy as np
 import pytest
 import torch
 
-from training.mini.objectives import alignment, follow_teacher, texts_to_tiles, tiles_to_texts, two_views
+from training.soft_losses import alignment, follow_teacher, texts_to_tiles, tiles_to_texts, two_views
 
 LOGITS = np.asarray([[2.0, 0.5, -1.0], [0.0, 1.0, 3.0]])
 TRUTH = np.asarray([[1.0, 0.5, 0.0], [0.0, 0.0, 0.8]])

@@ -1,4 +1,4 @@
-"""Losses of wildsat-mini: cross-entropy whose positives are known exactly, and softly, from the text bank."""
+"""Losses of the small models: cross-entropy whose positives are known exactly, and softly, for every text and tile."""
 
 from __future__ import annotations
 
