@@ -24,6 +24,10 @@ class WeightMean:
         for name, value in _moving(module):
             self.values[name].lerp_(value.detach(), 1 - decay)
 
+    def fill(self, module: nn.Module) -> None:
+        """Give the module the mean weights for good."""
+        _fill(module, self.values)
+
     @contextmanager
     def in_place_of(self, module: nn.Module) -> Iterator[None]:
         """The module has the mean weights inside the block, and its own again after."""
