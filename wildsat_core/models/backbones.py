@@ -16,7 +16,8 @@ def build_backbone(architecture: str, arguments: dict[str, Any], channels: int) 
     """Build a backbone with random weights.
 
     Args:
-        architecture: "<library>:<name>": "timm:resnet10t", "torchvision:resnet50", "clip:vit" or "prithvi:vit".
+        architecture: "<library>:<name>": "timm:resnet10t", "torchvision:resnet50", "clip:vit", "prithvi:vit" or
+            "wildsat:compact".
         arguments: keyword arguments of the builder.
         channels: number of input channels.
 
@@ -87,9 +88,18 @@ def _prithvi(name: str, channels: int, arguments: dict[str, Any]) -> nn.Module:
     return PrithviBackbone(channels=channels, **arguments)
 
 
+def _wildsat(name: str, channels: int, arguments: dict[str, Any]) -> nn.Module:
+    from wildsat_core.models.compact import CompactNet
+
+    if name != "compact":
+        raise ValueError(f"there is wildsat:compact, not wildsat:{name}")
+    return CompactNet(channels, **arguments)
+
+
 _BUILDERS: dict[str, Callable[[str, int, dict[str, Any]], nn.Module]] = {
     "timm": _timm,
     "torchvision": _torchvision,
     "clip": _clip,
     "prithvi": _prithvi,
+    "wildsat": _wildsat,
 }
