@@ -11,6 +11,7 @@ from typing import Any, Final
 import numpy as np
 import numpy.typing as npt
 
+from indexer.sources.intact import STRICT
 from indexer.sources.protocol import NotAPictureError, UnreachableError
 from wildsat_core.errors import SourceError
 from wildsat_core.geo import KM_PER_DEGREE, wrap_lon
@@ -259,7 +260,7 @@ def _opened(path: str, extent: BBox | None) -> Any:  # noqa: ANN401 - rasterio h
     import rasterio
     from rasterio.errors import NotGeoreferencedWarning, RasterioError
 
-    with warnings.catch_warnings():
+    with warnings.catch_warnings(), rasterio.Env(**STRICT):
         warnings.simplefilter("ignore", NotGeoreferencedWarning)  # said in our own words by the caller
         try:
             dataset = rasterio.open(path)

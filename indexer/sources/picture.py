@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from indexer.sources.dataset import read_valid
+from indexer.sources.intact import STRICT, check_intact, check_intact_file
 from indexer.sources.pixels import Stretch, reading_of
 from indexer.sources.protocol import Reading
 from wildsat_core.errors import SourceError
@@ -26,10 +28,11 @@ def read_picture(path: str, band_indexes: Sequence[int], stretch: Stretch | None
     import rasterio
     from rasterio.errors import NotGeoreferencedWarning, RasterioError
 
+    check_intact_file(Path(path))
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", NotGeoreferencedWarning)
         try:
-            with rasterio.open(path) as dataset:
+            with rasterio.Env(**STRICT), rasterio.open(path) as dataset:
                 return _read(dataset, band_indexes, path, stretch)
         except RasterioError as err:
             raise SourceError(f"{path} can't be read as a picture: {err}") from err
@@ -41,15 +44,15 @@ def decode_picture(data: bytes, band_indexes: Sequence[int], what: str) -> Readi
     Raises:
         SourceError: not a picture, or it lacks a band.
     """
+    import rasterio
     from rasterio.errors import NotGeoreferencedWarning, RasterioError
     from rasterio.io import MemoryFile
 
-    if not data:
-        raise SourceError(f"{what} can't be read as a picture: it is empty")
+    check_intact(data, what)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", NotGeoreferencedWarning)
         try:
-            with MemoryFile(data) as file, file.open() as dataset:
+            with rasterio.Env(**STRICT), MemoryFile(data) as file, file.open() as dataset:
                 return _read(dataset, band_indexes, what)
         except RasterioError as err:
             raise SourceError(f"{what} can't be read as a picture: {err}") from err

@@ -18,6 +18,7 @@ import numpy.typing as npt
 
 from indexer.sources.dataset import Dataset, open_dataset, read_error, read_valid
 from indexer.sources.grid import KilometreGrid
+from indexer.sources.intact import STRICT
 from indexer.sources.picture import is_palette
 from indexer.sources.pixels import Stretch, reading_of
 from indexer.sources.places import centre_in, slug
@@ -134,10 +135,11 @@ class RasterSource:
 
         locator = candidate.locator
         try:
-            if isinstance(locator, _Window):
-                values, valid = self._read_window(locator)
-            else:
-                values, valid = self._read_box(candidate.tile.bbox, locator)
+            with rasterio.Env(**STRICT):
+                if isinstance(locator, _Window):
+                    values, valid = self._read_window(locator)
+                else:
+                    values, valid = self._read_box(candidate.tile.bbox, locator)
         except rasterio.errors.RasterioError as err:
             what = f"{self.path.partition('?')[0]}: tile {candidate.tile.tile_id} can't be read"
             raise read_error(what, self.path, err) from err

@@ -1,0 +1,131 @@
+"""Pictures are cut and changed at many places; what is read is right or an error, never memory of something else."""
+
+import contextlib
+import io
+import random
+
+import numpy as np
+import pytest
+import rasterio.shutil
+from PIL import Image
+from rasterio.io import MemoryFile
+
+from indexer.sources.intact import check_intact, check_intact_file
+from indexer.sources.picture import decode_picture, read_picture
+from indexer.sources.protocol import NotAPictureError
+from indexer.sources.raster import PixelGrid, RasterSource
+from wildsat_core.errors import SourceError
+from wildsat_core.types import BBox
+
+PLACES = 24
+PIL_FORMATS = {
+    "png": ("PNG", {}),
+    "jpg": ("JPEG", {}),
+    "progressive.jpg": ("JPEG", {"progressive": True}),
+    "webp": ("WEBP", {}),
+    "lossless.webp": ("WEBP", {"lossless": True}),
+    "gif": ("GIF", {}),
+    "bmp": ("BMP", {}),
+    "jp2": ("JPEG2000", {}),
+}
+TIFFS = ("none", "deflate", "lzw", "zstd", "jpeg", "webp", "packbits", "lerc", "lzma")
+WITH_CHECKSUMS = ("png", "lerc.tif")  # any changed byte shows
+
+
+def picture():
+    rng = np.random.default_rng(0)
+    smooth = np.kron(rng.integers(0, 150, (8, 8, 3)), np.ones((16, 16, 1)))
+    return (smooth + rng.integers(0, 100, smooth.shape)).astype(np.uint8)
+
+
+def tiff(compress):
+    with MemoryFile() as plain, MemoryFile() as made:
+        with plain.open(driver="GTiff", width=128, height=128, count=3, dtype="uint8") as out:
+            out.write(picture().transpose(2, 0, 1))
+        with plain.open() as dataset:
+            tiles = {"TILED": "YES", "BLOCKXSIZE": 64, "BLOCKYSIZE": 64}
+            rasterio.shutil.copy(dataset, made.name, driver="GTiff", COMPRESS=compress, **tiles)
+        return made.read()
+
+
+@pytest.fixture(scope="module")
+def pictures():
+    made = {}
+    for name, (form, options) in PIL_FORMATS.items():
+        buffer = io.BytesIO()
+        Image.fromarray(picture()).save(buffer, form, **options)
+        made[name] = buffer.getvalue()
+    return made | {f"{compress}.tif": tiff(compress) for compress in TIFFS}
+
+
+def cuts(data):
+    yield from (data[: len(data) * (i + 1) // (PLACES + 1)] for i in range(PLACES))
+    yield from (data[:-n] for n in (1, 2, 4, 8, 12))
+
+
+def changes(data):
+    rng = random.Random(1)
+    for _ in range(PLACES):
+        at = rng.randrange(len(data))
+        yield data[:at] + bytes([data[at] ^ (1 << rng.randrange(8))]) + data[at + 1 :]
+
+
+@pytest.mark.parametrize("name", [*PIL_FORMATS, *(f"{c}.tif" for c in TIFFS)])
+@pytest.mark.filterwarnings("ignore::rasterio.errors.NotGeoreferencedWarning")
+def test_a_picture_that_is_cut_is_refused_or_read_right(name, pictures, tmp_path):
+    bands = (1,) if name == "gif" else (1, 2, 3)
+    whole = decode_picture(pictures[name], bands, "it").pixels
+    path = tmp_path / f"it.{name}"
+    for part in cuts(pictures[name]):
+        path.write_bytes(part)
+        told = f"{len(part)} of {len(pictures[name])} bytes"
+        with contextlib.suppress(SourceError):
+            assert np.array_equal(decode_picture(part, bands, "it").pixels, whole), told
+        with contextlib.suppress(SourceError):
+            assert np.array_equal(read_picture(str(path), bands).pixels, whole), told
+
+
+@pytest.mark.parametrize("name", WITH_CHECKSUMS)
+def test_a_changed_byte_is_found_where_the_format_has_checksums(name, pictures):
+    whole = decode_picture(pictures[name], (1, 2, 3), "it").pixels
+    for damaged in changes(pictures[name]):
+        with contextlib.suppress(SourceError):
+            assert np.array_equal(decode_picture(damaged, (1, 2, 3), "it").pixels, whole)
+
+
+def test_what_is_wrong_with_a_png_is_said(pictures, tmp_path):
+    data = pictures["png"]
+    with pytest.raises(NotAPictureError, match=r"it is damaged: it ends after \d+ bytes, before its end"):
+        check_intact(data[:-1], "it")
+    with pytest.raises(NotAPictureError, match="part at byte 8 does not agree with its checksum"):
+        check_intact(data[:20] + bytes([data[20] ^ 1]) + data[21:], "it")
+    with pytest.raises(NotAPictureError, match="empty"):
+        check_intact(b"", "it")
+    with pytest.raises(NotAPictureError, match="can't be read"):
+        check_intact_file(tmp_path / "none.png")
+    check_intact(data, "it")
+    check_intact(data + b"what a program put behind", "it")
+
+
+@pytest.mark.filterwarnings("ignore::rasterio.errors.NotGeoreferencedWarning")
+@pytest.mark.parametrize("share", [0.3, 0.6, 0.9])
+def test_a_raster_that_is_a_cut_png_or_is_put_together_of_such_gives_no_tile(pictures, tmp_path, share):
+    data = pictures["png"]
+    (tmp_path / "cut.png").write_bytes(data[: int(len(data) * share)])
+    bands = "".join(
+        f"""<VRTRasterBand dataType="Byte" band="{band}"><SimpleSource><SourceFilename relativeToVRT="1">cut.png
+        </SourceFilename><SourceBand>{band}</SourceBand></SimpleSource></VRTRasterBand>"""
+        for band in (1, 2, 3)
+    )
+    (tmp_path / "of.vrt").write_text(
+        f"""<VRTDataset rasterXSize="128" rasterYSize="128"><SRS>EPSG:4326</SRS>
+        <GeoTransform>10, 0.001, 0, 50, 0, -0.001</GeoTransform>{bands.replace(chr(10), "")}</VRTDataset>"""
+    )
+    for name, extent in (("cut.png", BBox(10, 49, 11, 50)), ("of.vrt", None)):
+        with pytest.raises(SourceError, match=name):
+            _first_tile(RasterSource, str(tmp_path / name), PixelGrid(128, 128), extent)
+
+
+def _first_tile(kind, *arguments):
+    source = kind(*arguments)
+    return source.read(next(iter(source.candidates())))
