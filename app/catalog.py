@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import hashlib
 import logging
+import os
 import threading
+import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
@@ -12,7 +15,7 @@ from typing import TYPE_CHECKING
 
 from app.failures import NotServedError
 from wildsat_core.collection import Collection, list_collections, open_collection
-from wildsat_core.collection.manifest import read_current_generation
+from wildsat_core.collection.manifest import read_identity
 from wildsat_core.collection.map_tiles import Imagery
 from wildsat_core.errors import CollectionFormatError, CollectionNotFoundError, WildsatError
 from wildsat_core.search.habitats import HabitatNames, read_phrases
@@ -25,6 +28,8 @@ ModelLoader = Callable[[str], "QueryModel"]
 
 log = logging.getLogger(__name__)
 
+RETRY_S = 60.0  # after which a collection is tried again though its files are the same: its model may be there now
+
 
 @dataclass(frozen=True)
 class Served:
@@ -33,6 +38,8 @@ class Served:
     collection: Collection
     engine: SearchEngine
     model: QueryModel
+    imagery: Imagery | None = None  # map tiles of the collection's own, None when it has none
+    identity: str = ""  # tells this state of the folder from every other
 
     @property
     def name(self) -> str:
@@ -43,11 +50,13 @@ class Served:
         """Names for what a tile shows."""
         return HabitatNames(self.collection, self.model, read_phrases())
 
-    @cached_property
-    def imagery(self) -> Imagery | None:
-        """Map tiles of the collection's own imagery, None when it has none."""
-        path = self.collection.imagery_path
-        return Imagery(path) if path else None
+
+@dataclass(frozen=True, slots=True)
+class Failure:
+    """An attempt that failed: on which state of the files, and from when on it may be tried again on the same."""
+
+    files: str
+    again_s: float
 
 
 class Catalog:
@@ -83,7 +92,7 @@ class Catalog:
         self.refused: dict[str, str] = {}
         self._served: dict[str, Served] = {}
         self._models: dict[str, QueryModel] = {}
-        self._tried: dict[str, int] = {}
+        self._failures: dict[str, Failure] = {}
         self._reload = threading.Lock()
 
     def open_all(self) -> None:
@@ -97,7 +106,7 @@ class Catalog:
                 continue
             try:
                 self._open(name)
-            except WildsatError as err:
+            except Exception as err:
                 if name == self.default:
                     raise
                 self._refuse(name, err)
@@ -139,34 +148,49 @@ class Catalog:
                 self._refresh(name)
 
     def _forget_all_but(self, names: list[str]) -> None:
-        """One that was removed may come back from a backup at the very generation that was tried before."""
-        self._tried = {name: generation for name, generation in self._tried.items() if name in names}
+        """One that was removed may come back from a backup in the very state that was tried before."""
+        self._failures = {name: failure for name, failure in self._failures.items() if name in names}
         self.refused = {name: why for name, why in self.refused.items() if name in names}
 
     def _refresh(self, name: str) -> None:
         try:
-            generation = read_current_generation(self.folder / name)
-            if self._tried.get(name) != generation:
+            identity = read_identity(self.folder / name)
+            if name in self._served and self._served[name].identity == identity:
+                self._accept(name)
+            elif self._may_be_tried(name):
                 self._open(name)
-                log.info("collection %s: serving generation %d", name, generation)
-        except (WildsatError, OSError) as err:
+                log.info("collection %s: serving generation %d", name, self._served[name].collection.generation)
+        except Exception as err:  # noqa: BLE001 - whatever is wrong with one collection, the others are looked at
             self._refuse(name, err)
+
+    def _may_be_tried(self, name: str) -> bool:
+        """Whether the files have changed since the last failure, or so much time has gone that the rest may have."""
+        failure = self._failures.get(name)
+        return failure is None or time.monotonic() >= failure.again_s or _files_of(self.folder / name) != failure.files
+
+    def _accept(self, name: str) -> None:
+        if name in self.refused:
+            self.refused = {n: why for n, why in self.refused.items() if n != name}
+        self._failures.pop(name, None)
 
     def _refuse(self, name: str, error: Exception) -> None:
         """Keep a collection out, or stay on its last good generation, and say so once."""
-        message = str(error)
+        message = str(error) or type(error).__name__
         if self.refused.get(name) != message:
             stays = (
                 f"; still serving generation {self._served[name].collection.generation}" if name in self._served else ""
             )
-            log.error("collection %s can't be served: %s%s", name, message, stays)
+            unforeseen = None if isinstance(error, WildsatError | OSError) else error
+            log.error("collection %s can't be served: %s%s", name, message, stays, exc_info=unforeseen)
         self.refused = self.refused | {name: message}
 
     def _open(self, name: str) -> None:
         from wildsat_core.search.engine import SearchEngine
 
         root = self.folder / name
-        self._tried[name] = read_current_generation(root)
+        # As the files are before they are read: what changes meanwhile is another state.
+        self._failures[name] = Failure(_files_of(root), time.monotonic() + RETRY_S)
+        identity = read_identity(root)
         before = self._served.get(name)
         collection = open_collection(root, previous=before.collection if before else None)
         if collection.name != name:
@@ -175,15 +199,39 @@ class Catalog:
         previous = before.engine if before else None
         engine = SearchEngine(collection, model, ann_rows=self._ann_rows, device=self._scan_device, previous=previous)
         engine.warm()  # before it is swapped in, so that no request waits for it
-        served = Served(collection, engine, model)
+        served = Served(collection, engine, model, _imagery_of(collection), identity)
         self._served = self._served | {name: served}
-        self.refused = {n: why for n, why in self.refused.items() if n != name}
+        self._accept(name)
 
     def _model(self, name: str) -> QueryModel:
         """Load a model once, however many collections use it."""
         if name not in self._models:
             self._models[name] = self._load(name)
         return self._models[name]
+
+
+def _imagery_of(collection: Collection) -> Imagery | None:
+    """Map tiles of a collection; it can be searched without them, so damaged ones are left out and named."""
+    path = collection.imagery_path
+    try:
+        return Imagery(path) if path else None
+    except CollectionFormatError as err:
+        log.error("collection %s is served without its imagery: %s", collection.name, err)
+        return None
+
+
+def _files_of(root: Path) -> str:
+    """The state of all files below a folder, without reading them."""
+    found = []
+    for folder, _, names in os.walk(root):
+        for name in names:
+            path = os.path.join(folder, name)  # noqa: PTH118 - thousands of files, several times a second
+            try:
+                told = os.stat(path)  # noqa: PTH116
+                found.append(f"{path}:{told.st_ino}:{told.st_size}:{told.st_mtime_ns}:{told.st_ctime_ns}")
+            except OSError as err:
+                found.append(f"{path}:{err.errno}")
+    return hashlib.sha256("\n".join(sorted(found)).encode("utf-8", "surrogateescape")).hexdigest()
 
 
 def registry_loader(device: str) -> ModelLoader:

@@ -8,11 +8,12 @@ from typing import Any
 
 from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
-from fastapi.responses import JSONResponse, Response
+from fastapi.responses import Response
 from starlette.exceptions import HTTPException
 from starlette.routing import Match
 
 from app.answers.pages import render_problem
+from app.answers.responses import JSONResponse
 from app.failures import (
     BodyTooLargeError,
     KeyRequiredError,
@@ -21,6 +22,7 @@ from app.failures import (
     RateLimitedError,
     UnsupportedMediaError,
 )
+from app.logs import Seldom
 from wildsat_core.errors import (
     CollectionFormatError,
     CollectionNotFoundError,
@@ -42,6 +44,7 @@ UNADORNED = {
     404: "there is nothing at this address; /docs and /openapi.json tell what there is",
     405: "this address does not take this method; /docs tells which it takes",
 }
+UNTOLD = "The collection or its model can't be read just now. The log of the service has the details."
 UNEXPECTED = "Something went wrong on our side. The log of the service has the details under this request id."
 
 
@@ -62,6 +65,11 @@ STATUS_OF: dict[type[Exception], int] = {
     ModelNotFoundError: 503,
     MissingExtraError: 501,
 }
+
+
+# Their sentences name files of this machine.
+FOR_OPERATORS = (CollectionFormatError, ModelMismatchError, ModelNotFoundError)
+_seldom = Seldom()
 
 
 def status_of(error: Exception) -> int:
@@ -97,9 +105,10 @@ def problem_of(error: Exception, request_id: str) -> dict[str, Any]:
     if status == 500:
         log.error("request %s failed", request_id, exc_info=error)
         return problem(500, UNEXPECTED, request_id)
-    if status == 503:
-        log.warning("request %s: %s", request_id, error)
-    return problem(status, str(error), request_id, getattr(error, "parameter", None))
+    if status == 503 and _seldom.may_say(f"{type(error).__name__} {error}"):
+        log.warning("request %s, and perhaps more of the kind: %s", request_id, error)
+    said = UNTOLD if isinstance(error, FOR_OPERATORS) else str(error)
+    return problem(status, said, request_id, getattr(error, "parameter", None))
 
 
 def _validation_problem(error: RequestValidationError, request_id: str) -> dict[str, Any]:

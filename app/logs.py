@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import logging
+import threading
 import time
+from collections import OrderedDict
 from typing import Any
 
 
@@ -13,6 +15,28 @@ class UtcFormatter(logging.Formatter):
     converter = staticmethod(time.gmtime)
     default_time_format = "%Y-%m-%dT%H:%M:%S"
     default_msec_format = "%s.%03dZ"
+
+
+class Seldom:
+    """Lets the same thing be said once in a while, however often it happens. Safe in several threads."""
+
+    def __init__(self, seconds: float = 60.0, most: int = 256) -> None:
+        """Remember the last `most` things."""
+        self._seconds, self._most = seconds, most
+        self._said: OrderedDict[str, float] = OrderedDict()
+        self._lock = threading.Lock()
+
+    def may_say(self, what: str) -> bool:
+        """Whether it has not been said for a while; from now on it has."""
+        now = time.monotonic()
+        with self._lock:
+            if now - self._said.get(what, -self._seconds) < self._seconds:
+                return False
+            self._said[what] = now
+            self._said.move_to_end(what)
+            if len(self._said) > self._most:
+                self._said.popitem(last=False)
+            return True
 
 
 def log_config(level: str) -> dict[str, Any]:

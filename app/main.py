@@ -10,6 +10,7 @@ from fastapi import FastAPI
 from fastapi.concurrency import run_in_threadpool
 from fastapi.middleware.cors import CORSMiddleware
 
+from app.answers.responses import JSONResponse
 from app.catalog import Catalog, ModelLoader, Watcher, registry_loader
 from app.errors import install_handlers
 from app.layers.body_limit import BodyLimitMiddleware
@@ -75,6 +76,7 @@ def create_app(settings: Settings | None = None, load: ModelLoader | None = None
         lifespan=_lifespan,
         openapi_tags=TAGS,
         generate_unique_id_function=operation_id,
+        default_response_class=JSONResponse,
         docs_url=None,
         redoc_url=None,
         redirect_slashes=False,

@@ -23,8 +23,7 @@ def etag_of(served: Served, *parts: Any) -> str:  # noqa: ANN401 - anything that
     decides = [
         __version__,
         manifest.name,
-        manifest.generation,
-        manifest.created_at.isoformat(),
+        served.identity,
         manifest.model.weights_sha256,
         *parts,
     ]

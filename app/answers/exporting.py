@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import csv
 import io
-import json
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from enum import StrEnum
@@ -13,6 +12,7 @@ from typing import Any
 import numpy as np
 
 from app.answers.hits import notes, tile_links
+from app.answers.responses import encode
 from app.answers.stac import STAC_VERSION, stac_item
 from app.catalog import Served
 from wildsat_core.collection.tiles import for_pruning
@@ -21,9 +21,6 @@ from wildsat_core.search.ranking import Ranking
 from wildsat_core.types import Tile
 
 PIECE_ROWS = 1000
-
-# json.dumps would make an encoder for every feature.
-_encode = json.JSONEncoder(ensure_ascii=False, separators=(",", ":")).encode
 
 # Takes what was served, the ranking, the query to echo, and the absolute address of the service.
 Writer = Callable[[Served, Ranking, dict[str, Any], str], Iterator[bytes]]
@@ -93,7 +90,7 @@ def write_geoparquet(served: Served, ranking: Ranking, query: dict[str, Any], ba
     ranked = (("percentile", ranking.percentiles), ("score", ranking.scores), ("rank", ranks))
     for name, values in ranked:
         table = table.add_column(0, name, pa.array(values))
-    about = json.dumps({"query": query} | _provenance(served, ranking)).encode()
+    about = encode({"query": query} | _provenance(served, ranking))
     table = table.replace_schema_metadata({**(table.schema.metadata or {}), b"wildsat": about})
     out = io.BytesIO()
     pq.write_table(table, out, compression="zstd")
@@ -129,16 +126,16 @@ def _provenance(served: Served, ranking: Ranking) -> dict[str, Any]:
 
 def _collection_of(head: dict[str, Any], features: Iterator[dict[str, Any]]) -> Iterator[bytes]:
     """JSON of an object with a long list at its end."""
-    yield json.dumps(head, ensure_ascii=False)[:-1].encode() + b',"features":['
-    piece: list[str] = []
+    yield encode(head)[:-1] + b',"features":['
+    piece: list[bytes] = []
     sent = False
     for feature in features:
-        piece.append(_encode(feature))
+        piece.append(encode(feature))
         if len(piece) == PIECE_ROWS:
-            yield (("," if sent else "") + ",\n".join(piece)).encode()
+            yield (b"," if sent else b"") + b",\n".join(piece)
             piece, sent = [], True
     if piece:
-        yield (("," if sent else "") + ",\n".join(piece)).encode()
+        yield (b"," if sent else b"") + b",\n".join(piece)
     yield b"]}"
 
 

@@ -7,16 +7,16 @@ from typing import Annotated, Any
 from urllib.parse import urlencode
 
 from fastapi import APIRouter, Query, Request
-from fastapi.responses import JSONResponse, Response
+from fastapi.responses import Response
 from pydantic import BaseModel, Field
 
 from app.answers.ogc import CONFORMANCE, collection_entry, ogc_filters, parse_ogc_bbox
+from app.answers.responses import GeoJSONResponse, JSONResponse
 from app.answers.schemas import CollectionAnswer, CollectionsAnswer, Conformance, ItemAnswer, ItemsAnswer
 from app.answers.stac import GEOJSON, JSON, stac_collection, stac_item
 from app.context import base_url, catalog_of
 from app.layers.gate import Gated
 from app.requests.forms import CollectionName, OgcBox, TileId
-from app.routes.search import GeoJSONResponse
 
 router = APIRouter(tags=["collections"])
 

@@ -5,11 +5,12 @@ from __future__ import annotations
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Query, Request
-from fastapi.responses import JSONResponse, Response
+from fastapi.responses import Response
 
 from app.answers.hits import feature_collection
 from app.answers.ogc import landing
 from app.answers.pages import render_page
+from app.answers.responses import JSONResponse
 from app.context import base_url, catalog_of, run_search, species_of
 from app.errors import wants_html
 from app.layers.gate import Gated

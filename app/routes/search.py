@@ -5,11 +5,12 @@ from __future__ import annotations
 from typing import Annotated
 
 from fastapi import APIRouter, Query, Request
-from fastapi.responses import JSONResponse, Response
+from fastapi.responses import Response
 from pydantic import Field
 
 from app.answers.etags import etag_of_query, not_modified
 from app.answers.hits import feature_collection, notes, tile_links
+from app.answers.responses import GeoJSONResponse
 from app.answers.schemas import SearchAnswer, SuggestAnswer
 from app.context import catalog_of, metrics_of, run_search, species_of
 from app.layers.gate import Gated
@@ -18,12 +19,6 @@ from wildsat_core.errors import InvalidInputError
 from wildsat_core.search.geojson import tile_feature
 
 router = APIRouter(tags=["search"])
-
-
-class GeoJSONResponse(JSONResponse):
-    """JSON under GeoJSON's own type."""
-
-    media_type = "application/geo+json"
 
 
 class SuggestParameters(SearchParameters):

@@ -12,6 +12,7 @@ from fastapi.responses import Response
 from pydantic import BaseModel, ConfigDict, Field
 
 from app.answers.ogc import ogc_filters, parse_ogc_bbox
+from app.answers.responses import GeoJSONResponse
 from app.answers.schemas import ItemsAnswer
 from app.answers.stac import GEOJSON, JSON, stac_item
 from app.catalog import Served
@@ -20,7 +21,6 @@ from app.layers.gate import Gated
 from app.requests.forms import CollectionName, OgcBox, TileIds
 from app.requests.parameters import MAX_AREA_CHARACTERS
 from app.routes.collections import DEFAULT_ITEMS, LIMIT_HELP, MAX_ITEMS
-from app.routes.search import GeoJSONResponse
 from wildsat_core.area import Area
 from wildsat_core.errors import InvalidInputError
 from wildsat_core.geometries import read_geometry

@@ -6,18 +6,18 @@ from typing import Annotated
 from urllib.parse import quote
 
 from fastapi import APIRouter, Query, Request
-from fastapi.responses import JSONResponse, Response
+from fastapi.responses import Response
 from starlette.exceptions import HTTPException
 
 from app.answers.etags import etag_of, etag_of_query, not_modified
 from app.answers.hits import feature_collection, notes, tile_links
+from app.answers.responses import GeoJSONResponse, JSONResponse
 from app.answers.schemas import HabitatsAnswer, SearchAnswer, TileAnswer
 from app.answers.similar import without_tile
 from app.context import catalog_of, run_search, species_of
 from app.layers.gate import Gated
 from app.requests.forms import CollectionName, TileId
 from app.requests.parameters import SEARCH_DESCRIBED, SearchQuery
-from app.routes.search import GeoJSONResponse
 from wildsat_core.errors import InvalidInputError
 from wildsat_core.search.geojson import tile_feature
 

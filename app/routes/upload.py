@@ -10,6 +10,7 @@ from fastapi.concurrency import run_in_threadpool
 from fastapi.responses import Response
 
 from app.answers.hits import feature_collection
+from app.answers.responses import GeoJSONResponse
 from app.answers.schemas import SearchAnswer
 from app.context import catalog_of, metrics_of, run_search, settings_of, species_of
 from app.failures import BodyTooLargeError
@@ -17,7 +18,6 @@ from app.layers.gate import Gated
 from app.requests.bodies import SearchBody
 from app.requests.parameters import MAX_TERMS_CHARACTERS, SearchParameters, read_terms
 from app.requests.pictures import decode_picture, picture_term
-from app.routes.search import GeoJSONResponse
 
 router = APIRouter(tags=["search"])
 

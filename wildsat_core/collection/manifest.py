@@ -17,6 +17,7 @@ from wildsat_core.types import ModelRef, Space, SpaceSpec
 
 FORMAT_VERSION = 1
 IMAGERY_FILE = "imagery.mbtiles"
+_NAME = re.compile(r"[a-z0-9][a-z0-9_-]{0,63}")
 _CURRENT = re.compile(r"([0-9]+)(?: ([0-9a-f]{64}))?\n")
 
 # Names come from a file that a stranger may have written: nothing that could leave the collection's folder.
@@ -112,6 +113,11 @@ class Manifest(_Frozen):
         return self.rows - sum(deletion.rows for deletion in self.deleted.values())
 
 
+def is_collection_name(name: str) -> bool:
+    """Whether a collection may be called so: up to 64 lower-case letters, digits, '-' and '_'."""
+    return _NAME.fullmatch(name) is not None
+
+
 def manifest_path(root: Path, generation: int) -> Path:
     return root / "generations" / f"{generation}.json"
 
@@ -126,6 +132,37 @@ def read_current_generation(root: Path) -> int:
     return _read_current(root)[0]
 
 
+def read_identity(root: Path) -> str:
+    """What tells the live generation from every other state that the folder may hold: its number and content.
+
+    The manifest names the hash of every file, so its own hash stands for all; imagery, which it need not name, is told
+    by when it was written.
+
+    Raises:
+        CollectionNotFoundError: the folder has no CURRENT.
+        CollectionFormatError: CURRENT does not begin with a number, or the manifest is missing.
+    """
+    generation, sha256 = _read_current(root)
+    if sha256 is None:
+        sha256 = hashlib.sha256(_manifest_bytes(root, generation)).hexdigest()
+    try:
+        found = (root / IMAGERY_FILE).stat()
+        imagery = f"{found.st_ino}:{found.st_size}:{found.st_mtime_ns}"
+    except OSError:
+        imagery = ""
+    return f"{generation} {sha256} {imagery}"
+
+
+def _manifest_bytes(root: Path, generation: int) -> bytes:
+    path = manifest_path(root, generation)
+    try:
+        return path.read_bytes()
+    except FileNotFoundError as err:
+        raise CollectionFormatError(f"{path} is missing though CURRENT names generation {generation}") from err
+    except OSError as err:
+        raise CollectionFormatError(f"{path} can't be read: {err}") from err
+
+
 def _read_current(root: Path) -> tuple[int, str | None]:
     """Number of the live generation and the hash of its manifest, which older collections don't tell."""
     try:
@@ -134,6 +171,8 @@ def _read_current(root: Path) -> tuple[int, str | None]:
         raise CollectionNotFoundError(
             f"no collection at {root}: it has no file CURRENT; build one with `wildsat index build {root.name}`"
         ) from err
+    except OSError as err:
+        raise CollectionFormatError(f"{root / 'CURRENT'} can't be read: {err}") from err
     found = _CURRENT.fullmatch(text)
     if found is None:
         raise CollectionFormatError(
@@ -156,12 +195,10 @@ def read_manifest(root: Path, generation: int, sha256: str | None = None) -> Man
             another one than `sha256` says.
     """
     path = manifest_path(root, generation)
+    content = _manifest_bytes(root, generation)
     try:
-        content = path.read_bytes()
         raw = json.loads(content)
-    except FileNotFoundError as err:
-        raise CollectionFormatError(f"{path} is missing though CURRENT names generation {generation}") from err
-    except ValueError as err:
+    except (ValueError, RecursionError) as err:
         raise CollectionFormatError(f"{path} is not JSON: {err}; restore it from a backup") from err
     version = raw.get("format_version") if isinstance(raw, dict) else None
     if version != FORMAT_VERSION:
@@ -169,7 +206,7 @@ def read_manifest(root: Path, generation: int, sha256: str | None = None) -> Man
             f"{path} has format version {version!r}; this program reads {FORMAT_VERSION}: rebuild the collection"
         )
     try:
-        manifest = Manifest.model_validate(raw)
+        manifest = Manifest.model_validate(_storable(raw))
     except ValidationError as err:
         raise CollectionFormatError(f"{path} is not a valid manifest: {err}") from err
     if manifest.generation != generation:
@@ -185,7 +222,17 @@ def read_current_manifest(root: Path) -> Manifest:
 
 def publish_manifest(root: Path, manifest: Manifest) -> None:
     """Write a manifest, then make it the live one by one rename."""
+    manifest = manifest.model_copy(update={"provenance": _storable(manifest.provenance)})
     text = manifest.model_dump_json(indent=1) + "\n"
     write_text_atomically(manifest_path(root, manifest.generation), text)
     sha256 = hashlib.sha256(text.encode()).hexdigest()
     write_text_atomically(root / "CURRENT", f"{manifest.generation} {sha256}\n")
+
+
+def _storable(value: Any) -> Any:  # noqa: ANN401 - any JSON
+    """JSON whose texts UTF-8 can hold: an escape may stand for half a pair, which no program can write out."""
+    if isinstance(value, str):
+        return value.encode("utf-8", "backslashreplace").decode()
+    if isinstance(value, dict):
+        return {name: _storable(inner) for name, inner in value.items()}
+    return [_storable(inner) for inner in value] if isinstance(value, list) else value

@@ -6,12 +6,13 @@ https://github.com/mapbox/mbtiles-spec/blob/master/1.3/spec.md
 
 from __future__ import annotations
 
+import io
 import sqlite3
-import threading
 from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
+from wildsat_core.collection.connections import FileReader
 from wildsat_core.errors import CollectionFormatError
 from wildsat_core.files import TEMPORARY_PREFIX
 
@@ -59,41 +60,59 @@ def write_map_tiles(path: Path, tiles: Iterable[MapTile], metadata: Mapping[str,
 
 
 class Imagery:
-    """Reads pictures by zoom, column and row from any thread; each thread has a connection of its own.
+    """Reads pictures by zoom, column and row from any thread.
+
+    Attributes:
+        metadata: as the specification has it.
+        media_type: of the pictures.
+        tile_px: side of a picture in pixels, read from the first one.
 
     Raises:
         CollectionFormatError: not an MBTiles file, or its pictures are of a kind that browsers don't show.
     """
 
     def __init__(self, path: Path) -> None:
-        """Read the metadata; the file never changes, so SQLite may skip its locks."""
-        self._uri = f"{path.absolute().as_uri()}?mode=ro&immutable=1"
-        self._local = threading.local()
-        try:
-            self.metadata = dict(self._connection().execute("SELECT name, value FROM metadata").fetchall())
-        except sqlite3.DatabaseError as err:
-            raise CollectionFormatError(f"{path} can't be read as MBTiles: {err}") from err
+        """Read the metadata and one picture."""
+        self._path = path
+        self._file = FileReader(path)
+        self.metadata = {str(name): str(value) for name, value in self._read("SELECT name, value FROM metadata")}
         kind = self.metadata.get("format", "")
         if kind not in MEDIA_TYPES:
             raise CollectionFormatError(f"{path} has pictures of format {kind!r}; jpg, png and webp are served")
         self.media_type = MEDIA_TYPES[kind]
-
-    @property
-    def zooms(self) -> tuple[int, int]:
-        """Least and greatest zoom."""
-        return int(self.metadata.get("minzoom", 0)), int(self.metadata.get("maxzoom", 0))
+        try:
+            self.zooms = int(self.metadata.get("minzoom", 0)), int(self.metadata.get("maxzoom", 0))
+        except ValueError as err:
+            raise CollectionFormatError(f"{path} has a minzoom or maxzoom that is no number") from err
+        first = self._read("SELECT tile_data FROM tiles LIMIT 1")
+        self.tile_px = _side_px(bytes(first[0][0]), path) if first else 256
 
     def get(self, z: int, x: int, y: int) -> bytes | None:
-        """Picture of a map tile with row 0 in the north, None where there is none."""
-        query = "SELECT tile_data FROM tiles WHERE zoom_level = ? AND tile_column = ? AND tile_row = ?"
-        found = self._connection().execute(query, (z, x, _from_south(z, y))).fetchone()
-        return bytes(found[0]) if found else None
+        """Picture of a map tile with row 0 in the north, None where there is none.
 
-    def _connection(self) -> sqlite3.Connection:
-        connection: sqlite3.Connection | None = getattr(self._local, "connection", None)
-        if connection is None:
-            connection = self._local.connection = sqlite3.connect(self._uri, uri=True)
-        return connection
+        Raises:
+            CollectionFormatError: the file is damaged or gone.
+        """
+        query = "SELECT tile_data FROM tiles WHERE zoom_level = ? AND tile_column = ? AND tile_row = ?"
+        found = self._read(query, z, x, _from_south(z, y))
+        return bytes(found[0][0]) if found else None
+
+    def _read(self, query: str, *values: int) -> list[tuple[Any, ...]]:
+        try:
+            with self._file.connection() as connection:
+                return connection.execute(query, values).fetchall()
+        except sqlite3.DatabaseError as err:
+            raise CollectionFormatError(f"{self._path} can't be read as MBTiles: {err}") from err
+
+
+def _side_px(picture: bytes, path: Path) -> int:
+    from PIL import Image, UnidentifiedImageError
+
+    try:
+        with Image.open(io.BytesIO(picture)) as opened:
+            return opened.width
+    except (UnidentifiedImageError, OSError) as err:
+        raise CollectionFormatError(f"{path} has pictures that can't be read: {err}") from err
 
 
 def _from_south(zoom: int, row: int) -> int:

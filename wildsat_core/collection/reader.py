@@ -18,6 +18,7 @@ from wildsat_core.collection.manifest import (
     DeletionInfo,
     Manifest,
     SegmentInfo,
+    is_collection_name,
     read_current_generation,
     read_current_manifest,
     read_manifest,
@@ -171,7 +172,15 @@ def list_collections(folder: Path) -> list[str]:
     """Names of the collections in a folder, sorted; broken ones are listed too, opening them says what is wrong."""
     if not folder.is_dir():
         return []
-    return sorted(path.name for path in folder.iterdir() if (path / "CURRENT").is_file())
+    return sorted(path.name for path in folder.iterdir() if _holds_collection(path))
+
+
+def _holds_collection(path: Path) -> bool:
+    """Whether a folder has CURRENT. One that can't be looked into counts if it is named like a collection."""
+    try:
+        return (path / "CURRENT").exists()
+    except OSError:
+        return is_collection_name(path.name)
 
 
 def current_generation(root: Path) -> int | None:
@@ -213,6 +222,8 @@ def _check_sizes(root: Path, segment: SegmentInfo) -> None:
             size = path.stat().st_size
         except FileNotFoundError as err:
             raise CollectionFormatError(f"{path} is missing; restore it from a backup or rebuild") from err
+        except OSError as err:
+            raise CollectionFormatError(f"{path} can't be read: {err}") from err
         if size != info.bytes:
             raise CollectionFormatError(f"{path} has {size} bytes, the manifest says {info.bytes}: it is damaged")
 

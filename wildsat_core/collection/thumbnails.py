@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import sqlite3
-import threading
 from collections.abc import Iterable
 from pathlib import Path
 
+from wildsat_core.collection.connections import FileReader
 from wildsat_core.errors import CollectionFormatError
 
 
@@ -24,25 +24,22 @@ def write_thumbnails(path: Path, thumbnails: Iterable[bytes | None]) -> None:
 
 
 class Thumbnails:
-    """Reads thumbnails from any thread; each thread has a connection of its own."""
+    """Reads thumbnails from any thread."""
 
     def __init__(self, path: Path) -> None:
-        """Connect lazily; `immutable` lets SQLite skip locks on a file that never changes."""
+        """Connect lazily."""
         self._path = path
-        self._uri = f"{path.absolute().as_uri()}?mode=ro&immutable=1"
-        self._local = threading.local()
+        self._file = FileReader(path)
 
     def get(self, row: int) -> bytes | None:
         """WebP bytes of a row of the segment, None when it has no picture.
 
         Raises:
-            CollectionFormatError: the file is damaged.
+            CollectionFormatError: the file is damaged or gone.
         """
-        connection = getattr(self._local, "connection", None)
-        if connection is None:
-            connection = self._local.connection = sqlite3.connect(self._uri, uri=True)
         try:
-            found = connection.execute("SELECT webp FROM thumbs WHERE row = ?", (row,)).fetchone()
+            with self._file.connection() as connection:
+                found = connection.execute("SELECT webp FROM thumbs WHERE row = ?", (row,)).fetchone()
         except sqlite3.DatabaseError as err:
-            raise CollectionFormatError(f"the thumbnails in {self._path} are damaged: {err}") from err
+            raise CollectionFormatError(f"the thumbnails in {self._path} can't be read: {err}") from err
         return bytes(found[0]) if found else None

@@ -70,18 +70,23 @@ def tiles_to_arrow(tiles: Sequence[Tile]) -> pa.Table:
     import pyarrow as pa
 
     columns = {
-        "tile_id": [t.tile_id for t in tiles],
+        "tile_id": [_storable(t.tile_id) for t in tiles],
         "geometry": _geometries_wkb(tiles),
         "bbox": [dict(zip(("xmin", "ymin", "xmax", "ymax"), t.bbox.as_tuple(), strict=True)) for t in tiles],
         "is_box": [t.footprint_wkb is None for t in tiles],
         "captured_on": [t.captured_on for t in tiles],
         "cloud_cover": [t.cloud_cover for t in tiles],
         "gsd_m": [t.gsd_m for t in tiles],
-        "source": [t.source for t in tiles],
+        "source": [_storable(t.source) for t in tiles],
         "country": [t.country for t in tiles],
-        "href": [t.href for t in tiles],
+        "href": [_storable(t.href) for t in tiles],
     }
     return pa.Table.from_pydict(columns, schema=schema())
+
+
+def _storable(text: str) -> str:
+    """A text that UTF-8 can hold: names of files may have bytes in them that are none of it."""
+    return text.encode("utf-8", "backslashreplace").decode()
 
 
 def _geometries_wkb(tiles: Sequence[Tile]) -> npt.NDArray[np.object_]:
@@ -131,6 +136,7 @@ def read_tiles(path: Path) -> pa.Table:
 
     try:
         table = pq.read_table(path, partitioning=None)
+        table.validate(full=True)  # above all, that texts are UTF-8
     except (pa.ArrowException, OSError) as err:
         raise CollectionFormatError(f"{path} can't be read as Parquet: {err}") from err
     if table.schema.names != schema().names:

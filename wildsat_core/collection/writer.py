@@ -24,6 +24,7 @@ from wildsat_core.collection.manifest import (
     FileInfo,
     Manifest,
     SegmentInfo,
+    is_collection_name,
     publish_manifest,
     read_current_manifest,
 )
@@ -49,7 +50,6 @@ logger = logging.getLogger(__name__)
 Vectors = npt.NDArray[np.floating]
 
 DEFAULT_SEGMENT_ROWS = 65_536
-_NAME = re.compile(r"^[a-z0-9][a-z0-9_-]{0,63}$")
 _JOB = re.compile(r"^[A-Za-z0-9_-]{0,64}$")
 
 
@@ -59,7 +59,7 @@ def check_collection_name(name: str) -> str:
     Raises:
         InvalidInputError: anything but up to 64 lower-case letters, digits, '-' and '_'.
     """
-    if not _NAME.fullmatch(name):
+    if not is_collection_name(name):
         raise InvalidInputError(
             f"collection name {name!r} must be 1 to 64 lower-case letters, digits, '-' or '_'", "collection"
         )

@@ -1,11 +1,14 @@
 """MiniLM, sentence-transformers and the cache around any encoder."""
 
+import resource
+import signal
 import sqlite3
+from pathlib import Path
 
 import numpy as np
 import pytest
 
-from wildsat_core.errors import CheckpointError, ModelNotFoundError
+from wildsat_core.errors import ModelNotFoundError
 from wildsat_core.text import load_text_encoder
 from wildsat_core.text.cache import CachedTextEncoder
 from wildsat_core.text.minilm import MiniLMEncoder
@@ -98,8 +101,64 @@ def test_a_damaged_entry_is_encoded_again(tmp_path):
     assert inner.seen == ["lake"]
 
 
-def test_a_file_that_is_no_cache_is_refused(tmp_path):
-    path = tmp_path / "texts.sqlite"
+def no_cache(path):
     path.write_bytes(b"not a database, but long enough to look like a file of some kind" * 20)
-    with pytest.raises(CheckpointError, match=r"texts\.sqlite is not a cache of text embeddings"):
-        CachedTextEncoder(Counting(), path=path)
+
+
+def a_folder(path):
+    path.mkdir()
+
+
+def below_a_file(path):
+    path.parent.rmdir()
+    path.parent.write_bytes(b"")
+
+
+@pytest.mark.parametrize("spoil", [no_cache, a_folder, below_a_file])
+def test_a_file_that_can_not_be_used_is_done_without(tmp_path, spoil, caplog):
+    path = tmp_path / "cache" / "texts.sqlite"
+    path.parent.mkdir()
+    spoil(path)
+    inner = Counting()
+    cached = CachedTextEncoder(inner, path=path)
+    for text in ("lake", "sea", "lake"):
+        cached.encode([text])
+    assert inner.seen == ["lake", "sea"], "memory works on"
+    assert len(caplog.records) == 1, "said once, not at every text"
+    assert "texts.sqlite is not used" in caplog.text
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="a full disk is played by limits of the process")
+def test_a_full_disk_costs_the_file_and_no_answer(tmp_path, caplog):
+    path = tmp_path / "texts.sqlite"
+    inner = Counting()
+    cached = CachedTextEncoder(inner, path=path)
+    cached.encode(["lake"])
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    before = signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (1, hard))
+    try:
+        assert cached.encode(["sea"]).shape == (1, 3)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+        signal.signal(signal.SIGXFSZ, before)
+    assert "is not used" in caplog.text
+    cached.close()
+    again = Counting()
+    CachedTextEncoder(again, path=path).encode(["lake"])
+    assert again.seen == [], "what was kept before is still there"
+
+
+def test_the_file_stays_below_its_size(tmp_path):
+    path = tmp_path / "texts.sqlite"
+    inner = Counting()
+    cached = CachedTextEncoder(inner, entries=1, path=path, most_bytes=76 * 100)  # 3 numbers and 64 bytes an entry
+    for number in range(500):
+        cached.encode([f"text {number}"])
+    with sqlite3.connect(path) as file:
+        held = file.execute("SELECT count(*) FROM embeddings").fetchone()[0]
+    file.close()
+    assert 30 <= held <= 100
+    inner.seen.clear()
+    cached.encode([f"text {number}" for number in range(500)])
+    assert len(inner.seen) == pytest.approx(500 - held, abs=1), "what is still there is found"
