@@ -24,16 +24,16 @@ def serve(
     host: Annotated[str, typer.Option(help="Address to listen on; 0.0.0.0 for every network.")] = "127.0.0.1",
     port: Annotated[int, typer.Option(min=0, max=65535, help="Port to listen on; 0 picks a free one.")] = 8000,
     collections: Annotated[
-        Path | None, typer.Option(help="Folder of the collections [default: ./collections].")
+        Path | None, typer.Option(help="Folder of the collections.", show_default="./collections")
     ] = None,
     default: Annotated[
-        str | None, typer.Option(help="Collection searched when a request names none [default: demo].")
+        str | None, typer.Option(help="Collection searched when a request names none.", show_default="demo")
     ] = None,
     root_path: Annotated[
         str | None, typer.Option(help="Path prefix under which a proxy publishes the service.")
     ] = None,
     device: Annotated[
-        str | None, typer.Option(help="torch device of the encoders and of the scan [default: cpu].")
+        str | None, typer.Option(help="torch device of the encoders and of the scan.", show_default="cpu")
     ] = None,
     log_level: Annotated[str, typer.Option(help="debug, info, warning or error.")] = "info",
 ) -> None:

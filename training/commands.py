@@ -146,8 +146,8 @@ def build(
     """Join sightings, texts and imagery to a data set.
 
     Any imagery that the indexer reads: its options come after two dashes, as in wildsat dataset build fiji
-    --observations gbif.csv --texts texts.parquet -- --source sentinel2 --input https://earth-search.aws.element84.com/v1
-    --bbox 177,-18.5,-179,-16 --from 2023-05-01 --to 2023-09-30. The same command goes on after an interruption.
+    --observations gbif.csv --texts texts.parquet -- sentinel2 --bbox 177,-18.5,-179,-16 --from 2023-05-01 --to
+    2023-09-30. The same command goes on after an interruption.
     """
     from training.data.build import build_dataset, read_texts
     from training.data.imagery import open_imagery
@@ -155,7 +155,7 @@ def build(
 
     if bool(imagery) == bool(cut):
         raise InvalidInputError("give --imagery, or the options of `wildsat index cut` after --", "imagery")
-    if cut and not cut[0].startswith("-"):
+    if cut and not any(word.startswith("-") for word in cut):
         raise InvalidInputError(f"unexpected argument {cut[0]!r}; options of `index cut` begin after --", "folder")
     plan = _plan(block_deg, shares, seed)
     seen, known_texts = read_observations(observations), read_texts(texts)

@@ -81,7 +81,9 @@ def ann(
     kind: Annotated[
         str, typer.Option(help="ivfpq (small), sq8 (exacter), hnsw (fast, large), cagra (hnsw, made on a GPU).")
     ] = "ivfpq",
-    space: Annotated[list[str] | None, typer.Option(help="Space to index; may be repeated.  [default: all]")] = None,
+    space: Annotated[
+        list[str] | None, typer.Option(help="Space to index; may be repeated.", show_default="all")
+    ] = None,
     recall: Annotated[float, typer.Option(min=0.01, max=1.0, help="Wanted share of the exact best 10.")] = 0.95,
     wait: Wait = 0.0,
     collections: CollectionsFolder = Path("collections"),

@@ -51,9 +51,9 @@ def verify(
     typer.echo(f"{root}: all files are as they were written")
 
 
-index.command()(build)
-index.command("add")(add)
-index.command()(cut)
+index.add_typer(build, name="build")
+index.add_typer(add, name="add")
+index.add_typer(cut, name="cut")
 for change in (ann, delete, compact, stats, export, gc):
     index.command()(change)
 index.command("import")(import_)

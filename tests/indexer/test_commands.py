@@ -169,13 +169,6 @@ def test_export_and_import(built, tmp_path):
         (("--tile-px", "32", "--date", "July"), "--date must look like"),
         (("--tile-px", "32", "--band-indexes", "a"), "whole numbers"),
         (("--source", "sentinel2"), "give --bbox"),
-        (
-            ("--source", "xyz", "--date", "2023-07-01", "--stretch", "0,9"),
-            "'xyz' does not take --stretch, --date; it takes --zoom, --bbox, --scene",
-        ),
-        (("--source", "folder", "--tile-km", 3), "'folder' does not take --tile-km"),
-        (("--source", "parquet", "--model", "m", "--zoom", 3), "'parquet' does not take --zoom; it takes --bbox"),
-        (("--tile-px", 32, "--column", "vec"), "are of the source 'parquet'"),
         (("--tile-km", 3, "--step-px", 9), "--step-px belongs to --tile-px"),
         (("--tile-px", 32, "--step-km", 3), "--step-km belongs to --tile-km"),
         (("--tile-px", "32", "--area", "nowhere.json"), "area file nowhere.json can't be read"),
@@ -186,14 +179,31 @@ def test_a_wrong_option_is_named(type_in, raster, model_folder, arguments, messa
         type_in("build", "field", "-i", raster, "--model", model_folder, *arguments)
 
 
+@pytest.mark.parametrize(
+    ("kind", "option"),
+    [
+        ("xyz", ("--stretch", "0,9")),
+        ("folder", ("--tile-km", "3")),
+        ("parquet", ("--workers", "0")),
+        ("raster", ("--column", "vec")),
+        ("sentinel2", ("--nodata", "0")),
+    ],
+)
+def test_an_option_of_another_kind_is_refused(kind, option):
+    for command in ("build", "add"):
+        answer = CliRunner().invoke(index, [command, kind, "field", "-i", "x", *option])
+        assert (answer.exit_code, f"No such option: {option[0]}" in answer.output) == (2, True)
+
+
 def test_imagery_must_be_named_but_for_sentinel2_there_is_a_public_catalogue(type_in, model_folder, monkeypatch):
-    with pytest.raises(InvalidInputError, match="say with --input"):
-        type_in("build", "field", "--model", model_folder, "--tile-px", 32)
+    for kind in ("raster", "folder", "satlas", "xyz", "majortom", "parquet"):
+        answer = CliRunner().invoke(index, ["build", kind, "field"])
+        assert (answer.exit_code, "Missing option '--input'" in answer.output) == (2, True)
     asked = []
     monkeypatch.setattr("indexer.sources.sentinel2.search_scenes", lambda api, *_: asked.append(api) or [])
-    order = ("--source", "sentinel2", "--bbox", "10,10,10.1,10.1", "--from", "2023-01-01", "--to", "2023-02-01")
+    order = ("--bbox", "10,10,10.1,10.1", "--from", "2023-01-01", "--to", "2023-02-01")
     with pytest.raises(SourceError, match="the source has no tile there"):
-        type_in("build", "field", "--model", model_folder, *order)
+        type_in("build", "sentinel2", "field", "--model", model_folder, *order)
     assert asked == ["https://earth-search.aws.element84.com/v1"]
 
 
@@ -202,7 +212,7 @@ def test_a_build_of_nothing_says_why_and_fails(type_in, raster, model_folder, tm
     with pytest.raises(SourceError, match="no tile was indexed; left out: 6 no data"):
         type_in("build", "f", "-i", raster, "--tile-px", 32, "--model", model_folder, "--max-missing", 0, "--nodata", 9)
     with pytest.raises(SourceError, match="no tile was indexed; left out: 1 no vector"):
-        type_in("build", "f", "--source", "parquet", "-i", tmp_path / "v.parquet", "--model", "m")
+        type_in("build", "parquet", "f", "-i", tmp_path / "v.parquet", "--model", "m")
     assert not (tmp_path / "collections" / "f" / "CURRENT").exists()
 
 
@@ -221,7 +231,7 @@ def test_ready_made_vectors_are_a_source_of_build(type_in, tmp_path):
     ids, lon = [f"t{i}" for i in range(8)], [float(i) for i in range(8)]
     rows = {"id": ids, "lon": lon, "lat": [0.5] * 8, "vec": [[1.0, float(i), 2.0] for i in range(8)]}
     pq.write_table(pa.table(rows), tmp_path / "v.parquet")
-    order = ("mine", "--source", "parquet", "-i", tmp_path / "v.parquet", "--column", "vec", "--model", "my-encoder")
+    order = ("parquet", "mine", "-i", tmp_path / "v.parquet", "--column", "vec", "--model", "my-encoder")
     planned = type_in("build", *order, "--bbox=2.5,0,9,1", "--dry-run")
     assert "vectors of my-encoder: image (3, cosine)" in planned
     assert "5 tiles to index; left out: 3 outside the area" in planned
@@ -232,8 +242,8 @@ def test_ready_made_vectors_are_a_source_of_build(type_in, tmp_path):
     assert sorted(collection.tiles.column("tile_id").to_pylist()) == ids
     assert (collection.manifest.model.name, collection.manifest.spaces["image"].dim) == ("my-encoder", 3)
     with pytest.raises(SourceError, match="--model"):
-        type_in("build", "other", "--source", "parquet", "-i", tmp_path / "v.parquet")
-    with pytest.raises(InvalidInputError, match="vectors, not pictures"):
+        type_in("build", "parquet", "other", "-i", tmp_path / "v.parquet")
+    with pytest.raises(InvalidInputError, match="unknown source 'parquet'; there are raster"):  # they are no pictures
         type_in("cut", "--source", "parquet", "-i", tmp_path / "v.parquet", "--out", tmp_path / "out")
 
 
@@ -253,7 +263,7 @@ def test_real_sentinel2_chips_are_indexed_and_found_by_what_they_show(type_in, t
     monkeypatch.setattr("wildsat_core.models.model.supports_bf16", lambda _: bf16)
     folder = Path(DATA) / "sentinel2"
     bands = ("--band-indexes", "4,3,2", "--stretch", "0,3000")
-    order = ("chips", "--source", "folder", "-i", folder, "--table", "none", *bands, "--workers", 0)
+    order = ("folder", "chips", "-i", folder, "--table", "none", *bands, "--workers", 0)
     assert "23 tiles to index" in type_in("build", *order, "--dry-run")
     type_in("build", *order)
     mini = load_model("wildsat-mini")

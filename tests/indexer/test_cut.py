@@ -172,7 +172,7 @@ def test_a_catalogue_is_cut_with_the_dates_of_its_scenes(server, tmp_path):
     scene(server, "early", "2021-06-01", 5.0, 900)
     area = scene(server, "later", "2022-06-01", 1.0, 1200, applied=True)
     box = ",".join(str(v) for v in area.as_tuple())
-    options = ["--source", "sentinel2", "-i", server.url, "--bbox", box, "--from", "2021-01-01", "--to", "2022-12-31"]
+    options = ["sentinel2", "-i", server.url, "--bbox", box, "--from", "2021-01-01", "--to", "2022-12-31"]
     printed = cut(*options, "--pick", "all", "--workers", 0, "--out", tmp_path / "out")
     rows = list(csv.DictReader((tmp_path / "out" / "index.csv").read_text().splitlines()))
     assert f"{len(rows)} tiles cut" in printed
@@ -189,7 +189,7 @@ def test_a_catalogue_is_cut_with_the_dates_of_its_scenes(server, tmp_path):
 
 def test_major_tom_files_are_cut(majortom, tmp_path):
     images, metadata = majortom / "images", majortom / "metadata.parquet"
-    cut("--source", "majortom", "-i", images, "--metadata", metadata, "--workers", 0, "--out", tmp_path / "out")
+    cut("majortom", "-i", images, "--metadata", metadata, "--workers", 0, "--out", tmp_path / "out")
     again = FolderSource(str(tmp_path / "out"), find_table(str(tmp_path / "out")))
     _, second = again.candidates()
     assert second.tile.bbox.crosses_antimeridian

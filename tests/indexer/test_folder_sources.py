@@ -11,13 +11,13 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from indexer.commands.sources import FolderOptions
 from indexer.pipeline.build import build_collection
 from indexer.pipeline.options import BuildOptions
 from indexer.sources.folder import FolderSource, find_table
 from indexer.sources.pixels import Stretch
 from indexer.sources.protocol import UnreachableError
 from indexer.sources.satlas import SatlasSource
-from indexer.sources.table import SourceRequest, make_source
 from indexer.sources.xyz import XyzSource
 from tests.indexer.conftest import write_raster
 from wildsat_core.collection import open_collection
@@ -123,10 +123,10 @@ def test_a_row_that_is_too_short_names_no_file(pictures):
 def test_pictures_that_a_found_table_does_not_name_are_told(pictures, caplog):
     assert not caplog.records
     write_raster(pictures / "more.tif", picture().transpose(2, 0, 1), "EPSG:4326", -98, 34, 0.001)
-    source = make_source(SourceRequest("folder", str(pictures)))
+    source = FolderOptions(input=str(pictures)).source()
     assert (source.count(), len(caplog.records)) == (3, 1)
     assert "index.csv, which does not name 1 of the folder's pictures: --table none" in caplog.text
-    assert make_source(SourceRequest("folder", str(pictures), table="none")).count() == 4
+    assert FolderOptions(input=str(pictures), table="none").source().count() == 4
 
 
 def test_values_that_are_not_finite_are_missing(tmp_path):

@@ -70,7 +70,7 @@ def test_any_source_of_the_indexer_is_cut_and_built_by_one_command(tmp_path: Pat
         scene(server, "early", "2021-06-01", 5.0, 900)
         box = ",".join(str(v) for v in scene(server, "later", "2022-06-01", 1.0, 2200, baseline="04.00").as_tuple())
         catalogue = [
-            "--source", "sentinel2", "--input", server.url, "--bbox", box, "--from", "2021-01-01", "--to", "2022-12-31",
+            "sentinel2", "--input", server.url, "--bbox", box, "--from", "2021-01-01", "--to", "2022-12-31",
             "--pick", "all", "--assets", "bands", "--workers", "0",
         ]  # fmt: skip
         built = run(dataset, "build", str(tmp_path / "set"), *sources, "--shares", "1,0,0", "--", *catalogue)

@@ -141,7 +141,7 @@ def test_what_was_trained_is_exported_indexed_and_searched(
         for i, place in enumerate(data.places.to_pylist()[:32]):
             table.write(f"{place['path']},{place['lon']},{place['lat']},40,tile-{i}\n")
     where = ("--collections", tmp_path)
-    run(index, "build", "real", "--source", "folder", "--input", chips, "--model", "by-heart", "--workers", 0, *where)
+    run(index, "build", "folder", "real", "--input", chips, "--model", "by-heart", "--workers", 0, *where)
     for row in (0, 7, 31):
         text = str(data.column("texts", "text")[row])
         found = json.loads(
