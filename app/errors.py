@@ -100,7 +100,7 @@ def problem_of(error: Exception, request_id: str) -> dict[str, Any]:
         detail = str(error.detail)
         bare = detail in (HTTPStatus(error.status_code).phrase, "There was an error parsing the body")
         said = UNADORNED.get(error.status_code) if bare else None
-        return problem(error.status_code, said or detail, request_id)
+        return problem(error.status_code, said or detail, request_id, getattr(error, "parameter", None))
     status = status_of(error)
     if status == 500:
         log.error("request %s failed", request_id, exc_info=error)
@@ -154,8 +154,9 @@ def wants_html(request: Request) -> bool:
 def error_response(request: Request, error: Exception) -> Response:
     """Answer for an exception, as problem+json or as the page with the problem in it."""
     details = problem_of(error, request_id_of(request))
-    if details["status"] == 422 and _is_standard(request):
-        details |= {"status": 400, "title": HTTPStatus.BAD_REQUEST.phrase}
+    if details["status"] == 422:
+        status = request.app.state.directory.of(request.scope).malformed
+        details |= {"status": status, "title": HTTPStatus(status).phrase}
     headers = headers_of(error) | {"Cache-Control": "no-store"}
     if details["status"] == 405:
         headers |= {"Allow": ", ".join(_allowed(request))}
@@ -172,12 +173,6 @@ def _allowed(request: Request) -> list[str]:
         return any(route.matches(scope)[0] is Match.FULL for route in request.app.routes)
 
     return [method for method in ("GET", "HEAD", "POST") if takes(method)]
-
-
-def _is_standard(request: Request) -> bool:
-    """Whether OGC API Features and STAC API rule here: both want 400 for any malformed parameter."""
-    path = request.scope["path"].removeprefix(request.scope.get("root_path", ""))
-    return str(path).startswith(("/collections", "/stac/"))
 
 
 def request_id_of(request: Request) -> str:

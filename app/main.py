@@ -22,6 +22,7 @@ from app.layers.headers import HeadersMiddleware
 from app.layers.timing import MetricsMiddleware
 from app.metrics import Metrics
 from app.openapi import TAGS, describe_errors, operation_id
+from app.policies import Directory
 from app.routes import (
     collections,
     docs,
@@ -95,6 +96,8 @@ def create_app(settings: Settings | None = None, load: ModelLoader | None = None
     for router in ROUTERS:
         app.include_router(router)
     app.mount("/static", PageFiles(directory=settings.static_dir, check_dir=False), name="static")
+    routes = [route for router in ROUTERS for route in router.routes]
+    app.state.directory = Directory([*routes, *(route for route in app.routes if hasattr(route, "name"))])
     install_handlers(app)
     describe_errors(app)
     _add_layers(app, settings)
@@ -104,9 +107,12 @@ def create_app(settings: Settings | None = None, load: ModelLoader | None = None
 def _add_layers(app: FastAPI, settings: Settings) -> None:
     """Middleware, innermost first: a refused client and a crash still get CORS, metrics, headers and an id."""
     app.add_middleware(HeadMiddleware)
-    app.add_middleware(BodyLimitMiddleware, json_bytes=settings.max_body_bytes, upload_bytes=settings.max_upload_bytes)
-    app.add_middleware(LoadMiddleware, most=settings.max_requests)
-    app.add_middleware(ClientsMiddleware, settings=settings)
+    policy_of = app.state.directory.of
+    app.add_middleware(
+        BodyLimitMiddleware, policy_of, json_bytes=settings.max_body_bytes, upload_bytes=settings.max_upload_bytes
+    )
+    app.add_middleware(LoadMiddleware, policy_of, most=settings.max_requests)
+    app.add_middleware(ClientsMiddleware, policy_of, settings=settings)
     app.add_middleware(CrashMiddleware)
     if settings.cors_origins:
         app.add_middleware(
@@ -118,7 +124,10 @@ def _add_layers(app: FastAPI, settings: Settings) -> None:
         )
     app.add_middleware(MetricsMiddleware, metrics=app.state.metrics)
     app.add_middleware(
-        HeadersMiddleware, allow_cross_origin=bool(settings.cors_origins), log_queries=settings.log_queries
+        HeadersMiddleware,
+        policy_of,
+        allow_cross_origin=bool(settings.cors_origins),
+        log_queries=settings.log_queries,
     )
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import datetime as dt
 import re
 from collections.abc import Iterable, Sequence
-from typing import Any
+from typing import Any, Literal, get_args
 
 from app.catalog import Served
 from wildsat_core.errors import InvalidInputError
@@ -13,6 +13,8 @@ from wildsat_core.geo import parse_bbox
 from wildsat_core.search.query import Filters
 from wildsat_core.types import BBox
 
+Crs84 = Literal["http://www.opengis.net/def/crs/OGC/1.3/CRS84"]
+CRS84: str = get_args(Crs84)[0]
 UNDATED_SINCE = dt.date(1970, 1, 1)  # STAC wants an interval where the day is unknown; long before any imagery
 
 
@@ -51,11 +53,11 @@ def collection_entry(served: Served) -> dict[str, Any]:
         "imagery": imagery is not None,
         "imagery_max_zoom": imagery["maxzoom"] if imagery else None,
         "extent": {
-            "spatial": {"bbox": [spatial_extent(served)], "crs": "http://www.opengis.net/def/crs/OGC/1.3/CRS84"},
+            "spatial": {"bbox": [spatial_extent(served)], "crs": CRS84},
             "temporal": {"interval": [temporal_extent(served)]},
         },
         "itemType": "feature",
-        "crs": ["http://www.opengis.net/def/crs/OGC/1.3/CRS84"],
+        "crs": [CRS84],
         "wildsat": {
             "tiles": len(served.collection),
             "generation": manifest.generation,

@@ -43,9 +43,7 @@ def render_page(
         "problem": problem,
     }
     status = problem["status"] if problem else 200
-    return templates().TemplateResponse(
-        request, "index.html", context, status, headers or {"Cache-Control": "no-cache"}
-    )
+    return templates().TemplateResponse(request, "index.html", context, status, headers or {})
 
 
 def render_problem(request: Request, problem: dict[str, Any], headers: dict[str, str]) -> Response:

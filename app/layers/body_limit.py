@@ -9,9 +9,9 @@ from starlette.requests import Request
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from app.errors import error_response
+from app.policies import Body, PolicyOf
 
 MULTIPART_OVERHEAD = 64 * 1024  # boundaries, part headers and the small fields beside a picture
-UPLOAD_PATH = "/search/image"
 MOST_UPLOADS_HELD = 8  # bodies of requests under way hold no more than so many of the largest uploads, together
 PATIENCE_S = 30.0  # for a whole body
 
@@ -22,11 +22,12 @@ class BodyLimitMiddleware:
     What all bodies under way hold is limited, too; beyond it the answer is 503.
     """
 
-    def __init__(self, app: ASGIApp, json_bytes: int, upload_bytes: int) -> None:
+    def __init__(self, app: ASGIApp, policy_of: PolicyOf, json_bytes: int, upload_bytes: int) -> None:
         """Wrap an application; nothing is held yet."""
         self.app = app
-        self.json_bytes = json_bytes
+        self.policy_of = policy_of
         self.upload_bytes = upload_bytes
+        self.limits = {Body.NONE: json_bytes, Body.JSON: json_bytes, Body.PICTURE: upload_bytes + MULTIPART_OVERHEAD}
         self.held = 0
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -35,8 +36,14 @@ class BodyLimitMiddleware:
             await self.app(scope, receive, send)
             return
         request = Request(scope)
-        limit = self._limit(scope["path"])
+        body = self.policy_of(scope).body
+        limit = self.limits[body]
         announced = request.headers.get("content-length", "")
+        comes = announced not in ("", "0") or "transfer-encoding" in request.headers
+        if body is Body.NONE and comes and scope["method"] in ("GET", "HEAD"):
+            refusal = HTTPException(400, "this address takes no body; what is asked stands in the URL")
+            await error_response(request, refusal)(scope, receive, send)
+            return
         if announced.isdigit() and int(announced) > limit:
             await error_response(request, _too_large(limit))(scope, receive, send)
             return
@@ -65,9 +72,6 @@ class BodyLimitMiddleware:
             await self.app(scope, counted, send)
         finally:
             self.held -= taken
-
-    def _limit(self, path: str) -> int:
-        return self.upload_bytes + MULTIPART_OVERHEAD if path.endswith(UPLOAD_PATH) else self.json_bytes
 
 
 def _too_large(limit: int) -> HTTPException:

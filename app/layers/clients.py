@@ -13,14 +13,12 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 from app.errors import error_response
 from app.failures import KeyRequiredError, RateLimitedError
+from app.policies import Key, PolicyOf
 from app.requests.parameters import RANKING
 from app.settings import Settings
 from wildsat_core.errors import WildsatError
 
 MAX_BUCKETS = 20_000  # the longest unused are forgotten; a forgotten client starts with a full bucket again
-OPEN_PATHS = ("/livez", "/readyz", "/static/", "/docs")  # neither a key nor a budget
-KEYLESS_PATHS = ("", "/", "/openapi.json")
-RANKING_NAMES = frozenset(name.rstrip("_") for name in RANKING)
 
 
 @dataclass(slots=True)
@@ -57,9 +55,10 @@ class TokenBuckets:
 class ClientsMiddleware:
     """Knows clients by key or address; refuses those without a needed key or beyond their rate."""
 
-    def __init__(self, app: ASGIApp, settings: Settings) -> None:
+    def __init__(self, app: ASGIApp, policy_of: PolicyOf, settings: Settings) -> None:
         """Read keys, proxies and limits once."""
         self.app = app
+        self.policy_of = policy_of
         self.keys = settings.api_keys
         self.require_key = settings.require_key
         self.proxies = [ipaddress.ip_network(network, strict=False) for network in settings.trusted_proxies]
@@ -78,16 +77,13 @@ class ClientsMiddleware:
         await self.app(scope, receive, send)
 
     def _is_open(self, scope: Scope) -> bool:
-        path = _path_of(scope)
-        return scope["method"] == "OPTIONS" or any(
-            path == p or path.startswith(p if p.endswith("/") else p + "/") for p in OPEN_PATHS
-        )
+        return scope["method"] == "OPTIONS" or self.policy_of(scope).key is Key.OPEN
 
     def _is_keyless(self, connection: HTTPConnection) -> bool:
         """The page stays open, a search that it would make on the way does not; nor what its script asks of the API."""
         asked = connection.query_params.multi_items()
-        searches = any(value and name in RANKING_NAMES for name, value in asked)
-        return _path_of(connection.scope) in KEYLESS_PATHS and not searches
+        searches = any(value and name in RANKING for name, value in asked)
+        return self.policy_of(connection.scope).key is Key.PAGE and not searches
 
     def _admit(self, connection: HTTPConnection) -> None:
         try:
@@ -138,11 +134,6 @@ class ClientsMiddleware:
         except ValueError:
             return False
         return any(parsed in network for network in self.proxies)
-
-
-def _path_of(scope: Scope) -> str:
-    """The path below the service's root path."""
-    return str(scope["path"]).removeprefix(scope.get("root_path", ""))
 
 
 def _without_port(hop: str) -> str:

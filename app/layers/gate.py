@@ -4,15 +4,13 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator
-from typing import Annotated
 
-from fastapi import Depends, Request
+from fastapi import Request
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from app.errors import error_response
 from app.failures import OverloadedError
-
-PROBED = ("/livez", "/readyz", "/metrics")
+from app.policies import Cost, PolicyOf
 
 
 class Gate:
@@ -77,13 +75,6 @@ async def hold_export(request: Request) -> AsyncIterator[None]:
         gate.leave()
 
 
-# Scope "function": the place is free again once the answer is computed, before a slow client has read it.
-Gated = Annotated[None, Depends(hold_place, scope="function")]
-# Scope "request": an export is computed piece by piece. It has places of its own, so that slow readers of long files
-# can't stop searches.
-ExportGated = Annotated[None, Depends(hold_export, scope="request")]
-
-
 class LoadMiddleware:
     """Refuses a GET while too many others wait for their answers.
 
@@ -91,15 +82,17 @@ class LoadMiddleware:
     are left out, since they may come slowly; what takes one passes the gate.
     """
 
-    def __init__(self, app: ASGIApp, most: int) -> None:
+    def __init__(self, app: ASGIApp, policy_of: PolicyOf, most: int) -> None:
         """Start with nothing under way."""
         self.app = app
+        self.policy_of = policy_of
         self.most = most
         self.under_way = 0
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Count a request from here to the start of its answer."""
-        if scope["type"] != "http" or scope["method"] not in ("GET", "HEAD") or scope["path"].endswith(PROBED):
+        counted = scope["type"] == "http" and scope["method"] in ("GET", "HEAD")
+        if not counted or self.policy_of(scope).cost is Cost.PROBE:
             await self.app(scope, receive, send)
             return
         if self.under_way >= self.most:

@@ -9,7 +9,7 @@ import uuid
 from starlette.datastructures import MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from app.layers.gate import PROBED
+from app.policies import Cost, PolicyOf
 
 access = logging.getLogger("wildsat.access")
 
@@ -42,9 +42,12 @@ SECURITY_HEADERS = {
 class HeadersMiddleware:
     """Adds what every answer carries, errors included."""
 
-    def __init__(self, app: ASGIApp, *, allow_cross_origin: bool = False, log_queries: bool = False) -> None:
+    def __init__(
+        self, app: ASGIApp, policy_of: PolicyOf, *, allow_cross_origin: bool = False, log_queries: bool = False
+    ) -> None:
         """Wrap an application; resources may be embedded elsewhere only where CORS is configured."""
         self.app = app
+        self.policy_of = policy_of
         self.log_queries = log_queries
         self.headers = SECURITY_HEADERS | {
             "Cross-Origin-Resource-Policy": "cross-origin" if allow_cross_origin else "same-origin"
@@ -76,7 +79,8 @@ class HeadersMiddleware:
 
     def _log(self, scope: Scope, status: int, seconds: float, request_id: str) -> None:
         path = scope["path"]
-        level = logging.DEBUG if path.endswith(PROBED) else logging.INFO  # probes come every second and say nothing
+        probed = self.policy_of(scope).cost is Cost.PROBE  # every second, and saying nothing
+        level = logging.DEBUG if probed else logging.INFO
         if self.log_queries and scope["query_string"]:
             path += "?" + scope["query_string"].decode("latin-1")
         access.log(level, "%s %r %d %.1f ms %s", scope["method"], path, status, seconds * 1000, request_id)

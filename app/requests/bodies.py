@@ -12,6 +12,7 @@ from wildsat_core.area import Area
 from wildsat_core.errors import InvalidInputError
 from wildsat_core.geo import check_lon_lat, parse_bbox
 from wildsat_core.search.query import (
+    MAX_DISTANCE_KM,
     MAX_K,
     MAX_LABELS,
     MAX_OFFSET,
@@ -89,7 +90,7 @@ class CircleBody(Body):
 
     lon: float = Field(ge=-180, le=180)
     lat: float = Field(ge=-90, le=90)
-    radius_km: float = Field(gt=0, le=20_100)
+    radius_km: float = Field(gt=0, le=MAX_DISTANCE_KM)
 
 
 class FiltersBody(Body):
@@ -138,7 +139,7 @@ class SearchBody(Body):
     filters: FiltersBody = Field(default_factory=FiltersBody)
     k: int = Field(default=20, ge=1, le=MAX_K)
     offset: int = Field(default=0, ge=0, le=MAX_OFFSET)
-    spacing_km: float = Field(default=0.0, ge=0, le=20_100)
+    spacing_km: float = Field(default=0.0, ge=0, le=MAX_DISTANCE_KM)
     max_per_country: int | None = Field(default=None, ge=1, le=MAX_K)
     blend: float | None = Field(default=None, ge=0, le=1)
     explain: bool = False

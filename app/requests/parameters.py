@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
-import fastapi
-from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError, model_validator
+from pydantic import ConfigDict, Field, TypeAdapter, ValidationError, model_validator
 
 from app.requests.bodies import TermBody
 from app.requests.forms import (
@@ -23,11 +22,12 @@ from app.requests.forms import (
     ids,
     numbers,
 )
-from app.requests.reader import described, reader
+from app.requests.reader import Parameters, in_url
 from wildsat_core.area import Area
 from wildsat_core.errors import InvalidInputError
 from wildsat_core.geo import parse_bbox
 from wildsat_core.search.query import (
+    MAX_DISTANCE_KM,
     MAX_K,
     MAX_OFFSET,
     MAX_TEXT_CHARACTERS,
@@ -45,33 +45,32 @@ from wildsat_core.search.query import (
 MAX_AREA_CHARACTERS = 20_000
 MAX_TERMS_CHARACTERS = 20_000
 
-# The parameters that rank; without one of them a query only narrows.
-RANKING = ("q", "not_", "terms", "like", "near", "species", "up", "down")
+
+def ranking(**about: Any) -> Any:  # noqa: ANN401 - what pydantic's Field takes and gives
+    """A field that ranks; without any of them a query only narrows."""
+    return Field(default=None, json_schema_extra={"x-ranks": True}, **about)
 
 
-class SearchParameters(BaseModel):
+class SearchParameters(Parameters):
     """What to search for, where, when, and how many. At least one of q, terms, like, near, species and up is needed."""
 
-    model_config = ConfigDict(extra="forbid", populate_by_name=False, allow_inf_nan=False)
-
-    q: Annotated[str, Field(max_length=MAX_TEXT_CHARACTERS), cleaned("q")] | None = Field(
-        default=None, description="what the place looks like, or what lives there", examples=["mangrove coast"]
+    q: Annotated[str, Field(max_length=MAX_TEXT_CHARACTERS), cleaned("q")] | None = ranking(
+        description="what the place looks like, or what lives there", examples=["mangrove coast"]
     )
-    not_: Annotated[str, Field(max_length=MAX_TEXT_CHARACTERS), cleaned("not")] | None = Field(
-        default=None, alias="not", description="what to stay away from", examples=["farmland"]
+    not_: Annotated[str, Field(max_length=MAX_TEXT_CHARACTERS), cleaned("not")] | None = ranking(
+        alias="not", description="what to stay away from", examples=["farmland"]
     )
-    terms: Annotated[str, Field(min_length=1, max_length=MAX_TERMS_CHARACTERS)] | None = Field(
-        default=None,
+    terms: Annotated[str, Field(min_length=1, max_length=MAX_TERMS_CHARACTERS)] | None = ranking(
         description="more terms with weights: JSON as in the body of POST /search",
         examples=['[{"text":"farmland","weight":-0.5}]'],
     )
-    like: TileId | None = Field(default=None, description="id of a tile: more like this")
-    near: LonLat | None = Field(default=None, description="longitude,latitude: places ecologically like this one")
-    species: Annotated[str, Field(max_length=100), cleaned("species")] | None = Field(
-        default=None, description="common or scientific name of a species", examples=["jaguar"]
+    like: TileId | None = ranking(description="id of a tile: more like this")
+    near: LonLat | None = ranking(description="longitude,latitude: places ecologically like this one")
+    species: Annotated[str, Field(max_length=100), cleaned("species")] | None = ranking(
+        description="common or scientific name of a species", examples=["jaguar"]
     )
-    up: TileIds | None = Field(default=None, description="ids of tiles marked as good, with commas")
-    down: TileIds | None = Field(default=None, description="ids of tiles marked as poor, with commas")
+    up: TileIds | None = ranking(description="ids of tiles marked as good, with commas")
+    down: TileIds | None = ranking(description="ids of tiles marked as poor, with commas")
     k: int = Field(default=20, ge=1, le=MAX_K, description="how many hits")
     offset: int = Field(default=0, ge=0, le=MAX_OFFSET, description="hits to skip")
     bbox: Box | None = Field(
@@ -89,7 +88,9 @@ class SearchParameters(BaseModel):
     max_cloud: float | None = Field(default=None, ge=0, le=1, description="largest share of cloud")
     tiles: TileIds | None = Field(default=None, description="only these tiles: ids with commas")
     min_percentile: float | None = Field(default=None, ge=0, lt=100, description="smallest percentile among all tiles")
-    spacing_km: float | None = Field(default=None, ge=0, le=20_100, description="least distance of two hits in km")
+    spacing_km: float | None = Field(
+        default=None, ge=0, le=MAX_DISTANCE_KM, description="least distance of two hits in km"
+    )
     max_per_country: int | None = Field(default=None, ge=1, le=MAX_K, description="at most so many hits of one country")
     blend: float | None = Field(
         default=None, ge=0, le=1, description="0: looks like it, 1: such things live there; default: the model's"
@@ -159,18 +160,44 @@ class SearchParameters(BaseModel):
     @property
     def ranks(self) -> bool:
         """Whether anything is asked for, not only narrowed."""
-        return any(getattr(self, name) for name in RANKING)
+        return any(getattr(self, name) for name in RANKING_FIELDS)
+
+
+RANKING_FIELDS = {
+    name: field.alias or name
+    for name, field in SearchParameters.model_fields.items()
+    if isinstance(field.json_schema_extra, dict) and field.json_schema_extra.get("x-ranks")
+}
+RANKING = tuple(RANKING_FIELDS.values())  # as a URL names them
 
 
 class PageParameters(SearchParameters):
-    """The page's URL: a search, the page's own state beside it, and the empty fields of a submitted form."""
+    """The page's URL: a search, the page's own state beside it, and the empty fields of a submitted form.
+
+    Parameters of neither are no reason to refuse a link, since mail programs and others append theirs; the page names
+    them instead.
+    """
 
     model_config = ConfigDict(extra="ignore")
+
+    view: str | None = Field(default=None, description="camera: longitude,latitude,zoom")
+    tile: str | None = Field(default=None, description="id of the selected tile")
+    flat: str | None = Field(default=None, description="a flat map and no globe")
+    heat: str | None = Field(default=None, description="opacity of the heat-map in per cent")
+    vs: str | None = Field(default=None, description="words of the question that this one is compared with")
+    f: Literal["html", "json"] | None = Field(default=None, description="json: the landing page for programs")
 
     @model_validator(mode="before")
     @classmethod
     def _drop_empty(cls, values: Any) -> Any:  # noqa: ANN401 - whatever came in the URL
         return {name: value for name, value in values.items() if value != ""} if isinstance(values, dict) else values
+
+    def normalised(self) -> dict[str, Any]:
+        """The search alone."""
+        return {name: value for name, value in super().normalised().items() if name not in PAGE_KEYS}
+
+
+PAGE_KEYS = tuple(name for name in PageParameters.model_fields if name not in SearchParameters.model_fields)
 
 
 def read_terms(text: str, species: SpeciesTexts) -> list[Term]:
@@ -189,5 +216,4 @@ def read_terms(text: str, species: SpeciesTexts) -> list[Term]:
     return [body.to_term(species) for body in bodies]
 
 
-SearchQuery = Annotated[SearchParameters, fastapi.Depends(reader(SearchParameters))]
-SEARCH_DESCRIBED = described(SearchParameters)
+SearchQuery = Annotated[SearchParameters, in_url(SearchParameters)]

@@ -3,36 +3,47 @@
 from __future__ import annotations
 
 import datetime as dt
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 from urllib.parse import urlencode
 
-from fastapi import APIRouter, Query, Request
+from fastapi import Request
 from fastapi.responses import Response
-from pydantic import BaseModel, Field
+from pydantic import Field
 
-from app.answers.ogc import CONFORMANCE, collection_entry, ogc_filters, parse_ogc_bbox
+from app.answers.ogc import CONFORMANCE, Crs84, collection_entry, ogc_filters, parse_ogc_bbox
 from app.answers.responses import GeoJSONResponse, JSONResponse
 from app.answers.schemas import CollectionAnswer, CollectionsAnswer, Conformance, ItemAnswer, ItemsAnswer
 from app.answers.stac import GEOJSON, JSON, stac_collection, stac_item
 from app.context import base_url, catalog_of
-from app.layers.gate import Gated
 from app.requests.forms import CollectionName, OgcBox, TileId
+from app.requests.reader import Parameters, in_url
+from app.routes.route import new_router
+from wildsat_core.errors import InvalidInputError
 
-router = APIRouter(tags=["collections"])
+router = new_router(tags=["collections"])
 
 DEFAULT_ITEMS, MAX_ITEMS = 100, 1000
 # Both standards forbid to refuse a greater limit.
 LIMIT_HELP = f"how many items; more than {MAX_ITEMS} count as {MAX_ITEMS}"
 
 
+class OgcParameters(Parameters):
+    """What every OGC address takes."""
+
+    f: Literal["json"] | None = Field(default=None, description="format of the answer")
+
+
+InOgcUrl = Annotated[OgcParameters, in_url(OgcParameters)]
+
+
 @router.get("/conformance", response_model=Conformance)
-def conformance() -> dict[str, Any]:
+def conformance(parameters: InOgcUrl) -> dict[str, Any]:
     """The parts of OGC API Features and STAC API that are met."""
     return {"conformsTo": list(CONFORMANCE)}
 
 
 @router.get("/collections", response_model=CollectionsAnswer)
-def collections(request: Request) -> Response:
+def collections(request: Request, parameters: InOgcUrl) -> Response:
     """Every collection, the default one first."""
     base = base_url(request)
     entries = [stac_collection(served, collection_entry(served), base) for served in catalog_of(request).all()]
@@ -44,28 +55,33 @@ def collections(request: Request) -> Response:
 
 
 @router.get("/collections/{name}", response_model=CollectionAnswer)
-def collection(request: Request, name: CollectionName) -> Response:
+def collection(request: Request, name: CollectionName, parameters: InOgcUrl) -> Response:
     """One collection: extent, licence, model, spaces."""
     served = catalog_of(request).get(name)
     return JSONResponse(stac_collection(served, collection_entry(served), base_url(request)))
 
 
-class ItemsParameters(BaseModel):
-    """Which Items. Unknown parameters are ignored: pystac-client sends those of a STAC search, too."""
+class ItemsParameters(OgcParameters):
+    """Which Items, and in which coordinates: longitude first, in degrees, as everywhere here."""
 
     bbox: OgcBox | None = Field(default=None, description="west,south,east,north in degrees")
     datetime: Annotated[str, Field(max_length=80)] | None = Field(
         default=None, description="RFC 3339 time or interval, open with .."
     )
+    bbox_crs: Crs84 | None = Field(default=None, alias="bbox-crs", description="coordinates of bbox")
+    crs: Crs84 | None = Field(default=None, description="coordinates of the answer")
+    collections: CollectionName | None = Field(default=None, description="this collection, as pystac-client repeats it")
     limit: int = Field(default=DEFAULT_ITEMS, ge=1, description=LIMIT_HELP)
     offset: int = Field(default=0, ge=0, le=2**31 - 1, description="items to skip")
 
 
 @router.get("/collections/{name}/items", response_class=GeoJSONResponse, response_model=ItemsAnswer)
 def items(
-    request: Request, name: CollectionName, gate: Gated, parameters: Annotated[ItemsParameters, Query()]
+    request: Request, name: CollectionName, parameters: Annotated[ItemsParameters, in_url(ItemsParameters)]
 ) -> Response:
     """Tiles in stored order, which keeps neighbours together; filters as in OGC API Features."""
+    if parameters.collections not in (None, name):
+        raise InvalidInputError(f"the address says {name!r} already, got {parameters.collections!r}", "collections")
     served, base = catalog_of(request).get(name), base_url(request)
     bbox, datetime, offset = parameters.bbox, parameters.datetime, parameters.offset
     limit = min(parameters.limit, MAX_ITEMS)
@@ -106,7 +122,7 @@ def _item_links(
 
 
 @router.get("/collections/{name}/items/{tile_id}", response_class=GeoJSONResponse, response_model=ItemAnswer)
-def item(request: Request, name: CollectionName, tile_id: TileId) -> Response:
+def item(request: Request, name: CollectionName, tile_id: TileId, parameters: InOgcUrl) -> Response:
     """One tile as a STAC Item."""
     served = catalog_of(request).get(name)
     tile = served.collection.tile(served.collection.row_of(tile_id))

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from html import escape
 
-from fastapi import APIRouter, Request
+from fastapi import Request
 from fastapi.responses import HTMLResponse, Response
 from starlette.exceptions import HTTPException
 
 from app.context import settings_of
+from app.routes.route import new_router
 
-router = APIRouter(tags=["service"], include_in_schema=False)
+router = new_router(tags=["service"], include_in_schema=False)
 
 PAGE = """<!doctype html>
 <html lang="en">

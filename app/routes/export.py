@@ -4,18 +4,19 @@ from __future__ import annotations
 
 from typing import Annotated
 
-from fastapi import APIRouter, Query, Request
+from fastapi import Request
 from fastapi.responses import Response, StreamingResponse
 from pydantic import Field
 
 from app.answers.exporting import FORMATS, ExportFormat
 from app.context import base_url, catalog_of, metrics_of, settings_of, species_of
-from app.layers.gate import ExportGated, Gated
 from app.requests.parameters import SearchParameters
+from app.requests.reader import in_url
+from app.routes.route import new_router
 from wildsat_core.errors import LimitExceededError
 from wildsat_core.search.query import MAX_K
 
-router = APIRouter(tags=["search"])
+router = new_router(tags=["search"])
 
 DEFAULT_ROWS = 10_000
 
@@ -34,9 +35,7 @@ class ExportParameters(SearchParameters):
     response_class=StreamingResponse,
     responses={200: {"content": {chosen.media_type: {} for chosen in FORMATS.values()}}},
 )
-def export(
-    request: Request, parameters: Annotated[ExportParameters, Query()], export_gate: ExportGated, gate: Gated
-) -> Response:
+def export(request: Request, parameters: Annotated[ExportParameters, in_url(ExportParameters)]) -> Response:
     """The best tiles as a file; `limit` takes the place of k and offset, and shares are not explained."""
     most = settings_of(request).max_export_rows
     apart = bool(parameters.spacing_km or parameters.max_per_country)
@@ -53,7 +52,7 @@ def export(
     asked = {name: value for name, value in parameters.normalised().items() if name not in played_no_part}
     chosen = FORMATS[parameters.format]
     name = f"{served.name}-{served.collection.generation}.{chosen.suffix}"
-    headers = {"Content-Disposition": f'attachment; filename="{name}"', "Cache-Control": "no-cache"}
+    headers = {"Content-Disposition": f'attachment; filename="{name}"'}
     metrics = metrics_of(request)
     metrics.observe_stages({stage: ms / 1000.0 for stage, ms in ranking.timings_ms.items()})
     pieces = metrics.timed_pieces("write", chosen.write(served, ranking, asked, base_url(request)))

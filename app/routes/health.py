@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from fastapi import APIRouter, Request
+from fastapi import Request
 from fastapi.responses import PlainTextResponse, Response
 from prometheus_client import CONTENT_TYPE_LATEST
 from starlette.exceptions import HTTPException
@@ -12,8 +12,9 @@ from starlette.exceptions import HTTPException
 from app.answers.responses import JSONResponse
 from app.answers.schemas import Alive, Readiness
 from app.context import catalog_of, metrics_of, settings_of
+from app.routes.route import new_router
 
-router = APIRouter(tags=["service"])
+router = new_router(tags=["service"])
 
 
 @router.get("/livez", response_model=Alive)
@@ -37,9 +38,7 @@ async def readyz(request: Request) -> Response:
     ]
     ready = bool(served)
     body = {"status": "ready" if ready else "not ready", "collections": served, "refused": sorted(catalog.refused)}
-    return JSONResponse(
-        body, 200 if ready else 503, {"Cache-Control": "no-store"} | ({} if ready else {"Retry-After": "1"})
-    )
+    return JSONResponse(body, 200 if ready else 503, {} if ready else {"Retry-After": "1"})
 
 
 @router.get("/metrics", response_class=PlainTextResponse)

@@ -4,22 +4,22 @@ from __future__ import annotations
 
 from typing import Annotated
 
-from fastapi import APIRouter, Path, Request
+from fastapi import Path, Request
 from fastapi.responses import Response
 from starlette.exceptions import HTTPException
 
 from app.answers.etags import etag_of, not_modified
 from app.context import catalog_of
 from app.requests.forms import CollectionName
+from app.routes.route import new_router
 from wildsat_core.collection.map_tiles import MEDIA_TYPES
 from wildsat_core.errors import InvalidInputError
 
-router = APIRouter(tags=["maps"])
+router = new_router(tags=["maps"])
 
 MAX_ZOOM = 24
 Zoom = Annotated[int, Path(ge=0, le=MAX_ZOOM, description="zoom of the Web Mercator pyramid")]
 TileNumber = Annotated[int, Path(ge=0, lt=2**MAX_ZOOM, description="column from the west, or row from the north")]
-PICTURE_CACHE = "public, max-age=3600"
 
 
 def check_tile_numbers(z: int, x: int, y: int) -> None:
@@ -42,11 +42,9 @@ def imagery(request: Request, name: CollectionName, z: Zoom, x: TileNumber, y: T
     if served.imagery is None:
         raise HTTPException(404, f"collection {name!r} has no imagery of its own")
     etag = etag_of(served, "imagery", z, x, y)
-    if unchanged := not_modified(request, etag, PICTURE_CACHE):
+    if unchanged := not_modified(request, etag):
         return unchanged
     picture = served.imagery.get(z, x, y)
     if picture is None:
         raise HTTPException(404, f"collection {name!r} has no imagery at {z}/{x}/{y}")
-    return Response(
-        picture, media_type=served.imagery.media_type, headers={"ETag": etag, "Cache-Control": PICTURE_CACHE}
-    )
+    return Response(picture, media_type=served.imagery.media_type, headers={"ETag": etag})

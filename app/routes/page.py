@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated, Any
 
-from fastapi import APIRouter, Query, Request
+from fastapi import Request
 from fastapi.responses import Response
 
 from app.answers.hits import feature_collection
@@ -13,16 +13,18 @@ from app.answers.pages import render_page
 from app.answers.responses import JSONResponse
 from app.context import base_url, catalog_of, run_search, species_of
 from app.errors import wants_html
-from app.layers.gate import Gated
 from app.requests.parameters import PageParameters
+from app.requests.reader import in_url
+from app.routes.route import new_router
 
-router = APIRouter(include_in_schema=False)
+router = new_router(include_in_schema=False)
 
 
 @router.get("/")
-def page(request: Request, parameters: Annotated[PageParameters, Query()], gate: Gated) -> Response:
+def page(request: Request, parameters: Annotated[PageParameters, in_url(PageParameters)]) -> Response:
     """The page; with a query in the URL, its results are in the page before any script runs."""
-    if not request.query_params and not wants_html(request):
+    bare = not request.query_params and not wants_html(request)
+    if parameters.f == "json" or bare:
         return JSONResponse(landing(catalog_of(request).all(), base_url(request)), headers={"Vary": "Accept"})
     asked = parameters.normalised()
     result: dict[str, Any] | None = None

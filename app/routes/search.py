@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated
 
-from fastapi import APIRouter, Query, Request
+from fastapi import Request
 from fastapi.responses import Response
 from pydantic import Field
 
@@ -13,12 +13,13 @@ from app.answers.hits import feature_collection, notes, tile_links
 from app.answers.responses import GeoJSONResponse
 from app.answers.schemas import SearchAnswer, SuggestAnswer
 from app.context import catalog_of, metrics_of, run_search, species_of
-from app.layers.gate import Gated
-from app.requests.parameters import SEARCH_DESCRIBED, SearchParameters, SearchQuery
+from app.requests.parameters import SearchParameters, SearchQuery
+from app.requests.reader import in_url
+from app.routes.route import new_router
 from wildsat_core.errors import InvalidInputError
 from wildsat_core.search.geojson import tile_feature
 
-router = APIRouter(tags=["search"])
+router = new_router(tags=["search"])
 
 
 class SuggestParameters(SearchParameters):
@@ -27,8 +28,8 @@ class SuggestParameters(SearchParameters):
     count: int = Field(default=5, ge=1, le=50, description="how many tiles")
 
 
-@router.get("/search", response_class=GeoJSONResponse, response_model=SearchAnswer, openapi_extra=SEARCH_DESCRIBED)
-def search(request: Request, parameters: SearchQuery, gate: Gated) -> Response:
+@router.get("/search", response_class=GeoJSONResponse, response_model=SearchAnswer)
+def search(request: Request, parameters: SearchQuery) -> Response:
     """Rank tiles; give at least one of q, like, near, species and up."""
     served = catalog_of(request).get(parameters.collection)
     query, asked = parameters.to_query(species_of(request).term), parameters.normalised()
@@ -36,11 +37,11 @@ def search(request: Request, parameters: SearchQuery, gate: Gated) -> Response:
     if unchanged := not_modified(request, etag):
         return unchanged
     answer = feature_collection(served, run_search(request, served, query), asked)
-    return GeoJSONResponse(answer, headers={"ETag": etag, "Cache-Control": "no-cache"})
+    return GeoJSONResponse(answer, headers={"ETag": etag})
 
 
 @router.get("/suggest", response_class=GeoJSONResponse, response_model=SuggestAnswer)
-def suggest(request: Request, parameters: Annotated[SuggestParameters, Query()], gate: Gated) -> Response:
+def suggest(request: Request, parameters: Annotated[SuggestParameters, in_url(SuggestParameters)]) -> Response:
     """Tiles whose judgement would tell most, for a search with up or down: those where the marks turn."""
     served = catalog_of(request).get(parameters.collection)
     query = parameters.to_query(species_of(request).term)
@@ -57,4 +58,4 @@ def suggest(request: Request, parameters: Annotated[SuggestParameters, Query()],
         **notes(served),
         "features": [tile_feature(tile, links=tile_links(served.name, tile.tile_id)) for tile in tiles],
     }
-    return GeoJSONResponse(answer, headers={"Cache-Control": "no-cache"})
+    return GeoJSONResponse(answer)

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from typing import Annotated, Any
 from urllib.parse import urlencode
 
-from fastapi import APIRouter, Query, Request
+from fastapi import Request
 from fastapi.responses import Response
 from pydantic import BaseModel, ConfigDict, Field
 
@@ -17,16 +17,17 @@ from app.answers.schemas import ItemsAnswer
 from app.answers.stac import GEOJSON, JSON, stac_item
 from app.catalog import Served
 from app.context import base_url, catalog_of
-from app.layers.gate import Gated
 from app.requests.forms import CollectionName, OgcBox, TileIds
 from app.requests.parameters import MAX_AREA_CHARACTERS
+from app.requests.reader import Parameters, in_url
 from app.routes.collections import DEFAULT_ITEMS, LIMIT_HELP, MAX_ITEMS
+from app.routes.route import new_router
 from wildsat_core.area import Area
 from wildsat_core.errors import InvalidInputError
 from wildsat_core.geometries import read_geometry
 from wildsat_core.search.query import Filters
 
-router = APIRouter(prefix="/stac/search", tags=["collections"])
+router = new_router(prefix="/stac/search", tags=["collections"])
 
 Offset = Annotated[int, Field(ge=0, le=2**31 - 1, description="items to skip")]
 Limit = Annotated[int, Field(ge=1, description=LIMIT_HELP)]
@@ -63,10 +64,8 @@ class StacBody(BaseModel):
         )
 
 
-class StacParameters(BaseModel):
+class StacParameters(Parameters):
     """The same in a URL."""
-
-    model_config = ConfigDict(extra="forbid")
 
     collections: Annotated[str, Field(max_length=2000)] | None = Field(default=None, description="names with commas")
     ids: TileIds | None = None
@@ -101,7 +100,7 @@ def _json(text: str) -> dict[str, Any]:
 
 
 @router.get("", response_class=GeoJSONResponse, response_model=ItemsAnswer)
-def stac_search(request: Request, parameters: Annotated[StacParameters, Query()], gate: Gated) -> Response:
+def stac_search(request: Request, parameters: Annotated[StacParameters, in_url(StacParameters)]) -> Response:
     """Items of one or more collections in stored order."""
     asked = parameters.model_dump(exclude_none=True)
 
@@ -113,7 +112,7 @@ def stac_search(request: Request, parameters: Annotated[StacParameters, Query()]
 
 
 @router.post("", name="stac_search_json", response_class=GeoJSONResponse, response_model=ItemsAnswer)
-def stac_search_json(request: Request, body: StacBody, gate: Gated) -> Response:
+def stac_search_json(request: Request, body: StacBody) -> Response:
     """The same with a JSON body."""
     asked = body.model_dump(exclude_none=True)
 

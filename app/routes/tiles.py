@@ -5,8 +5,9 @@ from __future__ import annotations
 from typing import Annotated
 from urllib.parse import quote
 
-from fastapi import APIRouter, Query, Request
+from fastapi import Request
 from fastapi.responses import Response
+from pydantic import Field
 from starlette.exceptions import HTTPException
 
 from app.answers.etags import etag_of, etag_of_query, not_modified
@@ -15,24 +16,35 @@ from app.answers.responses import GeoJSONResponse, JSONResponse
 from app.answers.schemas import HabitatsAnswer, SearchAnswer, TileAnswer
 from app.answers.similar import without_tile
 from app.context import catalog_of, run_search, species_of
-from app.layers.gate import Gated
 from app.requests.forms import CollectionName, TileId
-from app.requests.parameters import SEARCH_DESCRIBED, SearchQuery
+from app.requests.parameters import SearchQuery
+from app.requests.reader import Parameters, in_url
+from app.routes.route import new_router
 from wildsat_core.errors import InvalidInputError
 from wildsat_core.search.geojson import tile_feature
 
-router = APIRouter(prefix="/tiles/{tile_id}", tags=["tiles"])
+router = new_router(prefix="/tiles/{tile_id}", tags=["tiles"])
 
-PICTURE_CACHE = "public, max-age=3600"
-Chosen = Annotated[CollectionName | None, Query(description="collection; default: the service's")]
 
-PhraseCount = Annotated[int, Query(ge=1, le=50, description="how many phrases")]
+class TileParameters(Parameters):
+    """Where the tile is."""
+
+    collection: CollectionName | None = Field(default=None, description="collection; default: the service's")
+
+
+class HabitatsParameters(TileParameters):
+    """Where the tile is, and how many phrases are wanted."""
+
+    k: int = Field(default=5, ge=1, le=50, description="how many phrases")
+
+
+InTileUrl = Annotated[TileParameters, in_url(TileParameters)]
 
 
 @router.get("", response_class=GeoJSONResponse, response_model=TileAnswer)
-def tile(request: Request, tile_id: TileId, collection: Chosen = None) -> Response:
+def tile(request: Request, tile_id: TileId, parameters: InTileUrl) -> Response:
     """A tile as a GeoJSON Feature."""
-    served = catalog_of(request).get(collection)
+    served = catalog_of(request).get(parameters.collection)
     found = served.collection.tile(served.collection.row_of(tile_id))
     feature = tile_feature(found, links=tile_links(served.name, tile_id))
     return GeoJSONResponse(
@@ -47,20 +59,20 @@ class WebpResponse(Response):
 
 
 @router.get("/thumbnail.webp", response_class=WebpResponse)
-def thumbnail(request: Request, tile_id: TileId, collection: Chosen = None) -> Response:
+def thumbnail(request: Request, tile_id: TileId, parameters: InTileUrl) -> Response:
     """The tile's picture as WebP."""
-    served = catalog_of(request).get(collection)
+    served = catalog_of(request).get(parameters.collection)
     etag = etag_of(served, "thumbnail", tile_id)
-    if unchanged := not_modified(request, etag, PICTURE_CACHE):
+    if unchanged := not_modified(request, etag):
         return unchanged
     picture = served.collection.thumbnail(served.collection.row_of(tile_id))
     if picture is None:
         raise HTTPException(404, f"tile {tile_id!r} has no thumbnail")
-    return WebpResponse(picture, headers={"ETag": etag, "Cache-Control": PICTURE_CACHE})
+    return WebpResponse(picture, headers={"ETag": etag})
 
 
-@router.get("/similar", response_class=GeoJSONResponse, response_model=SearchAnswer, openapi_extra=SEARCH_DESCRIBED)
-def similar(request: Request, tile_id: TileId, parameters: SearchQuery, gate: Gated) -> Response:
+@router.get("/similar", response_class=GeoJSONResponse, response_model=SearchAnswer)
+def similar(request: Request, tile_id: TileId, parameters: SearchQuery) -> Response:
     """Other tiles like this one: /search?like=ID without the tile itself, and the same parameters. k is at most 999."""
     if parameters.like not in (None, tile_id):
         raise InvalidInputError(f"like is {tile_id!r} here, as the address says, got {parameters.like!r}", "like")
@@ -72,22 +84,24 @@ def similar(request: Request, tile_id: TileId, parameters: SearchQuery, gate: Ga
         return unchanged
     found = without_tile(tile_id, query, served, lambda query: run_search(request, served, query))
     answer = feature_collection(served, found, asked, path=f"/tiles/{quote(tile_id, safe='')}/similar")
-    return GeoJSONResponse(answer, headers={"ETag": etag, "Cache-Control": "no-cache"})
+    return GeoJSONResponse(answer, headers={"ETag": etag})
 
 
 @router.get("/habitats", response_model=HabitatsAnswer)
-def habitats(request: Request, tile_id: TileId, gate: Gated, k: PhraseCount = 5, collection: Chosen = None) -> Response:
+def habitats(
+    request: Request, tile_id: TileId, parameters: Annotated[HabitatsParameters, in_url(HabitatsParameters)]
+) -> Response:
     """What this tile may be called: the habitat phrases that fit it best."""
-    served = catalog_of(request).get(collection)
+    served = catalog_of(request).get(parameters.collection)
     row = served.collection.row_of(tile_id)
-    etag = etag_of(served, "habitats", tile_id, k)
+    etag = etag_of(served, "habitats", tile_id, parameters.k)
     if unchanged := not_modified(request, etag):
         return unchanged
-    found = [{"phrase": h.phrase, "score": round(h.score, 4)} for h in served.habitats.of(row, k)]
+    found = [{"phrase": h.phrase, "score": round(h.score, 4)} for h in served.habitats.of(row, parameters.k)]
     body = {
         "tile_id": tile_id,
         "collection": served.name,
         "generation": served.collection.generation,
         "habitats": found,
     }
-    return JSONResponse(body, headers={"ETag": etag, "Cache-Control": "no-cache"})
+    return JSONResponse(body, headers={"ETag": etag})

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from typing import Annotated
 
-from fastapi import APIRouter, File, Query, Request, UploadFile
+from fastapi import File, Request, UploadFile
 from fastapi.concurrency import run_in_threadpool
 from fastapi.responses import Response
 
@@ -14,35 +14,34 @@ from app.answers.responses import GeoJSONResponse
 from app.answers.schemas import SearchAnswer
 from app.context import catalog_of, metrics_of, run_search, settings_of, species_of
 from app.failures import BodyTooLargeError
-from app.layers.gate import Gated
 from app.requests.bodies import SearchBody
-from app.requests.parameters import MAX_TERMS_CHARACTERS, SearchParameters, read_terms
+from app.requests.parameters import MAX_TERMS_CHARACTERS, SearchParameters, SearchQuery, read_terms
 from app.requests.pictures import decode_picture, picture_term
+from app.requests.reader import refuse_fields
+from app.routes.route import new_router
 
-router = APIRouter(tags=["search"])
-
-NOT_KEPT = {"Cache-Control": "no-store"}
+router = new_router(tags=["search"])
 
 
 @router.post("/search", name="search_json", response_class=GeoJSONResponse, response_model=SearchAnswer)
-def search_json(request: Request, body: SearchBody, gate: Gated) -> Response:
+def search_json(request: Request, body: SearchBody) -> Response:
     """Rank tiles for a whole query as JSON: weighted terms, judged tiles, any area."""
     served = catalog_of(request).get(body.collection)
     result = run_search(request, served, body.to_query(species_of(request).term))
-    return GeoJSONResponse(feature_collection(served, result, body.normalised(), path=None), headers=NOT_KEPT)
+    return GeoJSONResponse(feature_collection(served, result, body.normalised(), path=None))
 
 
 @router.post("/search/image", name="search_image", response_class=GeoJSONResponse, response_model=SearchAnswer)
 async def search_image(
     request: Request,
-    gate: Gated,
     image: Annotated[UploadFile, File(description="PNG, JPEG, WebP or GeoTIFF (8-bit true colour), seen from above")],
-    parameters: Annotated[SearchParameters, Query()],
+    parameters: SearchQuery,
 ) -> Response:
     """Rank tiles by likeness to a picture, beside any other term; the picture is not kept.
 
     The answer's query has the picture's vector among its terms: /search, /heatmap and /export take it as it is.
     """
+    refuse_fields(await request.form(), "image")
     most = settings_of(request).max_upload_bytes
     content = await image.read(most + 1)
     if len(content) > most:
@@ -64,4 +63,4 @@ def _search_picture(request: Request, parameters: SearchParameters, content: byt
     result = run_search(request, served, asked.to_query(species_of(request).term))
     fits = len(asked.terms or "") <= MAX_TERMS_CHARACTERS
     answer = feature_collection(served, result, asked.normalised(), path="/search" if fits else None)
-    return GeoJSONResponse(answer, headers=NOT_KEPT)
+    return GeoJSONResponse(answer)

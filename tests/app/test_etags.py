@@ -7,10 +7,10 @@ from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
-from app.etags import etag_of
 from fastapi.testclient import TestClient
 
-from app import etags
+from app.answers import etags
+from app.answers.etags import etag_of
 from app.main import create_app
 from tests.app.conftest import ROWS, ToyModel, toy_settings, write_rows
 from wildsat_core.collection import open_collection

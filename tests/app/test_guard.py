@@ -19,6 +19,7 @@ from app.answers.exporting import FORMATS, ExportFormat
 from app.layers.body_limit import BodyLimitMiddleware
 from app.layers.clients import TokenBuckets
 from app.main import create_app
+from app.policies import Body, Policy
 from tests.app.conftest import ToyModel, toy_settings
 
 KEY, OTHER = "k" * 16, "o" * 16
@@ -285,7 +286,7 @@ def test_bodies_that_come_slowly_or_hold_too_much_are_refused(monkeypatch: pytes
         while (await receive())["more_body"]:
             pass
 
-    app = BodyLimitMiddleware(reads_all, json_bytes=100, upload_bytes=100)
+    app = BodyLimitMiddleware(reads_all, lambda scope: Policy(body=Body.JSON), json_bytes=100, upload_bytes=100)
     scope = {"type": "http", "path": "/search", "headers": [], "method": "POST"}
 
     async def ask(pause_s: float, size: int) -> int:

@@ -146,7 +146,7 @@ def test_explain_gives_shares_that_add_up_to_the_score(client: TestClient) -> No
         ),
         ({"q": "x", "max_per_country": "5", "k": "1000", "offset": "9500"}, "k", "drop both"),
         ({"q": "x", "spacing_km": "-1"}, "spacing_km", "greater than or equal to 0"),
-        ({"q": "x", "kk": "5"}, "kk", "not permitted"),
+        ({"q": "x", "kk": "5"}, "kk", "did you mean k?"),
         ({"q": "x", "up": "fiji", "down": "fiji"}, "up", "both"),
     ],
 )

@@ -24,6 +24,7 @@ MAX_OFFSET = 100_000
 MAX_APART = 10_000  # hits with spacing or a cap are compared pair by pair
 MAX_LABELS = 1_000
 MAX_WEIGHT = 10.0
+MAX_DISTANCE_KM = 20_100.0  # a little more than half the way round the Earth
 
 
 def clean_text(text: str, parameter: str = "q") -> str:
@@ -156,8 +157,10 @@ class Circle:
     def __post_init__(self) -> None:
         """Check position and radius."""
         check_lon_lat(self.lon, self.lat)
-        if not (math.isfinite(self.radius_km) and 0 < self.radius_km <= 20_100):
-            raise InvalidInputError(f"circle radius must lie in (0, 20100] km, got {self.radius_km}", "circle")
+        if not (math.isfinite(self.radius_km) and 0 < self.radius_km <= MAX_DISTANCE_KM):
+            raise InvalidInputError(
+                f"circle radius must lie in (0, {MAX_DISTANCE_KM:g}] km, got {self.radius_km}", "circle"
+            )
 
 
 @dataclass(frozen=True, slots=True)
@@ -246,8 +249,10 @@ class Query:
             raise InvalidInputError(f"offset must lie in 0 to {MAX_OFFSET}, got {self.offset}", "offset")
         if self.blend is not None and not 0 <= self.blend <= 1:
             raise InvalidInputError(f"blend must lie in [0, 1], got {self.blend}", "blend")
-        if not (math.isfinite(self.spacing_km) and 0 <= self.spacing_km <= 20_100):
-            raise InvalidInputError(f"spacing_km must lie in [0, 20100], got {self.spacing_km}", "spacing_km")
+        if not (math.isfinite(self.spacing_km) and 0 <= self.spacing_km <= MAX_DISTANCE_KM):
+            raise InvalidInputError(
+                f"spacing_km must lie in [0, {MAX_DISTANCE_KM:g}], got {self.spacing_km}", "spacing_km"
+            )
         if self.max_per_country is not None and self.max_per_country < 1:
             raise InvalidInputError(
                 f"max_per_country must be at least 1, got {self.max_per_country}", "max_per_country"
