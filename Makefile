@@ -5,7 +5,7 @@ PORT ?= 8000
 BIN := $(VENV)/bin
 export PIP_DISABLE_PIP_VERSION_CHECK = 1
 
-.PHONY: demo test test-docker lint install install-test assets screenshots clean
+.PHONY: demo test test-docker test-package package lint install install-test assets clean
 
 demo: install assets  ## build the demo collection from NASA Blue Marble and serve it on http://localhost:$(PORT)
 	$(BIN)/wildsat demo --port $(PORT)
@@ -15,6 +15,12 @@ test: install-test assets lint  ## the whole suite, after lint and types; a file
 
 test-docker: install-test  ## build the CPU image and live through a deployment, in a Docker engine of its own if none runs
 	$(BIN)/python -m pytest tests/docker --timeout 3600 -v
+
+test-package: install-test  ## install the wheel from the package index into empty environments and run the demo there
+	$(BIN)/python -m pytest tests/package -v
+
+package: install-test  ## a source archive and a wheel, with the map page, in dist/
+	$(BIN)/python -m build
 
 lint: assets
 	$(BIN)/ruff check .
@@ -28,7 +34,7 @@ install-test: $(VENV)/.installed-test
 assets: static/vendor/.installed
 
 $(VENV)/.installed: pyproject.toml constraints.txt
-	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	test -x $(BIN)/python || { $(PYTHON) -m venv $(VENV) && touch $(VENV)/.made-by-make; }
 	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[demo,web]'
 	touch $@
 
@@ -41,5 +47,6 @@ static/vendor/.installed: static/package.json $(VENV)/.installed
 	$(BIN)/python -m app.assets
 	touch $@
 
-clean:
-	rm -rf $(VENV) static/vendor build *.egg-info
+clean:  ## remove what make made; an environment of yours that VENV names stays
+	if [ -f $(VENV)/.made-by-make ]; then rm -rf $(VENV); else rm -f $(VENV)/.installed $(VENV)/.installed-test; fi
+	rm -rf static/vendor dist

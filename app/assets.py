@@ -23,8 +23,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from wildsat_core.errors import WildsatError
+from wildsat_core.installation import install_command
 
-STATIC_DIR = Path(__file__).resolve().parent.parent / "static"
+_HERE = Path(__file__).resolve().parent
+STATIC_DIR = _HERE / "static" if (_HERE / "static").is_dir() else _HERE.parent / "static"  # in a wheel; in a clone
+RECORD = "installed.json"  # beside the files: what was pinned, and the hash of each file
 NPM_TIMEOUT_S = 300
 
 
@@ -79,7 +82,8 @@ def find_npm() -> str:
     found = shutil.which("npm", path=str(here)) or shutil.which("npm")
     if found is None:
         raise AssetError(
-            "npm was not found; pip install 'wildsat[web]' (or install Node.js), then run: python -m app.assets"
+            f"npm was not found. Install it with: {install_command('web')} (or install Node.js), "
+            "then run: python -m app.assets"
         )
     return found
 
@@ -166,23 +170,23 @@ def _read(tar: tarfile.TarFile, member: tarfile.TarInfo) -> bytes:
     return stream.read()
 
 
-def is_installed(package: Package, vendor: Path) -> bool:
-    """Whether a package's folder records this version and every file still has its recorded hash."""
+def installed_files(package: Package, vendor: Path) -> list[str]:
+    """Paths of a package's wanted files and of the record of their hashes; none, if they are not what is pinned.
+
+    More may lie there: what tests and lint need beside the page.
+    """
     folder = vendor / package.name
     try:
-        record = json.loads((folder / "installed.json").read_text("utf-8"))
-        if (record["version"], record["integrity"], record["patterns"]) != (
-            package.version,
-            package.integrity,
-            list(package.files),
-        ):
-            return False
-        return all(
-            hashlib.sha256((folder / path).read_bytes()).hexdigest() == digest
-            for path, digest in record["files"].items()
-        )
+        record = json.loads((folder / RECORD).read_text("utf-8"))
+        if (record["version"], record["integrity"]) != (package.version, package.integrity):
+            return []
+        if not set(package.files) <= set(record["patterns"]):
+            return []
+        wanted = [path for path in record["files"] if any(fnmatch.fnmatchcase(path, p) for p in package.files)]
+        sound = all(hashlib.sha256((folder / p).read_bytes()).hexdigest() == record["files"][p] for p in wanted)
     except (OSError, ValueError, KeyError):
-        return False
+        return []
+    return [*wanted, RECORD] if sound else []
 
 
 def install(package: Package, vendor: Path) -> None:
@@ -200,7 +204,7 @@ def install(package: Package, vendor: Path) -> None:
             "patterns": list(package.files),
             "files": hashes,
         }
-        (fresh / "installed.json").write_text(json.dumps(record, indent=1), "utf-8")
+        (fresh / RECORD).write_text(json.dumps(record, indent=1), "utf-8")
         target = vendor / package.name
         target.parent.mkdir(exist_ok=True)  # the folder of a scope, such as @types
         if target.exists():
@@ -212,7 +216,7 @@ def install_all(static_dir: Path, *, dev: bool) -> list[str]:
     """Bring static/vendor/ up to the pins; returns one line a package, saying what was done."""
     vendor, lines = static_dir / "vendor", []
     for package in read_packages(static_dir, dev=dev):
-        there = is_installed(package, vendor)
+        there = bool(installed_files(package, vendor))
         if not there:
             install(package, vendor)
         lines.append(f"{package.name} {package.version}: {'already there' if there else 'installed'}")

@@ -10,9 +10,9 @@ from typing import Annotated
 from pydantic import Field, field_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
-CommaSeparated = Annotated[tuple[str, ...], NoDecode]
+from app.assets import STATIC_DIR
 
-REPOSITORY = Path(__file__).resolve().parent.parent
+CommaSeparated = Annotated[tuple[str, ...], NoDecode]
 
 
 class Settings(BaseSettings):
@@ -33,9 +33,7 @@ class Settings(BaseSettings):
     device: str = Field(
         default="cpu", description="torch device of the encoders and of the scan, such as cpu or cuda:0"
     )
-    static_dir: Path = Field(
-        default=REPOSITORY / "static", description="folder of the page's scripts, styles and vendor/ assets"
-    )
+    static_dir: Path = Field(default=STATIC_DIR, description="folder of the page's scripts, styles and vendor/ assets")
     root_path: str = Field(
         default="",
         pattern=r"^(/[A-Za-z0-9._~-]+)*$",

@@ -16,7 +16,7 @@ from rich.markup import escape
 from typer.core import TyperGroup
 
 from wildsat_core import __version__
-from wildsat_core.errors import WildsatError
+from wildsat_core.errors import MissingExtraError, WildsatError
 
 COMMAND_GROUP: Final = "wildsat.commands"
 EXIT_FAILURE: Final = 1  # the command ran and failed; click itself exits with 2 when the arguments are wrong
@@ -48,13 +48,46 @@ def run_command(name: str, arguments: Sequence[str]) -> None:
 
 
 class _Rooms(TyperGroup):
-    """A group whose sub-commands are the registered entry points."""
+    """A group whose sub-commands are the registered entry points.
+
+    Each names the extra that it needs. Without that it is listed all the same, and says what to install when used.
+    """
 
     def list_commands(self, ctx: Any) -> list[str]:  # noqa: ANN401
         return sorted(_entry_points())
 
     def get_command(self, ctx: Any, cmd_name: str) -> Any:  # noqa: ANN401
-        return load_command(cmd_name) if cmd_name in _entry_points() else None
+        if cmd_name not in _entry_points():
+            return None
+        try:
+            return load_command(cmd_name)
+        except ModuleNotFoundError as err:
+            return _stand_in(cmd_name, _missing(cmd_name, err))
+
+    def invoke(self, ctx: Any) -> Any:  # noqa: ANN401
+        try:
+            return super().invoke(ctx)
+        except ModuleNotFoundError as err:  # a command's heavy libraries are imported when it runs
+            raise _missing(ctx.invoked_subcommand, err) from err
+
+
+def _missing(name: str, err: ModuleNotFoundError) -> Exception:
+    """What to tell of a package that a command did not find: the extra that brings it, if it is not our own fault."""
+    extras = _entry_points()[name].extras
+    package = (err.name or "").partition(".")[0]
+    ours = {point.module.partition(".")[0] for point in _entry_points().values()} | {"wildsat_core"}
+    return MissingExtraError(package, extras[0], f"wildsat {name}") if extras and package not in ours else err
+
+
+def _stand_in(name: str, missing: Exception) -> Any:  # noqa: ANN401 - a click command
+    """A command of this name that only says what is missing, in its help and when it is used."""
+    stand_in = typer.Typer(add_completion=False)
+
+    @stand_in.command(name=name, help=str(missing), context_settings={"ignore_unknown_options": True})
+    def explain(arguments: Annotated[list[str] | None, typer.Argument(hidden=True)] = None) -> None:
+        raise missing
+
+    return typer.main.get_command(stand_in)
 
 
 app = typer.Typer(cls=_Rooms, add_completion=False, context_settings={"help_option_names": ["-h", "--help"]})

@@ -5,6 +5,8 @@ The core knows no HTTP status: `app/errors.py` holds the table from these classe
 
 from __future__ import annotations
 
+from wildsat_core.installation import install_command
+
 
 class WildsatError(Exception):
     """Base of every error that this project raises on purpose."""
@@ -92,8 +94,10 @@ class MissingExtraError(WildsatError, ImportError):
     def __init__(self, package: str, extra: str, purpose: str) -> None:
         """Say which command installs what is missing."""
         super().__init__(
-            f"{purpose} needs the package {package!r}, which is not installed: pip install 'wildsat[{extra}]'"
+            f"{purpose} needs the package {package!r}, which is not installed. Install it with: "
+            f"{install_command(extra)}"
         )
+        self.purpose = purpose
 
 
 class MissingDataError(WildsatError, FileNotFoundError):

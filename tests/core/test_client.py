@@ -305,5 +305,5 @@ def test_hits_become_a_geodataframe(live_url: str) -> None:
 
 def test_without_geopandas_the_command_to_install_it_is_named(live_url: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "geopandas", None)
-    with Client(live_url) as client, pytest.raises(MissingExtraError, match=r"pip install 'wildsat\[geo\]'"):
+    with Client(live_url) as client, pytest.raises(MissingExtraError, match=r"pip install .*\[geo\]"):
         client.search("forest").to_geodataframe()

