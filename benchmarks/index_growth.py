@@ -20,9 +20,9 @@ from benchmarks.random_collection import DIM, REF, RandomModel, random_collectio
 from indexer.pipeline.build import build_collection
 from indexer.pipeline.options import BuildOptions
 from indexer.pipeline.reading import ReadOptions
-from indexer.pipeline.report import peak_memory_mib
 from indexer.sources import Candidate, Reading
 from wildsat_core.collection import CollectionWriter, open_collection
+from wildsat_core.machine import peak_memory_mib
 from wildsat_core.search.query import Query, VectorTerm
 from wildsat_core.types import BBox, SpaceSpec, Tile
 
@@ -123,4 +123,4 @@ def one_build(args: argparse.Namespace) -> None:
         before = peak_memory_mib()
         report = build_collection(NoiseSource(args.tiles), model, Path(folder) / "many", options, {})
     peak = peak_memory_mib()
-    print(f"{report.added:,} tiles: peak {peak} MiB, {peak - before} MiB above a build of 8 tiles")
+    print(f"{report.added:,} tiles: peak {peak:.0f} MiB, {peak - before:.0f} MiB above a build of 8 tiles")

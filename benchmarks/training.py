@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import math
 import multiprocessing
 import os
 import random
@@ -183,7 +184,7 @@ class Contender:
                 self._step()
             if self._device.type == "cuda":
                 torch.cuda.synchronize()
-            self.memory_mb = memory_mb()
+            self.memory_mb = memory_mb() or math.nan
             return (time.perf_counter() - started) / count, (time.process_time() - used) / count
 
     @contextmanager

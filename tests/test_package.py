@@ -174,7 +174,7 @@ def test_the_base_tells_of_a_collection(base):
         (["demo"], "demo"),
         (["search", "x", "--folder", "c", "--collection", "x"], "search"),
         (["train", "--config", "resnet50-random"], "train"),
-        (["index", "build", "x", "--tile-px", "32", "-i", "x.tif"], "index"),
+        (["index", "build", "raster", "x", "--tile-px", "32", "-i", "x.tif"], "index"),
     ],
 )
 @pytest.mark.usefixtures("written")

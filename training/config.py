@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 from typing import Any, Literal
 
@@ -13,6 +12,7 @@ from training.augment import AugmentConfig
 from training.losses import HIGHEST_SCALE, REFERENCE_SCALE
 from training.tuning import TuningConfig
 from wildsat_core.errors import InvalidInputError, MissingDataError
+from wildsat_core.machine import processors
 from wildsat_core.types import Metric
 
 CONFIGS = Path(__file__).parent / "configs"
@@ -53,8 +53,7 @@ class ModelSection(_Section):
 
 def default_workers() -> int:
     """Processes that read pictures: more than four seldom help, more than there are cores never do."""
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    return min(4, cores)
+    return min(4, processors())
 
 
 class DataSection(_Section):

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import resource
 import sys
 import time
 from collections.abc import Iterable, Mapping
@@ -18,6 +17,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from rich.text import Text
 
 from wildsat_core.files import write_text_atomically
+from wildsat_core.machine import peak_memory_mib
 
 METRICS, CURVE, BOARD = "metrics.jsonl", "loss.png", "tensorboard"
 _CUT_SHORT = 1 << 62  # the step of a line that a crash left unfinished
@@ -95,10 +95,14 @@ class Reporter:
         now = time.perf_counter()
         rate = (step - self._since_step) / max(now - self._since, 1e-9)
         self._since, self._since_step = now, step
-        numbers = numbers | {"steps_per_s": rate, "pairs_per_s": rate * self._pairs, "memory_mb": memory_mb()}
+        numbers = numbers | {"steps_per_s": rate, "pairs_per_s": rate * self._pairs}
+        if (memory := memory_mb()) is not None:
+            numbers["memory_mb"] = memory
         self._write({"step": step, **numbers}, "train")
         parts = describe_losses(numbers)
-        speed = f"{rate:.3g} steps/s, {rate * self._pairs:.3g} pairs/s, {numbers['memory_mb']:,.0f} MB"
+        speed = f"{rate:.3g} steps/s, {rate * self._pairs:.3g} pairs/s"
+        if memory is not None:
+            speed += f", {memory:,.0f} MB"
         if self._bar is not None:
             self._bar.below = parts
             self._bar.update(self._task, completed=step, description=speed)
@@ -178,11 +182,11 @@ def draw_losses(metrics: Path, picture: Path) -> None:
     figure.savefig(picture, dpi=100)
 
 
-def memory_mb() -> float:
-    """Peak memory: of the GPU where there is one in use, else of this process."""
+def memory_mb() -> float | None:
+    """Peak memory: of the GPU where there is one in use, else of this process; None where that can't be known."""
     if torch.cuda.is_available() and torch.cuda.max_memory_allocated():
         return torch.cuda.max_memory_allocated() / 2**20
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+    return peak_memory_mib()
 
 
 def _tensorboard(folder: Path, first: int) -> Any:  # noqa: ANN401 - untyped library, optional

@@ -26,7 +26,12 @@ def sha256_file(path: Path) -> str:
 
 
 def fsync_path(path: Path) -> None:
-    """Flush a file or a folder's entries to disk; a rename is only durable after its folder is flushed."""
+    """Flush a file or a folder's entries to disk; a rename is only durable after its folder is flushed.
+
+    Windows can flush neither a folder nor what is open for reading: there, a power failure may undo what was renamed.
+    """
+    if os.name == "nt":
+        return
     descriptor = os.open(path, os.O_RDONLY)
     try:
         os.fsync(descriptor)

@@ -23,6 +23,7 @@ from indexer.sources.pixels import Stretch, fault_of
 from indexer.sources.protocol import Candidate, Source, UnreachableError
 from wildsat_core.bands import RGB
 from wildsat_core.errors import SourceError
+from wildsat_core.machine import processors
 from wildsat_core.types import Tile
 
 logger = logging.getLogger(__name__)
@@ -131,8 +132,7 @@ def read_chunks(source: Source, candidates: Iterable[Candidate], options: ReadOp
 
 def default_workers() -> int:
     """One process for each core but one, which the encoder has; at least one."""
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 2
-    return max(cores - 1, 1)
+    return max(processors() - 1, 1)
 
 
 _worker: tuple[Source, ReadOptions] | None = None  # set once in each worker process, never in the main one

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import json
-import resource
-import sys
 from collections import Counter
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -12,6 +10,7 @@ from typing import Any
 
 from wildsat_core.errors import SourceError
 from wildsat_core.files import write_text_atomically
+from wildsat_core.machine import peak_memory_mib
 
 REPORT_FILE = "build-report.json"
 
@@ -66,7 +65,7 @@ class BuildReport:
             "elapsed_s": round(self.elapsed_s, 2),
             "tiles_per_s": round(self.tiles_per_s, 1),
             "stage_s": {stage: round(s, 2) for stage, s in self.stage_s.items()},
-            "peak_memory_mib": peak_memory_mib(),
+            **({} if (memory := peak_memory_mib()) is None else {"peak_memory_mib": round(memory)}),
         }
 
     def text(self) -> str:
@@ -79,8 +78,8 @@ class BuildReport:
             f"{self.collection}: {self.added:,} tiles added{taken_over}, generation {self.generation}, "
             f"model {self.model}\n"
             f"left out: {left_out}\n"
-            f"{self.elapsed_s:.1f} s, {self.tiles_per_s:,.0f} tiles/s ({stages}), "
-            f"peak memory {facts['peak_memory_mib']:,} MiB"
+            f"{self.elapsed_s:.1f} s, {self.tiles_per_s:,.0f} tiles/s ({stages})"
+            + (f", peak memory {facts['peak_memory_mib']:,} MiB" if "peak_memory_mib" in facts else "")
         )
 
     def save(self, root: Path) -> Path:
@@ -88,10 +87,3 @@ class BuildReport:
         path = root / REPORT_FILE
         write_text_atomically(path, json.dumps(self.as_dict(), indent=1) + "\n")
         return path
-
-
-def peak_memory_mib() -> int:
-    """Largest resident memory of this process so far; its workers are not counted."""
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    unit = 1 if sys.platform == "darwin" else 1024  # bytes on macOS, kibibytes elsewhere
-    return int(peak * unit / 2**20)

@@ -11,7 +11,6 @@ few that remain are scored again from the stored float16 vectors.
 
 from __future__ import annotations
 
-import os
 import threading
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -23,6 +22,7 @@ import numpy as np
 import numpy.typing as npt
 
 from wildsat_core.collection.reader import Collection
+from wildsat_core.machine import processors
 from wildsat_core.search.plan import Plan
 from wildsat_core.search.scan import Rows, Scores
 from wildsat_core.types import Space
@@ -230,7 +230,7 @@ def _copied(arrays: Sequence[npt.NDArray[np.floating]], block_rows: int = _BLOCK
 @cache
 def _threads() -> ThreadPoolExecutor:
     """As many as there are processors to run on: numpy and numkong let go of the interpreter's lock."""
-    return ThreadPoolExecutor(len(os.sched_getaffinity(0)), "wildsat-scan")
+    return ThreadPoolExecutor(processors(), "wildsat-scan")
 
 
 def candidates(approximate: Scores, count: int, bound: float, leaders: Rows | None = None) -> Rows:
