@@ -46,6 +46,12 @@ class Served:
         return self.collection.name
 
     @cached_property
+    def notice(self) -> str | None:
+        """What a reader must be told: of the imagery, and of a model that is for pixels of another size."""
+        told = (self.collection.manifest.provenance.get("notice"), self.model.notice_for(self.collection.ground_scale))
+        return " ".join(filter(None, told)) or None
+
+    @cached_property
     def habitats(self) -> HabitatNames:
         """Names for what a tile shows."""
         return HabitatNames(self.collection, self.model, read_phrases())

@@ -42,8 +42,7 @@ def feature_collection(
 
 def notes(served: Served) -> dict[str, Any]:
     """What a reader must be told about the imagery."""
-    provenance = served.collection.manifest.provenance
-    return {"notice": provenance.get("notice"), "attribution": provenance.get("attribution")}
+    return {"notice": served.notice, "attribution": served.collection.manifest.provenance.get("attribution")}
 
 
 def _page_links(path: str, query: dict[str, Any], returned: int, matched: int) -> list[dict[str, str]]:

@@ -42,13 +42,13 @@ def collection_entry(served: Served) -> dict[str, Any]:
     """A collection with its extent and what this service adds under "wildsat"; without links."""
     manifest = served.collection.manifest
     told = manifest.provenance
-    imagery = imagery_entry(served)
+    imagery, scale = imagery_entry(served), served.collection.ground_scale
     return {
         "id": served.name,
         "name": served.name,
         "title": told.get("title") or served.name,
         "description": told.get("description") or f"Satellite tiles of the collection {served.name}.",
-        "notice": told.get("notice"),
+        "notice": served.notice,
         "attribution": told.get("attribution"),
         "imagery": imagery is not None,
         "imagery_max_zoom": imagery["maxzoom"] if imagery else None,
@@ -62,8 +62,10 @@ def collection_entry(served: Served) -> dict[str, Any]:
             "tiles": len(served.collection),
             "generation": manifest.generation,
             "model": manifest.model.name,
-            "notice": told.get("notice"),
+            "notice": served.notice,
             "default_blend": default_blend(served),
+            "gsd_m": scale.gsd_m if scale else None,
+            "tile_m": scale.side_m if scale else None,
             "spaces": {name: {"dim": spec.dim, "metric": spec.metric} for name, spec in manifest.spaces.items()},
             "imagery": imagery,
             "created_at": manifest.created_at.isoformat(),

@@ -223,7 +223,7 @@ class CollectionAnswer(BaseModel):
     notice: str | None
     attribution: str | None
     extent: dict[str, Any]
-    wildsat: dict[str, Any] = Field(description="tiles, generation, model, spaces, imagery")
+    wildsat: dict[str, Any] = Field(description="tiles, generation, model, spaces, sizes of pixels and tiles, imagery")
     links: list[StacLink]
 
 

@@ -18,7 +18,8 @@ from indexer.pipeline.estimate import plan_build
 from indexer.pipeline.listing import Chooser
 from indexer.pipeline.options import BuildOptions
 from indexer.pipeline.reading import ReadOptions, default_workers
-from wildsat_core.collection import open_collection, read_current_manifest
+from indexer.pipeline.scale import model_name
+from wildsat_core.collection import open_collection
 from wildsat_core.collection.writer import check_collection_name
 from wildsat_core.countries import load_countries
 from wildsat_core.errors import CollectionNotFoundError, InvalidInputError
@@ -79,10 +80,13 @@ class Build(CollectionOptions, PictureOptions):
         str | None,
         into(
             metavar="NAME|FOLDER",
-            help="A model of `wildsat models`, or its folder.",
-            show_default="the collection's, or wildsat-mini",
+            help="A model of `wildsat models`, its folder, or auto.",
+            show_default="the collection's, or the one for such pixels",
         ),
     ] = None
+    any_scale: Annotated[bool, into("--any-scale", help="Take pixels of a size that the model is not for, too.")] = (
+        False
+    )
     thumbnail_px: Annotated[
         int, into(min=0, max=512, metavar="PIXELS", help="Longer side of thumbnails; 0 for none.")
     ] = 128
@@ -102,7 +106,8 @@ class Build(CollectionOptions, PictureOptions):
         from wildsat_core.models.registry import load_model
 
         source = self.source()
-        model = load_model(self.model or _model_of(self.root), _device(self.device))
+        name = model_name(self.root, self.model, source, any_scale=self.any_scale)
+        model = load_model(name, _device(self.device))
         options = replace(
             self.build_options(),
             batch_tiles=self.batch,
@@ -110,6 +115,7 @@ class Build(CollectionOptions, PictureOptions):
             read=ReadOptions(self.thumbnail_px or None, max_missing=self.max_missing),
             compiled=self.compiled,
             threads=self.threads,
+            any_scale=self.any_scale,
         )
         if self.dry_run:
             typer.echo(plan_build(source, model, options, self.planner(options)).text())
@@ -208,14 +214,6 @@ def _known_in(root: Path) -> Callable[[set[str]], set[str]]:
     except CollectionNotFoundError:
         return lambda _: set()
     return lambda ids: set(tiles.take(tiles.rows_of(sorted(ids)))["tile_id"].to_pylist())
-
-
-def _model_of(root: Path) -> str:
-    """The model that a collection was made by, or the one that ships with the program."""
-    try:
-        return read_current_manifest(root).model.name
-    except CollectionNotFoundError:
-        return "wildsat-mini"
 
 
 def _device(name: str) -> str:

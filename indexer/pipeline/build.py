@@ -23,6 +23,7 @@ from indexer.pipeline.listing import REASONS_BEFORE_READING, Chooser
 from indexer.pipeline.options import BuildOptions, Progress
 from indexer.pipeline.reading import Chunk, read_chunks
 from indexer.pipeline.report import BuildReport
+from indexer.pipeline.scale import ScaleGate
 from indexer.sources.protocol import Candidate, Source
 from wildsat_core.collection import CollectionWriter
 from wildsat_core.errors import SourceError
@@ -80,7 +81,7 @@ def build_collection(
     Raises:
         ModelMismatchError: the collection was made by another model.
         CollectionLockedError: another process is writing to it.
-        InvalidInputError: the source's bands or pixel type don't suit the model.
+        InvalidInputError: the source's bands, pixel type or pixel size don't suit the model.
         SourceError: the source can't be listed, is out of reach, or gave not one tile; the last says why.
     """
     start = time.perf_counter()
@@ -93,7 +94,8 @@ def build_collection(
         # Asked from this thread while the writing thread adds: a look-up in a set of strings is a single step.
         known = writer.known if options.on_known == "skip" else writer.pending
         chooser = Chooser(known, options.land, options.min_land, options.countries, options.area, options.centres_in)
-        candidates = _counted(chooser.choose(source, report.left_out), report, on_progress)
+        gate = ScaleGate(model.config, options.any_scale)
+        candidates = _counted(gate.passed(chooser.choose(source, report.left_out)), report, on_progress)
         chunks = read_chunks(source, candidates, options.read, options.workers)
         embedded = _embed(encoder, _timed(chunks, report), options.batch_tiles, report)
         try:

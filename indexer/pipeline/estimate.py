@@ -13,6 +13,7 @@ from indexer.pipeline.encoding import Encoder
 from indexer.pipeline.listing import Chooser
 from indexer.pipeline.options import BuildOptions
 from indexer.pipeline.reading import read_chunk
+from indexer.pipeline.scale import ScaleGate
 from indexer.sources.protocol import Candidate, Source
 
 if TYPE_CHECKING:
@@ -53,7 +54,7 @@ def plan_build(source: Source, model: WildSATModel, options: BuildOptions, choos
     """List everything, read and embed a sample spread over the list, write nothing.
 
     Raises:
-        InvalidInputError: the source's bands or pixels don't suit the model.
+        InvalidInputError: the source's bands, pixels or their size don't suit the model.
     """
     encoder = Encoder(model, batch_tiles=options.batch_tiles, threads=options.threads)
     encoder.check(source)
@@ -61,6 +62,7 @@ def plan_build(source: Source, model: WildSATModel, options: BuildOptions, choos
     tiles, sample = spread_sample(chooser, source, left_out)
     if not sample:
         return Plan(tiles, left_out, 0, 0, 0.0)
+    sample = list(ScaleGate(model.config, options.any_scale).passed(iter(sample)))
     start = time.perf_counter()
     chunk = read_chunk(source, options.read, sample)
     read_s = time.perf_counter() - start

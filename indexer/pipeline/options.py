@@ -27,6 +27,7 @@ class BuildOptions:
         countries: outlines of countries, None to leave out countries.
         area: only tiles that meet these polygons; centres_in: only tiles centred in this box, where the source itself
             does not see to it.
+        any_scale: index tiles of a scale that the model is not for, too.
         on_known: what to do with tiles that are indexed already.
         wait_s: how long to wait for another writer of the same collection.
         compiled: whether the encoder is compiled; None: where it can be, after a minute of encoding.
@@ -43,6 +44,7 @@ class BuildOptions:
     countries: Countries | None = None
     area: Area | None = None
     centres_in: BBox | None = None
+    any_scale: bool = False
     on_known: Literal["skip", "replace"] = "skip"
     wait_s: float = 0.0
     compiled: bool | None = None

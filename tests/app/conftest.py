@@ -33,6 +33,9 @@ class ToyModel:
     ref = MODEL
     default_blend = 0.25
 
+    def notice_for(self, scale) -> str | None:
+        return None
+
     def embed_texts(self, texts: list[str]) -> np.ndarray:
         counts = np.array([[text.lower().count(word) for word in WORDS] for text in texts], np.float32)
         counts += 0.01

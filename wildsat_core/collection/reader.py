@@ -28,6 +28,8 @@ from wildsat_core.collection.segment import open_moments, open_vectors, segment_
 from wildsat_core.collection.thumbnails import Thumbnails
 from wildsat_core.collection.tiles import SegmentTiles, TileTable
 from wildsat_core.errors import CollectionFormatError, CollectionNotFoundError, SpaceUnavailableError, TileNotFoundError
+from wildsat_core.geo import KM_PER_DEGREE
+from wildsat_core.ground_scale import GroundScale
 from wildsat_core.types import Space, SpaceSpec, Tile
 
 Vectors = npt.NDArray[np.floating]
@@ -124,6 +126,18 @@ class Collection:
             total += open_moments(self.root, segment, space, spec)
         gone = np.flatnonzero(~self.tiles.live)
         return total - Moments.of(self.vectors(space, gone)) if gone.size else total
+
+    @cached_property
+    def ground_scale(self) -> GroundScale | None:
+        """Pixel sizes and sides of the live tiles; None where no pixel size is known."""
+        gsd = self.tiles.column("gsd_m").to_numpy()
+        known = self.tiles.live & (gsd > 0) & np.isfinite(gsd)
+        if not known.any():
+            return None
+        side = (self.tiles.north - self.tiles.south)[known] * KM_PER_DEGREE * 1000
+        # A float32 as people write it: 7.4 and not 7.400000095367432.
+        low, high = (float(str(size)) for size in (gsd[known].min(), gsd[known].max()))
+        return GroundScale((low, high), (float(side.min()), float(side.max())))
 
     def tile(self, row: int) -> Tile:
         return self.tiles.tile(row)

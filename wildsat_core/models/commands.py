@@ -11,6 +11,7 @@ from rich.console import Console
 from rich.table import Table
 
 from wildsat_core.errors import InvalidInputError, ModelNotFoundError
+from wildsat_core.ground_scale import in_words
 from wildsat_core.models.config import CONFIG_FILE, WEIGHTS_FILE, ModelConfig, read_config
 from wildsat_core.models.registry import MODELS, find_spec, installed_models, model_home
 
@@ -29,7 +30,7 @@ def list_models(as_json: AsJson = False) -> None:
         typer.echo(json.dumps(rows, indent=2))
         return
     table = Table(
-        "name", "architecture", "start", "bands", "input", "features", "text", "metric", "installed", box=None
+        "name", "architecture", "start", "bands", "input", "pixels", "features", "text", "metric", "installed", box=None
     )
     for row in rows:
         size = "own size" if row["input_px"] is None else f"{row['input_px']} px"
@@ -39,6 +40,7 @@ def list_models(as_json: AsJson = False) -> None:
             row["start"],
             f"{len(row['bands'])} of {row['channels']}",
             size,
+            in_words(row["gsd_m"]) if row["gsd_m"] else "any",
             str(row["feature_size"]),
             row["text_encoder"],
             row["metric"],
@@ -188,6 +190,7 @@ def _installed_facts(directory: Path) -> dict[str, Any]:
         "feature_size": config.feature_size,
         "text_encoder": config.text_encoder,
         "metric": config.metric,
+        "gsd_m": config.gsd_m,
         "licence": config.licence,
         "description": config.description,
         "source": config.source,

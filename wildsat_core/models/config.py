@@ -75,6 +75,8 @@ class ModelConfig(_Frozen):
         text_encoder: "minilm", "gritlm" or "st:<name>"; the text head belongs to it alone.
         text_head: None for a model that texts can't be searched with.
         default_blend: weight of the place space in a text query when the searcher names none.
+        gsd_m: ground sizes of a pixel, smallest and largest, that the model is for, as it sees pictures once they are
+            brought to its input's size; None when nobody said.
         no_match: calibration of the "nothing matches" answer, None before it is measured.
         source: where the weights came from; source_sha256: hash of that file, when there was one.
     """
@@ -86,6 +88,7 @@ class ModelConfig(_Frozen):
     architecture_args: dict[str, Any] = Field(default_factory=dict)
     feature_size: int = Field(gt=0)
     preprocessing: Preprocessing = Field(default_factory=Preprocessing)
+    gsd_m: tuple[float, float] | None = None
     tile_heads: dict[Space, HeadConfig]
     text_encoder: str = "minilm"
     text_head: HeadConfig | None = None
@@ -97,6 +100,17 @@ class ModelConfig(_Frozen):
     description: str = ""
     source: str = ""
     source_sha256: str | None = None
+
+    @property
+    def input_px(self) -> int | None:
+        """Side that pictures are resized to; None when they keep their own size."""
+        return self.preprocessing.input_px
+
+    @model_validator(mode="after")
+    def _check_scale(self) -> ModelConfig:
+        if self.gsd_m is not None and not 0 < self.gsd_m[0] <= self.gsd_m[1] < float("inf"):
+            raise ValueError(f"gsd_m must be two positive sizes in metres, the smaller first, got {self.gsd_m}")
+        return self
 
     @model_validator(mode="after")
     def _check_sizes(self) -> ModelConfig:

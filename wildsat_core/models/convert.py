@@ -186,6 +186,7 @@ def _config(
     base = spec.config(name=name, location=location, dim=heads["text"].shape[0], text_features=text_head.shape[1])
     return base.model_copy(
         update={
+            "gsd_m": spec.trained_gsd_m,
             "description": f"WildSAT checkpoint of the row {spec.name}.{note}",
             "licence": f"none stated for the checkpoint; starting weights: {spec.licence}",
             "source": source.name,

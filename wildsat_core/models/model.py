@@ -13,6 +13,7 @@ import torch.nn.functional as F
 from torch import nn
 
 from wildsat_core.errors import SpaceUnavailableError
+from wildsat_core.ground_scale import GroundScale, scale_notice
 from wildsat_core.location import build_location
 from wildsat_core.models.backbones import build_backbone
 from wildsat_core.models.compiled import CompiledNetwork
@@ -99,6 +100,10 @@ class WildSATModel(nn.Module):
     def default_blend(self) -> float:
         """The share of the place space that measured best for text queries."""
         return self.config.default_blend
+
+    def notice_for(self, scale: GroundScale | None) -> str | None:
+        """What people must be told when tiles of this scale are not what the model is for; None otherwise."""
+        return scale_notice(self.config, scale)
 
     @property
     def text_encoder(self) -> TextEncoder:

@@ -10,8 +10,9 @@ import os
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from wildsat_core.errors import ModelNotFoundError
+from wildsat_core.errors import InvalidInputError, ModelNotFoundError
 from wildsat_core.files import sha256_file
+from wildsat_core.ground_scale import GroundScale, distance, in_words, suits
 from wildsat_core.models.config import CONFIG_FILE, WEIGHTS_FILE, read_config
 from wildsat_core.models.spec import ModelSpec, prithvi_bands, rgb, satclip_bands
 from wildsat_core.preprocess import Preprocessing
@@ -36,7 +37,8 @@ MINI = Preprocessing(input_px=40, normalisation="standard", mean=(0.35, 0.37, 0.
 
 _ROWS = (
     ModelSpec("wildsat-mini", "WildSAT mini, shipped with the program", "timm:resnet10t", "random", 256,
-              MINI, "all", "Apache-2.0", "", architecture_args=SLIM, text_encoder="minilm", metric="cosine"),
+              MINI, "all", "Apache-2.0", "", architecture_args=SLIM, text_encoder="minilm", metric="cosine",
+              gsd_m=(500.0, 8000.0)),
     ModelSpec("vitb16-imagenet", "ViT-B/16 from ImageNet-1k", "torchvision:vit_b_16", "imagenet", 1000, rgb(224), NORMS,
               IMAGENET, "torchvision ViT_B_16_Weights.IMAGENET1K_V1", "1IxBpf3nbEMzny4YJWS6stMBxel6gMiYE"),
     ModelSpec("vitb16-clip", "ViT-B/16 from CLIP", "clip:vit", "clip", 512, rgb(224), ADAPTERS,
@@ -121,6 +123,29 @@ def find_model(name_or_dir: str | Path) -> Path:
     raise ModelNotFoundError(
         f"no model {name!r} is installed and it is not a model directory; "
         f"installed: {', '.join(installed) or 'none'}{how}"
+    )
+
+
+def model_for(scale: GroundScale, *, any_scale: bool = False) -> str:
+    """Name of the installed model that is for tiles of this scale; of several, the one whose range lies nearest.
+
+    Args:
+        scale: of the tiles.
+        any_scale: where no model is for it, take the nearest.
+
+    Raises:
+        InvalidInputError: no installed model is for it; says what they are for.
+    """
+    configs = [read_config(directory) for directory in installed_models().values()]
+    ranged = sorted((c for c in configs if c.gsd_m is not None), key=lambda config: distance(config, scale))
+    fitting = [config for config in ranged if suits(config, scale)] or (ranged if any_scale else [])
+    if fitting:
+        return fitting[0].name
+    known = ", ".join(f"{c.name} is for {in_words(c.gsd_m)}" for c in ranged if c.gsd_m is not None)
+    raise InvalidInputError(
+        f"no installed model is for pixels of {in_words(scale.gsd_m)} in tiles of {in_words(scale.side_m)}: "
+        f"{known or 'none says what it is for'}. Cut other tiles, name one with --model, or insist with --any-scale",
+        "model",
     )
 
 

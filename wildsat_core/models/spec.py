@@ -10,6 +10,7 @@ from wildsat_core.models.config import HeadConfig, LocationConfig, ModelConfig
 from wildsat_core.preprocess import DROPPED, Preprocessing
 from wildsat_core.types import Metric
 
+REFERENCE_PX, REFERENCE_GSD_M = 512, (4.8, 9.55)
 TEXT_FEATURES = {"minilm": 384, "gritlm": 4096}
 
 
@@ -28,6 +29,8 @@ class ModelSpec:
         licence: of the starting weights.
         start_file: the file that `load_start` reads, and where it is published; empty when there is none.
         published_id: identifier of WildSAT's published checkpoint, None when there is none.
+        gsd_m: ground sizes of a pixel that the installed model is for; those of a published checkpoint follow from its
+            training pictures, see `trained_gsd_m`.
     """
 
     name: str
@@ -43,6 +46,19 @@ class ModelSpec:
     architecture_args: dict[str, Any] = field(default_factory=dict)
     text_encoder: str = "gritlm"
     metric: Metric = "inner_product"
+    gsd_m: tuple[float, float] | None = None
+
+    @property
+    def trained_gsd_m(self) -> tuple[float, float] | None:
+        """Pixel sizes that the installed model is for, or that WildSAT's published checkpoint was trained on.
+
+        WildSAT's pictures are Web Mercator tiles of zoom 13 with 512 pixels a side, so a pixel has 9.55 m at the
+        equator and half of it at 60 degrees; models that resize them see coarser ones.
+        """
+        if self.gsd_m is not None or self.published_id is None:
+            return self.gsd_m
+        shrunk = REFERENCE_PX / (self.preprocessing.input_px or REFERENCE_PX)
+        return REFERENCE_GSD_M[0] * shrunk, REFERENCE_GSD_M[1] * shrunk
 
     def config(
         self,
@@ -98,6 +114,7 @@ class ModelSpec:
             "tuning": self.tuning,
             "text_encoder": self.text_encoder,
             "metric": self.metric,
+            "gsd_m": self.trained_gsd_m,
             "licence": self.licence,
             "start_file": self.start_file,
             "published_id": self.published_id,

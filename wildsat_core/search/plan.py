@@ -18,6 +18,7 @@ from wildsat_core.collection.moments import Moments
 from wildsat_core.collection.reader import Collection
 from wildsat_core.errors import SpaceUnavailableError
 from wildsat_core.geo import great_circle_km
+from wildsat_core.ground_scale import GroundScale
 from wildsat_core.search.feedback import LABELS_FOR_LOGISTIC, fit_direction
 from wildsat_core.search.query import (
     ImageTerm,
@@ -55,6 +56,10 @@ class QueryModel(Protocol):
     @property
     def default_blend(self) -> float:
         """The blend that measured best."""
+        ...
+
+    def notice_for(self, scale: GroundScale | None) -> str | None:
+        """What people must be told when tiles of this scale are not what the model is for; None otherwise."""
         ...
 
     def embed_texts(self, texts: list[str]) -> Vector:

@@ -27,6 +27,9 @@ class FakeModel:
     ref = REF
     default_blend = 0.25
 
+    def notice_for(self, scale):
+        return None
+
     def embed_texts(self, texts):
         return np.concatenate([unit(np.random.default_rng(zlib.crc32(t.encode())), 1) for t in texts])
 
