@@ -18,7 +18,8 @@ from wildsat_core.collection import Collection, list_collections, open_collectio
 from wildsat_core.collection.manifest import read_identity
 from wildsat_core.collection.map_tiles import Imagery
 from wildsat_core.errors import CollectionFormatError, CollectionNotFoundError, WildsatError
-from wildsat_core.search.habitats import HabitatNames, read_phrases
+from wildsat_core.search.habitats import HabitatNames
+from wildsat_core.search.phrases import read_phrases
 
 if TYPE_CHECKING:
     from wildsat_core.search.engine import SearchEngine
@@ -54,7 +55,7 @@ class Served:
     @cached_property
     def habitats(self) -> HabitatNames:
         """Names for what a tile shows."""
-        return HabitatNames(self.collection, self.model, read_phrases())
+        return HabitatNames(self.engine, read_phrases())
 
 
 @dataclass(frozen=True, slots=True)

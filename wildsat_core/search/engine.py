@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import cached_property
+
 import numpy as np
 
 from wildsat_core.collection.reader import Collection
@@ -9,7 +11,9 @@ from wildsat_core.errors import InvalidInputError, LimitExceededError, ModelMism
 from wildsat_core.search.cache import Cache
 from wildsat_core.search.filters import BlockBoxes, passing_rows
 from wildsat_core.search.heatmap import Footprints, HeatField
-from wildsat_core.search.plan import Plan, QueryModel, make_plan
+from wildsat_core.search.hubs import mean_background
+from wildsat_core.search.phrases import read_phrases
+from wildsat_core.search.plan import Background, Plan, QueryModel, make_plan
 from wildsat_core.search.query import (
     MAX_APART,
     Filters,
@@ -90,7 +94,12 @@ class SearchEngine:
 
     def plan(self, query: Query) -> Plan:
         """The query as one vector a space; see `wildsat_core.search.plan`."""
-        return make_plan(query, self.collection, self.model, self.blend_of(query))
+        return make_plan(query, self.collection, self.model, self.blend_of(query), self.background)
+
+    @cached_property
+    def background(self) -> Background:
+        """What is taken off every text's vector, so that no tile answers everything; made at the first need."""
+        return mean_background(self.model.embed_texts(list(read_phrases())), self.collection.moments)
 
     def search(self, query: Query) -> SearchResult:
         """Rank the tiles that pass the filters.

@@ -4,62 +4,52 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import cached_property
-from pathlib import Path
 
 import numpy as np
-import numpy.typing as npt
 
-from wildsat_core.collection.reader import Collection
 from wildsat_core.errors import SpaceUnavailableError
-from wildsat_core.search.plan import QueryModel
-
-PHRASES = Path(__file__).resolve().parent.parent / "data" / "habitats.txt"
+from wildsat_core.search.engine import SearchEngine
+from wildsat_core.search.plan import Plan
+from wildsat_core.search.query import Query, TextTerm
 
 
 @dataclass(frozen=True, slots=True)
 class Habitat:
-    """A phrase and how much better it fits this tile than the average one, in standard deviations."""
+    """A phrase and its score for this tile: what a search for the phrase would say of it."""
 
     phrase: str
     score: float
 
 
-def read_phrases(path: Path = PHRASES) -> tuple[str, ...]:
-    """Phrases, one a line; blank lines and lines that begin with # don't count."""
-    lines = (line.strip() for line in path.read_text(encoding="utf-8").splitlines())
-    return tuple(line for line in lines if line and not line.startswith("#"))
-
-
 class HabitatNames:
     """Names the habitat of tiles of one collection; the phrases are embedded at the first question."""
 
-    def __init__(self, collection: Collection, model: QueryModel, phrases: tuple[str, ...]) -> None:
+    def __init__(self, engine: SearchEngine, phrases: tuple[str, ...]) -> None:
         """Remember; nothing is embedded yet."""
-        self._collection, self._model, self._phrases = collection, model, phrases
+        self._engine, self._phrases = engine, phrases
 
     def of(self, row: int, count: int) -> list[Habitat]:
         """The phrases that fit a row best, best first.
 
-        Each phrase is compared with itself on all other tiles, so that one that fits everywhere says little.
+        Each phrase counts as a search for it would score the tile, pictures, place and blend alike: so what a tile is
+        called agrees with what finds it.
 
         Raises:
             SpaceUnavailableError: the collection has no text vectors.
         """
-        vectors, means, stds = self._table
-        tile = self._collection.vectors("text", np.array([row]))[0]
-        scores = (vectors @ tile - means) / stds  # (P, D) @ (D,) -> (P,)
+        scores = np.asarray([self._score(plan, row) for plan in self._plans])
         best = np.argsort(-scores, kind="stable")[:count]
         return [Habitat(self._phrases[i], float(scores[i])) for i in best]
 
+    def _score(self, plan: Plan, row: int) -> float:
+        tile = {space: self._engine.collection.vectors(space, np.array([row]))[0] for space in plan.slopes}
+        return sum(float(slope @ tile[space]) for space, slope in plan.slopes.items()) + plan.constant
+
     @cached_property
-    def _table(self) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.float64], npt.NDArray[np.float64]]:
-        """The phrases' vectors (P, D), and the mean and spread of each one's scores over all tiles (P,)."""
-        if "text" not in self._collection.spaces:
+    def _plans(self) -> list[Plan]:
+        collection = self._engine.collection
+        if "text" not in collection.spaces:
             raise SpaceUnavailableError(
-                f"collection {self._collection.name!r} has no text vectors, so its tiles can't be named", "collection"
+                f"collection {collection.name!r} has no text vectors, so its tiles can't be named", "collection"
             )
-        vectors = self._model.embed_texts(list(self._phrases))
-        moments = self._collection.moments["text"]
-        means = np.array([moments.score_mean(v) for v in vectors])
-        stds = np.array([moments.score_std(v) for v in vectors])
-        return vectors, means, stds
+        return [self._engine.plan(Query((TextTerm(phrase),))) for phrase in self._phrases]

@@ -20,6 +20,7 @@ from wildsat_core.errors import SpaceUnavailableError
 from wildsat_core.geo import great_circle_km
 from wildsat_core.ground_scale import GroundScale
 from wildsat_core.search.feedback import LABELS_FOR_LOGISTIC, fit_direction
+from wildsat_core.search.hubs import without_background
 from wildsat_core.search.query import (
     ImageTerm,
     PlaceTerm,
@@ -34,6 +35,9 @@ from wildsat_core.types import ModelRef, Space
 
 Vector = npt.NDArray[np.float32]
 Raw = tuple[str, Space, Vector, float]  # term, space, vector, weight: a part before it is standardised
+
+Background = Mapping[Space, Vector]
+NO_BACKGROUND: Background = {}
 
 # Rocchio's weights for judged tiles beside a query of weight 1: what is liked counts more than what is not
 # (Manning, Raghavan and Schuetze, Introduction to Information Retrieval, 2008, section 9.1.1).
@@ -124,14 +128,23 @@ class Plan:
         return -sum(part.weight * part.mean / part.std for part in self.parts)
 
 
-def make_plan(query: Query, collection: Collection, model: QueryModel, blend: float) -> Plan:
+def make_plan(
+    query: Query, collection: Collection, model: QueryModel, blend: float, background: Background = NO_BACKGROUND
+) -> Plan:
     """Resolve the query's terms and judged tiles into standardised parts.
+
+    Args:
+        query: what is asked.
+        collection: what is searched.
+        model: the one that made it.
+        blend: share of the place space for texts.
+        background: what is taken off a text's vector in each space; see `wildsat_core.search.hubs`.
 
     Raises:
         SpaceUnavailableError: the query needs a space that the collection or the model lacks.
         TileNotFoundError: a tile named by the query is not in the collection.
     """
-    raw = [entry for term in query.terms for entry in _term_parts(term, collection, model, blend)]
+    raw = [entry for term in query.terms for entry in _term_parts(term, collection, model, blend, background)]
     spaces: tuple[Space, ...] = tuple(dict.fromkeys(space for _, space, _, _ in raw)) or _judged_spaces(collection)
     raw += _judged_parts(query, collection, spaces)
     total = sum(abs(term.weight) for term in query.terms) or 1.0
@@ -162,11 +175,13 @@ def _standardise(label: str, space: Space, vector: Vector, weight: float, moment
     return Part(label, space, vector, weight, moments.score_mean(vector), moments.score_std(vector))
 
 
-def _term_parts(term: Term, collection: Collection, model: QueryModel, blend: float) -> list[Raw]:
+def _term_parts(
+    term: Term, collection: Collection, model: QueryModel, blend: float, background: Background
+) -> list[Raw]:
     if isinstance(term, TextTerm):
-        return _text_parts(term, model.embed_texts([term.text])[0], collection, blend)
+        return _text_parts(term, model.embed_texts([term.text])[0], collection, blend, background)
     if isinstance(term, SpeciesTerm):
-        return _text_parts(term, model.embed_texts(list(term.texts)).mean(axis=0), collection, blend)
+        return _text_parts(term, model.embed_texts(list(term.texts)).mean(axis=0), collection, blend, background)
     if isinstance(term, TileTerm):
         rows = np.array([collection.row_of(term.tile_id)])
         space = _judged_spaces(collection)[0]
@@ -184,7 +199,7 @@ def _term_parts(term: Term, collection: Collection, model: QueryModel, blend: fl
     return [(term.label, term.space, term.vector.astype(np.float32), term.weight)]
 
 
-def _text_parts(term: Term, vector: Vector, collection: Collection, blend: float) -> list[Raw]:
+def _text_parts(term: Term, vector: Vector, collection: Collection, blend: float, background: Background) -> list[Raw]:
     if blend > 0 and "place" not in collection.spaces:
         raise SpaceUnavailableError(
             f"blend {blend:g} needs place vectors, collection {collection.name!r} has {', '.join(collection.spaces)}; "
@@ -196,7 +211,14 @@ def _text_parts(term: Term, vector: Vector, collection: Collection, blend: float
             f"collection {collection.name!r} has no text vectors; it can't be searched by text", "q"
         )
     shares: list[tuple[Space, float]] = [("text", 1 - blend), ("place", blend)]
-    return [(term.label, space, vector, term.weight * share) for space, share in shares if share > 0]
+    asked = {space: term.weight * share for space, share in shares if share > 0}
+    return [(term.label, space, _less(background, space, vector, collection), w) for space, w in asked.items()]
+
+
+def _less(background: Background, space: Space, vector: Vector, collection: Collection) -> Vector:
+    if space not in background:
+        return vector
+    return without_background(vector, background[space], collection.moments[space])
 
 
 def _judged_spaces(collection: Collection) -> tuple[Space, ...]:
