@@ -12,13 +12,13 @@ from pydantic import AfterValidator, BeforeValidator, GetCoreSchemaHandler, GetJ
 from pydantic_core import core_schema
 
 from wildsat_core.geo import check_lon_lat
+from wildsat_core.ids import TILE_ID
 from wildsat_core.search.query import SpeciesTerm, clean_text
 
 MAX_LABELS_IN_URL = 200
 SpeciesTexts = Callable[[str, float], SpeciesTerm]
 
 NUMBER = r"[+-]?(?:\d{1,30}(?:\.\d{0,30})?|\.\d{1,30})(?:[eE][+-]?\d{1,3})?"  # as any program writes it
-TILE_ID = r"[A-Za-z0-9][A-Za-z0-9_.:@+~-]{0,127}"
 
 
 @dataclass(frozen=True, slots=True)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import datetime as dt
 import logging
+import math
 import re
 import shutil
 from collections.abc import Iterable, Mapping, Sequence
@@ -40,6 +41,7 @@ from wildsat_core.collection.segment import (
 from wildsat_core.collection.tiles import find_ids, read_ids
 from wildsat_core.errors import CollectionFormatError, CollectionNotFoundError, InvalidInputError, ModelMismatchError
 from wildsat_core.files import TEMPORARY_PREFIX, fsync_path, write_array_atomically
+from wildsat_core.ids import is_tile_id
 from wildsat_core.types import ModelRef, Space, SpaceSpec, Tile
 
 if TYPE_CHECKING:
@@ -209,7 +211,8 @@ class CollectionWriter:
             How many were taken.
 
         Raises:
-            InvalidInputError: a space is missing or one too many, or lengths differ.
+            InvalidInputError: a space is missing or one too many, lengths differ, or a tile has an id that can't be
+                served or numbers that are none.
         """
         thumbnails = thumbnails if thumbnails is not None else [None] * len(tiles)
         if set(vectors) != set(self._spaces):
@@ -220,6 +223,8 @@ class CollectionWriter:
             raise InvalidInputError(
                 f"tiles, vectors and thumbnails must agree in length ({len(tiles)} tiles)", "vectors"
             )
+        for tile in tiles:
+            _check(tile)
         keep = self._choose([tile.tile_id for tile in tiles], on_known)
         self._tiles += [tiles[i] for i in keep]
         self._thumbnails += [thumbnails[i] for i in keep]
@@ -346,6 +351,26 @@ class CollectionWriter:
         self._replaced |= known
         self._pending.append(segment)
         self._pending_ids.update(ids)
+
+
+def _check(tile: Tile) -> None:
+    """Refuse a tile that no search could give back: sources bring theirs into form before.
+
+    Raises:
+        InvalidInputError: naming what is wrong.
+    """
+    if not is_tile_id(tile.tile_id):
+        raise InvalidInputError(
+            f"the tile id {tile.tile_id!r} can't be served: it must be 1 to 128 letters, digits or _.:@+~-, the first "
+            "a letter or a digit (wildsat_core.ids.tile_id_of makes one of any name)",
+            "tile_id",
+        )
+    if not 0 <= tile.gsd_m < math.inf:
+        raise InvalidInputError(f"tile {tile.tile_id}: gsd_m must be a size in metres, got {tile.gsd_m}", "gsd_m")
+    if tile.cloud_cover is not None and not 0 <= tile.cloud_cover <= 1:
+        raise InvalidInputError(
+            f"tile {tile.tile_id}: cloud cover must lie in [0, 1], got {tile.cloud_cover}", "cloud_cover"
+        )
 
 
 def tell_dropped_indexes(before: Manifest) -> None:
