@@ -49,7 +49,7 @@ class Area:
             )
         for geometry in geometries:
             _check(geometry)
-        return cls(_wrap(shapely.union_all(geometries)))
+        return cls(onto_globe(shapely.union_all(geometries)))
 
     @classmethod
     def from_file(cls, path: Path) -> Area:
@@ -151,8 +151,8 @@ def _check(geometry: BaseGeometry) -> None:
         )
 
 
-def _wrap(geometry: BaseGeometry) -> BaseGeometry:
-    """Cut at 180 degrees and move the parts beyond it back onto the globe."""
+def onto_globe(geometry: BaseGeometry) -> BaseGeometry:
+    """Polygons within longitudes [-540, 540], cut at 180 degrees, the parts beyond it moved back onto the globe."""
     import shapely
     from shapely.affinity import translate
 

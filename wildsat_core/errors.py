@@ -109,7 +109,13 @@ class UnsupportedVersionError(WildsatError, ImportError):
 
 
 class SourceError(WildsatError):
-    """A source of imagery can't be read as asked."""
+    """A source of imagery can't be read as asked.
+
+    Attributes:
+        reason: in two words, for counting; the message tells the rest.
+    """
+
+    reason = "unreadable"
 
 
 class TrainingError(WildsatError):

@@ -10,7 +10,7 @@ import logging
 import time
 from collections.abc import Iterator, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -24,9 +24,9 @@ from indexer.pipeline.options import BuildOptions, Progress
 from indexer.pipeline.reading import Chunk, read_chunks
 from indexer.pipeline.report import BuildReport
 from indexer.pipeline.scale import ScaleGate
-from indexer.sources.protocol import Candidate, Source
+from indexer.sources.protocol import Candidate, NotEightBitError, Source
 from wildsat_core.collection import CollectionWriter
-from wildsat_core.errors import SourceError
+from wildsat_core.errors import InvalidInputError, SourceError
 from wildsat_core.types import Space, Tile
 
 if TYPE_CHECKING:
@@ -36,6 +36,7 @@ logger = logging.getLogger(__name__)
 
 Vectors = npt.NDArray[np.float32]
 
+ENOUGH_DEEP = 256  # tiles of 16 bits, none of 8: then the rest are not read to see
 MOST_WAITING = 4  # batches of pictures that wait, over all picture sizes
 
 
@@ -96,7 +97,8 @@ def build_collection(
         chooser = Chooser(known, options.land, options.min_land, options.countries, options.area, options.centres_in)
         gate = ScaleGate(model.config, options.any_scale)
         candidates = _counted(gate.passed(chooser.choose(source, report.left_out)), report, on_progress)
-        chunks = read_chunks(source, candidates, options.read, options.workers)
+        read = replace(options.read, eight_bit=encoder.takes_eight_bit)
+        chunks = read_chunks(source, candidates, read, options.workers)
         embedded = _embed(encoder, _timed(chunks, report), options.batch_tiles, report)
         try:
             _write_behind(writer, embedded, options, report)
@@ -104,6 +106,7 @@ def build_collection(
             writer.flush()  # nothing that was embedded is lost; the same command goes on from here
             raise
         report.check_not_empty()
+        report.check_faults(options.max_bad)
         manifest = writer.publish({**source.provenance(), **provenance})
     report.generation = manifest.generation
     report.elapsed_s = time.perf_counter() - start
@@ -128,15 +131,25 @@ def _counted(candidates: Iterator[Candidate], report: BuildReport, on_progress: 
 
 
 def _timed(chunks: Iterator[Chunk], report: BuildReport) -> Iterator[Chunk]:
-    """Measure how long the encoder waits for pixels, and add up what the readers left out."""
+    """Measure how long the encoder waits for pixels, and add up what the readers left out.
+
+    Raises:
+        InvalidInputError: all pixels are deeper than the model takes; of a mixture the others are left out.
+    """
+    good, deep = report.adopted, 0
     while True:
         start = time.perf_counter()
         chunk = next(chunks, None)
         report.stage_s["waiting"] += time.perf_counter() - start
+        if chunk is not None:
+            report.stage_s["read"] += chunk.read_s
+            report.left_out.add(chunk.left_out)
+            good += len(chunk.tiles)
+            deep = report.left_out[NotEightBitError.reason]
+        if not good and deep and (chunk is None or deep >= ENOUGH_DEEP):
+            raise InvalidInputError(report.left_out.names[NotEightBitError.reason][0], "stretch")
         if chunk is None:
             return
-        report.stage_s["read"] += chunk.read_s
-        report.left_out.update(chunk.left_out)
         yield chunk
 
 

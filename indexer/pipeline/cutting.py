@@ -15,7 +15,6 @@ import io
 import json
 import os
 import time
-from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -25,6 +24,7 @@ import numpy as np
 import numpy.typing as npt
 
 from indexer.pipeline.estimate import Plan, spread_sample
+from indexer.pipeline.left_out import MAX_BAD, LeftOutCounter, check_faults
 from indexer.pipeline.listing import REASONS_BEFORE_READING, Chooser
 from indexer.pipeline.reading import ReadOptions, read_chunk, read_chunks
 from indexer.sources.dataset import box_transform, unwrapped
@@ -50,16 +50,15 @@ class CutReport:
     folder: Path
     written: int = 0
     before: int = 0
-    left_out: Counter[str] = field(default_factory=Counter)
+    left_out: LeftOutCounter = field(default_factory=LeftOutCounter)
     elapsed_s: float = 0.0
 
     def text(self) -> str:
         """Two lines for the terminal."""
-        reasons = ", ".join(f"{n:,} {reason}" for reason, n in sorted(self.left_out.items()) if n) or "none"
         before = f", {self.before:,} were there" if self.before else ""
         rate = self.written / self.elapsed_s if self.elapsed_s else 0.0
         return (
-            f"{self.folder}: {self.written:,} tiles cut{before}; left out: {reasons}\n"
+            f"{self.folder}: {self.written:,} tiles cut{before}; left out: {self.left_out.text()}\n"
             f"{self.elapsed_s:.1f} s, {rate:,.0f} tiles/s"
         )
 
@@ -95,7 +94,7 @@ class CutFolder:
         try:
             (self.root / PICTURES).mkdir(parents=True, exist_ok=True)
             if not (self.root / FACTS).exists():
-                self._write_facts(Counter())
+                self._write_facts(LeftOutCounter())
             self._note([self._write(tile, array) for tile, array in zip(tiles, pixels, strict=True)])
         except OSError as err:
             if not is_disk_full(err):
@@ -104,14 +103,14 @@ class CutFolder:
                 f"the disk of {self.root} is full after {len(self):,} tiles; make room and give the same command again"
             ) from err
 
-    def finish(self, left_out: Counter[str]) -> None:
+    def finish(self, left_out: LeftOutCounter) -> None:
         """Make the table that readers look for.
 
         Raises:
             SourceError: not one tile was cut.
         """
         if not self._rows:
-            reasons = ", ".join(f"{n:,} {reason}" for reason, n in left_out.items() if n) or "the source lists none"
+            reasons = left_out.text() if any(left_out.values()) else "the source lists none"
             raise SourceError(f"no tile could be cut: {reasons}")
         table = io.StringIO()
         writer = csv.DictWriter(table, COLUMNS, lineterminator="\n")
@@ -165,11 +164,11 @@ class CutFolder:
             os.fsync(file.fileno())
         self._rows |= {row["id"]: row for row in rows}
 
-    def _write_facts(self, left_out: Counter[str]) -> None:
+    def _write_facts(self, left_out: LeftOutCounter) -> None:
         facts = {
             "bands": list(self._bands),
             "tiles": len(self._rows),
-            "left_out": {reason: n for reason, n in sorted(left_out.items()) if n},
+            "left_out": left_out.as_dict(),
             "made_from": self._made_from,
         }
         write_text_atomically(self.root / FACTS, json.dumps(facts, indent=1) + "\n")
@@ -182,6 +181,7 @@ def cut_tiles(
     read: ReadOptions,
     workers: int,
     on_progress: Callable[[int], None] = lambda _: None,
+    max_bad: float = MAX_BAD,
 ) -> CutReport:
     """Write every tile that the chooser takes and that shows something.
 
@@ -192,24 +192,26 @@ def cut_tiles(
         read: how; thumbnails are not used.
         workers: processes that read tiles; 0 reads in this one.
         on_progress: called with the number of candidates dealt with since the last call.
+        max_bad: largest share of what the source gives that may be unreadable.
 
     Raises:
-        SourceError: the disk is full, or nothing could be cut.
+        SourceError: the disk is full, nothing could be cut, or too much is bad.
     """
     start = time.perf_counter()
     report = CutReport(folder.root)
-    listed: Counter[str] = Counter()
+    listed = LeftOutCounter()
     read_so_far = reported = 0
     for chunk in read_chunks(source, chooser.choose(source, listed), read, workers):
         folder.add(chunk.tiles, chunk.pixels)
         report.written += len(chunk.tiles)
-        report.left_out.update(chunk.left_out)
+        report.left_out.add(chunk.left_out)
         read_so_far += chunk.listed
         done = read_so_far + sum(listed[reason] for reason in REASONS_BEFORE_READING)
         on_progress(done - reported)
         reported = done
     report.before = listed.pop("already indexed", 0)
-    report.left_out.update(listed)
+    report.left_out.add(listed)
+    check_faults(report.left_out, report.written + report.before, max_bad)
     folder.finish(report.left_out)
     report.elapsed_s = time.perf_counter() - start
     return report
@@ -217,7 +219,7 @@ def cut_tiles(
 
 def plan_cut(source: Source, chooser: Chooser, read: ReadOptions, workers: int) -> Plan:
     """List everything, read and encode a sample spread over the list, write nothing."""
-    left_out: Counter[str] = Counter()
+    left_out = LeftOutCounter()
     tiles, sample = spread_sample(chooser, source, left_out)
     if not sample:
         return Plan(tiles, left_out, 0, 0, 0.0)

@@ -66,6 +66,11 @@ class Encoder:
                 "bands",
             )
 
+    @property
+    def takes_eight_bit(self) -> bool:
+        """Whether the model takes nothing but eight-bit pictures."""
+        return self.model.config.preprocessing.scale == 255
+
     def encode(self, tiles: Sequence[Tile], pixels: npt.NDArray[np.generic]) -> dict[Space, Vectors]:
         """Vectors of some tiles.
 
@@ -79,8 +84,7 @@ class Encoder:
         Raises:
             InvalidInputError: pixels are not eight-bit and the model takes eight-bit ones.
         """
-        scale = self.model.config.preprocessing.scale
-        if scale == 255 and pixels.dtype != np.uint8:
+        if self.takes_eight_bit and pixels.dtype != np.uint8:
             raise InvalidInputError(
                 f"pixels are {pixels.dtype} and the model takes eight-bit ones: say with --stretch low,high "
                 "which values become 0 and 255 (for Sentinel-2 reflectance, 0,3000 shows land well)",

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from indexer.pipeline.encoding import Encoder
+from indexer.pipeline.left_out import LeftOutCounter
 from indexer.pipeline.listing import Chooser
 from indexer.pipeline.options import BuildOptions
 from indexer.pipeline.reading import read_chunk
@@ -35,16 +36,15 @@ class Plan:
     """
 
     tiles: int
-    left_out: Counter[str]
+    left_out: LeftOutCounter
     sampled: int
     bytes_on_disk: int
     seconds: float
 
     def text(self, doing: str = "index") -> str:
         """A few lines for the terminal."""
-        left_out = ", ".join(f"{n:,} {reason}" for reason, n in self.left_out.items() if n) or "none"
         return (
-            f"{self.tiles:,} tiles to {doing}; left out: {left_out}\n"
+            f"{self.tiles:,} tiles to {doing}; left out: {self.left_out.text()}\n"
             f"about {self.bytes_on_disk / 2**20:,.1f} MiB on disk and {_duration(self.seconds)}, "
             f"measured on {self.sampled} tiles"
         )
@@ -58,7 +58,7 @@ def plan_build(source: Source, model: WildSATModel, options: BuildOptions, choos
     """
     encoder = Encoder(model, batch_tiles=options.batch_tiles, threads=options.threads)
     encoder.check(source)
-    left_out: Counter[str] = Counter()
+    left_out = LeftOutCounter()
     tiles, sample = spread_sample(chooser, source, left_out)
     if not sample:
         return Plan(tiles, left_out, 0, 0, 0.0)
@@ -80,7 +80,7 @@ def plan_build(source: Source, model: WildSATModel, options: BuildOptions, choos
     )
 
 
-def spread_sample(chooser: Chooser, source: Source, left_out: Counter[str]) -> tuple[int, list[Candidate]]:
+def spread_sample(chooser: Chooser, source: Source, left_out: LeftOutCounter) -> tuple[int, list[Candidate]]:
     """Count the candidates and keep some evenly spread over the list: every 2^k-th, k growing as the list does."""
     sample: list[Candidate] = []
     step, count = 1, 0

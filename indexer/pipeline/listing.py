@@ -3,22 +3,19 @@
 from __future__ import annotations
 
 import itertools
-import logging
-from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 
 import numpy as np
 
 from indexer.pipeline.land import LandMask
+from indexer.pipeline.left_out import LeftOutCounter
 from indexer.sources.places import centre_in
 from indexer.sources.protocol import Candidate, LeftOut, Source
 from wildsat_core.area import Area
 from wildsat_core.countries import Countries
 from wildsat_core.geo import KM_PER_DEGREE
 from wildsat_core.types import BBox
-
-logger = logging.getLogger(__name__)
 
 _LOOKED_AT_ONCE = 2048
 REASONS_BEFORE_READING = ("already indexed", "outside the area", "sea")
@@ -44,16 +41,15 @@ class Chooser:
     area: Area | None = None
     centres_in: BBox | None = None
 
-    def choose(self, source: Source, left_out: Counter[str]) -> Iterator[Candidate]:
+    def choose(self, source: Source, left_out: LeftOutCounter) -> Iterator[Candidate]:
         """Candidates to read, in order; the others are counted in `left_out` by reason."""
         listed = iter(source.candidates())
         while group := list(itertools.islice(listed, _LOOKED_AT_ONCE)):
             yield from self.pick([c for c in group if isinstance(c, Candidate)], left_out)
             for fault in (c for c in group if isinstance(c, LeftOut)):
-                logger.warning("left out: %s", fault.what)
-                left_out[fault.reason] += 1
+                left_out.note(fault)
 
-    def pick(self, group: list[Candidate], left_out: Counter[str]) -> list[Candidate]:
+    def pick(self, group: list[Candidate], left_out: LeftOutCounter) -> list[Candidate]:
         """Those of a group that are worth reading, in order; the others are counted in `left_out`."""
         known = self.known({c.tile.tile_id for c in group})
         fresh = [c for c in group if c.tile.tile_id not in known]

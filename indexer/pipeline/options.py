@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 from indexer.pipeline.land import LandMask
+from indexer.pipeline.left_out import MAX_BAD
 from indexer.pipeline.reading import ReadOptions, default_workers
 from wildsat_core.area import Area
 from wildsat_core.countries import Countries
@@ -28,6 +29,7 @@ class BuildOptions:
         area: only tiles that meet these polygons; centres_in: only tiles centred in this box, where the source itself
             does not see to it.
         any_scale: index tiles of a scale that the model is not for, too.
+        max_bad: largest share of what is given that may be bad: damaged pictures, rows that can't be understood.
         on_known: what to do with tiles that are indexed already.
         wait_s: how long to wait for another writer of the same collection.
         compiled: whether the encoder is compiled; None: where it can be, after a minute of encoding.
@@ -45,6 +47,7 @@ class BuildOptions:
     area: Area | None = None
     centres_in: BBox | None = None
     any_scale: bool = False
+    max_bad: float = MAX_BAD
     on_known: Literal["skip", "replace"] = "skip"
     wait_s: float = 0.0
     compiled: bool | None = None

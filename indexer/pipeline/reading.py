@@ -9,7 +9,7 @@ import os
 import signal
 import threading
 import time
-from collections import Counter, deque
+from collections import deque
 from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import Future, ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
@@ -18,9 +18,10 @@ from dataclasses import dataclass, field
 import numpy as np
 import numpy.typing as npt
 
+from indexer.pipeline.left_out import LeftOutCounter
 from indexer.pipeline.thumbnails import webp_thumbnail
 from indexer.sources.pixels import Stretch, fault_of
-from indexer.sources.protocol import Candidate, Source, UnreachableError
+from indexer.sources.protocol import Candidate, LeftOut, NotEightBitError, Reading, Source, UnreachableError
 from wildsat_core.bands import RGB
 from wildsat_core.errors import SourceError
 from wildsat_core.machine import processors
@@ -40,11 +41,13 @@ class ReadOptions:
         thumbnail_px: longer side of the thumbnail, None for no thumbnails.
         thumbnail_stretch: map to eight bits for thumbnails of pixels that are not eight-bit; None leaves these out.
         max_missing: largest share of pixels without data that is still taken.
+        eight_bit: leave out pixels that are not eight-bit, which the model can't take.
     """
 
     thumbnail_px: int | None = 128
     thumbnail_stretch: Stretch | None = None
     max_missing: float = 0.3
+    eight_bit: bool = False
 
 
 @dataclass(slots=True)
@@ -62,7 +65,7 @@ class Chunk:
     pixels: list[npt.NDArray[np.generic]] = field(default_factory=list)
     thumbnails: list[bytes | None] = field(default_factory=list)
     listed: int = 0
-    left_out: Counter[str] = field(default_factory=Counter)
+    left_out: LeftOutCounter = field(default_factory=LeftOutCounter)
     read_s: float = 0.0
 
 
@@ -78,10 +81,9 @@ def read_chunk(source: Source, options: ReadOptions, candidates: Sequence[Candid
     unreachable = 0
     for candidate in candidates:
         try:
-            reading = source.read(candidate)
+            found = _read(source, options, candidate)
         except SourceError as err:
-            logger.warning("left out %s: %s", candidate.tile.tile_id, err)
-            chunk.left_out["unreadable"] += 1
+            chunk.left_out.note(LeftOut(err.reason, f"{candidate.tile.tile_id}: {err}"))
             unreachable = unreachable + 1 if isinstance(err, UnreachableError) else 0
             if unreachable == MOST_UNREACHABLE:
                 raise SourceError(
@@ -90,14 +92,42 @@ def read_chunk(source: Source, options: ReadOptions, candidates: Sequence[Candid
                 ) from err
             continue
         unreachable = 0
-        if fault := fault_of(reading, options.max_missing):
-            chunk.left_out[fault] += 1
+        if isinstance(found, str):
+            chunk.left_out[found] += 1
             continue
-        chunk.tiles.append(candidate.tile)
+        tile, reading = found
+        chunk.tiles.append(tile)
         chunk.pixels.append(reading.pixels)
         chunk.thumbnails.append(_thumbnail(reading.pixels, rgb, options))
     chunk.read_s = time.perf_counter() - start
     return chunk
+
+
+def _read(source: Source, options: ReadOptions, candidate: Candidate) -> tuple[Tile, Reading] | str:
+    """A tile with its pixels, or why it shows nothing: of a candidate, or of the first of its others that does.
+
+    Raises:
+        SourceError: neither it nor one of the others could be read.
+    """
+    problem: SourceError | str = ""
+    for one in (candidate, *candidate.otherwise):
+        try:
+            reading = source.read(one)
+        except SourceError as err:
+            problem = problem or err
+            continue
+        if fault := fault_of(reading, options.max_missing):
+            problem = problem if isinstance(problem, str) and problem else fault
+            continue
+        if options.eight_bit and reading.pixels.dtype != np.uint8:
+            raise NotEightBitError(
+                f"its pixels are {reading.pixels.dtype} and the model takes eight-bit ones: say with --stretch "
+                "low,high which values become 0 and 255"
+            )
+        return reading.tile or one.tile, reading
+    if isinstance(problem, SourceError):
+        raise problem
+    return problem
 
 
 def read_chunks(source: Source, candidates: Iterable[Candidate], options: ReadOptions, workers: int) -> Iterator[Chunk]:

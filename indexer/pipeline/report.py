@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import json
-from collections import Counter
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from indexer.pipeline.left_out import LeftOutCounter, check_faults
 from wildsat_core.errors import SourceError
 from wildsat_core.files import write_text_atomically
 from wildsat_core.machine import peak_memory_mib
@@ -22,7 +22,7 @@ class BuildReport:
     Attributes:
         added: tiles embedded and written in this run.
         adopted: tiles taken over from an interrupted run.
-        left_out: candidates not indexed, by reason.
+        left_out: candidates not indexed, by reason, and the first few of each by name.
         stage_s: seconds by stage: "read" is the workers' own time, "waiting" is what the encoder waited for them.
     """
 
@@ -32,7 +32,7 @@ class BuildReport:
     adopted: int = 0
     generation: int = 0
     elapsed_s: float = 0.0
-    left_out: Counter[str] = field(default_factory=Counter)
+    left_out: LeftOutCounter = field(default_factory=LeftOutCounter)
     stage_s: dict[str, float] = field(
         default_factory=lambda: dict.fromkeys(("read", "waiting", "compile", "encode", "write"), 0.0)
     )
@@ -50,8 +50,17 @@ class BuildReport:
         """
         if self.added or self.adopted or self.left_out["already indexed"]:
             return
-        reasons = ", ".join(f"{n:,} {reason}" for reason, n in sorted(self.left_out.items()) if n)
-        raise SourceError(f"no tile was indexed; left out: {reasons}" if reasons else "the source has no tile there")
+        if not any(self.left_out.values()):
+            raise SourceError("the source has no tile there")
+        raise SourceError(f"no tile was indexed; left out: {self.left_out.text()}")
+
+    def check_faults(self, max_bad: float) -> None:
+        """Refuse a build of which too much is bad.
+
+        Raises:
+            SourceError: naming some.
+        """
+        check_faults(self.left_out, self.added, max_bad)
 
     def as_dict(self) -> dict[str, Any]:
         """JSON values."""
@@ -61,7 +70,8 @@ class BuildReport:
             "generation": self.generation,
             "tiles_added": self.added,
             "tiles_taken_over": self.adopted,
-            "left_out": {reason: n for reason, n in sorted(self.left_out.items()) if n},
+            "left_out": self.left_out.as_dict(),
+            "left_out_names": self.left_out.names,
             "elapsed_s": round(self.elapsed_s, 2),
             "tiles_per_s": round(self.tiles_per_s, 1),
             "stage_s": {stage: round(s, 2) for stage, s in self.stage_s.items()},
@@ -71,13 +81,12 @@ class BuildReport:
     def text(self) -> str:
         """A few lines for the terminal."""
         facts = self.as_dict()
-        left_out = ", ".join(f"{n:,} {reason}" for reason, n in facts["left_out"].items()) or "none"
         stages = ", ".join(f"{stage} {s:.1f} s" for stage, s in facts["stage_s"].items() if s)
         taken_over = f", {self.adopted:,} taken over from an interrupted build" if self.adopted else ""
         return (
             f"{self.collection}: {self.added:,} tiles added{taken_over}, generation {self.generation}, "
             f"model {self.model}\n"
-            f"left out: {left_out}\n"
+            f"left out: {self.left_out.text()}\n"
             f"{self.elapsed_s:.1f} s, {self.tiles_per_s:,.0f} tiles/s ({stages})"
             + (f", peak memory {facts['peak_memory_mib']:,} MiB" if "peak_memory_mib" in facts else "")
         )

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any, Final, Protocol
 
 import numpy as np
 import numpy.typing as npt
@@ -20,8 +20,25 @@ from wildsat_core.types import Tile
 Pixels = npt.NDArray[np.generic]
 
 
+MOST_IN_PARTITION: Final = 16_384
+
+
 class NotAPictureError(SourceError):
     """A file is missing, damaged or of no known format."""
+
+    reason = "not a picture"
+
+
+class NoPlaceError(SourceError):
+    """A picture does not say where it lies, and nothing else does."""
+
+    reason = "no place"
+
+
+class NotEightBitError(SourceError):
+    """Pixels are of a type that the model does not take."""
+
+    reason = "not eight-bit"
 
 
 class UnreachableError(SourceError):
@@ -35,9 +52,26 @@ class Candidate:
     Attributes:
         tile: what is known before reading.
         locator: where its pixels are; only its own source looks inside. Picklable and small.
+        otherwise: what to read in its place, the first that shows something, where it shows nothing or can't be read.
     """
 
     tile: Tile
+    locator: Any = None
+    otherwise: tuple[Candidate, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Partition:
+    """Neighbouring tiles of a source, which are listed, read and written as one piece of work.
+
+    Attributes:
+        key: its name among the partitions of the source, the same at every start.
+        at_most: no more tiles than this, and never more than MOST_IN_PARTITION.
+        locator: which tiles; only its own source looks inside. Picklable and small.
+    """
+
+    key: str
+    at_most: int
     locator: Any = None
 
 
@@ -61,10 +95,12 @@ class Reading:
     Attributes:
         pixels: (C, H, W) uint8, uint16 or float, bands in the source's order.
         missing: share of pixels without data, in [0, 1].
+        tile: the tile as it turned out, where reading decides what it is made from; None for the candidate's own.
     """
 
     pixels: Pixels
     missing: float = 0.0
+    tile: Tile | None = None
 
 
 class Source(Protocol):

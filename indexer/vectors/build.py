@@ -3,19 +3,24 @@
 from __future__ import annotations
 
 import time
-from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 
 from indexer.pipeline.estimate import TABLE_BYTES, Plan
 from indexer.pipeline.job import job_of, open_writer
+from indexer.pipeline.left_out import LeftOutCounter
 from indexer.pipeline.listing import Chooser
 from indexer.pipeline.options import BuildOptions, Progress
 from indexer.pipeline.report import BuildReport
-from indexer.vectors.files import VectorFiles
+from indexer.sources.protocol import Candidate, LeftOut
+from indexer.vectors.files import NO_VECTOR, Rows, VectorFiles
+from wildsat_core.types import Space, SpaceSpec, Tile
+
+Vectors = npt.NDArray[np.float32]
 
 
 def build_from_vectors(
@@ -50,29 +55,46 @@ def build_from_vectors(
         chooser = Chooser(known, options.land, options.min_land, options.countries, options.area, options.centres_in)
         began = time.perf_counter()
         for rows in files.read():
+            for fault in rows.faults:
+                report.left_out.note(fault)
             chosen = chooser.pick(rows.candidates, report.left_out)
-            vectors, pictures = rows.at(np.array([c.locator for c in chosen], int))
-            good = np.ones(len(chosen), bool)
-            for array in vectors.values():
-                good &= np.isfinite(array).all(axis=1) & array.any(axis=1)
-            report.left_out["no vector"] += int((~good).sum())
+            tiles, vectors, pictures = _with_vectors(rows, chosen, files.specs, report.left_out)
             report.stage_s["read"] += time.perf_counter() - began
             began = time.perf_counter()
-            kept = np.flatnonzero(good)
-            tiles = [chosen[i].tile for i in kept]
-            vectors = {space: array[kept] for space, array in vectors.items()}
-            taken = writer.add(tiles, vectors, [pictures[i] for i in kept], on_known=options.on_known)
+            taken = writer.add(tiles, vectors, pictures, on_known=options.on_known)
             report.added += taken
-            report.left_out["id given twice"] += len(kept) - taken
+            report.left_out["id given twice"] += len(tiles) - taken
             report.stage_s["write"] += time.perf_counter() - began
-            on_progress(len(rows.candidates))
+            on_progress(len(rows))
             began = time.perf_counter()
         report.check_not_empty()
+        report.check_faults(options.max_bad)
         manifest = writer.publish({**files.provenance(), **provenance})
     report.generation = manifest.generation
     report.elapsed_s = time.perf_counter() - start
     report.save(root)
     return report
+
+
+def _with_vectors(
+    rows: Rows, chosen: Sequence[Candidate], specs: Mapping[Space, SpaceSpec], left_out: LeftOutCounter
+) -> tuple[list[Tile], dict[Space, Vectors], list[bytes | None]]:
+    """Tiles, vectors and pictures of some rows, without those whose vector is zero or no numbers as they are stored."""
+    vectors, pictures = rows.at(np.array([c.locator for c in chosen], int))
+    good = np.ones(len(chosen), bool)
+    for space, array in vectors.items():
+        with np.errstate(over="ignore"):
+            stored = array.astype(specs[space].dtype)
+        good &= np.isfinite(stored).all(axis=1) & stored.any(axis=1)
+    for i in np.flatnonzero(~good).tolist():
+        what = "is zero, or has numbers that are infinite, missing or too large"
+        left_out.note(LeftOut(NO_VECTOR, f"the vector of {chosen[i].tile.tile_id} {what}"))
+    kept = np.flatnonzero(good)
+    return (
+        [chosen[i].tile for i in kept.tolist()],
+        {space: array[kept] for space, array in vectors.items()},
+        [pictures[i] for i in kept],
+    )
 
 
 def plan_vectors(files: VectorFiles, chooser: Chooser) -> Plan:
@@ -83,10 +105,14 @@ def plan_vectors(files: VectorFiles, chooser: Chooser) -> Plan:
     """
     start = time.perf_counter()
     first = next(files.read(), None)
-    sampled = len(first.candidates) if first else 0
+    sampled = len(first) if first else 0
     per_tile_s = (time.perf_counter() - start) / max(sampled, 1)
-    left_out: Counter[str] = Counter()
-    tiles = sum(len(chooser.pick(rows.candidates, left_out)) for rows in files.read(with_vectors=False))
+    left_out = LeftOutCounter()
+    tiles = 0
+    for rows in files.read(with_vectors=False):
+        for fault in rows.faults:
+            left_out.note(fault)
+        tiles += len(chooser.pick(rows.candidates, left_out))
     pictures = sum(len(p) for p in first.thumbnails if p) / max(sampled, 1) if first else 0.0
     vector_bytes = sum(spec.dim * np.dtype(spec.dtype).itemsize for spec in files.specs.values())
     return Plan(tiles, left_out, sampled, round(tiles * (vector_bytes + pictures + TABLE_BYTES)), tiles * per_tile_s)

@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Any, Final
 import numpy as np
 import numpy.typing as npt
 
-from indexer.sources.protocol import Candidate
-from indexer.vectors.rows import tiles_of
+from indexer.sources.protocol import Candidate, LeftOut
+from indexer.vectors.rows import BAD_ROW, RowReader
 from wildsat_core.errors import InvalidInputError, ModelNotFoundError, SourceError
 from wildsat_core.models.registry import model_ref
 from wildsat_core.types import SPACES, ModelRef, Space, SpaceSpec
@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 
 METADATA_KEY: Final = b"wildsat"
 ROWS_AT_ONCE: Final = 4096
+NO_VECTOR: Final = "no vector"
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,11 +45,19 @@ class GivenVectors:
 
 @dataclass(frozen=True, slots=True)
 class Rows:
-    """Some rows of a file: N tiles, (N, D) vectors of each space, N pictures or None."""
+    """Some rows of a file: N tiles, (N, D) vectors of each space, N pictures or None; and the rows that are no tiles.
+
+    A candidate's locator is its row of `vectors` and `thumbnails`.
+    """
 
     candidates: list[Candidate]
     vectors: dict[Space, npt.NDArray[np.float32]]
     thumbnails: list[bytes | None]
+    faults: list[LeftOut]
+
+    def __len__(self) -> int:
+        """Rows of the file, good and bad."""
+        return len(self.thumbnails)
 
     def at(self, kept: npt.NDArray[np.integer]) -> tuple[dict[Space, npt.NDArray[np.float32]], list[bytes | None]]:
         return {space: array[kept] for space, array in self.vectors.items()}, [self.thumbnails[i] for i in kept]
@@ -100,7 +109,7 @@ class VectorFiles:
         """All rows in order, some thousand at once.
 
         Raises:
-            SourceError: a row lacks an id, a place or a vector.
+            SourceError: a file is damaged, or has no columns of ids or places.
         """
         import pyarrow as pa
         import pyarrow.parquet as pq
@@ -108,25 +117,40 @@ class VectorFiles:
         for path in self._files:
             try:
                 with pq.ParquetFile(path) as file:
-                    heavy = {*self._columns.values(), "thumbnail"}
-                    columns = [n for n in file.schema_arrow.names if with_vectors or n not in heavy]
+                    reader = RowReader.of(path, file.schema_arrow)
+                    heavy = (*self._columns.values(), "thumbnail") if with_vectors else ()
+                    columns = [name for name in file.schema_arrow.names if name in {*reader.columns, *heavy}]
+                    first_row = 1
                     for batch in file.iter_batches(ROWS_AT_ONCE, columns=columns):
-                        yield self._rows(pa.Table.from_batches([batch]), path, with_vectors)
+                        yield self._rows(pa.Table.from_batches([batch]), reader, first_row, with_vectors)
+                        first_row += len(batch)
             except (pa.ArrowException, OSError) as err:
                 raise SourceError(f"{path} can't be read as Parquet: {err}") from err
 
-    def _rows(self, table: pa.Table, path: Path, with_vectors: bool) -> Rows:
-        tiles = tiles_of(table.drop_columns([c for c in self._columns.values() if c in table.column_names]), path)
+    def _rows(self, table: pa.Table, reader: RowReader, first_row: int, with_vectors: bool) -> Rows:
         columns = self._columns.items() if with_vectors else ()
-        vectors = {space: _vectors(table, column, self.specs[space], path) for space, column in columns}
+        vectors, wrong = {}, np.zeros(len(table), bool)
+        for space, column in columns:
+            vectors[space], missing = _vectors(table, column, self.specs[space])
+            wrong |= missing
         if self._given is not None:  # what was exported here is as it must be, to the last bit
             vectors = {space: _comparable(array, self.specs[space]) for space, array in vectors.items()}
         pictures = table["thumbnail"].to_pylist() if "thumbnail" in table.column_names else [None] * len(table)
-        return Rows([Candidate(tile, i) for i, tile in enumerate(tiles)], vectors, pictures)
+        candidates, faults = [], []
+        for i, tile in enumerate(reader.tiles(table.select([c for c in reader.columns if c in table.column_names]))):
+            if isinstance(tile, str):
+                faults.append(LeftOut(BAD_ROW, f"{reader.path}, row {first_row + i}, {tile}"))
+            elif wrong[i]:
+                dims = " or ".join(str(self.specs[space].dim) for space in self.specs)
+                what = f"{reader.path}, row {first_row + i}, the row of {reader.id} {tile.tile_id!r}"
+                faults.append(LeftOut(BAD_ROW, f"{what}: its vector must be a list of {dims} numbers"))
+            else:
+                candidates.append(Candidate(tile, i))
+        return Rows(candidates, vectors, pictures, faults)
 
 
 def given_vectors(path: Path, column: str, space: str, metric: str, made_by: str) -> GivenVectors:
-    """What a person says of vectors made elsewhere; the dimension is that of the first row.
+    """What a person says of vectors made elsewhere; the dimension is that of the first vector.
 
     Raises:
         InvalidInputError: an unknown space or metric.
@@ -146,17 +170,25 @@ def given_vectors(path: Path, column: str, space: str, metric: str, made_by: str
     try:
         with pq.ParquetFile(files[0]) as file:
             _check_column(file, files[0], column)
-            first = next(file.iter_batches(1, columns=[column]), None)
+            dim = _dimension(file, column)
     except (pa.ArrowException, OSError) as err:
         raise SourceError(f"{files[0]} can't be read as Parquet: {err}") from err
-    if first is None or not len(first) or first[column][0].as_py() is None:
+    if dim is None:
         raise SourceError(f"{files[0]}: column {column!r} is empty")
-    spec = SpaceSpec(len(first[column][0]), "cosine" if metric == "cosine" else "inner_product")
+    spec = SpaceSpec(dim, "cosine" if metric == "cosine" else "inner_product")
     try:
         model = model_ref(made_by)
     except ModelNotFoundError:
         model = ModelRef(made_by, "", "", "vectors made elsewhere")
     return GivenVectors(column, known, spec, model)
+
+
+def _dimension(file: pq.ParquetFile, column: str) -> int | None:
+    """Length of the first list that is there; a file may begin with rows that lack theirs."""
+    for batch in file.iter_batches(ROWS_AT_ONCE, columns=[column]):
+        if (found := next((len(one) for one in batch[column] if one.is_valid and len(one)), None)) is not None:
+            return found
+    return None
 
 
 def _check_column(file: pq.ParquetFile, path: Path, column: str) -> None:
@@ -209,23 +241,24 @@ def _contents(
         raise SourceError(f"{path}: its metadata is damaged: {err!r}") from err
 
 
-def _vectors(table: pa.Table, column: str, spec: SpaceSpec, path: Path) -> npt.NDArray[np.float32]:
-    """(N, D) float32 of a column of lists.
+def _vectors(table: pa.Table, column: str, spec: SpaceSpec) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.bool_]]:
+    """(N, D) float32 of a column of lists, zeros for a list that is missing or of another length; (N,) which those are.
 
-    Raises:
-        SourceError: a list is missing or of another length.
+    A number that is missing in a list is NaN.
     """
     import pyarrow as pa
+    import pyarrow.compute as pc
 
     lists = table[column].combine_chunks()
     if isinstance(lists, pa.ChunkedArray):
         lists = pa.concat_arrays(lists.chunks)
-    lengths = lists.value_lengths().to_numpy(zero_copy_only=False)
-    if lists.null_count or not (lengths == spec.dim).all():
-        raise SourceError(f"{path}: column {column!r} must hold lists of {spec.dim} numbers in every row")
-    flat = lists.flatten().to_numpy(zero_copy_only=False)
-    vectors: npt.NDArray[np.float32] = flat.astype(np.float32).reshape(-1, spec.dim)
-    return vectors
+    lengths = pc.fill_null(pc.list_value_length(lists), -1).to_numpy(zero_copy_only=False)
+    wrong = lengths != spec.dim
+    flat = lists.filter(pa.array(~wrong)).flatten().to_numpy(zero_copy_only=False)
+    vectors = np.zeros((len(lists), spec.dim), np.float32)
+    with np.errstate(over="ignore"):  # what is too large becomes infinite, and is left out
+        vectors[~wrong] = flat.astype(np.float32).reshape(-1, spec.dim)
+    return vectors, wrong
 
 
 def _comparable(vectors: npt.NDArray[np.float32], spec: SpaceSpec) -> npt.NDArray[np.float32]:
