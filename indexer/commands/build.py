@@ -62,6 +62,7 @@ class CollectionOptions(WhereOptions):
             min_land=self.min_land,
             countries=load_countries(),
             area=self.polygons,
+            max_bad=self.max_bad,
             on_known="replace" if self.replace else "skip",
             wait_s=self.wait,
         )

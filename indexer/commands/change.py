@@ -16,6 +16,7 @@ from rich.console import Console
 from indexer.commands.days import parse_day
 from indexer.commands.progress import progress_bar
 from indexer.commands.roots import CollectionName, CollectionsFolder, collection_root
+from indexer.pipeline.left_out import MAX_BAD
 from wildsat_core.area import Area
 from wildsat_core.errors import InvalidInputError
 from wildsat_core.geo import parse_bbox
@@ -188,13 +189,14 @@ def import_(
     ] = None,
     attribution: Annotated[str, typer.Option(help="Who must be named beside the imagery.")] = "",
     replace: Annotated[bool, typer.Option("--replace", help="Replace tiles that are there already.")] = False,
+    max_bad: Annotated[float, typer.Option(min=0, max=1, help="Largest share of bad rows among all.")] = MAX_BAD,
     wait: Wait = 0.0,
     collections: CollectionsFolder = Path("collections"),
 ) -> None:
     """Make a collection of ready vectors: of a file exported here, or, with --made-by, of any Parquet file.
 
-    Such a file needs an id (tile_id, unique_id or id), a place (bbox, geometry as WKB, or lon and lat) and a list of
-    numbers in each row; a date and a cloud cover are taken when there are any.
+    Such a file needs an id (tile_id, item_id, …), a place (geometry, bbox, or lon and lat) and a list of numbers in
+    each row; a date and a cloud cover are taken when there are any.
     """
     from indexer.pipeline.options import BuildOptions
     from indexer.vectors.exchange import import_collection
@@ -203,7 +205,7 @@ def import_(
 
     given = None if made_by is None else given_vectors(path, column, space, metric, made_by)
     facts = {"attribution": attribution} if attribution else {}
-    options = BuildOptions(on_known="replace" if replace else "skip", wait_s=wait)
+    options = BuildOptions(on_known="replace" if replace else "skip", wait_s=wait, max_bad=max_bad)
     root = collections / check_collection_name(name)
     with progress_bar("rows", None) as advance:
         manifest = import_collection(path, root, given, advance, facts, options)

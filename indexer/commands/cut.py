@@ -45,7 +45,7 @@ class Cut(PictureOptions):
             typer.echo(plan_cut(source, chooser, read, workers).text("cut"))
             return
         with progress_bar("tiles", source.count(), Console(stderr=True)) as advance:
-            report = cut_tiles(source, folder, chooser, read, workers, advance)
+            report = cut_tiles(source, folder, chooser, read, workers, advance, self.max_bad)
         typer.echo(report.text(), err=True)
 
 

@@ -232,10 +232,17 @@ class XyzOptions(PictureOptions):
         imagery("--input", "-i", metavar="FILE|FOLDER|ADDRESS", help="The map tiles; an address has {z}, {x} and {y}."),
     ]
     zoom: Annotated[int | None, imagery(metavar="Z", help="Which zoom.", show_default="the finest")] = None
+    scheme: Annotated[
+        Literal["xyz", "tms", "xyz-geodetic", "tms-geodetic"] | None,
+        imagery(
+            help="How tiles are numbered: rows from the north or south, in Web Mercator or degrees.",
+            show_default="what lies beside them says",
+        ),
+    ] = None
     scene: Scene = None
 
     def source(self) -> Source:
-        return XyzSource(self.input, self.zoom, self.box, self.scene)
+        return XyzSource(self.input, self.zoom, self.box, self.scene, scheme=self.scheme)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -13,7 +13,7 @@ from wildsat_core.errors import SourceError
 
 logger = logging.getLogger(__name__)
 
-MAX_BAD: Final = 0.5  # share of faults with which a build still ends well
+MAX_BAD: Final = 0.75  # share of faults beyond which it is sooner the command that is wrong
 NAMED: Final = 5  # of each reason are kept by name
 LOGGED: Final = 100  # of each reason are logged, by each process; a million lines would hide what else there is
 

@@ -26,8 +26,6 @@ MOST_IN_PARTITION: Final = 16_384
 class NotAPictureError(SourceError):
     """A file is missing, damaged or of no known format."""
 
-    reason = "not a picture"
-
 
 class NoPlaceError(SourceError):
     """A picture does not say where it lies, and nothing else does."""
