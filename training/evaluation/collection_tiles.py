@@ -13,35 +13,30 @@ from training.earth.squares import KM_PER_DEG, TileTable
 from training.evaluation.queries import read_queries, relevance
 from training.evaluation.retrieval import Evaluated
 from wildsat_core.collection.reader import Collection
-from wildsat_core.errors import ModelMismatchError
 from wildsat_core.models.model import WildSATModel
+from wildsat_core.search.engine import SearchEngine
 
 THUMBNAIL_PX = 48
 FURTHEST_DEG = 84.0  # facts about land are read in squares, which make no sense nearer to a pole
 
 
 def embed_collection(model: WildSATModel, collection: Collection, cells: Cells) -> Evaluated:
-    """The live tiles of a collection with their stored vectors, their thumbnails, and the truth about their squares.
+    """The live tiles of a collection as they are searched, their thumbnails, and the truth about their squares.
 
     Raises:
         ModelMismatchError: the collection's vectors were made by another model.
     """
-    made_by = collection.manifest.model
-    if made_by.weights_sha256 != model.weights_sha256:
-        raise ModelMismatchError(
-            f"collection {collection.name!r} was made with {made_by.name!r} ({made_by.weights_sha256[:12]}) and the "
-            f"benchmark runs {model.config.name!r} ({model.weights_sha256[:12]}); "
-            "name that model or rebuild the collection"
-        )
+    engine = SearchEngine(collection, model)
     table = collection.tiles
     rows = np.flatnonzero(table.live & (np.abs(table.lat) < FURTHEST_DEG))
     tiles = TileTable(table.lon[rows], table.lat[rows], (table.north - table.south)[rows] * KM_PER_DEG)
     queries = read_queries()
     return Evaluated(
         model=model,
+        engine=engine,
+        rows=rows,
         tiles=tiles,
         pixels=_thumbnails(collection, rows),
-        text=_unit(collection.vectors("text", rows)),
         place=_unit(collection.vectors("place", rows)),
         queries=queries,
         truth=relevance(queries, cells, tiles),

@@ -47,14 +47,3 @@ def bootstrap_interval(values: Float, draws: int = 2000, level: float = 0.95, se
     means = values[rng.integers(len(values), size=(draws, len(values)))].mean(1)
     low, high = np.quantile(means, [(1 - level) / 2, (1 + level) / 2])
     return float(low), float(high)
-
-
-def standardise(scores: NDArray[np.floating]) -> NDArray[np.floating]:
-    """Each query's scores less their mean over all tiles, divided by their deviation, (Q, N)."""
-    deviation = scores.std(1, keepdims=True)
-    return np.asarray((scores - scores.mean(1, keepdims=True)) / np.maximum(deviation, 1e-9))
-
-
-def blended(text: NDArray[np.floating], place: NDArray[np.floating], blend: float) -> NDArray[np.floating]:
-    """The ranking of a text query, (Q, N): `blend` of the place space, the rest of the text space, on one scale."""
-    return np.asarray((1 - blend) * standardise(text) + blend * standardise(place))

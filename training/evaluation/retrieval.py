@@ -15,13 +15,15 @@ from training.earth.squares import TileTable, grid_tiles, held_out, land_tiles
 from training.evaluation.baseline import colour_vectors
 from training.evaluation.measures import (
     average_precision,
-    blended,
     bootstrap_interval,
     ndcg_at,
     precision_at,
 )
 from training.evaluation.queries import BenchmarkQuery, read_nonsense, read_paraphrases, read_queries, relevance
+from training.evaluation.searchable import searchable
 from wildsat_core.models.model import WildSATModel
+from wildsat_core.search.engine import SearchEngine
+from wildsat_core.search.query import Query, TextTerm
 from wildsat_core.text.familiarity import Familiarity
 
 Scores = NDArray[np.float32]
@@ -35,27 +37,30 @@ BATCH = 512
 
 @dataclass(frozen=True, slots=True)
 class Evaluated:
-    """A model's vectors of the benchmark's tiles, and the truth about them.
+    """The benchmark's tiles as a model sees them, and the truth about them.
 
     Attributes:
+        engine: searches a collection that holds the tiles.
+        rows: (N,) row of each tile in that collection.
         tiles: N tiles; they lie half a step off the training tiles.
         pixels: (N, 3, S, S) uint8.
-        text, place: (N, D) of length 1.
+        place: (N, D) of length 1.
         truth: (Q, N).
     """
 
     model: WildSATModel
+    engine: SearchEngine
+    rows: NDArray[np.int64]
     tiles: TileTable
     pixels: NDArray[np.uint8]
-    text: Scores
     place: Scores
     queries: list[BenchmarkQuery]
     truth: Truth
 
     def scores(self, texts: list[str], blend: float) -> NDArray[np.floating[Any]]:
-        """(T, N) the ranking of texts at a blend of the place space."""
-        query = self.model.embed_texts(texts)
-        return blended(query @ self.text.T, query @ self.place.T, blend)
+        """(T, N) what the search engine ranks by, for texts at a blend of the place space."""
+        plans = [self.engine.plan(Query((TextTerm(text),), blend=blend)) for text in texts]
+        return np.stack([self.engine.scores(plan).scores[self.rows] for plan in plans])
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,8 +84,9 @@ def embed_benchmark(model: WildSATModel, cells: Cells) -> Evaluated:
     pixels = crop_tiles(load_bmng(), tiles, size_px).transpose(0, 3, 1, 2)
     text = [model.embed_pixels(pixels[start : start + BATCH])["text"] for start in range(0, len(tiles), BATCH)]
     place = model.embed_places(tiles.lon_lat)["place"]
+    engine, rows = searchable(model, tiles, {"text": np.concatenate(text), "place": place})
     queries = read_queries()
-    return Evaluated(model, tiles, pixels, np.concatenate(text), place, queries, relevance(queries, cells, tiles))
+    return Evaluated(model, engine, rows, tiles, pixels, place, queries, relevance(queries, cells, tiles))
 
 
 def with_queries(evaluated: Evaluated, queries: list[BenchmarkQuery], cells: Cells) -> Evaluated:

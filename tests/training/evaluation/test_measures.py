@@ -5,11 +5,9 @@ import pytest
 
 from training.evaluation.measures import (
     average_precision,
-    blended,
     bootstrap_interval,
     ndcg_at,
     precision_at,
-    standardise,
 )
 
 SCORES = np.asarray([[0.9, 0.8, 0.7, 0.1], [0.1, 0.2, 0.3, 0.4]])
@@ -36,22 +34,6 @@ def test_ndcg_discounts_by_rank():
 
 def test_average_precision_is_the_mean_over_relevant_ranks():
     np.testing.assert_allclose(average_precision(SCORES, TRUTH), [(1 + 2 / 3) / 2, 1 / 4])
-
-
-def test_standardised_scores_have_mean_zero_and_deviation_one():
-    standard = standardise(SCORES)
-    np.testing.assert_allclose(standard.mean(1), 0, atol=1e-12)
-    np.testing.assert_allclose(standard.std(1), 1)
-
-
-def test_constant_scores_do_not_divide_by_zero():
-    assert (standardise(np.ones((1, 3))) == 0).all()
-
-
-def test_the_ends_of_the_blend_are_the_two_spaces():
-    other = SCORES[:, ::-1]
-    np.testing.assert_allclose(blended(SCORES, other, 0.0), standardise(SCORES))
-    np.testing.assert_allclose(blended(SCORES, other, 1.0), standardise(other))
 
 
 def test_the_interval_holds_the_mean_and_is_repeatable():

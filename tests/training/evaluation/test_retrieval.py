@@ -1,5 +1,6 @@
 """Tests of training/evaluation/retrieval.py and collection_tiles.py, with a model that reads minds."""
 
+import gc
 import io
 from types import SimpleNamespace
 
@@ -21,18 +22,28 @@ from training.evaluation.retrieval import (
     rank_held_out,
     summaries,
 )
+from training.evaluation.searchable import searchable
+from wildsat_core.collection import CollectionWriter, open_collection
+from wildsat_core.collection.maintain import delete_tiles
 from wildsat_core.errors import ModelMismatchError
+from wildsat_core.search.query import Query, TextTerm
 from wildsat_core.text.familiarity import Familiarity
+from wildsat_core.types import BBox, ModelRef, SpaceSpec, Tile
 
 N = 400
+SPACES = {"text": SpaceSpec(2, "cosine"), "place": SpaceSpec(2, "cosine")}
 
 
 class FakeModel:
     """Even queries are about axis 0, odd ones about axis 1; nonsense has an embedding of its own."""
 
+    spaces = SPACES
+    weights_sha256 = "a" * 64
+    ref = ModelRef("fake", weights_sha256, "fake", "rgb")
+
     def __init__(self, default_blend=0.5):
         self.config = SimpleNamespace(default_blend=default_blend, no_match={}, name="fake")
-        self.weights_sha256 = "a" * 64
+        self.default_blend = default_blend
 
     def embed_texts(self, texts):
         return np.stack([np.eye(2)[len(text) % 2] for text in texts]).astype(np.float32)
@@ -41,23 +52,63 @@ class FakeModel:
         nonsense = read_nonsense()
         return np.stack([np.eye(3)[2 if text in nonsense else len(text) % 2] for text in texts]).astype(np.float32)
 
+    def are_unfamiliar(self, texts):
+        return [False for _ in texts]
+
+
+KIND = np.random.default_rng(0).integers(2, size=N)
+KNOWING = np.eye(2, dtype=np.float32)[KIND]
+
+
+def noise():
+    drawn = np.random.default_rng(1).normal(size=(N, 2))
+    return (drawn / np.linalg.norm(drawn, axis=1, keepdims=True)).astype(np.float32)
+
+
+def evaluate(text, place):
+    """The benchmark's material with these vectors; queries of odd length are about kind 1."""
+    rng = np.random.default_rng(2)
+    queries = [BenchmarkQuery("ab" * (i + 1) + "c" * (i % 2), "habitat", "", i < 4) for i in range(8)]
+    tiles = TileTable(rng.uniform(-180, 180, N), rng.uniform(-60, 70, N), np.full(N, 200.0))
+    engine, rows = searchable(FakeModel(), tiles, {"text": text, "place": place})
+    return Evaluated(
+        model=engine.model,
+        engine=engine,
+        rows=rows,
+        tiles=tiles,
+        pixels=rng.integers(0, 256, (N, 3, 4, 4)).astype(np.uint8),
+        place=place,
+        queries=queries,
+        truth=np.stack([len(query.text) % 2 == KIND for query in queries]),
+    )
+
 
 @pytest.fixture
 def evaluated():
     """The place space knows everything, the text space nothing."""
-    rng = np.random.default_rng(0)
-    kind = rng.integers(2, size=N)
-    queries = [BenchmarkQuery("ab" * (i + 1) + "c" * (i % 2), "habitat", "", i < 4) for i in range(8)]
-    noise = rng.normal(size=(N, 2))
-    return Evaluated(
-        model=FakeModel(),
-        tiles=TileTable(rng.uniform(-180, 180, N), rng.uniform(-60, 70, N), np.full(N, 200.0)),
-        pixels=rng.integers(0, 256, (N, 3, 4, 4)).astype(np.uint8),
-        text=(noise / np.linalg.norm(noise, axis=1, keepdims=True)).astype(np.float32),
-        place=np.eye(2, dtype=np.float32)[kind],
-        queries=queries,
-        truth=np.stack([kind == len(query.text) % 2 for query in queries]),
-    )
+    return evaluate(noise(), KNOWING)
+
+
+@pytest.mark.parametrize("blend", [0.0, 0.4, 1.0])
+def test_the_ranking_is_that_of_the_search(evaluated, blend):
+    texts = [query.text for query in evaluated.queries[:3]]
+    scores = evaluated.scores(texts, blend)
+    for text, ranked in zip(texts, scores, strict=True):
+        found = evaluated.engine.search(Query((TextTerm(text),), blend=blend, k=50)).hits
+        tiles = [int(hit.tile.tile_id) for hit in found]
+        np.testing.assert_allclose(ranked[tiles], [hit.score for hit in found], atol=1e-5)
+        assert min(ranked[tiles]) >= np.sort(ranked)[-50] - 1e-5
+    lon, lat = zip(*(hit.tile.lon_lat for hit in found), strict=True)
+    np.testing.assert_allclose(evaluated.tiles.lon_lat[tiles], np.stack([lon, lat], 1), atol=1e-5)
+
+
+def test_the_collection_goes_when_nothing_searches_it_any_more():
+    made = evaluate(noise(), KNOWING)
+    root = made.engine.collection.root
+    assert root.is_dir()
+    del made
+    gc.collect()
+    assert not root.parent.exists()
 
 
 def test_summaries_are_means_over_halves_and_kinds(evaluated):
@@ -78,8 +129,7 @@ def test_rankings_tell_a_space_that_knows_from_one_that_does_not(evaluated):
 
 
 def test_the_best_blend_leans_to_the_picture_where_it_costs_nothing(evaluated):
-    swapped = Evaluated(**{**_fields(evaluated), "text": evaluated.place, "place": evaluated.text})
-    assert best_blend(swapped) == 0.0
+    assert best_blend(evaluate(KNOWING, noise())) == 0.0
     lowest = best_blend(evaluated)
     texts = [query.text for query in evaluated.queries]
     assert 0 < lowest < 1
@@ -93,8 +143,7 @@ def test_the_best_blend_leans_to_the_picture_where_it_costs_nothing(evaluated):
 def test_held_out_figures_use_only_the_tiles_of_the_blocks(evaluated):
     unseen = held_out(evaluated.tiles.lon, evaluated.tiles.lat)
     assert 0 < unseen.sum() < N
-    perfect_there = np.where(unseen[:, None], evaluated.place, -evaluated.place)
-    found = rank_held_out(Evaluated(**{**_fields(evaluated), "text": perfect_there}))
+    found = rank_held_out(evaluate(np.where(unseen[:, None], KNOWING, -KNOWING), KNOWING))
     assert found["image only"]["all"]["p20"] == 1.0
 
 
@@ -120,39 +169,43 @@ def test_queries_are_reported_worst_first(evaluated):
     assert {row["p20_place"] for row in rows} == {1.0}
 
 
-def collection(sha, six_cells):
+@pytest.fixture
+def collection(tmp_path):
+    """Three tiles, one of them deleted, and one nearer to the pole than facts are told for."""
     picture = io.BytesIO()
     Image.new("RGB", (64, 64), (10, 200, 30)).save(picture, "WEBP", lossless=True)
-    tiles = SimpleNamespace(
-        live=np.asarray([True, False, True, True]),
-        lon=np.asarray([-60.0, 0.0, 10.0, 0.0]),
-        lat=np.asarray([-3.0, 0.0, 24.0, 89.0]),
-        south=np.asarray([-4.0, -1.0, 23.0, 88.0]),
-        north=np.asarray([-2.0, 1.0, 25.0, 90.0]),
-    )
-    return SimpleNamespace(
-        name="demo",
-        tiles=tiles,
-        manifest=SimpleNamespace(model=SimpleNamespace(name="fake", weights_sha256=sha)),
-        vectors=lambda space, rows: np.stack([rows + 1.0, rows * 0.0], 1).astype(np.float32),
-        thumbnail=lambda row: picture.getvalue() if row == 0 else None,
-    )
+    boxes = {
+        "jungle": BBox(-61, -4, -59, -2),
+        "gone": BBox(-1, -1, 1, 1),
+        "desert": BBox(9, 23, 11, 25),
+        "pole": BBox(-9, 88, 9, 90),
+    }
+    tiles = [Tile(name, box, 10.0, "test") for name, box in boxes.items()]
+    vectors = {space: np.eye(2, dtype=np.float32)[[0, 0, 1, 1]] for space in SPACES}
+    with CollectionWriter(tmp_path / "demo", "demo", FakeModel.ref, SPACES) as writer:
+        writer.add(tiles, vectors, [picture.getvalue(), None, None, None])
+        writer.publish()
+    rows = open_collection(tmp_path / "demo").tiles.rows_of(["gone"])
+    delete_tiles(tmp_path / "demo", rows, generation=1)
+    return open_collection(tmp_path / "demo")
 
 
-def test_a_collections_live_tiles_are_judged_with_their_stored_vectors(six_cells):
-    found = embed_collection(FakeModel(), collection("a" * 64, six_cells), six_cells)
-    assert found.tiles.lon.tolist() == [-60.0, 10.0]  # without the deleted tile and the one at the pole
-    np.testing.assert_allclose(found.text, [[1, 0], [1, 0]])
-    assert found.pixels[0, :, 0, 0].tolist() == [10, 200, 30]
-    assert found.pixels[1].max() == 0
+def test_a_collections_live_tiles_are_judged_as_they_are_searched(collection, six_cells):
+    found = embed_collection(FakeModel(), collection, six_cells)
+    at = {collection.tile(int(row)).tile_id: i for i, row in enumerate(found.rows)}
+    assert set(at) == {"jungle", "desert"}  # without the deleted tile and the one at the pole
+    assert found.tiles.lon[at["desert"]] == pytest.approx(10.0)
+    np.testing.assert_allclose(found.place[at["jungle"]], [1, 0])
+    assert found.pixels[at["jungle"], :, 0, 0].tolist() == [10, 200, 30]
+    assert found.pixels[at["desert"]].max() == 0
+    (even,) = found.scores(["ab"], 0.5)
+    assert even[at["jungle"]] > even[at["desert"]]
     rainforest = [i for i, query in enumerate(read_queries()) if "impenetrable wet jungle" in query.text]
-    assert found.truth[rainforest[0]].tolist() == [True, False]
+    assert found.truth[rainforest[0], [at["jungle"], at["desert"]]].tolist() == [True, False]
 
 
-def test_a_collection_of_another_model_is_refused_naming_both(six_cells):
-    with pytest.raises(ModelMismatchError, match=r"b{12}.*a{12}"):
-        embed_collection(FakeModel(), collection("b" * 64, six_cells), six_cells)
-
-
-def _fields(evaluated):
-    return {name: getattr(evaluated, name) for name in Evaluated.__slots__}
+def test_a_collection_of_another_model_is_refused_naming_both(collection, six_cells):
+    other = FakeModel()
+    other.ref = ModelRef("other", "b" * 64, "fake", "rgb")
+    with pytest.raises(ModelMismatchError, match=r"a{12}.*b{12}"):
+        embed_collection(other, collection, six_cells)
