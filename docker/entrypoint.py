@@ -5,6 +5,7 @@ It uses the standard library alone, so that it costs a start next to nothing.
 
 from __future__ import annotations
 
+import fcntl
 import json
 import logging
 import os
@@ -12,6 +13,7 @@ import shutil
 import socket
 import sys
 from collections.abc import Mapping
+from itertools import count
 from pathlib import Path
 
 DEMO = Path("/opt/wildsat/demo")
@@ -56,10 +58,26 @@ def model_of(collection: Path) -> dict[str, object] | None:
     return model
 
 
+def set_aside(collection: Path) -> None:
+    """Move a collection into `.replaced`, under a name that nothing has there, while nobody writes to it.
+
+    Raises:
+        BlockingIOError: somebody does.
+    """
+    shelf = collection.parent / ".replaced"
+    shelf.mkdir(exist_ok=True)
+    names = (collection.name if number == 1 else f"{collection.name}-{number}" for number in count(1))
+    aside = next(shelf / name for name in names if not (shelf / name).exists())
+    with (collection / "LOCK").open("a") as lock:  # as wildsat_core.collection.lock does, and until the rename is done
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        collection.rename(aside)
+    log.warning("the collection in %s is not this image's demo; it now lies in %s, whole", collection, aside)
+
+
 def seed_demo(source: Path, collections: Path) -> bool:
     """Put the image's demo collection on the volume, unless there is one that this image can serve.
 
-    One that was made by another model (of another release) can't be served; it is set aside in `.replaced/demo`, not
+    One that was made by another model (of another release) can't be served; it is set aside in `.replaced/`, not
     deleted, and the image's takes its place. Copies are whole before they get their name.
 
     Returns:
@@ -73,11 +91,7 @@ def seed_demo(source: Path, collections: Path) -> bool:
     shutil.rmtree(incoming, ignore_errors=True)
     shutil.copytree(source, incoming)
     if target.exists():
-        aside = collections / ".replaced" / "demo"
-        shutil.rmtree(aside, ignore_errors=True)
-        aside.parent.mkdir(exist_ok=True)
-        target.rename(aside)
-        log.warning("the demo collection was made by another model; it now lies in %s", aside)
+        set_aside(target)
     try:
         incoming.rename(target)
     except OSError:

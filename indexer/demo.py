@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import importlib.util
 import logging
-import shutil
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -21,6 +20,8 @@ from indexer.pipeline.report import BuildReport
 from indexer.sources.grid import KilometreGrid
 from indexer.sources.raster import RasterSource
 from wildsat_core.collection import read_current_manifest
+from wildsat_core.collection.aside import move_aside
+from wildsat_core.collection.lock import writer_lock
 from wildsat_core.collection.maintain import publish_imagery
 from wildsat_core.collection.manifest import IMAGERY_FILE
 from wildsat_core.countries import Countries, load_countries
@@ -56,10 +57,15 @@ PROVENANCE: Final = {
 
 @dataclass(frozen=True)
 class DemoState:
-    """What is on disk already: `ready` when it is whole and made by the model in use."""
+    """What is on disk already.
+
+    Attributes:
+        ready: the demo is whole and made by the model in use.
+        stranger: what is in its place, in words, when that is another collection.
+    """
 
     ready: bool
-    other_model: str | None = None
+    stranger: str | None = None
 
 
 def find_picture() -> Path:
@@ -86,8 +92,31 @@ def demo_state(root: Path, model: str = MODEL) -> DemoState:
     except CollectionNotFoundError:
         return DemoState(ready=False)
     if manifest.model != model_ref(model):
-        return DemoState(ready=False, other_model=f"{manifest.model.name} {manifest.model.weights_sha256[:8]}")
+        made_by = f"a collection made by {manifest.model.name} {manifest.model.weights_sha256[:8]}"
+        return DemoState(ready=False, stranger=made_by)
+    if (title := manifest.provenance.get("title")) != PROVENANCE["title"]:
+        return DemoState(ready=False, stranger=f"the collection {title or 'without a title'!r}")
     return DemoState(ready=manifest.imagery is not None and (root / IMAGERY_FILE).is_file())
+
+
+def make_room(root: Path, model: str = MODEL) -> Path | None:
+    """Move aside what lies in the demo's place and is not the demo of this model; nothing is removed.
+
+    Returns:
+        Where it lies now, None where nothing was in the way.
+
+    Raises:
+        CollectionLockedError: another process is writing to it.
+    """
+    if demo_state(root, model).stranger is None:
+        return None
+    with writer_lock(root):
+        stranger = demo_state(root, model).stranger  # again: another process may have made room meanwhile
+        if stranger is None:
+            return None
+        aside = move_aside(root)
+    logger.warning("%s was in the demo's place; it now lies in %s, whole", stranger, aside)
+    return aside
 
 
 def demo_source(picture: Path, tile_px: int) -> RasterSource:
@@ -101,7 +130,7 @@ def build_demo(
     """Build the demo collection, or go on with an interrupted build of it.
 
     Args:
-        root: folder of the collection. One that was made by another model is removed first.
+        root: folder of the collection. Another one that lies there is moved aside first; see `make_room`.
         model: name or directory.
         workers: processes that read tiles; None for the default.
         on_progress: called with the number of grid squares dealt with.
@@ -113,9 +142,7 @@ def build_demo(
     from PIL import Image
 
     picture_path = find_picture()
-    if demo_state(root, model).other_model:
-        logger.warning("the demo collection was made by another model; it is built anew")
-        shutil.rmtree(root)
+    make_room(root, model)
     loaded = load_model(model)
     countries = load_countries()
     with Image.open(picture_path) as file:

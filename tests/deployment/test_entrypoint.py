@@ -2,10 +2,13 @@
 
 import importlib.util
 import json
+import shutil
 from pathlib import Path
 from types import ModuleType
 
 import pytest
+
+from wildsat_core.collection.lock import writer_lock
 
 SCRIPT = Path(__file__).parents[2] / "docker" / "entrypoint.py"
 
@@ -72,6 +75,24 @@ def test_a_demo_of_another_model_is_set_aside_and_not_deleted(entrypoint: Module
     assert entrypoint.seed_demo(source, volume)
     assert entrypoint.model_of(volume / "demo")["weights_sha256"] == "bbbb"
     assert entrypoint.model_of(volume / ".replaced" / "demo")["weights_sha256"] == "aaaa"
+
+
+def test_what_was_set_aside_before_stays_too(entrypoint: ModuleType, tmp_path: Path) -> None:
+    volume = tmp_path / "volume"
+    for number, weights in enumerate(["aaaa", "bbbb", "cccc"]):
+        make_collection(volume / "demo", weights)
+        assert entrypoint.seed_demo(make_collection(tmp_path / f"image{number}", "dddd"), volume)
+        shutil.rmtree(volume / "demo")
+    kept = [entrypoint.model_of(volume / ".replaced" / name) for name in ("demo", "demo-2", "demo-3")]
+    assert [model["weights_sha256"] for model in kept] == ["aaaa", "bbbb", "cccc"]
+
+
+def test_a_collection_that_is_written_to_is_left_alone(entrypoint: ModuleType, tmp_path: Path) -> None:
+    source, volume = make_collection(tmp_path / "image", "bbbb"), tmp_path / "volume"
+    make_collection(volume / "demo", "aaaa")
+    with writer_lock(volume / "demo"), pytest.raises(BlockingIOError):
+        entrypoint.seed_demo(source, volume)
+    assert entrypoint.model_of(volume / "demo")["weights_sha256"] == "aaaa"
 
 
 def test_what_an_interrupted_copy_left_is_no_obstacle(entrypoint: ModuleType, tmp_path: Path, monkeypatch) -> None:

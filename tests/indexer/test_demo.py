@@ -9,11 +9,14 @@ from indexer import demo
 from indexer.pipeline.imagery import write_imagery
 from indexer.sources.grid import KilometreGrid
 from tests.indexer.conftest import tiny_config
-from wildsat_core.collection import open_collection
-from wildsat_core.errors import MissingExtraError
+from wildsat_core.collection import CollectionWriter, list_collections, open_collection
+from wildsat_core.collection.lock import writer_lock
+from wildsat_core.collection.maintain import verify
+from wildsat_core.errors import CollectionLockedError, MissingExtraError
 from wildsat_core.files import sha256_file
 from wildsat_core.models.model import WildSATModel
 from wildsat_core.models.registry import load_model
+from wildsat_core.types import BBox, ModelRef, SpaceSpec, Tile
 
 
 @pytest.fixture
@@ -39,14 +42,36 @@ def test_the_demo_holds_land_and_coasts_from_pole_to_pole(coarse, model_folder, 
     assert demo.demo_state(root, str(model_folder)).ready
 
 
-def test_a_demo_by_another_model_is_built_anew(coarse, model_folder, tmp_path):
+def test_a_demo_by_another_model_is_moved_aside_and_built_anew(coarse, model_folder, tmp_path, caplog):
     root = tmp_path / "demo"
     demo.build_demo(root, str(model_folder), workers=0)
     torch.manual_seed(4)
     WildSATModel(tiny_config(name="newer")).save(tmp_path / "newer")
-    assert demo.demo_state(root, str(tmp_path / "newer")).other_model.startswith("tiny ")
+    assert demo.demo_state(root, str(tmp_path / "newer")).stranger.startswith("a collection made by tiny ")
     demo.build_demo(root, str(tmp_path / "newer"), workers=0)
     assert open_collection(root).manifest.model.name == "newer"
+    aside = tmp_path / ".replaced" / "demo"
+    assert f"it now lies in {aside}, whole" in caplog.text
+    assert open_collection(aside).manifest.model.name == "tiny"
+    assert verify(aside) == []
+
+
+def test_every_collection_in_the_demos_place_is_kept(model_folder, tmp_path):
+    """Made elsewhere, or with the demo's own model from imagery of one's own: none is added to, none is removed."""
+    root = tmp_path / "demo"
+    for number, model in enumerate([ModelRef("elsewhere", "0" * 64, "t", "p"), demo.model_ref(str(model_folder))]):
+        with CollectionWriter(root, "demo", model, {"text": SpaceSpec(2, "cosine")}) as writer:
+            writer.add([Tile("a", BBox(0, 0, 1, 1), 10.0, "s", "a")], {"text": np.array([[1, 0]], np.float32)})
+            writer.publish(provenance={"title": "Mine"})
+        before = sha256_file(root / "generations" / "1.json")
+        with writer_lock(root), pytest.raises(CollectionLockedError):
+            demo.make_room(root, str(model_folder))
+        aside = demo.make_room(root, str(model_folder))
+        assert aside == tmp_path / ".replaced" / ("demo" if number == 0 else "demo-2")
+        assert sha256_file(aside / "generations" / "1.json") == before
+        assert not root.exists()
+    assert demo.make_room(root, str(model_folder)) is None
+    assert list_collections(tmp_path) == []
 
 
 def test_the_full_grid_of_the_demo_has_the_size_that_it_should():

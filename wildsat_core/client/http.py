@@ -17,10 +17,12 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import AsyncIterator, Iterator, Mapping
+from contextlib import contextmanager
 from email.utils import parsedate_to_datetime
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Self, TypeVar
+from typing import Any, BinaryIO, Self, TypeVar
+from uuid import uuid4
 
 import httpx
 
@@ -132,10 +134,17 @@ def _wait_s(response: httpx.Response | None, attempt: int) -> float:
     return said if said is not None else min(0.25 * 2**attempt, LONGEST_WAIT_S)
 
 
-def _part_of(path: Path | str) -> tuple[Path, Path]:
-    """Where a file goes, and where it grows until it is whole."""
+@contextmanager
+def _growing(path: Path | str) -> Iterator[BinaryIO]:
+    """A file that gets its name when it is whole; until then it has one of its own, and goes when the block fails."""
     target = Path(path)
-    return target, target.with_name(target.name + ".part")
+    part = target.with_name(f".{target.name}.{uuid4().hex}.part")
+    try:
+        with part.open("xb") as out:
+            yield out
+        part.replace(target)
+    finally:
+        part.unlink(missing_ok=True)
 
 
 def _unreachable(url: httpx.URL, error: Exception) -> ServiceUnreachableError:
@@ -236,18 +245,16 @@ class Client:
 
     def export(self, path: Path | str, q: str | None = None, **params: Any) -> Path:  # noqa: ANN401
         """GET /export into a file; `format` is geojson, csv, geoparquet or stac. The file appears when it is whole."""
-        target, part = _part_of(path)
         response = self._send(calls.export(q, params).build(self._http), stream=True)
         try:
-            with part.open("wb") as out:
+            with _growing(path) as out:
                 for piece in response.iter_bytes():
                     out.write(piece)
         except httpx.TransportError as err:
-            part.unlink(missing_ok=True)
             raise _unreachable(response.request.url, err) from err
         finally:
             response.close()
-        return part.replace(target)
+        return Path(path)
 
     def _ask(self, call: calls.Call[T]) -> T:
         return call.read(self._send(call.build(self._http)))
@@ -334,18 +341,16 @@ class AsyncClient:
         return await self._ask(calls.species(q, limit))
 
     async def export(self, path: Path | str, q: str | None = None, **params: Any) -> Path:  # noqa: ANN401
-        target, part = _part_of(path)
         response = await self._send(calls.export(q, params).build(self._http), stream=True)
         try:
-            with part.open("wb") as out:
+            with _growing(path) as out:
                 async for piece in response.aiter_bytes():
                     await asyncio.to_thread(out.write, piece)
         except httpx.TransportError as err:
-            part.unlink(missing_ok=True)
             raise _unreachable(response.request.url, err) from err
         finally:
             await response.aclose()
-        return part.replace(target)
+        return Path(path)
 
     async def _ask(self, call: calls.Call[T]) -> T:
         return call.read(await self._send(call.build(self._http)))

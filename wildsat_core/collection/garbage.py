@@ -9,19 +9,20 @@ from pathlib import Path
 
 from wildsat_core.collection.lock import writer_lock
 from wildsat_core.collection.manifest import Manifest, manifest_path, read_current_manifest, read_manifest
-from wildsat_core.collection.segment import COMPACT_JOB, read_segment_info, segment_folder
+from wildsat_core.collection.segment import COMPACT_JOB, INFO_FILE, read_segment_info, segment_folder
 from wildsat_core.errors import CollectionFormatError
 from wildsat_core.files import TEMPORARY_PREFIX
 
 GRACE_S = 3600.0
 UNFINISHED_S = 7 * 24 * 3600.0
 _INDEX_S = 24 * 3600.0  # an index is built without the lock, so a young one may be on its way
+_WRITTEN_UNDER_LOCK = ("segments", "deletions", "generations")  # what is temporary there, a killed writer has left
 
 
 def collect_garbage(
     root: Path, *, grace_s: float = GRACE_S, unfinished_s: float = UNFINISHED_S, wait_s: float = 0.0
 ) -> Sequence[Path]:
-    """Remove the files of generations that ended long enough ago, and what killed writers left.
+    """Remove the files of generations that ended long enough ago, and what killed writers left, and nothing else.
 
     A generation ends when the next one begins: a service that has not looked since may still open thumbnails of it.
 
@@ -43,11 +44,12 @@ def collect_garbage(
         kept, over = _by_end(root, now - grace_s)
         needed = {file for manifest in kept for file in _files_of(root, manifest)}
         named = {file for manifest in over for file in _files_of(root, manifest)} - needed
+        segments = {info.parent for info in root.glob(f"segments/*/{INFO_FILE}")}
         left = [
-            *(path for path in root.glob("segments/*") if _age_s(path, now) > _keep_s(path, grace_s, unfinished_s)),
-            *(path for path in root.glob("deletions/*") if _age_s(path, now) > (0 if _is_temporary(path) else grace_s)),
-            *(path for path in root.glob("ann/*") if _age_s(path, now) > _INDEX_S),
-            *root.glob(f"generations/{TEMPORARY_PREFIX}*"),
+            *(path for path in segments if _age_s(path, now) > _keep_s(path, grace_s, unfinished_s)),
+            *(path for path in root.glob("deletions/[!.]*-*.npy") if _age_s(path, now) > grace_s),
+            *(path for path in root.glob("ann/*.faiss") if _age_s(path, now) > _INDEX_S),
+            *(path for part in _WRITTEN_UNDER_LOCK for path in root.glob(f"{part}/{TEMPORARY_PREFIX}*")),
         ]
         garbage = {path for path in [*named, *left] if path not in needed and path.exists()}
         # Manifests go last: killed in between, the next run finds by them what else to remove.
@@ -78,17 +80,11 @@ def _files_of(root: Path, manifest: Manifest) -> Iterable[Path]:
 
 def _keep_s(segment: Path, grace_s: float, unfinished_s: float) -> float:
     """How old a segment that no generation names may get."""
-    if _is_temporary(segment):
-        return 0  # the lock is held, so its writer was killed
     try:
         job = read_segment_info(segment).job
     except CollectionFormatError:
         return grace_s
     return grace_s if job in ("", COMPACT_JOB) else unfinished_s
-
-
-def _is_temporary(path: Path) -> bool:
-    return path.name.startswith(TEMPORARY_PREFIX)
 
 
 def _age_s(path: Path, now: float) -> float:

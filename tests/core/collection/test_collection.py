@@ -162,7 +162,7 @@ def test_compaction_does_not_vouch_for_damage(root):
     assert read_current_manifest(root).generation == 2
     (path,) = root.glob("segments/*/thumbs.sqlite")
     path.write_bytes(b"x" * path.stat().st_size)
-    with pytest.raises(CollectionFormatError, match=r"thumbs\.sqlite are damaged"):
+    with pytest.raises(CollectionFormatError, match=r"thumbs\.sqlite can't be read"):
         open_collection(root).thumbnail(1)
 
 
@@ -210,6 +210,24 @@ def test_what_a_killed_writer_left_is_no_obstacle_and_goes(root):
     assert set(collect_garbage(root)) >= {left[0], left[2]}
     assert not any(path.exists() for path in left)
     assert verify(root) == []
+
+
+def test_what_no_writer_made_stays(root):
+    theirs = [
+        root / "segments" / "notes" / "read me.txt",
+        root / "segments" / "picture.tif",
+        root / "deletions" / "why.txt",
+        root / "ann" / "recall.csv",
+        root / "generations" / "history.txt",
+    ]
+    for path in theirs:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text("a user's")
+    add_more(root)
+    compact(root)
+    aged(root, 24 * 30)
+    assert collect_garbage(root, grace_s=0, unfinished_s=0)
+    assert all(path.read_text() == "a user's" for path in theirs)
 
 
 def test_segments_of_an_interrupted_build_are_kept_for_a_week_or_until_asked(root):
