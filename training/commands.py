@@ -23,6 +23,7 @@ train.command("mini")(train_mini)
 Block = Annotated[float, typer.Option(help="Side of the blocks held out whole, in degrees, 5 to 15.")]
 Shares = Annotated[str, typer.Option(help="Shares of places for train, val and test.")]
 Seed = Annotated[int, typer.Option(help="Seed of the division into parts.")]
+Again = Annotated[bool, typer.Option(help="Replace the data set that lies there, and its embeddings.")]
 
 
 @train.callback(invoke_without_command=True)
@@ -142,6 +143,7 @@ def build(
     block_deg: Block = 10.0,
     shares: Shares = "0.8,0.1,0.1",
     seed: Seed = 123,
+    again: Again = False,
 ) -> None:
     """Join sightings, texts and imagery to a data set.
 
@@ -157,6 +159,7 @@ def build(
         raise InvalidInputError("give --imagery, or the options of `wildsat index cut` after --", "imagery")
     if cut and not any(word.startswith("-") for word in cut):
         raise InvalidInputError(f"unexpected argument {cut[0]!r}; options of `index cut` begin after --", "folder")
+    _require_room(folder, again)
     plan = _plan(block_deg, shares, seed)
     seen, known_texts = read_observations(observations), read_texts(texts)
     typer.echo(seen.report())
@@ -182,10 +185,12 @@ def import_files(
     block_deg: Block = 10.0,
     shares: Shares = "0.98,0.01,0.01",
     seed: Seed = 123,
+    again: Again = False,
 ) -> None:
     """Convert the reference's own data files, once and safely."""
     from training.data.reference import import_reference
 
+    _require_room(folder, again)
     plan = _plan(block_deg, shares, seed)
     for line in import_reference(folder, pictures, wiki, imagery, plan=plan, nine_bands=nine_bands).lines():
         typer.echo(line)
@@ -207,6 +212,16 @@ def embed(
 
     done = embed_texts(folder, load_text_encoder(encoder, device), batch=batch, progress=show)
     typer.echo(f"embedded {done} texts with {encoder}")
+
+
+def _require_room(folder: Path, again: bool) -> None:
+    from training.data.tables import ABOUT
+
+    if (folder / ABOUT).exists() and not again:
+        raise InvalidInputError(
+            f"{folder} holds a data set already; name a new folder, or give --again to replace it and its embeddings",
+            "folder",
+        )
 
 
 def _cut(folder: Path, options: list[str]) -> Path:

@@ -40,12 +40,27 @@ def begin_or_resume(
         raise TrainingError(
             f"{folder} has checkpoints already; go on with {resume_command(folder)} or set another run.folder"
         )
+    _refuse_strangers(folder)
     if rank() == 0:
         folder.mkdir(parents=True, exist_ok=True)
         text = json.dumps(config.model_dump(mode="json"), indent=2)
         (folder / CONFIG_FILE).write_text(text + "\n", encoding="utf-8")
     barrier()
     return Progress(ranks=world_size(), data=data.fingerprint())
+
+
+def _refuse_strangers(folder: Path) -> None:
+    """A run that ended before its first checkpoint may be begun again; a model's folder must not become a run's.
+
+    Raises:
+        TrainingError: the folder has a `config.json` that no run wrote.
+    """
+    file = folder / CONFIG_FILE
+    try:
+        if file.exists():
+            TrainConfig.model_validate_json(file.read_bytes())
+    except ValueError as err:
+        raise TrainingError(f"{file} is not of a training run, and would be lost; set another run.folder") from err
 
 
 def _resume(

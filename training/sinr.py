@@ -22,6 +22,7 @@ import torch.nn.functional as F
 
 from training.data.observations import Observation
 from wildsat_core.errors import CheckpointError, InvalidInputError, ModelNotFoundError, TrainingError
+from wildsat_core.files import require_new
 from wildsat_core.location.sinr import SinrEncoder
 from wildsat_core.models.location_files import load_location, save_location
 
@@ -117,12 +118,11 @@ def train_sinr_encoder(
         say: takes a line for each epoch.
 
     Raises:
-        InvalidInputError: fewer than two species are left, or the directory holds an encoder already.
+        InvalidInputError: fewer than two species are left, or the directory is not empty.
         MissingDataError: climate is an input and its raster is not set.
         TrainingError: the loss is not finite.
     """
-    if (out / SPECIES_FILE).exists():
-        raise InvalidInputError(f"{out} holds a location encoder already; name a new directory", "out")
+    require_new(out, "out")
     names, species, lon_lat = _arrays(sightings, config.least_sightings)
     species, lon_lat = species.to(device), lon_lat.to(device)
     torch.manual_seed(config.seed)

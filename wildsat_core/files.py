@@ -14,7 +14,7 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
-from wildsat_core.errors import DiskFullError
+from wildsat_core.errors import DiskFullError, InvalidInputError
 
 TEMPORARY_PREFIX = ".tmp-"
 
@@ -59,6 +59,20 @@ def write_array_atomically(path: Path, array: npt.NDArray[np.generic]) -> None:
         file.flush()
         os.fsync(file.fileno())
     aside.replace(path)
+
+
+def require_new(folder: Path, option: str) -> None:
+    """Refuse a folder that something lies in, before work begins whose result would overwrite it.
+
+    Args:
+        folder: where a result is to go; made by whoever writes it.
+        option: how the user named it.
+
+    Raises:
+        InvalidInputError: it is a file, or not empty.
+    """
+    if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
+        raise InvalidInputError(f"{folder} is there already; name another with --{option}, or remove it", option)
 
 
 @contextmanager

@@ -50,6 +50,10 @@ def test_build_embed_and_train_by_commands(tmp_path: Path) -> None:
     assert "12 sightings read; rows left out: 1 with a position off the globe" in built.output
     assert "12 pairs of 12 places and 2 texts; places by part: " in built.output
     assert "embedded 2 texts with minilm" in run(dataset, "embed-texts", str(folder)).output
+    embeddings = (folder / "text_embeddings.safetensors").read_bytes()
+    with pytest.raises(AssertionError, match=r"holds a data set already.*--again"):
+        run(dataset, "build", str(folder), "--observations", "x", "--texts", "x", "--imagery", f"folder:{chips}")
+    assert (folder / "text_embeddings.safetensors").read_bytes() == embeddings
     changes = {
         "data.folder": folder, "data.tile_px": "null", "data.workers": 0, "losses.location": 0, "model.start": "none",
         "model.input_px": 32, "run.folder": tmp_path / "run", "run.batch": 2, "run.steps": 1, "run.device": "cpu",

@@ -397,6 +397,17 @@ def test_embedding_goes_on_where_it_stopped(tmp_path: Path) -> None:
     assert sorted(p.name for p in folder.glob("*part*")) == []
 
 
+def test_the_embeddings_of_another_encoder_are_kept(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    folder = make_dataset(tmp_path / "set", species=3)
+    before, encoder = (folder / EMBEDDINGS).read_bytes(), open_dataset(folder).about.text_encoder
+    embed_texts(folder, CountingEncoder())
+    kept = folder / f"{encoder}.{EMBEDDINGS}"
+    assert kept.read_bytes() == before
+    assert f"they now lie in {kept}" in caplog.text
+    embed_texts(folder, CountingEncoder())
+    assert len(list(folder.glob(f"*{EMBEDDINGS}"))) == 2
+
+
 # --- the reference's files ---
 
 

@@ -75,6 +75,10 @@ def test_a_run_leaves_a_model_that_serves_metrics_a_curve_and_its_config(painted
     assert 0 <= outcome.best <= 1
     with pytest.raises(TrainingError, match="--resume"):
         loop.train(tiny_config(painted, run))
+    before = (run / "model" / "config.json").read_bytes()
+    with pytest.raises(TrainingError, match=r"is not of a training run, and would be lost; set another run\.folder"):
+        loop.train(tiny_config(painted, run / "model"))
+    assert (run / "model" / "config.json").read_bytes() == before
 
 
 def test_a_resumed_run_goes_on_to_the_last_digit(painted: Path, tmp_path: Path) -> None:

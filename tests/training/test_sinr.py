@@ -142,7 +142,7 @@ def test_an_encoder_is_not_written_over(tmp_path: Path) -> None:
     source.write_text("species,lon,lat\n")
     train_sinr_encoder(sightings(), SinrConfig(epochs=1, width=4), tmp_path / "a", source=source, say=lambda _: None)
     before = (tmp_path / "a" / "species.json").read_bytes()
-    with pytest.raises(InvalidInputError, match="holds a location encoder already; name a new directory"):
+    with pytest.raises(InvalidInputError, match="is there already; name another with --out"):
         train_sinr_encoder(sightings(), SinrConfig(epochs=1, width=8), tmp_path / "a", source=source)
     assert (tmp_path / "a" / "species.json").read_bytes() == before
 

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 
-from training.data.tables import EMBEDDINGS, open_dataset, write_about
+from training.data.tables import EMBEDDINGS, TrainingSet, open_dataset, write_about
 from wildsat_core.errors import InvalidInputError
 from wildsat_core.text import TextEncoder
+
+logger = logging.getLogger(__name__)
 
 PART = EMBEDDINGS + ".part.npy"
 
@@ -41,7 +44,7 @@ def embed_texts(
     blank = sum(not text for text in texts)
     if blank:
         raise InvalidInputError(f"{blank} of {len(texts)} texts are blank; their embeddings can't be made here")
-    part = dataset.folder / f"{encoder.name.replace('/', '_').replace(':', '_')}.{PART}"
+    part = dataset.folder / f"{_as_file_name(encoder.name)}.{PART}"
     table = _open_part(part, len(texts), encoder.dim)
     todo = np.flatnonzero(~table.any(axis=1))
     for start in range(0, len(todo), batch):
@@ -52,11 +55,25 @@ def embed_texts(
             progress(len(texts) - len(todo) + start + len(rows), len(texts))
     written = dataset.folder / (EMBEDDINGS + ".part")
     save_file({"embeddings": np.ascontiguousarray(table)}, written)
+    _keep_earlier(dataset, encoder.name)
     written.replace(dataset.folder / EMBEDDINGS)
     write_about(dataset.folder, dataset.about.model_copy(update={"text_encoder": encoder.name}))
     del table
     part.unlink()
     return len(todo)
+
+
+def _keep_earlier(dataset: TrainingSet, encoder: str) -> None:
+    """Another encoder's embeddings may have taken hours of a GPU: they are renamed, not replaced."""
+    earlier, file = dataset.about.text_encoder, dataset.folder / EMBEDDINGS
+    if earlier in (None, encoder) or not file.exists():
+        return
+    kept = file.rename(dataset.folder / f"{_as_file_name(str(earlier))}.{EMBEDDINGS}")
+    logger.warning("the embeddings of %s were there; they now lie in %s", earlier, kept)
+
+
+def _as_file_name(encoder: str) -> str:
+    return encoder.replace("/", "_").replace(":", "_")
 
 
 def _open_part(path: Path, rows: int, dim: int) -> np.memmap[tuple[int, ...], np.dtype[np.float32]]:

@@ -171,7 +171,7 @@ def open_dataset(folder: str | Path) -> TrainingSet:
 
 def clear_dataset(folder: Path) -> None:
     """Remove what would no longer fit new tables: the description, and whole or half-made embeddings of older texts."""
-    for file in (folder / ABOUT, folder / EMBEDDINGS, *folder.glob(f"*{EMBEDDINGS}.part*")):
+    for file in (folder / ABOUT, *folder.glob(f"*{EMBEDDINGS}"), *folder.glob(f"*{EMBEDDINGS}.part*")):
         file.unlink(missing_ok=True)
 
 

