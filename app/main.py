@@ -23,6 +23,7 @@ from app.layers.timing import MetricsMiddleware
 from app.metrics import Metrics
 from app.openapi import TAGS, describe_errors, operation_id
 from app.policies import Directory
+from app.requests.contract import page_contract
 from app.routes import (
     collections,
     docs,
@@ -98,6 +99,7 @@ def create_app(settings: Settings | None = None, load: ModelLoader | None = None
     app.mount("/static", PageFiles(directory=settings.static_dir, check_dir=False), name="static")
     routes = [route for router in ROUTERS for route in router.routes]
     app.state.directory = Directory([*routes, *(route for route in app.routes if hasattr(route, "name"))])
+    app.state.contract = page_contract(settings)
     install_handlers(app)
     describe_errors(app)
     _add_layers(app, settings)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
@@ -28,9 +29,10 @@ def render_page(
     query: dict[str, Any],
     result: dict[str, Any] | None = None,
     problem: dict[str, Any] | None = None,
+    ignored: Sequence[str] = (),
     headers: dict[str, str] | None = None,
 ) -> Response:
-    """The map page with a result or a problem in it."""
+    """The map page with a result or a problem in it, and the names of parameters that mean nothing to it."""
     served = catalog_of(request).all()
     entries = [collection_entry(s) for s in served]
     chosen = next((e for e in entries if e["name"] == query.get("collection")), entries[0] if entries else None)
@@ -41,6 +43,8 @@ def render_page(
         "query": query,
         "result": result,
         "problem": problem,
+        "ignored": ignored,
+        "contract": request.app.state.contract,
     }
     status = problem["status"] if problem else 200
     return templates().TemplateResponse(request, "index.html", context, status, headers or {})

@@ -12,6 +12,7 @@ from wildsat_core.area import Area
 from wildsat_core.errors import InvalidInputError
 from wildsat_core.geo import check_lon_lat, parse_bbox
 from wildsat_core.search.query import (
+    DEFAULT_K,
     MAX_DISTANCE_KM,
     MAX_K,
     MAX_LABELS,
@@ -137,7 +138,7 @@ class SearchBody(Body):
     up: Annotated[list[TileId], Field(max_length=MAX_LABELS)] = Field(default=[], description="tiles marked as good")
     down: Annotated[list[TileId], Field(max_length=MAX_LABELS)] = Field(default=[], description="tiles marked as poor")
     filters: FiltersBody = Field(default_factory=FiltersBody)
-    k: int = Field(default=20, ge=1, le=MAX_K)
+    k: int = Field(default=DEFAULT_K, ge=1, le=MAX_K)
     offset: int = Field(default=0, ge=0, le=MAX_OFFSET)
     spacing_km: float = Field(default=0.0, ge=0, le=MAX_DISTANCE_KM)
     max_per_country: int | None = Field(default=None, ge=1, le=MAX_K)

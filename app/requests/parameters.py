@@ -27,6 +27,7 @@ from wildsat_core.area import Area
 from wildsat_core.errors import InvalidInputError
 from wildsat_core.geo import parse_bbox
 from wildsat_core.search.query import (
+    DEFAULT_K,
     MAX_DISTANCE_KM,
     MAX_K,
     MAX_OFFSET,
@@ -71,7 +72,7 @@ class SearchParameters(Parameters):
     )
     up: TileIds | None = ranking(description="ids of tiles marked as good, with commas")
     down: TileIds | None = ranking(description="ids of tiles marked as poor, with commas")
-    k: int = Field(default=20, ge=1, le=MAX_K, description="how many hits")
+    k: int = Field(default=DEFAULT_K, ge=1, le=MAX_K, description="how many hits")
     offset: int = Field(default=0, ge=0, le=MAX_OFFSET, description="hits to skip")
     bbox: Box | None = Field(
         default=None, description="west,south,east,north in degrees; west > east crosses 180 degrees"

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from app.catalog import Served
 
 PLAIN_FORMATS = ("PNG", "JPEG", "WEBP")
+MEDIA_TYPES = ("image/png", "image/jpeg", "image/webp", "image/tiff")
 TIFF_MAGIC = (b"II*\x00", b"MM\x00*", b"II+\x00", b"MM\x00+")
 LEAST_SIDE_PX = 8
 

@@ -14,7 +14,7 @@ from app.answers.responses import JSONResponse
 from app.context import base_url, catalog_of, run_search, species_of
 from app.errors import wants_html
 from app.requests.parameters import PageParameters
-from app.requests.reader import in_url
+from app.requests.reader import in_url, names_of
 from app.routes.route import new_router
 
 router = new_router(include_in_schema=False)
@@ -33,4 +33,6 @@ def page(request: Request, parameters: Annotated[PageParameters, in_url(PagePara
         result = feature_collection(
             served, run_search(request, served, parameters.to_query(species_of(request).term)), asked
         )
-    return render_page(request, query=asked, result=result)
+    known = names_of(PageParameters)
+    ignored = [name[:80] for name in request.query_params if name not in known]
+    return render_page(request, query=asked, result=result, ignored=ignored)

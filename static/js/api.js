@@ -1,6 +1,6 @@
 /** The only file that speaks HTTP. "No answer" and "an answer we did not want" differ; both carry a sentence. */
 
-import { SEARCH_KEYS, formatState, patchState } from "./state.js";
+import { formatSearch, patchState } from "./state.js";
 
 /**
  * @typedef {{
@@ -66,17 +66,15 @@ export function createApi(root) {
   return {
     url,
     /** Address of a search, the same one a script would call. @param {import("./state.js").State} state */
-    searchUrl: (state) => url(`/search${formatState(state, SEARCH_KEYS)}`),
+    searchUrl: (state) => url(`/search${formatSearch(state)}`),
     /**
      * @param {import("./state.js").State} state
      * @param {{offset?: number, explain?: boolean, signal?: AbortSignal}} [options]
      * @returns {Promise<Answer>}
      */
     search(state, { offset = 0, explain = false, signal } = {}) {
-      const query = formatState(state, SEARCH_KEYS);
-      return request(`/search${query}${offset ? `&offset=${offset}` : ""}${explain ? "&explain=true" : ""}`, {
-        signal,
-      });
+      const asked = explain ? patchState(state, { explain: "true" }) : state;
+      return request(`/search${formatSearch(further(asked, offset))}`, { signal });
     },
     /**
      * Rank by likeness to a picture, beside whatever else the state asks.
@@ -89,8 +87,7 @@ export function createApi(root) {
     searchPicture(state, file, { offset = 0, signal } = {}) {
       const body = new FormData();
       body.append("image", file);
-      const query = formatState({ ...state, ...(offset && { offset: String(offset) }) }, [...SEARCH_KEYS, "offset"]);
-      return request(`/search/image${query}`, { method: "POST", body, signal });
+      return request(`/search/image${formatSearch(further(state, offset))}`, { method: "POST", body, signal });
     },
     /**
      * Tiles whose judgement would tell most.
@@ -99,12 +96,14 @@ export function createApi(root) {
      * @param {AbortSignal} [signal]
      * @returns {Promise<{features: Tile[]}>}
      */
-    suggest: (state, signal) =>
-      request(`/suggest${formatState(patchState(state, { k: null }), SEARCH_KEYS)}&count=4`, { signal }),
+    suggest: (state, signal) => request(`/suggest${formatSearch(patchState(state, { k: null }))}&count=4`, { signal }),
     /** @param {string} path @param {AbortSignal} [signal] */
     get: (path, signal) => request(path, { signal }),
   };
 }
+
+/** The same search from further down. @param {import("./state.js").State} state @param {number} hits to skip more */
+const further = (state, hits) => patchState(state, { offset: Number(state.offset ?? 0) + hits || null });
 
 /** @param {Response} response @returns {Promise<{status: number, title: string}>} */
 async function readProblem(response) {

@@ -5,7 +5,7 @@ import { byId } from "./dom.js";
 import { createLatest } from "./latest.js";
 import { titleOf } from "./queries.js";
 import { createResults } from "./results.js";
-import { hasTerms, patchState } from "./state.js";
+import { hasTerms, newQuestion, patchState } from "./state.js";
 
 /**
  * @param {object} options
@@ -44,9 +44,8 @@ export function createCompare({ api, root, go, state, likeUrl, onSelect, onFeatu
     go({ vs: words.value.trim() });
   });
 
-  /** The same filters, other words: the terms of the first question stay out of the second. */
-  const question = () =>
-    patchState(state(), { q: state().vs, not: null, like: null, near: null, species: null, up: null, down: null });
+  /** The same filters, other words. */
+  const question = () => patchState(state(), newQuestion({ q: state().vs }));
 
   async function search() {
     draw();

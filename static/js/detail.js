@@ -4,7 +4,7 @@ import { isAbort } from "./api.js";
 import { byId, element, icon, unseen } from "./dom.js";
 import { formatLonLat } from "./geo.js";
 import { createLatest } from "./latest.js";
-import { hasTerms } from "./state.js";
+import { hasTerms, newQuestion, patchState } from "./state.js";
 import { fitWords, formatMonth, pictureAlt, placeName } from "./words.js";
 
 /**
@@ -58,8 +58,7 @@ export function createDetail({ api, go, onClose }) {
         type: "button",
         class: "quiet",
         text: "More like this",
-        onclick: () =>
-          go({ q: null, not: null, near: null, species: null, up: null, down: null, like: p.tile_id, tile: null }),
+        onclick: () => go(newQuestion({ like: p.tile_id })),
       }),
       ...(query
         ? [
@@ -86,13 +85,12 @@ export function createDetail({ api, go, onClose }) {
     const where = state.collection ? `collection=${encodeURIComponent(state.collection)}` : "";
     const { rank } = feature.properties;
     await latest.run(async (signal) => {
-      const ask = (path) =>
-        api.get(path, signal).catch((error) => (isAbort(error) ? Promise.reject(error) : null));
+      const ask = (path) => api.get(path, signal).catch((error) => (isAbort(error) ? Promise.reject(error) : null));
       const [habitats, similar, explained] = await Promise.all([
         ask(`/tiles/${id}/habitats?${where}`),
         ask(`/tiles/${id}/similar?k=6&${where}`),
         rank && hasTerms(state)
-          ? api.search({ ...state, k: "1" }, { offset: rank - 1, explain: true, signal }).catch(() => null)
+          ? api.search(patchState(state, { k: 1, offset: rank - 1 }), { explain: true, signal }).catch(() => null)
           : null,
       ]);
       if (signal.aborted) return;

@@ -13,7 +13,19 @@ import { createPicture } from "./picture.js";
 import { titleOf } from "./queries.js";
 import { createResults } from "./results.js";
 import { createStage } from "./stage.js";
-import { formatState, hasTerms, parseState, patchState, readList, sameSearch } from "./state.js";
+import {
+  OF_ONE_COLLECTION,
+  formatState,
+  hasTerms,
+  learn,
+  limits,
+  newQuestion,
+  parseState,
+  patchState,
+  readList,
+  sameAgain,
+  sameSearch,
+} from "./state.js";
 import { createSuggestions, remember } from "./suggest.js";
 import { createTakeaway } from "./takeaway.js";
 import { installTheme } from "./theme.js";
@@ -21,12 +33,11 @@ import { placeName } from "./words.js";
 
 const TITLE = "WildSAT habitat search";
 const SPREAD_KM = 500;
-// A new question asks it of the same place.
-const KEPT_BY_LINKS = ["view", "flat", "heat", "bbox", "area", "circle", "countries", "spacing_km", "collection"];
 
 /** @typedef {import("./api.js").Tile} Tile */
 
 const page = JSON.parse(byId("page-data").textContent ?? "");
+learn(page.contract);
 const root = document.documentElement.dataset.root ?? "";
 const api = createApi(root);
 const searches = createLatest();
@@ -85,8 +96,8 @@ const compare = createCompare({
 const asker = createJudge({ api, onJudge: judge, onSelect });
 const suggestions = createSuggestions({
   api,
-  onHistory: (found) => ask(parseState(found)),
-  onSpecies: (name) => ask({ species: name }),
+  onHistory: (found) => ask(sameAgain(parseState(found))),
+  onSpecies: (name) => ask(newQuestion({ species: name })),
 });
 
 /**
@@ -99,6 +110,7 @@ function go(patch, { replace = false } = {}) {
   const before = state;
   state = patchState(state, patch);
   if (!sameSearch(before, state) && state.tile === before.tile) state = patchState(state, { tile: null });
+  document.getElementById("ignored")?.remove(); // the address no longer has what it told of
   const address = `${root}/${formatState(state)}`;
   if (replace) history.replaceState(null, "", address);
   else if (formatState(before) !== formatState(state)) history.pushState(null, "", address);
@@ -111,15 +123,10 @@ function keepView(view) {
   history.replaceState(null, "", `${root}/${formatState(state)}`);
 }
 
-/** A new question, asked of the same part of the world. @param {Record<string, string>} wanted */
-function ask(wanted) {
+/** Ask something else; a picture goes with the question that it belonged to. @param {Record<string, unknown>} patch */
+function ask(patch) {
   picture.clear();
-  const cleared = Object.fromEntries(
-    Object.keys(state)
-      .filter((key) => !KEPT_BY_LINKS.includes(key))
-      .map((key) => [key, null]),
-  );
-  go({ ...cleared, ...wanted });
+  go(patch);
 }
 
 /** Make the page agree with the state, doing only what changed. */
@@ -154,7 +161,7 @@ function request(options) {
 }
 
 function usePicture(file) {
-  if (file) go({ q: null, not: null, like: null, near: null, species: null, up: null, down: null, tile: null });
+  if (file) go(newQuestion({}));
   drawControls();
   search();
 }
@@ -196,7 +203,8 @@ function show(found) {
   byId("welcome").hidden = asks();
   results.show(features, verdicts());
   messages.answer(found, state);
-  byId("more").hidden = !found || found.returned < Number(state.k ?? 20) || features.length >= found.matched;
+  byId("more").hidden =
+    !found || found.returned < Number(state.k ?? limits().default_k) || features.length >= found.matched;
   stage.showHits(features, compare.features());
   stage.refresh();
   takeaway.draw(asked());
@@ -268,15 +276,14 @@ function listen() {
     event.preventDefault();
     suggestions.close();
     if (input.value.trim()) picture.clear();
-    go({ q: input.value.trim(), like: null, near: null, species: null, up: null, down: null, tile: null });
+    // The form is one question: its words, and those in it that are to be left out.
+    go(newQuestion({ q: input.value.trim(), not: byId("not", HTMLInputElement).value.trim() }));
   });
   byId("more").addEventListener("click", showMore);
   byId("spread").addEventListener("click", () => go({ spacing_km: state.spacing_km ? null : SPREAD_KM }));
   blend?.addEventListener("change", () => go({ blend: blend.value === blend.dataset.default ? null : blend.value }));
   const collection = byIdIfThere("collection", HTMLSelectElement);
-  collection?.addEventListener("change", () =>
-    go({ collection: collection.value, tile: null, like: null, up: null, down: null }),
-  );
+  collection?.addEventListener("change", () => go({ ...OF_ONE_COLLECTION, collection: collection.value }));
   addEventListener("popstate", () => {
     const before = state;
     state = parseState(location.search);
@@ -301,7 +308,7 @@ function followLink(event) {
   const link = event.target.closest?.("a.example, a[data-slot=like]");
   if (!link || event.ctrlKey || event.metaKey || event.shiftKey) return;
   event.preventDefault();
-  ask(parseState(new URL(link.href).search));
+  ask(newQuestion(parseState(new URL(link.href).search)));
 }
 
 installTheme(byId("theme"));

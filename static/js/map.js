@@ -217,7 +217,10 @@ function controls(map) {
     highlight(feature, label) {
       mark("hovered", feature?.properties.tile_id ?? null);
       if (!feature) return popup.remove();
-      return popup.setLngLat([feature.properties.lon, feature.properties.lat]).setText(label ?? "").addTo(map);
+      return popup
+        .setLngLat([feature.properties.lon, feature.properties.lat])
+        .setText(label ?? "")
+        .addTo(map);
     },
     /** @param {string | null} tileId */
     select: (tileId) => mark("selected", tileId),

@@ -12,6 +12,7 @@ const FILTERS = {
   countries: "the countries",
   from: "the dates",
   to: "the dates",
+  tiles: "the chosen tiles",
   months: "the months",
   max_cloud: "the cloud limit",
   min_percentile: "the minimum fit",

@@ -1,10 +1,9 @@
 /** A picture as the question: chosen or dropped, kept in this tab only, sent to the service and not stored there. */
 
 import { byId, element, icon, unseen } from "./dom.js";
+import { limits } from "./state.js";
 
-const KINDS = ["image/png", "image/jpeg", "image/webp", "image/tiff"];
 const megabytes = (bytes) => (bytes / 1048576).toFixed(1).replace(/\.0$/, "");
-const MOST_BYTES = 10 * 1024 * 1024;
 
 /**
  * @param {object} options
@@ -20,9 +19,12 @@ export function createPicture({ onPicture, say }) {
 
   /** @param {File | null} file */
   function use(file) {
-    if (file && !KINDS.includes(file.type)) return say(`${file.name} is not a PNG, JPEG, WebP or GeoTIFF picture.`);
-    if (file && file.size > MOST_BYTES) {
-      return say(`${file.name} has ${megabytes(file.size)} MB; at most ${megabytes(MOST_BYTES)} MB are taken.`);
+    if (file && !limits().picture_types.includes(file.type))
+      return say(`${file.name} is not a PNG, JPEG, WebP or GeoTIFF picture.`);
+    if (file && file.size > limits().upload_bytes) {
+      return say(
+        `${file.name} has ${megabytes(file.size)} MB; at most ${megabytes(limits().upload_bytes)} MB are taken.`,
+      );
     }
     if (address) URL.revokeObjectURL(address);
     current = file;

@@ -1,7 +1,7 @@
 /** What a state asks, as the parts that a visitor can see and take away; pure. */
 
 import { formatLonLat, parseBbox } from "./geo.js";
-import { readList } from "./state.js";
+import { limits, narrowing, readList, without } from "./state.js";
 import { monthName, plural } from "./words.js";
 
 /**
@@ -24,16 +24,29 @@ export const FILTER_GROUPS = Object.freeze([
   ["months"],
   ["max_cloud"],
   ["min_percentile"],
+  ["tiles"],
   ["spacing_km"],
+  ["max_per_country"],
+  ["offset"],
 ]);
 
+/** What has a field of its own, always in sight. */
+const SHOWN_ELSEWHERE = ["k", "blend", "collection"];
+
 /** Filters that decide which tiles pass; spacing only thins out the hits. */
-export const COUNTED_KEYS = Object.freeze(["bbox", "area", "circle", "countries", "from", "to", "months", "max_cloud"]);
+export const COUNTED_KEYS = Object.freeze([
+  "bbox",
+  "area",
+  "circle",
+  "countries",
+  "from",
+  "to",
+  "months",
+  "max_cloud",
+  "tiles",
+]);
 
-const MOST_WEIGHT = 3;
 const WEIGHT_STEP = 0.5;
-
-const clear = (keys) => Object.fromEntries(keys.map((key) => [key, null]));
 
 /**
  * Terms beside the words in the search box.
@@ -44,7 +57,7 @@ const clear = (keys) => Object.fromEntries(keys.map((key) => [key, null]));
 export function termParts(state) {
   /** @type {Part[]} */
   const parts = [];
-  const add = (keys, icon, label, more = {}) => parts.push({ keys, icon, label, patch: clear(keys), ...more });
+  const add = (keys, icon, label, more = {}) => parts.push({ keys, icon, label, patch: without(keys), ...more });
   if (state.not) add(["not"], "minus", state.not, { minus: true });
   if (state.like) add(["like"], "like", "Like this tile", { thumbnail: state.like });
   if (state.near) {
@@ -78,13 +91,19 @@ export function filterParts(state, countryName = (code) => code) {
     months: () => readList(state.months).map(monthName).join(", "),
     max_cloud: () => `At most ${Math.round(Number(state.max_cloud) * 100)} % cloud`,
     min_percentile: () => `Only the top ${trim(100 - Number(state.min_percentile))} %`,
+    tiles: () => `Only ${plural(readList(state.tiles).length, "chosen tile")}`,
     spacing_km: () => `${state.spacing_km} km apart`,
+    max_per_country: () => `At most ${state.max_per_country} of a country`,
+    offset: () => `From hit ${Number(state.offset) + 1} on`,
   };
-  return FILTER_GROUPS.filter((keys) => keys.some((key) => state[key])).map((keys) => ({
+  const known = new Set([...FILTER_GROUPS.flat(), ...SHOWN_ELSEWHERE]);
+  const others = narrowing().filter((key) => !known.has(key)); // what the service has learned since this was written
+  const groups = [...FILTER_GROUPS, ...others.map((key) => [key])].filter((keys) => keys.some((key) => state[key]));
+  return groups.map((keys) => ({
     keys,
     icon: "close",
-    label: words[keys[0]](),
-    patch: clear(keys),
+    label: words[keys[0]]?.() ?? `${keys[0]}: ${state[keys[0]]}`,
+    patch: without(keys),
   }));
 }
 
@@ -137,7 +156,7 @@ export function termLabel(term) {
 /** The next weight up or down; none is zero. @param {number} weight @param {1 | -1} step */
 export function stepWeight(weight, step) {
   const next = weight + step * WEIGHT_STEP || step * WEIGHT_STEP;
-  return Math.max(-MOST_WEIGHT, Math.min(MOST_WEIGHT, next));
+  return Math.max(-limits().weight, Math.min(limits().weight, next));
 }
 
 /** A line typed as a further term: a leading minus leaves it out. @param {string} line @returns {Term | null} */

@@ -2,12 +2,14 @@
 
 import { byId, element, icon } from "./dom.js";
 import { bboxPolygon, circlePolygon, formatBbox, formatLonLat, parseBbox } from "./geo.js";
-import { SEARCH_KEYS, formatState, formatView, hasTerms, patchState, readView } from "./state.js";
+import { formatSearch, formatView, hasTerms, newQuestion, patchState, readView, without } from "./state.js";
 
 // Loaded when needed, so that the list works even where the third-party assets are not installed.
 const loadWorld = async (root, scale) => (await import("./world.js")).loadWorld(root, scale);
 
 const DEFAULT_HEAT = 70; // per cent of opacity
+// What decides which hits are listed does not change how well tiles fit; without it map tiles keep their addresses.
+const PLAY_NO_PART = ["k", "offset", "explain", "spacing_km", "max_per_country", "min_percentile"];
 const DETAIL_ZOOM = 3.6;
 
 /** @typedef {import("./api.js").Tile} Tile */
@@ -101,18 +103,9 @@ export function createStage({ root, api, collection, state, asked, go, onMove, o
         },
       });
     const card = element("div", { class: "place" }, element("p", { text: formatLonLat(lonLat[0], lonLat[1]) }));
-    if (collection?.wildsat?.spaces?.location)
-      card.append(
-        act("Places with nature like here", {
-          near: `${lon},${lat}`,
-          q: null,
-          like: null,
-          species: null,
-          not: null,
-          up: null,
-          down: null,
-        }),
-      );
+    if (collection?.wildsat?.spaces?.location) {
+      card.append(act("Places with nature like here", newQuestion({ near: `${lon},${lat}` })));
+    }
     card.append(act("Only within 500 km", { circle: `${lon},${lat},500`, bbox: null, area: null }));
     return map?.showCard(lonLat, card);
   }
@@ -133,9 +126,9 @@ export function createStage({ root, api, collection, state, asked, go, onMove, o
 
   function showHeat() {
     const { heat } = state();
-    const painted = patchState(asked(), { k: null, spacing_km: null, min_percentile: null });
+    const painted = patchState(asked(), without(PLAY_NO_PART));
     map?.setHeat(
-      heat && hasTerms(painted) ? tileAddress(`/heatmap/{z}/{x}/{y}.png${formatState(painted, SEARCH_KEYS)}`) : null,
+      heat && hasTerms(painted) ? tileAddress(`/heatmap/{z}/{x}/{y}.png${formatSearch(painted)}`) : null,
       Number(heat ?? 0) / 100,
     );
     byId("legend").hidden = !heat || !map;

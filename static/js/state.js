@@ -5,50 +5,52 @@
  * @typedef {Readonly<Record<string, string>>} State
  */
 
-/** What /search understands. */
-export const SEARCH_KEYS = Object.freeze([
-  "q",
-  "not",
-  "terms",
-  "like",
-  "near",
-  "species",
-  "up",
-  "down",
-  "blend",
-  "bbox",
-  "area",
-  "circle",
-  "countries",
-  "from",
-  "to",
-  "months",
-  "max_cloud",
-  "min_percentile",
-  "spacing_km",
-  "k",
-  "collection",
-]);
+/**
+ * What the service tells the page of its parameters and limits; they are listed there once.
+ *
+ * @typedef {{
+ *   search: readonly string[], ranking: readonly string[], page: readonly string[],
+ *   limits: {
+ *     k: number, default_k: number, text_characters: number, terms_characters: number, weight: number,
+ *     distance_km: number, export_rows: number, upload_bytes: number, picture_types: readonly string[],
+ *   },
+ * }} Contract search: what /search takes; ranking: what of it makes a question, where the others only narrow the
+ *   answer; page: what only the page understands (camera, selected tile, projection, heat layer, second question)
+ */
 
-/** Any of these makes a search; the others only narrow it. */
-export const TERM_KEYS = Object.freeze(["q", "terms", "like", "near", "species", "up"]);
+/** @type {Contract} */
+let contract;
 
-/** What only the page understands: camera, selected tile, projection, heat layer, second query. */
-export const PAGE_KEYS = Object.freeze(["view", "tile", "flat", "heat", "vs"]);
+/** Take over what the service tells, before anything is read or written. @param {Contract} told */
+export function learn(told) {
+  contract = told;
+}
+
+/** What narrows or shapes an answer without asking for anything. */
+export const narrowing = () => contract.search.filter((key) => !contract.ranking.includes(key));
+
+/** Limits of the service. */
+export const limits = () => contract.limits;
 
 /** @param {string} search location.search @returns {State} without empty and unknown parameters */
 export function parseState(search) {
   const parameters = new URLSearchParams(search);
   const state = {};
-  for (const key of [...SEARCH_KEYS, ...PAGE_KEYS]) {
-    const value = parameters.getAll(key).join(",").trim();
+  for (const key of [...contract.search, ...contract.page]) {
+    const value = parameters.get(key)?.trim();
     if (value) state[key] = value;
   }
   return Object.freeze(state);
 }
 
-/** @param {State} state @param {readonly string[]} keys @returns {string} "?q=..." or "" */
-export function formatState(state, keys = [...SEARCH_KEYS, ...PAGE_KEYS]) {
+/** The whole state as an address. @param {State} state @returns {string} "?q=..." or "" */
+export const formatState = (state) => format(state, [...contract.search, ...contract.page]);
+
+/** What of the state the service is asked. @param {State} state @returns {string} "?q=..." or "" */
+export const formatSearch = (state) => format(state, contract.search);
+
+/** @param {State} state @param {readonly string[]} keys */
+function format(state, keys) {
   const parameters = new URLSearchParams();
   for (const key of keys) if (state[key]) parameters.set(key, state[key]);
   const text = parameters.toString().replaceAll("%2C", ",");
@@ -71,14 +73,32 @@ export function patchState(state, patch) {
   return Object.freeze(merged);
 }
 
-/** @param {State} state */
+/** A patch that takes keys away. @param {readonly string[]} keys @returns {Record<string, null>} */
+export const without = (keys) => Object.fromEntries(keys.map((key) => [key, null]));
+
+/**
+ * What a new question changes, wherever it comes from: the words and everything else that was asked goes, thumbs too,
+ * with the selected tile. Where, when and how the answer is narrowed and shown stays.
+ *
+ * @param {Record<string, unknown>} wanted the new question
+ * @returns {Record<string, unknown>} a patch
+ */
+export const newQuestion = (wanted) => ({ ...without([...contract.ranking, "offset", "tile"]), ...wanted });
+
+/** What it takes to ask exactly an earlier search again. @param {State} earlier @returns {Record<string, unknown>} */
+export const sameAgain = (earlier) => ({ ...without([...contract.search, "tile"]), ...earlier });
+
+/** What belongs to the tiles of one collection, and means nothing in another. */
+export const OF_ONE_COLLECTION = without(["like", "up", "down", "tiles", "tile", "offset"]);
+
+/** Whether anything is asked for, not only narrowed. @param {State} state */
 export function hasTerms(state) {
-  return TERM_KEYS.some((key) => state[key]);
+  return contract.ranking.some((key) => state[key]);
 }
 
 /** Whether two states ask the service the same question. @param {State} a @param {State} b */
 export function sameSearch(a, b) {
-  return formatState(a, SEARCH_KEYS) === formatState(b, SEARCH_KEYS);
+  return formatSearch(a) === formatSearch(b);
 }
 
 /** @param {string | undefined} text "a,b" @returns {string[]} */

@@ -2,7 +2,7 @@
 
 import { byId, element } from "./dom.js";
 import { pythonCall } from "./queries.js";
-import { SEARCH_KEYS, formatState, hasTerms, parseState, patchState } from "./state.js";
+import { formatSearch, hasTerms, limits, parseState, patchState, without } from "./state.js";
 
 const FORMATS = [
   ["geojson", "GeoJSON"],
@@ -10,7 +10,9 @@ const FORMATS = [
   ["geoparquet", "GeoParquet"],
   ["stac", "STAC items"],
 ];
-const EVERY_ROW = "100000"; // the most that one export gives
+// What an export of the hits says by its limit, and what an export of every tile has no use for.
+const OF_THE_LIST = ["k", "offset", "explain"];
+const OF_THE_HITS = [...OF_THE_LIST, "spacing_km", "max_per_country"];
 
 /**
  * @param {object} options
@@ -44,9 +46,7 @@ export function createTakeaway({ api, state, say }) {
       {},
       button("Copy link to this page", () => copy(location.href, "Link")),
       button("Copy the API call", () => copy(new URL(api.searchUrl(state()), location.origin).href, "API call")),
-      button("Copy as Python", () =>
-        copy(pythonCall(parseState(formatState(state(), SEARCH_KEYS)), origin()), "Python"),
-      ),
+      button("Copy as Python", () => copy(pythonCall(parseState(formatSearch(state())), origin()), "Python")),
       button("Print the list", () => {
         menu.open = false;
         print();
@@ -67,15 +67,15 @@ export function createTakeaway({ api, state, say }) {
     /** @param {import("./state.js").State} now */
     draw(now) {
       menu.hidden = !hasTerms(now);
-      const links = (limit) =>
+      const links = (limit, left) =>
         FORMATS.map(([format, name]) => {
-          const left = limit === EVERY_ROW ? { k: null, spacing_km: null } : { k: null };
-          const query = formatState(patchState(now, left), SEARCH_KEYS);
+          const query = formatSearch(patchState(now, without(left)));
           const address = api.url(`/export${query}&limit=${limit}&format=${format}`);
           return element("li", {}, element("a", { href: address, download: "", text: name }));
         });
-      byId("export-hits").replaceChildren(...links(now.k ?? "20"));
-      byId("export-all").replaceChildren(...links(EVERY_ROW));
+      const shown = Number(now.k ?? limits().default_k) + Number(now.offset ?? 0);
+      byId("export-hits").replaceChildren(...links(shown, OF_THE_LIST));
+      byId("export-all").replaceChildren(...links(limits().export_rows, OF_THE_HITS));
     },
   };
 }

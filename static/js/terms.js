@@ -2,6 +2,7 @@
 
 import { element, icon, unseen } from "./dom.js";
 import { parseTerm, readTerms, stepWeight, termLabel, writeTerms } from "./queries.js";
+import { limits } from "./state.js";
 
 /**
  * @param {import("./state.js").State} state
@@ -48,7 +49,7 @@ export function weightedChips(state, go) {
 export function addTermField(state, go) {
   const input = element("input", {
     id: "add-term",
-    maxlength: 200,
+    maxlength: limits().text_characters,
     placeholder: "+ add, or − leave out",
     "aria-label": "Add words; begin with a minus to leave them out",
   });

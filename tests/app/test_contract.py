@@ -143,3 +143,15 @@ def test_items_take_the_one_coordinate_system_and_no_other(client: TestClient) -
         wrong = client.get("/collections/demo/items", params={name: "http://www.opengis.net/def/crs/EPSG/0/3857"})
         assert (wrong.status_code, wrong.json()["parameter"]) == (400, name)
     assert client.get("/collections/demo/items?collections=other").json()["parameter"] == "collections"
+
+
+def test_the_page_learns_parameters_and_limits_from_the_service(toy_folder: Path) -> None:
+    settings = toy_settings(toy_folder, max_export_rows=77, max_upload_bytes=4096)
+    with TestClient(create_app(settings, lambda name: ToyModel())) as client:
+        page = client.get("/?q=forest&fbclid=1&view=0,0,1", headers={"accept": "text/html"}).text
+    told = json.loads(page.split('id="page-data">')[1].split("</script>")[0])["contract"]
+    assert set(told["search"]) == names_of(SearchParameters)
+    assert told["ranking"] == list(RANKING)
+    assert (told["limits"]["export_rows"], told["limits"]["upload_bytes"]) == (77, 4096)
+    assert "left out: fbclid." in page
+    assert f'max="{told["limits"]["k"]}"' in page

@@ -1,6 +1,7 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 
+import { contract } from "./contract.mjs";
 import { polygonOf, readArea, simplify } from "../../static/js/area.js";
 import { circlePolygon, distanceKm } from "../../static/js/geo.js";
 import { alpha3 } from "../../static/js/iso.js";
@@ -53,6 +54,16 @@ test("filters that belong together are one part", () => {
   assert.deepEqual(filterParts({ q: "x" }), []);
 });
 
+test("every parameter that narrows has a chip to remove it", () => {
+  const inFields = ["k", "blend", "collection"];
+  for (const key of contract.search.filter((name) => ![...contract.ranking, ...inFields].includes(name))) {
+    const [part] = filterParts({ [key]: "1" });
+    assert.ok(part.label, key);
+    assert.equal(part.patch[key], null);
+  }
+  assert.equal(filterParts({ max_per_country: "2" })[0].label, "At most 2 of a country");
+});
+
 test("a link with a broken box still has a chip to remove it", () => {
   assert.equal(filterParts({ bbox: "x" })[0].label, "Area");
 });
@@ -71,7 +82,7 @@ test("terms are read and written as the service takes them", () => {
 test("a weight steps over zero and stops at its limits", () => {
   assert.equal(stepWeight(0.5, -1), -0.5);
   assert.equal(stepWeight(-0.5, 1), 0.5);
-  assert.equal(stepWeight(3, 1), 3);
+  assert.equal(stepWeight(contract.limits.weight, 1), contract.limits.weight);
   assert.equal(stepWeight(1, 1), 1.5);
 });
 

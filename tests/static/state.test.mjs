@@ -1,16 +1,20 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 
+import { contract } from "./contract.mjs";
 import { createLatest } from "../../static/js/latest.js";
 import {
-  SEARCH_KEYS,
+  OF_ONE_COLLECTION,
+  formatSearch,
   formatState,
   formatView,
   hasTerms,
+  newQuestion,
   parseState,
   patchState,
   readList,
   readView,
+  sameAgain,
   sameSearch,
 } from "../../static/js/state.js";
 
@@ -20,8 +24,32 @@ test("what is written is read back, and strangers are dropped", () => {
   assert.deepEqual(parseState(formatState(state)), state);
 });
 
-test("repeated parameters join, as a form without script sends months", () => {
-  assert.equal(parseState("?months=6&months=7").months, "6,7");
+test("every parameter of the service survives in the address", () => {
+  for (const key of contract.search) {
+    const state = parseState(`?${key}=1`);
+    assert.equal(state[key], "1", key);
+    assert.equal(formatSearch(state), `?${key}=1`);
+  }
+});
+
+test("a new question drops all that was asked and keeps what narrows and shows", () => {
+  const asked = Object.fromEntries([...contract.search, ...contract.page].map((key) => [key, "1"]));
+  const next = patchState(asked, newQuestion({ q: "fen" }));
+  assert.equal(next.q, "fen");
+  for (const key of [...contract.ranking, "offset", "tile"]) if (key !== "q") assert.equal(next[key], undefined, key);
+  for (const key of ["bbox", "from", "max_per_country", "blend", "k", "collection", "view", "heat", "vs"]) {
+    assert.equal(next[key], "1", key);
+  }
+});
+
+test("an earlier search is asked again as it was, filters and all", () => {
+  const now = parseState("?q=fen&bbox=0,0,1,1&max_cloud=0.2&view=1,2,3");
+  assert.equal(formatState(patchState(now, sameAgain(parseState("?q=bog&k=5")))), "?q=bog&k=5&view=1,2,3");
+});
+
+test("ids of tiles do not follow into another collection", () => {
+  const next = patchState(parseState("?q=fen&up=a&down=b&tiles=c&tile=d&k=5"), OF_ONE_COLLECTION);
+  assert.deepEqual({ ...next }, { q: "fen", k: "5" });
 });
 
 test("an empty state is an empty address", () => {
@@ -30,7 +58,7 @@ test("an empty state is an empty address", () => {
 
 test("the service never sees what is only the page's", () => {
   const state = parseState("?q=fen&view=1,2,3&tile=t1&flat=1");
-  assert.equal(formatState(state, SEARCH_KEYS), "?q=fen");
+  assert.equal(formatSearch(state), "?q=fen");
 });
 
 test("patching adds, changes and takes away", () => {
@@ -44,9 +72,10 @@ test("moving the camera is not a new question", () => {
   assert.ok(!sameSearch(parseState("?q=a"), parseState("?q=a&not=b")));
 });
 
-test("filters alone are no question", () => {
-  assert.ok(!hasTerms(parseState("?bbox=0,0,1,1&not=x&down=t")));
-  assert.ok(["q", "like", "near", "species", "up"].every((key) => hasTerms({ [key]: "x" })));
+test("filters alone are no question, and what the service ranks by is one", () => {
+  assert.ok(!hasTerms(parseState("?bbox=0,0,1,1&k=5&blend=1")));
+  for (const key of ["q", "not", "terms", "like", "near", "species", "up", "down"])
+    assert.ok(hasTerms({ [key]: "x" }), key);
 });
 
 test("views out of range are not taken", () => {

@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import json
+import os
 import shutil
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
+
+from app.requests.contract import page_contract
+from app.settings import Settings
 
 HERE = Path(__file__).resolve().parent
 STATIC = HERE.parents[1] / "static"
@@ -24,7 +29,9 @@ def test_module_passes_under_node(name: str) -> None:
     node = find_node()
     if node is None:
         pytest.skip("no node found; `make install` brings one")
-    done = subprocess.run([node, "--test", str(HERE / name)], capture_output=True, text=True, timeout=60, check=False)
+    told = {"WILDSAT_CONTRACT": json.dumps(page_contract(Settings()))}
+    command = [node, "--test", str(HERE / name)]
+    done = subprocess.run(command, env=os.environ | told, capture_output=True, text=True, timeout=60, check=False)
     assert done.returncode == 0, done.stdout[-4000:] + done.stderr[-2000:]
     assert "# pass 0\n" not in done.stdout
 

@@ -26,7 +26,10 @@ test("dates become months", () => {
 });
 
 test("a place is named as well as it is known", () => {
-  const boxes = new Map([["Brazil", [-74, -34, -35, 5]], ["Malta", [14, 35, 15, 36]]]);
+  const boxes = new Map([
+    ["Brazil", [-74, -34, -35, 5]],
+    ["Malta", [14, 35, 15, 36]],
+  ]);
   const at = (country_name, lon, lat) => placeName({ country_name, lon, lat }, boxes);
   assert.equal(at("Brazil", -60, -1), "Northern Brazil");
   assert.equal(at("Malta", 14.4, 35.9), "Malta");
@@ -43,18 +46,53 @@ test("alt text tells place and date", () => {
 });
 
 test("a line over the antimeridian goes on past 180", () => {
-  assert.deepEqual(unrollLine([[179, 0], [-179, 1], [179, 2]]), [[179, 0], [181, 1], [179, 2]]);
+  assert.deepEqual(
+    unrollLine([
+      [179, 0],
+      [-179, 1],
+      [179, 2],
+    ]),
+    [
+      [179, 0],
+      [181, 1],
+      [179, 2],
+    ],
+  );
 });
 
 test("a ring around the pole is closed over it", () => {
-  const ring = unrollRing([[-180, -70], [-60, -75], [60, -72], [180, -70], [-180, -70]]);
+  const ring = unrollRing([
+    [-180, -70],
+    [-60, -75],
+    [60, -72],
+    [180, -70],
+    [-180, -70],
+  ]);
   assert.deepEqual(ring.at(-1), ring[0]);
   assert.ok(ring.some(([, lat]) => lat === -90));
-  assert.deepEqual(unrollRing([[0, 0], [1, 0], [1, 1], [0, 0]]), [[0, 0], [1, 0], [1, 1], [0, 0]]);
+  assert.deepEqual(
+    unrollRing([
+      [0, 0],
+      [1, 0],
+      [1, 1],
+      [0, 0],
+    ]),
+    [
+      [0, 0],
+      [1, 0],
+      [1, 1],
+      [0, 0],
+    ],
+  );
 });
 
 test("every kind of outline unrolls", () => {
-  const ring = [[179, 0], [-179, 0], [-179, 1], [179, 0]];
+  const ring = [
+    [179, 0],
+    [-179, 0],
+    [-179, 1],
+    [179, 0],
+  ];
   assert.equal(unroll({ type: "Polygon", coordinates: [ring] }).coordinates[0][1][0], 181);
   assert.equal(unroll({ type: "MultiPolygon", coordinates: [[ring]] }).coordinates[0][0][1][0], 181);
   assert.equal(unroll({ type: "MultiLineString", coordinates: [ring] }).coordinates[0][1][0], 181);

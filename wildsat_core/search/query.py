@@ -19,6 +19,7 @@ from wildsat_core.types import BBox, Space, Tile
 
 MAX_TEXT_CHARACTERS = 500
 MAX_TERMS = 20
+DEFAULT_K = 20
 MAX_K = 1_000
 MAX_OFFSET = 100_000
 MAX_APART = 10_000  # hits with spacing or a cap are compared pair by pair
@@ -231,7 +232,7 @@ class Query:
     terms: tuple[Term, ...] = ()
     filters: Filters = Filters()
     blend: float | None = None
-    k: int = 20
+    k: int = DEFAULT_K
     offset: int = 0
     spacing_km: float = 0.0
     max_per_country: int | None = None

@@ -23,6 +23,10 @@ from starlette.responses import HTMLResponse, JSONResponse, Response
 from starlette.routing import Mount, Route
 from starlette.staticfiles import StaticFiles
 
+from app.requests.contract import page_contract
+from app.requests.parameters import RANKING
+from app.settings import Settings
+
 ROOT = Path(__file__).resolve().parents[3]
 CSP = (
     "default-src 'self'; img-src 'self' data: blob:; worker-src 'self'; connect-src 'self'; style-src 'self'; "
@@ -160,7 +164,7 @@ async def search(request: Request) -> Response:
 
 async def index(request: Request) -> Response:
     params = {key: value for key, value in request.query_params.items() if value}
-    asked = any(params.get(key) for key in ("q", "like", "near", "species", "up"))
+    asked = any(params.get(key) for key in RANKING)
     problem = problem_of(params) if asked else None
     result = answer(params) if asked and not problem else None
     environment = Environment(
@@ -173,6 +177,7 @@ async def index(request: Request) -> Response:
         query=params,
         result=result,
         problem=problem,
+        contract=page_contract(Settings()),
     )
     return HTMLResponse(html)
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import io
 import json
 from typing import Any
-from urllib.parse import parse_qs, urlsplit
+from urllib.parse import parse_qs, urlencode, urlsplit
 
 import pytest
 from PIL import Image
@@ -114,6 +114,29 @@ def test_words_are_added_weighed_and_turned_round(open_page: Any, fake_url: str)
     )
     page.get_by_role("button", name="Remove farmland").click()
     until(page, lambda: "terms" not in parameters(page))
+
+
+ASK_ANEW = {
+    "typed": lambda page: search(page, "bog"),
+    "more like a hit": lambda page: page.locator(".hit [data-slot=like]").nth(1).click(),
+    "more like the tile": lambda page: page.locator("#detail").get_by_role("button", name="More like this").click(),
+    "a species": lambda page: (page.fill("#q", "jag"), page.get_by_role("option", name="Jaguar Panthera").click()),
+}
+
+
+@pytest.mark.parametrize("way", ASK_ANEW)
+def test_a_new_question_drops_all_that_was_asked_and_keeps_the_filters(open_page: Any, fake_url: str, way: str) -> None:
+    old = {"q": "fen", "terms": '[{"text":"lake"}]', "species": "jaguar", "up": "t10_20", "down": "t20_20"}
+    kept = {"months": "6,7", "countries": "BRA", "max_cloud": "0.5", "blend": "0.4", "k": "5", "vs": "swamp"}
+    chosen = {"tile": "t0_0"} if way == "more like the tile" else {}
+    page = open_page(f"{fake_url}/?{urlencode(old | kept | chosen)}", live_map=False)
+    page.wait_for_selector(".hit")
+    ASK_ANEW[way](page)
+    until(page, lambda: parameters(page).get("q") != "fen")
+    left = {key: value for key, value in parameters(page).items() if key not in kept}
+    assert len(left) == 1, left
+    assert left != {"species": "jaguar"} or way == "a species"
+    assert {key: parameters(page).get(key) for key in kept} == kept
 
 
 def test_spreading_out_sets_the_spacing(open_page: Any, fake_url: str) -> None:

@@ -45,6 +45,33 @@ def test_every_filter_and_term_reaches_the_service(open_page: Any, live_url: str
     assert not page.locator("#message").is_visible()
 
 
+def test_a_link_keeps_every_parameter_that_the_service_takes(open_page: Any, live_url: str) -> None:
+    page = open_page(f"{live_url}/?q=forest&max_per_country=1&tiles=amazon,fiji&offset=1", live_map=False)
+    until(page, lambda: len(listed(page)) == 1)
+    labels = page.locator(".chip.filter .chip-label").all_inner_texts()
+    assert labels == ["Only 2 chosen tiles", "At most 1 of a country", "From hit 2 on"]
+    page.get_by_role("button", name="Remove From hit 2 on").click()
+    until(page, lambda: len(listed(page)) == 2)
+    assert parameters(page) == {"q": "forest", "max_per_country": "1", "tiles": "amazon,fiji"}
+
+
+def test_leaving_something_out_is_a_question_of_its_own(open_page: Any, live_url: str) -> None:
+    page = open_page(f"{live_url}/?not=desert", live_map=False)
+    until(page, lambda: len(listed(page)) == 6)
+    assert listed(page)[-1] == "sahara"
+    assert not page.locator("#welcome").is_visible()
+
+
+def test_what_a_link_has_too_much_is_named(open_page: Any, live_url: str) -> None:
+    page = open_page(f"{live_url}/?q=forest&utm_source=letter", live_map=False)
+    assert page.inner_text("#ignored") == "The link has what means nothing here, and was left out: utm_source."
+    until(page, lambda: len(listed(page)) == 6)
+    search(page, "desert")
+    until(page, lambda: page.locator("#ignored").count() == 0)
+    page.goto(f"{live_url}/?q=forest&q=desert")
+    assert page.inner_text("#message p").startswith("q: must be given only once")
+
+
 def test_thumbs_bring_tiles_to_judge(open_page: Any, live_url: str) -> None:
     page = open_page(f"{live_url}/?q=forest", live_map=False)
     page.locator(".hit").first.get_by_role("button", name="Good match").click()
