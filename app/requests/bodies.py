@@ -7,16 +7,25 @@ from typing import Annotated, Any, Self
 import numpy as np
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
 
-from app.requests.forms import CollectionName, Day, SpeciesTexts, TileId, cleaned
+from app.requests.forms import (
+    CollectionName,
+    Day,
+    Distance,
+    HitCount,
+    HitOffset,
+    Percentile,
+    Share,
+    SpeciesTexts,
+    TileId,
+    cleaned,
+)
 from wildsat_core.area import Area
 from wildsat_core.errors import InvalidInputError
 from wildsat_core.geo import check_lon_lat, parse_bbox
 from wildsat_core.search.query import (
     DEFAULT_K,
     MAX_DISTANCE_KM,
-    MAX_K,
     MAX_LABELS,
-    MAX_OFFSET,
     MAX_TERMS,
     MAX_TEXT_CHARACTERS,
     MAX_WEIGHT,
@@ -106,8 +115,8 @@ class FiltersBody(Body):
     from_: Day | None = Field(default=None, alias="from", description="first day, YYYY-MM-DD")
     to: Day | None = Field(default=None, description="last day, YYYY-MM-DD")
     months: Annotated[list[Annotated[int, Field(ge=1, le=12)]], Field(min_length=1, max_length=12)] | None = None
-    max_cloud: float | None = Field(default=None, ge=0, le=1)
-    min_percentile: float | None = Field(default=None, ge=0, lt=100)
+    max_cloud: Share | None = None
+    min_percentile: Percentile | None = None
     tiles: Annotated[list[TileId], Field(min_length=1, max_length=100_000)] | None = Field(
         default=None, description="only these tiles"
     )
@@ -138,11 +147,11 @@ class SearchBody(Body):
     up: Annotated[list[TileId], Field(max_length=MAX_LABELS)] = Field(default=[], description="tiles marked as good")
     down: Annotated[list[TileId], Field(max_length=MAX_LABELS)] = Field(default=[], description="tiles marked as poor")
     filters: FiltersBody = Field(default_factory=FiltersBody)
-    k: int = Field(default=DEFAULT_K, ge=1, le=MAX_K)
-    offset: int = Field(default=0, ge=0, le=MAX_OFFSET)
-    spacing_km: float = Field(default=0.0, ge=0, le=MAX_DISTANCE_KM)
-    max_per_country: int | None = Field(default=None, ge=1, le=MAX_K)
-    blend: float | None = Field(default=None, ge=0, le=1)
+    k: HitCount = DEFAULT_K
+    offset: HitOffset = 0
+    spacing_km: Distance = 0.0
+    max_per_country: HitCount | None = None
+    blend: Share | None = None
     explain: bool = False
     collection: CollectionName | None = None
 

@@ -1,4 +1,4 @@
-"""The forms that strings of a request must have: boxes, days, countries, ids. Errors say the form, with an example."""
+"""The forms of what a request holds, in its URL or body: boxes, days, countries, ids, and how far numbers may go."""
 
 from __future__ import annotations
 
@@ -8,12 +8,12 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Annotated, Any
 
-from pydantic import AfterValidator, BeforeValidator, GetCoreSchemaHandler, GetJsonSchemaHandler
+from pydantic import AfterValidator, BeforeValidator, Field, GetCoreSchemaHandler, GetJsonSchemaHandler
 from pydantic_core import core_schema
 
 from wildsat_core.geo import check_lon_lat
 from wildsat_core.ids import TILE_ID
-from wildsat_core.search.query import SpeciesTerm, clean_text
+from wildsat_core.search.query import MAX_DISTANCE_KM, MAX_K, MAX_OFFSET, SpeciesTerm, clean_text
 
 MAX_LABELS_IN_URL = 200
 SpeciesTexts = Callable[[str, float], SpeciesTerm]
@@ -102,6 +102,11 @@ TileIds = Annotated[
         "raster-42-117,raster-42-118",
     ),
 ]
+Share = Annotated[float, Field(ge=0, le=1)]
+Percentile = Annotated[float, Field(ge=0, lt=100)]
+Distance = Annotated[float, Field(ge=0, le=MAX_DISTANCE_KM)]
+HitCount = Annotated[int, Field(ge=1, le=MAX_K)]
+HitOffset = Annotated[int, Field(ge=0, le=MAX_OFFSET)]
 CollectionName = Annotated[str, Form(r"[a-z0-9][a-z0-9_-]{0,63}", "the name of a collection", "demo")]
 
 

@@ -13,8 +13,13 @@ from app.requests.forms import (
     Countries,
     Day,
     Disc,
+    Distance,
+    HitCount,
+    HitOffset,
     LonLat,
     Months,
+    Percentile,
+    Share,
     SpeciesTexts,
     TileId,
     TileIds,
@@ -28,9 +33,6 @@ from wildsat_core.errors import InvalidInputError
 from wildsat_core.geo import parse_bbox
 from wildsat_core.search.query import (
     DEFAULT_K,
-    MAX_DISTANCE_KM,
-    MAX_K,
-    MAX_OFFSET,
     MAX_TEXT_CHARACTERS,
     Circle,
     Filters,
@@ -72,8 +74,8 @@ class SearchParameters(Parameters):
     )
     up: TileIds | None = ranking(description="ids of tiles marked as good, with commas")
     down: TileIds | None = ranking(description="ids of tiles marked as poor, with commas")
-    k: int = Field(default=DEFAULT_K, ge=1, le=MAX_K, description="how many hits")
-    offset: int = Field(default=0, ge=0, le=MAX_OFFSET, description="hits to skip")
+    k: HitCount = Field(default=DEFAULT_K, description="how many hits")
+    offset: HitOffset = Field(default=0, description="hits to skip")
     bbox: Box | None = Field(
         default=None, description="west,south,east,north in degrees; west > east crosses 180 degrees"
     )
@@ -86,15 +88,13 @@ class SearchParameters(Parameters):
     from_: Day | None = Field(default=None, alias="from", description="first day, YYYY-MM-DD")
     to: Day | None = Field(default=None, description="last day, YYYY-MM-DD")
     months: Months | None = Field(default=None, description="months of the year with commas")
-    max_cloud: float | None = Field(default=None, ge=0, le=1, description="largest share of cloud")
+    max_cloud: Share | None = Field(default=None, description="largest share of cloud")
     tiles: TileIds | None = Field(default=None, description="only these tiles: ids with commas")
-    min_percentile: float | None = Field(default=None, ge=0, lt=100, description="smallest percentile among all tiles")
-    spacing_km: float | None = Field(
-        default=None, ge=0, le=MAX_DISTANCE_KM, description="least distance of two hits in km"
-    )
-    max_per_country: int | None = Field(default=None, ge=1, le=MAX_K, description="at most so many hits of one country")
-    blend: float | None = Field(
-        default=None, ge=0, le=1, description="0: looks like it, 1: such things live there; default: the model's"
+    min_percentile: Percentile | None = Field(default=None, description="smallest percentile among all tiles")
+    spacing_km: Distance | None = Field(default=None, description="least distance of two hits in km")
+    max_per_country: HitCount | None = Field(default=None, description="at most so many hits of one country")
+    blend: Share | None = Field(
+        default=None, description="0: looks like it, 1: such things live there; default: the model's"
     )
     explain: bool = Field(default=False, description="give each hit the share of every term and space")
     collection: CollectionName | None = Field(default=None, description="collection to search; default: the service's")

@@ -11,6 +11,7 @@ from pydantic import Field
 from app.answers.etags import etag_of_query, not_modified
 from app.answers.schemas import LegendAnswer
 from app.context import catalog_of, metrics_of, species_of
+from app.requests.forms import Percentile
 from app.requests.parameters import SearchParameters
 from app.requests.reader import Parameters, in_url
 from app.routes.maps import TileNumber, Zoom
@@ -19,7 +20,7 @@ from wildsat_core.search.heatmap import DEFAULT_FLOOR, check_map_tile, paint, ra
 
 router = new_router(prefix="/heatmap", tags=["maps"])
 
-Floor = Annotated[float, Field(ge=0, lt=100, description="percentile below which nothing is painted")]
+Floor = Annotated[Percentile, Field(description="percentile below which nothing is painted")]
 
 
 class HeatParameters(SearchParameters):
