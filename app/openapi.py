@@ -9,6 +9,7 @@ from fastapi import FastAPI
 from fastapi.routing import APIRoute
 
 from app.errors import PROBLEM_JSON
+from app.policies import POLICIES, Key, Policy
 
 TAGS = [
     {"name": "search", "description": "Rank tiles by text, tile, place, picture or species"},
@@ -52,8 +53,27 @@ def operation_id(route: APIRoute) -> str:
     return route.name
 
 
+KEYS = {
+    "key": {"type": "apiKey", "in": "header", "name": "X-API-Key"},
+    "bearer": {"type": "http", "scheme": "bearer"},
+}
+NOT_MODIFIED = {"description": "the client has this answer already"}
+
+
+def _under_policy(operation: dict[str, Any], policy: Policy, *, keys_needed: bool) -> None:
+    """Add what the table of policies says of a route: keys, 304, and bodies that are no text."""
+    if policy.key is not Key.OPEN:
+        needed = keys_needed and policy.key is Key.NEEDED
+        operation["security"] = [*([] if needed else [{}]), *({name: []} for name in KEYS)]
+    if policy.tagged:
+        operation["responses"]["304"] = NOT_MODIFIED
+    for media_type, content in operation["responses"].get("200", {}).get("content", {}).items():
+        if media_type.startswith("image/") or media_type.endswith("parquet"):
+            content["schema"] = {"type": "string", "format": "binary"}
+
+
 def describe_errors(app: FastAPI) -> None:
-    """Have every operation list the same error answers."""
+    """Have every operation list the same error answers, and what its policy means for clients."""
     build: Callable[[], dict[str, Any]] = app.openapi
     answers = {
         status: {"description": text, "content": {PROBLEM_JSON: {"schema": {"$ref": "#/components/schemas/Problem"}}}}
@@ -65,9 +85,12 @@ def describe_errors(app: FastAPI) -> None:
             document = build()
             schemas = document.setdefault("components", {}).setdefault("schemas", {})
             schemas["Problem"] = PROBLEM_SCHEMA
+            document["components"]["securitySchemes"] = KEYS
             for operations in document["paths"].values():
                 for operation in operations.values():
                     operation["responses"].update(answers)
+                    policy = POLICIES[operation["operationId"]]
+                    _under_policy(operation, policy, keys_needed=app.state.settings.require_key)
             for unused in ("HTTPValidationError", "ValidationError"):
                 schemas.pop(unused, None)
             app.openapi_schema = document

@@ -52,6 +52,7 @@ class Policy:
         body: what it takes besides its URL.
         key: whether it needs a key, where keys are required.
         cache: Cache-Control of its answers, where the answer itself does not say.
+        tagged: whether answers have an ETag, so that a client that has one is told so by 304.
         malformed: status for a parameter that is refused; OGC API and STAC API want 400.
     """
 
@@ -59,6 +60,7 @@ class Policy:
     body: Body = Body.NONE
     key: Key = Key.NEEDED
     cache: str = REVALIDATED
+    tagged: bool = False
     malformed: int = 422
 
 
@@ -71,19 +73,19 @@ POLICIES: dict[str, Policy] = {
     "livez": Policy(Cost.PROBE, key=Key.OPEN, cache=UNKEPT),
     "readyz": Policy(Cost.PROBE, key=Key.OPEN, cache=UNKEPT),
     "metrics": Policy(Cost.PROBE, cache=UNKEPT),
-    "search": Policy(Cost.SEARCH),
+    "search": Policy(Cost.SEARCH, tagged=True),
     "search_json": Policy(Cost.SEARCH, Body.JSON, cache=UNKEPT),
     "search_image": Policy(Cost.SEARCH, Body.PICTURE, cache=UNKEPT),
     "suggest": Policy(Cost.SEARCH),
     "export": Policy(Cost.EXPORT),
     "species": Policy(),
     "tile": Policy(),
-    "thumbnail": Policy(cache=PICTURE_CACHE),
-    "similar": Policy(Cost.SEARCH),
-    "habitats": Policy(Cost.SEARCH),
-    "heatmap": Policy(Cost.SEARCH),
+    "thumbnail": Policy(cache=PICTURE_CACHE, tagged=True),
+    "similar": Policy(Cost.SEARCH, tagged=True),
+    "habitats": Policy(Cost.SEARCH, tagged=True),
+    "heatmap": Policy(Cost.SEARCH, tagged=True),
     "legend": Policy(),
-    "imagery": Policy(cache=PICTURE_CACHE, malformed=400),
+    "imagery": Policy(cache=PICTURE_CACHE, tagged=True, malformed=400),
     "conformance": Policy(malformed=400),
     "collections": Policy(malformed=400),
     "collection": Policy(malformed=400),

@@ -7,7 +7,7 @@ import math
 from typing import Any
 
 import orjson
-from fastapi.responses import Response
+from fastapi import responses
 
 
 def encode(value: Any) -> bytes:  # noqa: ANN401 - anything that JSON has a form for
@@ -28,10 +28,8 @@ def _harmless(value: Any) -> Any:  # noqa: ANN401
     return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
-class JSONResponse(Response):
-    """A JSON document."""
-
-    media_type = "application/json"
+class JSONResponse(responses.JSONResponse):
+    """A JSON document. The framework describes the shape of its own class and of what derives from it only."""
 
     def render(self, content: Any) -> bytes:  # noqa: ANN401 - anything that JSON has a form for
         """Encode it."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Annotated, Any
 
 from fastapi import Request
-from fastapi.responses import Response
+from fastapi.responses import HTMLResponse, Response
 
 from app.answers.hits import feature_collection
 from app.answers.ogc import landing
@@ -17,10 +17,12 @@ from app.requests.parameters import PageParameters
 from app.requests.reader import in_url, names_of
 from app.routes.route import new_router
 
-router = new_router(include_in_schema=False)
+router = new_router(tags=["service"])
 
 
-@router.get("/")
+@router.get(
+    "/", response_class=HTMLResponse, responses={200: {"content": {"application/json": {"schema": {"type": "object"}}}}}
+)
 def page(request: Request, parameters: Annotated[PageParameters, in_url(PageParameters)]) -> Response:
     """The page; with a query in the URL, its results are in the page before any script runs."""
     bare = not request.query_params and not wants_html(request)

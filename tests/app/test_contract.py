@@ -155,3 +155,38 @@ def test_the_page_learns_parameters_and_limits_from_the_service(toy_folder: Path
     assert (told["limits"]["export_rows"], told["limits"]["upload_bytes"]) == (77, 4096)
     assert "left out: fbclid." in page
     assert f'max="{told["limits"]["k"]}"' in page
+
+
+def test_the_document_says_what_the_policies_do(toy_folder: Path) -> None:
+    def operations(**values: object) -> dict[str, dict]:
+        app = create_app(toy_settings(toy_folder, **values), lambda name: ToyModel())
+        return {op["operationId"]: op for ops in app.openapi()["paths"].values() for op in ops.values()}
+
+    told, guarded = operations(), operations(require_key=True, api_keys="k" * 16)
+    assert {} in told["search"]["security"]
+    assert guarded["search"]["security"] == [{"key": []}, {"bearer": []}]
+    assert {} in guarded["page"]["security"]
+    assert "security" not in guarded["livez"]
+    assert {name for name, op in told.items() if "304" in op["responses"]} == {
+        name for name, policy in POLICIES.items() if policy.tagged
+    }
+    for name in ("thumbnail", "heatmap", "imagery"):
+        for content in told[name]["responses"]["200"]["content"].values():
+            assert content["schema"] == {"type": "string", "format": "binary"}
+
+
+def test_every_json_answer_has_its_shape_in_the_document(client: TestClient) -> None:
+    for path, operations in client.get("/openapi.json").json()["paths"].items():
+        for operation in operations.values():
+            for kind, content in operation["responses"]["200"]["content"].items():
+                if "json" in kind and operation["operationId"] != "export":
+                    assert content["schema"].get("type") != "string", path
+
+
+@pytest.mark.parametrize("name", [name for name, policy in POLICIES.items() if policy.tagged and name != "imagery"])
+def test_a_tagged_answer_is_not_sent_twice(client: TestClient, name: str) -> None:
+    route = next(route for route in ROUTES if route.name == name)
+    first = client.get(address(route), params=ASKED.get(name, {}))
+    again = client.get(address(route), params=ASKED.get(name, {}), headers={"If-None-Match": first.headers["ETag"]})
+    assert (first.status_code, again.status_code) == (200, 304)
+    assert again.headers["Cache-Control"] == first.headers["Cache-Control"] == POLICIES[name].cache
