@@ -41,6 +41,9 @@ class RandomModel:
     def embed_texts(self, texts: list[str]) -> np.ndarray:
         return np.concatenate([unit(np.random.default_rng(zlib.crc32(t.encode())), 1) for t in texts])
 
+    def typical_texts(self) -> np.ndarray:
+        return unit(np.random.default_rng(0), 256)
+
     def are_unfamiliar(self, texts: list[str]) -> list[bool]:
         return [False] * len(texts)
 

@@ -1,9 +1,10 @@
 """The engine's scan against numpy, FAISS and usearch on the same vectors in one run; filters; the heat-map.
 
-    python -m benchmarks.search [--rows 1000000] [--folder /tmp/bench] [--rounds 7] [--device cuda]
+    python -m benchmarks.search [--rows 1000000] [--spectrum mini] [--folder /tmp/bench] [--rounds 7] [--device cuda]
 
-With a device the engine's scan runs there; the others stay on the CPU. Figures are medians in milliseconds and ratios
-to the engine; every contender must find the same best 20.
+With --spectrum mini the vectors are wildsat-mini's of random land points and the queries real texts, as in use; without
+it both are random directions, the worst case. With a device the engine's scan runs there; the others stay on the CPU.
+Figures are medians in milliseconds and ratios to the engine; every contender must find the same best 20.
 """
 
 import argparse
@@ -11,16 +12,19 @@ import statistics
 import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
+from itertools import count, islice
 from pathlib import Path
 
 import numpy as np
 
+from benchmarks.land_collection import LandModel, land_collection, questions
 from benchmarks.random_collection import DIM, RandomModel, random_collection
 from wildsat_core.area import Area
 from wildsat_core.search.engine import SearchEngine
 from wildsat_core.search.heatmap import paint
 from wildsat_core.search.query import Filters, Query, TextTerm
-from wildsat_core.types import BBox
+from wildsat_core.types import BBox, Space
 
 K = 20
 IN_A_ROW = (
@@ -91,23 +95,31 @@ def main() -> None:
     parser.add_argument("--rows", type=int, default=1_000_000)
     parser.add_argument("--folder", type=Path, default=Path("/tmp/wildsat-benchmarks"))
     parser.add_argument("--rounds", type=int, default=7)
+    parser.add_argument("--spectrum", choices=["random", "mini"], default="random")
     parser.add_argument("--device", help="of the engine's scan, such as cuda; the CPU's own scan if left out")
     args = parser.parse_args()
 
-    opened, collection = milliseconds(lambda: random_collection(args.folder, args.rows))
-    opened, collection = milliseconds(lambda: random_collection(args.folder, args.rows))
-    model = RandomModel()
+    space: Space = "text"
+    if args.spectrum == "mini":
+        model, space, texts_of = LandModel(), "place", questions()
+        make = partial(land_collection, args.folder, args.rows, model)
+    else:
+        model, texts_of = RandomModel(), (f"query {i}" for i in count())
+        make = partial(random_collection, args.folder, args.rows)
+    make()
+    opened, collection = milliseconds(make)
     ready, engine = milliseconds(lambda: SearchEngine(collection, model, device=args.device))
     prepared, _ = milliseconds(lambda: engine.search(Query((TextTerm("warm up"),))))
     print(f"{args.rows} x {DIM}: open {opened:.0f} ms, engine {ready:.0f} ms, first search {prepared:.0f} ms")
 
-    vectors = collection.vectors("text", np.arange(args.rows))
+    vectors = collection.vectors(space, np.arange(args.rows))
     rivals = contenders(vectors)
     for i in range(WARM_UP):
         engine.search(Query((TextTerm(f"warm up {i}"),), k=K))
     mine: list[float] = []
-    for i in range(args.rounds):  # one after the other in each round, so that a slow moment meets all
-        texts = [f"query {i}-{j}" for j in range(IN_A_ROW)]
+    for _ in range(args.rounds):  # one after the other in each round, so that a slow moment meets all
+        texts = list(islice(texts_of, IN_A_ROW))
+        model.embed_texts(texts)
         results = []
         for text in texts:
             took, result = milliseconds(lambda text=text: engine.search(Query((TextTerm(text),), k=K)))
@@ -149,7 +161,7 @@ def filtered(engine: SearchEngine, queries: int, base: float) -> None:
             took, result = milliseconds(lambda query=query: engine.search(query))
             times.append(took)
             vector = engine.model.embed_texts([f"filtered {i}"])[0]
-            scores = engine.collection.vectors("text", rows) @ vector
+            scores = engine.collection.vectors(next(iter(engine.collection.spaces)), rows) @ vector
             best = rows[np.argsort(-scores, kind="stable")[:K]]
             recalls.append(len({hit.row for hit in result.hits} & set(best.tolist())) / K)
             matched = result.matched

@@ -41,6 +41,9 @@ class ToyModel:
         counts += 0.01
         return counts / np.linalg.norm(counts, axis=1, keepdims=True)
 
+    def typical_texts(self) -> np.ndarray:
+        return np.empty((0, 0), np.float32)
+
     def are_unfamiliar(self, texts: list[str]) -> list[bool]:
         return ["motherboard" in text for text in texts]
 

@@ -217,6 +217,14 @@ class WildSATModel(nn.Module):
             return _array(self.project_texts(torch.from_numpy(self.encode_texts(texts)).to(self.device)))
 
     @torch.inference_mode()
+    def typical_texts(self) -> Vectors:
+        """Vectors in the text space of the known texts that travel with the model, (M, D); M is 0 without any."""
+        if self.text_head is None or self.familiarity is None:
+            return np.empty((0, 0), np.float32)
+        with self._evaluating():
+            return _array(self.project_texts(torch.from_numpy(self.familiarity.known).to(self.device)))
+
+    @torch.inference_mode()
     def embed_places(self, lon_lat: npt.ArrayLike) -> dict[Space, Vectors]:
         """Places' vectors, one (B, D) array for each space that the location encoder serves.
 

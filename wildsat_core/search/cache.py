@@ -21,6 +21,11 @@ class Cache(Generic[Key, Value]):
         self._entries: OrderedDict[Key, Future[Value]] = OrderedDict()
         self._lock = threading.Lock()
 
+    def __contains__(self, key: Key) -> bool:
+        """Whether the value of a key is here, or being made."""
+        with self._lock:
+            return key in self._entries
+
     def get(self, key: Key, make: Callable[[], Value]) -> Value:
         """The value of a key, made by `make` when it is not there; what `make` raises is raised and not kept."""
         with self._lock:

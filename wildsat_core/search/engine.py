@@ -28,8 +28,10 @@ from wildsat_core.search.ranking import Candidates, Ranking, Scored, timed
 from wildsat_core.search.scan import Rows, Scores, best_first
 from wildsat_core.search.scorer import ANN_ROWS, EXACT_SCAN_ROWS, Scorer
 from wildsat_core.search.spread import Spread
+from wildsat_core.types import Space
 
 _CACHED_FIELDS = 8
+_TYPICAL_TILES = 1024
 
 
 class SearchEngine:
@@ -67,9 +69,16 @@ class SearchEngine:
         self.collection, self.model = collection, model
         self._blocks = BlockBoxes.of(collection)
         before: Scorer | None = previous._scorer if previous else None
-        self._scorer: Scorer = Scorer(collection, exact_scan_rows, ann_rows, device, before)
+        self._scorer: Scorer = Scorer(collection, exact_scan_rows, ann_rows, device, before, self._typical)
         self._fields: Cache[tuple[bytes, Filters], HeatField] = Cache(_CACHED_FIELDS)
         self._footprints = Footprints(collection.tiles, self._blocks)
+
+    def _typical(self, space: Space) -> Scores:
+        """(M, D) vectors such as are asked of a space: those of texts that the model knows, or of other tiles."""
+        if space in ("text", "place"):
+            return self.model.typical_texts()
+        rows = self._scorer.live
+        return self.collection.vectors(space, rows[:: max(1, len(rows) // _TYPICAL_TILES)])
 
     def warm(self) -> None:
         """Read ahead what the first query would otherwise wait for: moments and int8 copies."""
@@ -139,12 +148,14 @@ class SearchEngine:
             rows = self.passing(query.filters)
         with timed(timings, "scan"):
             found = self._scorer.candidates(rows, plan, limit, query.filters.min_percentile)
-            if query.spacing_km or query.max_per_country:
+            spread = bool(query.spacing_km or query.max_per_country)
+            if spread:
                 best, scores = self._best_apart(found, plan, query, limit)
             else:
                 best, scores = self._scorer.best(found, plan, limit)
         # What is read off a sample is no less than what is known.
-        percentiles = np.maximum(found.distribution.percentile(scores), query.filters.min_percentile or 0.0)
+        percentiles = self._scorer.percentiles(found, scores, complete=not spread)
+        percentiles = np.maximum(percentiles, query.filters.min_percentile or 0.0)
         return Ranking(plan, best, scores, percentiles, found.matched, found.backend, timings)
 
     def suggest(self, query: Query, count: int = 5) -> list[int]:

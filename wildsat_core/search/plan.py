@@ -70,6 +70,10 @@ class QueryModel(Protocol):
         """(B, D) vectors for the text and place spaces."""
         ...
 
+    def typical_texts(self) -> Vector:
+        """(M, D) vectors of texts such as people ask, in the text space; M is 0 where none are known."""
+        ...
+
     def are_unfamiliar(self, texts: list[str]) -> list[bool]:
         """Which texts are about nothing that the model knows of places."""
         ...

@@ -27,7 +27,7 @@ from wildsat_core.search.plan import Plan
 from wildsat_core.search.scan import Rows, Scores
 from wildsat_core.types import Space
 
-_BLOCK_ROWS = 32_768  # of a scan: its products are handed on while they are still in the processor's cache
+BLOCK_ROWS = 32_768  # of a scan: its products are handed on while they are still in the processor's cache
 _SAMPLE_BLOCK_ROWS = 8_192  # of the sample: when tiles were added, all but its last block can be taken over
 _COPIED_ROWS = 4_096  # of the making of a copy, which looks at each float32 several times
 _LEVELS = 127
@@ -141,7 +141,7 @@ class QuantisedScan:
 
     def __init__(self, collection: Collection, sample_rows: Rows, previous: QuantisedScan | None = None) -> None:
         """Only remember."""
-        self._collection, self._sample_rows = collection, sample_rows
+        self._collection, self.sample_rows = collection, sample_rows
         # One list of blocks for each segment and space, and one for each space's sample.
         self._segments: dict[tuple[str, Space], list[Block]] = {}
         self._sampled: dict[Space, list[Block]] = {}  # the beginning of a sample, taken over
@@ -154,16 +154,20 @@ class QuantisedScan:
         self._lock = threading.Lock()
 
     def prepare(self, space: Space) -> None:
-        """Make the copy of one space and that of its sample, where they are missing; reads the space once."""
+        """Make the copies of one space that are missing; reads it once."""
         segments, vectors = self._collection.manifest.segments, self._collection.vector_parts(space)
         with self._lock:
-            if space in self._samples:
-                return
             missing = [i for i, segment in enumerate(segments) if (segment.id, space) not in self._segments]
             copies = _copied([vectors[i] for i in missing])
             self._segments |= {(segments[i].id, space): copy for i, copy in zip(missing, copies, strict=True)}
+
+    def prepare_sample(self, space: Space) -> None:
+        """Make the copy of one space's sample, where it is missing."""
+        with self._lock:
+            if space in self._samples:
+                return
             held = self._sampled.pop(space, [])
-            rest = self._collection.vectors(space, self._sample_rows[len(held) * _SAMPLE_BLOCK_ROWS :])
+            rest = self._collection.vectors(space, self.sample_rows[len(held) * _SAMPLE_BLOCK_ROWS :])
             [new] = _copied([rest], _SAMPLE_BLOCK_ROWS)
             self._samples[space] = [*held, *new]
 
@@ -172,20 +176,24 @@ class QuantisedScan:
         segments = self._collection.manifest.segments
 
         def blocks(space: Space) -> list[Block]:
+            self.prepare(space)
             return [block for segment in segments for block in self._segments[segment.id, space]]
 
         return self._pass(plans, blocks, len(self._collection.tiles))
 
     def sample_scores(self, plan: Plan) -> Scores:
         """Approximate scores of the sample's rows."""
-        return self._pass([plan], lambda space: self._samples[space], len(self._sample_rows))[0][0]
+
+        def blocks(space: Space) -> list[Block]:
+            self.prepare_sample(space)
+            return self._samples[space]
+
+        return self._pass([plan], blocks, len(self.sample_rows))[0][0]
 
     def _pass(
         self, plans: Sequence[Plan], blocks_of: Callable[[Space], list[Block]], rows: int
     ) -> list[tuple[Scores, float]]:
         spaces: list[Space] = sorted({space for plan in plans for space in plan.slopes})
-        for space in spaces:
-            self.prepare(space)
         asked = [_Asked.of(space, plans) for space in spaces]
         blocks = [blocks_of(space) for space in spaces]
         # One array for each plan, none a part of another: the cache may keep one of them long after the rest.
@@ -200,7 +208,7 @@ class QuantisedScan:
 
         if spaces:
             starts = np.cumsum([0, *(len(block.scales) for block in blocks[0][:-1])])
-            list(_threads().map(score, starts.tolist(), *blocks))
+            list(threads().map(score, starts.tolist(), *blocks))
         bounds = np.array([_ROUNDING * abs(plan.constant) for plan in plans])
         for part, copies in zip(asked, blocks, strict=True):
             bounds[part.plans] += part.bounds(copies)
@@ -215,20 +223,20 @@ def _same_at_first(rows: Rows, collection: Collection, previous: QuantisedScan) 
         if one.id != other.id:
             break
         shared += one.rows
-    count = min(len(rows), len(previous._sample_rows))
-    same = (rows[:count] == previous._sample_rows[:count]) & (rows[:count] < shared)
+    count = min(len(rows), len(previous.sample_rows))
+    same = (rows[:count] == previous.sample_rows[:count]) & (rows[:count] < shared)
     return count if same.all() else int(same.argmin())
 
 
-def _copied(arrays: Sequence[npt.NDArray[np.floating]], block_rows: int = _BLOCK_ROWS) -> list[list[Block]]:
+def _copied(arrays: Sequence[npt.NDArray[np.floating]], block_rows: int = BLOCK_ROWS) -> list[list[Block]]:
     """Each array's blocks; all processors work on them whatever the arrays' sizes."""
     parts = [[array[i : i + block_rows] for i in range(0, len(array), block_rows)] for array in arrays]
-    blocks = _threads().map(Block.of, [part for array in parts for part in array])
+    blocks = threads().map(Block.of, [part for array in parts for part in array])
     return [[next(blocks) for _ in array] for array in parts]
 
 
 @cache
-def _threads() -> ThreadPoolExecutor:
+def threads() -> ThreadPoolExecutor:
     """As many as there are processors to run on: numpy and numkong let go of the interpreter's lock."""
     return ThreadPoolExecutor(processors(), "wildsat-scan")
 

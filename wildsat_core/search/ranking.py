@@ -42,6 +42,7 @@ class Candidates:
         matched: how many rows passed the filters, M or more.
         backend: how the scores were found.
         leaders: positions of all scores from some score on, ascending, where they are known.
+        upper: whether the scores are bounds from above instead, too low by at most `bound`.
     """
 
     rows: Rows
@@ -51,6 +52,7 @@ class Candidates:
     matched: int
     backend: str
     leaders: Rows | None = None
+    upper: bool = False
 
     def where(self, mask: npt.NDArray[np.bool_]) -> Candidates:
         """Those of a mask, (M,), alone; `matched` stays what it is."""

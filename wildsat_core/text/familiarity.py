@@ -41,7 +41,7 @@ class Familiarity:
                 f"familiarity needs (M, E) known texts and 1 <= nearest <= M, got {known.shape} and {nearest}"
             )
         values = known.astype(np.float32)
-        self._known = values / np.maximum(np.linalg.norm(values, axis=1, keepdims=True), 1e-9)
+        self.known = values / np.maximum(np.linalg.norm(values, axis=1, keepdims=True), 1e-9)
         self.nearest = nearest
         self.threshold = threshold
 
@@ -53,7 +53,7 @@ class Familiarity:
         """
         values = np.atleast_2d(embeddings).astype(np.float32)
         values = values / np.maximum(np.linalg.norm(values, axis=1, keepdims=True), 1e-9)
-        cosines = values @ self._known.T  # (B, E) @ (E, M)
+        cosines = values @ self.known.T  # (B, E) @ (E, M)
         nearest = np.partition(cosines, -self.nearest, axis=1)[:, -self.nearest :]
         return np.asarray(nearest.mean(1), dtype=np.float32)
 
@@ -65,7 +65,7 @@ class Familiarity:
         """Write the known texts beside a model, and return what its config keeps under `no_match`."""
         from safetensors.numpy import save_file
 
-        save_file({KEY: np.ascontiguousarray(self._known.astype(np.float16))}, Path(directory) / FAMILIARITY_FILE)
+        save_file({KEY: np.ascontiguousarray(self.known.astype(np.float16))}, Path(directory) / FAMILIARITY_FILE)
         return {
             "kind": "familiarity",
             "file": FAMILIARITY_FILE,

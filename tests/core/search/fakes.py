@@ -33,6 +33,9 @@ class FakeModel:
     def embed_texts(self, texts):
         return np.concatenate([unit(np.random.default_rng(zlib.crc32(t.encode())), 1) for t in texts])
 
+    def typical_texts(self):
+        return self.embed_texts([f"habitat {i}" for i in range(16)])
+
     def are_unfamiliar(self, texts):
         return ["ramen" in text for text in texts]
 

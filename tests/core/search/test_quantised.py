@@ -138,18 +138,18 @@ def test_the_beginning_of_a_sample_is_taken_over_while_it_stays_the_same(tmp_pat
     grown = random_collection(root, 300)  # the same 200 and 100 more
     asked = plan(("text", np.random.default_rng(1).standard_normal(8).astype(np.float32)))
     old = QuantisedScan(first, np.arange(0, 200, 2))
-    old.prepare("text")
+    old.prepare_sample("text")
     # Whole blocks of 16: of 100 rows, of the 40 before a deleted one, of none.
     gone = np.setdiff1d(np.arange(0, 300, 2), [80])
     for rows, taken in ((np.arange(0, 300, 2), 6), (gone, 2), (np.arange(1, 300, 2), 0)):
         new = QuantisedScan(grown, rows, old)
-        new.prepare("text")
+        new.prepare_sample("text")
         assert (
             sum(one is other for one, other in zip(new._samples["text"], old._samples["text"], strict=False)) == taken
         )
         np.testing.assert_array_equal(new.sample_scores(asked), QuantisedScan(grown, rows).sample_scores(asked))
     stranger = QuantisedScan(random_collection(tmp_path / "other", 200, seed=5), np.arange(0, 200, 2), old)
-    stranger.prepare("text")
+    stranger.prepare_sample("text")
     assert not set(map(id, stranger._samples["text"])) & set(map(id, old._samples["text"]))
 
 
