@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from training.mini.commands import train_mini
+from training.sentinel.commands import train_s2
 from wildsat_core.errors import InvalidInputError
 
 if TYPE_CHECKING:
@@ -19,6 +20,7 @@ dataset = typer.Typer(
     help="Make data sets to train on, from sightings, texts and imagery.", add_completion=False, no_args_is_help=True
 )
 train.command("mini")(train_mini)
+train.command("s2")(train_s2)
 
 Block = Annotated[float, typer.Option(help="Side of the blocks held out whole, in degrees, 5 to 15.")]
 Shares = Annotated[str, typer.Option(help="Shares of places for train, val and test.")]

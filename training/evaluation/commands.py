@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 evaluate = typer.Typer(help="Measure how good a model's answers are.", no_args_is_help=True)
 
 HELD_OUT_FILE = "held_out.json"
+SUPERVISED_FILE = "supervised.json"
 WORST = 5
 
 
@@ -80,6 +81,54 @@ def retrieval(
     _show_rest(report)
     if sheets:
         _draw(evaluated, out, [row["text"] for row in report["queries"][:WORST]])
+
+
+@evaluate.command("sentinel2")
+def sentinel2(
+    model: Annotated[str, typer.Option(help="Name or directory of the model.")] = "wildsat-s2",
+    data: Annotated[
+        Path | None, typer.Option(help="Folder with eurosat/ and sentinel2/; $WILDSAT_DATA when not given.")
+    ] = None,
+    out: Annotated[Path, typer.Option(help="Folder for the report (JSON) and the contact sheets (PNG).")] = Path(
+        "work/sentinel2"
+    ),
+    beside: Annotated[str, typer.Option(help="Another model to ask the same, for comparison; empty for none.")] = (
+        "wildsat-mini"
+    ),
+    chips: Annotated[int | None, typer.Option(min=100, help="Only so many test chips, for a look.")] = None,
+    sheets: Annotated[bool, typer.Option(help="Draw contact sheets.")] = True,
+    threads: Annotated[int, typer.Option(min=1, help="Threads to compute with.")] = 2,
+) -> None:
+    """Ask 160 wordings of ten classes of real Sentinel-2 chips, under nine stretches and in tiles of many sizes.
+
+    Needs EuroSAT's RGB chips and the world-wide ones; the chips asked are of the part that no model here is trained on.
+    """
+    import torch
+
+    from training.evaluation import sentinel
+    from wildsat_core.models.registry import find_model, load_model
+
+    torch.set_num_threads(threads)
+    folder, directory = data or Path(os.environ.get("WILDSAT_DATA", "")), find_model(model)
+    out.mkdir(parents=True, exist_ok=True)
+    benchmark = sentinel.SentinelBenchmark(load_model(directory), folder, chips)
+    report = sentinel.full_report(benchmark)
+    if (supervised := directory / SUPERVISED_FILE).is_file():
+        report["supervised"] = json.loads(supervised.read_text(encoding="utf-8"))
+    if beside:
+        other = sentinel.SentinelBenchmark(load_model(beside), folder, chips)
+        report["beside"] = sentinel.full_report(other, stretches=False, sizes=False)
+    _write(report, out / "report.json")
+    _show_sentinel(report)
+    if sheets:
+        from training.evaluation.contact_sheet import save_contact_sheet
+
+        judged = sentinel.judged(benchmark)
+        worst = [row["text"] for row in report["by_wording"][: 2 * WORST]]
+        rows = [i for i, query in enumerate(judged.queries) if query.text in worst]
+        save_contact_sheet(judged, rows, 0.0, out / "failures.png")
+        save_contact_sheet(judged, list(range(0, len(judged.queries), 4)), 0.0, out / "contact_sheet.png")
+        Console().print(f"wrote contact_sheet.png and failures.png in {out}")
 
 
 def full_report(evaluated: Evaluated, cells: Cells, model: str, directory: Path) -> dict[str, Any]:
@@ -146,3 +195,30 @@ def _draw(evaluated: Evaluated, out: Path, worst: list[str]) -> None:
     save_contact_sheet(evaluated, rows, 0.0, out / "contact_sheet_image_only.png")
     save_contact_sheet(evaluated, failures, blend, out / "failures.png")
     Console().print(f"wrote contact_sheet.png, contact_sheet_image_only.png and failures.png in {out}")
+
+
+def _show_sentinel(report: dict[str, Any]) -> None:
+    table = Table(title=f"Real Sentinel-2 chips: {report['model']}, {report['plain']['tiles']} chips of ten classes")
+    for heading in ("what", "tiles", "accuracy", "by names", "P@20", "95 %", "P@20 all", "lowest", "mAP"):
+        table.add_column(heading, justify="left" if heading == "what" else "right")
+    rows = {"chance": None, "colour": report["colour"]}
+    rows |= {report["beside"]["model"]: report["beside"]["plain"]} if "beside" in report else {}
+    rows |= {f"{report['model']}, 0 to 0.3": report["plain"], **report["stretches"], **report["sizes"]}
+    for name, figures in rows.items():
+        if figures is None:
+            table.add_row(name, "", "0.100", "0.100", "0.100", "", "", "", "")
+            continue
+        low, high = figures["p20_interval"]
+        reached = [f"{figures[key]:.3f}" for key in ("accuracy", "accuracy_names", "p20")]
+        rest = [f"{figures[key]:.3f}" for key in ("p20_all", "lowest", "mean_average_precision")]
+        table.add_row(name, str(figures["tiles"]), *reached, f"{low:.2f}-{high:.2f}", *rest)
+    console = Console()
+    console.print(table)
+    supervised = report.get("supervised", {}).get("accuracy", {})
+    if supervised:
+        console.print(f"with labels, the same network: {', '.join(f'{v:.3f} {k}' for k, v in supervised.items())}")
+    world = report["world"]
+    console.print(f"{world['chips']} chips of other continents, never seen: mean P@16 {world['p16']:.3f}")
+    console.print(f"most accuracy lost by a stretch: {report['most_lost_by_stretch']:.3f}; worst wordings:")
+    for row in report["by_wording"][:WORST]:
+        console.print(f"  {row['p20']:.2f}  {row['text']}  [{row['class']}, {'held' if row['held'] else 'tuning'}]")

@@ -2,21 +2,48 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
+from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFont
 
 from training.evaluation.measures import precision_at
-from training.evaluation.retrieval import Evaluated
 
 TILE_PX, FRAME_PX, GAP_PX, TEXT_PX = 56, 3, 4, 18
 RIGHT, WRONG = (30, 150, 60), (205, 50, 45)
 INK, PAPER = (25, 25, 25), (250, 250, 248)
 
 
-def contact_sheet(evaluated: Evaluated, rows: list[int], blend: float, columns: int = 16) -> Image.Image:
+class Query(Protocol):
+    """A query as a sheet names it."""
+
+    @property
+    def text(self) -> str: ...
+    @property
+    def kind(self) -> str: ...
+    @property
+    def held(self) -> bool: ...
+
+
+class Rankable(Protocol):
+    """Tiles and queries of a benchmark: pixels (N, 3, H, W) uint8, truth (Q, N)."""
+
+    @property
+    def pixels(self) -> NDArray[np.uint8]: ...
+    @property
+    def queries(self) -> Sequence[Query]: ...
+    @property
+    def truth(self) -> NDArray[np.bool_]: ...
+
+    def scores(self, texts: list[str], blend: float) -> NDArray[np.floating[Any]]:
+        """(T, N) the ranking of texts at a blend of the place space."""
+        ...
+
+
+def contact_sheet(evaluated: Rankable, rows: list[int], blend: float, columns: int = 16) -> Image.Image:
     """One line a query: its text, kind and precision at 20, and below them its best tiles.
 
     Args:
@@ -42,7 +69,7 @@ def contact_sheet(evaluated: Evaluated, rows: list[int], blend: float, columns: 
     return sheet
 
 
-def save_contact_sheet(evaluated: Evaluated, rows: list[int], blend: float, path: Path) -> None:
+def save_contact_sheet(evaluated: Rankable, rows: list[int], blend: float, path: Path) -> None:
     """Write a contact sheet as PNG."""
     path.parent.mkdir(parents=True, exist_ok=True)
     contact_sheet(evaluated, rows, blend).save(path, optimize=True)

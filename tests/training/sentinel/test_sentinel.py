@@ -1,0 +1,144 @@
+"""Tests of training/sentinel: pictures, texts, points, heads, and the whole recipe in small."""
+
+import numpy as np
+import pytest
+import torch
+import torch.nn.functional as F
+
+from training.earth.chips import Chips, WorldChip
+from training.earth.kinds import KINDS
+from training.earth.stretches import linear
+from training.evaluation.sentinel import CLASSES
+from training.evaluation.sentinel import read_wordings as benchmark_wordings
+from training.sentinel.heads import HeadSettings, TileFeatures, train_heads
+from training.sentinel.model import s2_config
+from training.sentinel.points import KIND_COVERS, Points, draw_points, load_points, save_points
+from training.sentinel.scenes import SceneMaker
+from training.sentinel.texts import kind_sentences, read_wordings
+from training.sentinel.vision import VisionSettings, accuracy, train_vision
+from wildsat_core.models.model import WildSATModel
+
+FOREST, SEA = KINDS.index("forest"), KINDS.index("sea or lake")
+
+
+def plain(text):
+    return " ".join(word for word in text.lower().replace(",", "").split() if word not in ("a", "an", "the"))
+
+
+@pytest.fixture(scope="module")
+def chips():
+    """Dark green grain is forest, smooth blue is sea."""
+    rng = np.random.default_rng(0)
+    forest = np.clip(np.asarray([40, 80, 50]) + rng.normal(0, 18, (24, 64, 64, 1)), 0, 255)
+    sea = np.clip(np.asarray([20, 40, 90]) + rng.normal(0, 1, (24, 64, 64, 1)), 0, 255)
+    pixels = np.concatenate([forest, sea]).astype(np.uint8)
+    return Chips(tuple(f"c{i}" for i in range(48)), pixels, np.repeat([FOREST, SEA], 24))
+
+
+@pytest.fixture(scope="module")
+def world():
+    dunes = np.broadcast_to(np.float32([0.5, 0.35, 0.2]), (256, 256, 3))
+    return [WorldChip("dunes", np.ascontiguousarray(dunes), KINDS.index("sand dunes"), 21.0, 28.0)]
+
+
+def test_scenes_are_pairs_of_pictures_with_shares_that_sum_to_one(chips, world):
+    batch = SceneMaker(chips, world).batch(32, 0)
+    assert batch.first.shape == batch.second.shape
+    assert batch.first.shape[:2] == (32, 3)
+    assert 0 <= batch.first.min() <= batch.first.max() <= 255
+    assert torch.allclose(batch.truth.sum(1), torch.ones(32))
+    assert not torch.equal(batch.first, batch.second)
+
+
+def test_scenes_repeat_by_number_and_mix_kinds_and_places(chips, world):
+    maker = SceneMaker(chips, world)
+    assert torch.equal(maker.batch(8, 5).first, SceneMaker(chips, world).batch(8, 5).first)
+    truth = torch.cat([maker.batch(32, i).truth for i in range(8)])
+    assert (truth[:, KINDS.index("sand dunes")] == 1).any()
+    assert ((truth > 0) & (truth < 1)).any()
+
+
+def test_every_kind_has_wordings_and_none_means_two_kinds():
+    wordings = read_wordings()
+    assert set(wordings) == set(KINDS)
+    said = [plain(text) for texts in wordings.values() for text, _ in texts]
+    assert len(said) == len(set(said))
+    assert min(len(wordings[kind]) for kind in CLASSES) >= 45
+
+
+def test_no_wording_of_the_benchmark_is_trained_on():
+    trained = {plain(text) for texts in read_wordings().values() for text, _ in texts}
+    trained |= {plain(text) for text in kind_sentences().texts}
+    asked = benchmark_wordings()
+    assert not [wording.text for wording in asked if plain(wording.text) in trained]
+    assert all(sum(w.kind == kind and w.held for w in asked) >= 5 for kind in CLASSES)
+
+
+def test_points_are_drawn_by_area_from_land_and_some_from_water():
+    cover = np.zeros((3600, 7200), np.uint8)
+    cover[:, :3600] = 10
+    lon_lat = draw_points(cover)
+    land = lon_lat[:, 0] < 0
+    assert 0.9 < land.mean() < 0.97
+    north = np.abs(lon_lat[land, 1]) > 60
+    assert north.mean() == pytest.approx(
+        (np.sin(np.radians(84)) - np.sin(np.radians(60))) / np.sin(np.radians(84)), abs=0.01
+    )
+
+
+def test_points_are_kept_and_know_what_both_claims_make_true(tmp_path):
+    truth = np.asarray([[1, 1, 0, 0], [0, 1, 1, 0]], bool)
+    points = Points(np.zeros((4, 2)), truth, ["a", "b in a"], np.asarray([[0, 0], [0, 1]]))
+    save_points(points, tmp_path)
+    kept = load_points(tmp_path)
+    assert kept.texts == points.texts
+    found = kept.true_of(np.asarray([0, 1]), np.asarray([1, 2, 3]))
+    assert found.tolist() == [[1, 0, 0], [1, 0, 0]]
+
+
+def test_kinds_with_a_land_cover_are_kinds():
+    assert set(KIND_COVERS) <= set(KINDS)
+
+
+def test_the_encoder_learns_and_goes_on_from_a_checkpoint(chips, world, tmp_path):
+    torch.manual_seed(0)
+    model = WildSATModel(s2_config())
+    settings = VisionSettings(steps=12, places=16)
+    student = train_vision(model, SceneMaker(chips, world), settings, tmp_path)
+    assert accuracy(student, chips, linear(0.3)) >= 0.9
+    again = train_vision(WildSATModel(s2_config()), SceneMaker(chips, world), settings, tmp_path)
+    assert torch.equal(again.kinds.weight, student.kinds.weight)
+
+
+def test_heads_bring_texts_tiles_and_positions_together():
+    """Two kinds of tile along two axes of the features, two claims of west and east."""
+    torch.manual_seed(0)
+    model = WildSATModel(s2_config())
+    kinds = torch.arange(2).repeat(32)
+    features = F.one_hot(kinds, 384).float() * 3
+    truth = F.one_hot(torch.tensor([FOREST, SEA])[kinds], len(KINDS)).float()
+    rng = np.random.default_rng(0)
+    embeddings = rng.standard_normal((5000, 384)).astype(np.float32)
+    embeddings /= np.linalg.norm(embeddings, axis=1, keepdims=True)
+    sentences = kind_sentences()
+    rows = np.isin(sentences.claims, [FOREST, SEA])
+    sentences.claims[~rows] = FOREST
+    lon_lat = np.stack([rng.uniform(-170, 170, 400), rng.uniform(-60, 60, 400)], 1)
+    west = lon_lat[:, 0] < 0
+    points = Points(lon_lat, np.stack([west, ~west]), ["w"] * 2500 + ["e"] * 2500, np.repeat([[0, 0], [1, 1]], 2500, 0))
+    named = rng.standard_normal((len(sentences.texts), 384)).astype(np.float32)
+    named[sentences.claims == FOREST, 0], named[sentences.claims == SEA, 1] = 40, 40
+    named /= np.linalg.norm(named, axis=1, keepdims=True)
+    embeddings[:2500, 2], embeddings[2500:, 3] = 4, 4
+    embeddings /= np.linalg.norm(embeddings, axis=1, keepdims=True)
+    settings = HeadSettings(steps=40, sentences=32, tiles=64, points=128)
+    train_heads(model, TileFeatures(features, truth), (sentences, named), (points, embeddings), settings)
+    model.eval()
+    with torch.inference_mode():
+        texts = model.project_texts(torch.from_numpy(np.eye(4, 384, dtype=np.float32)))
+        tiles = model.project_features(features[:2])["text"]
+        places = model.embed_places(np.asarray([[-90.0, 10.0], [90.0, 10.0]]))["place"]
+    assert (texts[:2] @ tiles.T).argmax(1).tolist() == [0, 1]
+    assert (texts[2:].numpy() @ places.T).argmax(1).tolist() == [0, 1]
+    assert model.text_head.keys.shape == (4096, 384)
+    assert not (model.text_head.values == 0).all(1).any()

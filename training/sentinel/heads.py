@@ -1,0 +1,199 @@
+"""What stands on the image encoder's features: one shared space for tiles, texts and positions, trained in one go.
+
+The backbone is fixed by now, so tiles are features read once, and thousands of steps take minutes.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from training.config import OptimiserSection
+from training.earth.chips import Chips
+from training.earth.stretches import STRETCHES, as_pictures
+from training.losses import LogitScale
+from training.sentinel.points import Points
+from training.sentinel.scenes import SceneMaker
+from training.sentinel.texts import Sentences
+from training.sentinel.vision import VisionStudent
+from training.soft_losses import alignment
+from training.steps import Steps, take_steps
+from wildsat_core.errors import TrainingError
+from wildsat_core.models.heads import MemoryHead, ResidualHead
+from wildsat_core.models.model import WildSATModel
+
+FIRST_SCALE = 14.0
+TEXT_NOISE, FEATURE_NOISE = 0.02, 0.05
+MOST_MIXED = 0.4  # share of a second sentence of the same claim in a sentence's embedding
+PARAPHRASE_WEIGHT = 2.0
+UNSEEN_SCENES = 1_000_000  # numbers of scenes from here on are not those of the encoder's training
+MOVE_DEG = 0.03  # positions move a little, so that the map between them stays smooth
+
+
+@dataclass(frozen=True, slots=True)
+class HeadSettings:
+    """Length and size of the run; `scenes` pictures are made for it beside one of each chip."""
+
+    steps: int = 1500
+    sentences: int = 128
+    tiles: int = 384
+    points: int = 512
+    scenes: int = 24_576
+    rate: float = 1.5e-3
+    weight_decay: float = 0.02
+    place_weight: float = 1.0
+    seed: int = 0
+
+    def plan(self) -> Steps:
+        """The run's length and optimiser."""
+        optimiser = OptimiserSection(
+            lr=self.rate, weight_decay=self.weight_decay, schedule="cosine", warmup_steps=self.steps // 20, clip=5.0
+        )
+        return Steps("heads", self.steps, optimiser)
+
+
+@dataclass(frozen=True, slots=True)
+class TileFeatures:
+    """Features (N, F) of pictures, and the share of each kind in them, (N, K)."""
+
+    features: Tensor
+    truth: Tensor
+
+
+class HeadsStudent(nn.Module):
+    """The tile head of the text space, the text head without its memory, the position encoder, and their scales."""
+
+    def __init__(self, model: WildSATModel) -> None:
+        """Take the parts from a model; the text head is put back by `install_text_head`."""
+        super().__init__()
+        config = model.config.text_head
+        if config is None or config.hidden is None or model.location is None:
+            raise TrainingError(f"{model.config.name} needs a text head with a hidden layer and a location encoder")
+        self.tiles = model.tile_heads["text"]
+        self.texts = ResidualHead(config.in_features, config.out_features, config.hidden)
+        self.places = model.location
+        self.scales = nn.ModuleList(LogitScale(FIRST_SCALE, learned=True) for _ in range(2))
+
+
+@torch.inference_mode()
+def read_features(student: VisionStudent, chips: Chips, scenes: SceneMaker, count: int) -> TileFeatures:
+    """Features of `count` scenes, drawn otherwise than in the encoder's training, and of each chip in some stretch."""
+    features, truth = [], []
+    places = 64
+    for number in range(count // (2 * places)):
+        batch = scenes.batch(places, UNSEEN_SCENES + number)
+        features += [student.features(batch.first), student.features(batch.second)]
+        truth += [batch.truth, batch.truth]
+    stretches, kinds = list(STRETCHES.values()), F.one_hot(torch.from_numpy(chips.kinds), truth[0].shape[1]).float()
+    for number, start in enumerate(range(0, len(chips), 256)):
+        rows = slice(start, start + 256)
+        features.append(student.features(as_pictures(chips.pixels[rows], stretches[number % len(stretches)])))
+        truth.append(kinds[rows])
+    return TileFeatures(torch.cat(features), torch.cat(truth))
+
+
+def train_heads(
+    model: WildSATModel,
+    tiles: TileFeatures,
+    sentences: tuple[Sentences, NDArray[np.float32]],
+    points: tuple[Points, NDArray[np.float32]],
+    settings: HeadSettings,
+) -> None:
+    """Train the heads and the position encoder in place, then fill the text head's memory.
+
+    Args:
+        model: with its trained backbone.
+        tiles: features and truth of pictures.
+        sentences: about kinds of ground, and their embeddings (S, 384).
+        points: positions with sentences about them, and the embeddings of those.
+        settings: length and size of the run.
+    """
+    torch.manual_seed(settings.seed)
+    student = HeadsStudent(model)
+    said, about = _Drawer(*sentences), _Drawer(points[0], points[1])
+
+    def loss_at(step: int) -> dict[str, Tensor]:
+        rng = np.random.default_rng([settings.seed, step])
+        return {
+            **_tile_losses(student, tiles, said, rng, settings),
+            **_point_losses(student, points[0], about, rng, settings),
+        }
+
+    take_steps(student, loss_at, settings.plan())
+    _install_text_head(model, student.texts, np.concatenate([sentences[1], points[1]]))
+
+
+class _Drawer:
+    """Draws sentences evenly over claims, each with another of the same claim."""
+
+    def __init__(self, sentences: Sentences | Points, embeddings: NDArray[np.float32]) -> None:
+        claims = sentences.claims if sentences.claims.ndim == 2 else np.stack([sentences.claims] * 2, 1)
+        _, self._claim = np.unique(claims, axis=0, return_inverse=True)
+        self._rows = [np.flatnonzero(self._claim == claim) for claim in range(self._claim.max() + 1)]
+        self._embeddings, self.claims = torch.from_numpy(embeddings), claims[:, 0]
+
+    def draw(self, count: int, rng: np.random.Generator) -> tuple[NDArray[np.int64], Tensor, Tensor]:
+        """Rows of sentences, their embeddings mixed a little with another of the claim, and that other's, (S, 384)."""
+        claims = rng.integers(len(self._rows), size=count)
+        rows, others = (np.asarray([rng.choice(self._rows[claim]) for claim in claims]) for _ in range(2))
+        first, second = self._embeddings[rows], self._embeddings[others]
+        share = torch.from_numpy(rng.uniform(0, MOST_MIXED, (count, 1)).astype(np.float32))
+        return rows, _noisy(first * (1 - share) + second * share), _noisy(second)
+
+
+def _noisy(embeddings: Tensor) -> Tensor:
+    unit = F.normalize(embeddings, dim=-1)
+    return F.normalize(unit + TEXT_NOISE * torch.randn_like(unit), dim=-1)
+
+
+def _read_texts(student: HeadsStudent, mixed: Tensor, others: Tensor) -> tuple[Tensor, Tensor]:
+    """Vectors of length 1 of sentences, and how far from them those that say the same are."""
+    texts, same = (F.normalize(student.texts(embeddings), dim=-1) for embeddings in (mixed, others))
+    return texts, PARAPHRASE_WEIGHT * (1 - (texts * same).sum(1)).mean()
+
+
+def _tile_losses(
+    student: HeadsStudent, tiles: TileFeatures, said: _Drawer, rng: np.random.Generator, settings: HeadSettings
+) -> dict[str, Tensor]:
+    rows, mixed, others = said.draw(settings.sentences, rng)
+    texts, apart = _read_texts(student, mixed, others)
+    chosen = torch.from_numpy(rng.integers(len(tiles.features), size=settings.tiles))
+    features = tiles.features[chosen]
+    vectors = F.normalize(student.tiles(features + FEATURE_NOISE * torch.randn_like(features)), dim=-1)
+    truth = tiles.truth[chosen][:, torch.from_numpy(said.claims[rows])].T  # (S, N)
+    logits = texts @ vectors.T * student.scales[0]()  # (S, D) @ (D, N)
+    return {"tiles": alignment(logits, truth), "wordings": apart}
+
+
+def _point_losses(
+    student: HeadsStudent, points: Points, about: _Drawer, rng: np.random.Generator, settings: HeadSettings
+) -> dict[str, Tensor]:
+    rows, mixed, others = about.draw(settings.sentences, rng)
+    texts, apart = _read_texts(student, mixed, others)
+    chosen = rng.integers(len(points.lon_lat), size=settings.points)
+    moved = points.lon_lat[chosen] + rng.uniform(-MOVE_DEG, MOVE_DEG, (settings.points, 2))
+    vectors = F.normalize(student.places(torch.from_numpy(moved.astype(np.float32))), dim=-1)
+    logits = texts @ vectors.T * student.scales[1]()  # (S, D) @ (D, N)
+    loss = alignment(logits, torch.from_numpy(points.true_of(rows, chosen)))
+    return {"places": settings.place_weight * loss, "said otherwise": settings.place_weight * apart}
+
+
+def _install_text_head(model: WildSATModel, head: ResidualHead, embeddings: NDArray[np.float32]) -> None:
+    """Put a trained head into a model and fill its memory, kinds of ground first.
+
+    Raises:
+        TrainingError: there are fewer sentences than slots.
+    """
+    kept = model.text_head
+    assert isinstance(kept, MemoryHead)  # the config of this model says so
+    slots = len(kept.keys)
+    if len(embeddings) < slots:
+        raise TrainingError(f"the memory has {slots} slots and there are only {len(embeddings)} sentences")
+    kept.load_state_dict({**head.state_dict(), "keys": kept.keys, "values": kept.values})
+    kept.eval()
+    kept.remember(torch.from_numpy(embeddings[:slots]))

@@ -1,0 +1,130 @@
+"""How wildsat-s2 is made, from chips, tables and facts to a model directory; costly steps are kept in a work folder.
+
+`wildsat train s2 --data $WILDSAT_DATA --work work/s2 --out wildsat_core/pretrained/wildsat-s2`
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import logging
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from importlib import resources
+from pathlib import Path
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from training.earth.cells import load_cells
+from training.earth.chips import read_eurosat, read_world
+from training.earth.stretches import STRETCHES
+from training.evaluation.sentinel import read_wordings as benchmark_wordings
+from training.familiar import fit_familiarity, spread_sample
+from training.sentinel.heads import HeadSettings, TileFeatures, read_features, train_heads
+from training.sentinel.model import s2_config
+from training.sentinel.points import Points, load_points, make_points, save_points
+from training.sentinel.scenes import SceneMaker
+from training.sentinel.texts import Sentences, embed_sentences, kind_sentences
+from training.sentinel.vision import VisionSettings, VisionStudent, accuracy, train_vision
+from wildsat_core.models.model import WildSATModel
+
+log = logging.getLogger(__name__)
+
+SUPERVISED_FILE = "supervised.json"
+
+
+@dataclass(frozen=True, slots=True)
+class SentinelSettings:
+    """Everything that decides the weights, beside the data; `most_chips` makes a short look of it."""
+
+    vision: VisionSettings = field(default_factory=VisionSettings)
+    heads: HeadSettings = field(default_factory=HeadSettings)
+    most_chips: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Texts:
+    """Sentences about kinds of ground and about points, with their embeddings (S, 384)."""
+
+    kinds: Sentences
+    kind_embeddings: NDArray[np.float32]
+    points: Points
+    point_embeddings: NDArray[np.float32]
+
+
+def make_model(data: Path, work: Path, settings: SentinelSettings, out: Path) -> WildSATModel:
+    """Train all parts, put them together, and write the model directory.
+
+    Args:
+        data: folder with eurosat/ and sentinel2/.
+        work: what is made on the way is kept there and read again; parts of other settings lie apart.
+        settings: sizes and lengths.
+        out: new model directory.
+    """
+    torch.manual_seed(settings.vision.seed)
+    model = WildSATModel(s2_config())
+    chips = read_eurosat(data, "train", settings.most_chips)
+    scenes = SceneMaker(chips, read_world(data, "train"), settings.vision.seed)
+    log.info("%d chips of EuroSAT", len(chips))
+    folder = work / f"vision-{_digest(settings.vision, settings.most_chips)}"
+    student = train_vision(model, scenes, settings.vision, folder)
+    features = _features(folder, lambda: read_features(student, chips, scenes, settings.heads.scenes))
+    texts = read_texts(work)
+    train_heads(model, features, (texts.kinds, texts.kind_embeddings), (texts.points, texts.point_embeddings),
+                settings.heads)  # fmt: skip
+    export_model(model, texts, out)
+    _write_supervised(student, data, settings, out)
+    return model
+
+
+def read_texts(work: Path) -> Texts:
+    """Sentences and their embeddings, from the work folder where they are there already."""
+    if not (work / "points.npz").is_file():
+        save_points(make_points(load_cells(work / "cells.npz")), work)
+    points, kinds = load_points(work), kind_sentences()
+    log.info("%d sentences about kinds of ground, %d about %d points", len(kinds.texts), len(points.texts),
+             len(points.lon_lat))  # fmt: skip
+    return Texts(
+        kinds,
+        embed_sentences(kinds.texts, work / "kinds.npy"),
+        points,
+        embed_sentences(points.texts, work / "about-points.npy"),
+    )
+
+
+def export_model(model: WildSATModel, texts: Texts, out: Path) -> None:
+    """Fit when nothing matches, and write the model directory in half precision."""
+    out.mkdir(parents=True, exist_ok=True)
+    known = spread_sample(np.concatenate([texts.kind_embeddings, texts.point_embeddings]))
+    real = [wording.text for wording in benchmark_wordings() if not wording.held]
+    table = resources.files("training.mini") / "tables" / "unrelated.txt"
+    unrelated = table.read_text(encoding="utf-8").splitlines()
+    no_match = fit_familiarity(known, model.encode_texts(real), model.encode_texts(unrelated)).save(out)
+    model.config = model.config.model_copy(update={"no_match": no_match})
+    log.info("weights %s", model.half().save(out))
+    model.float()
+
+
+def _features(folder: Path, read: Callable[[], TileFeatures]) -> TileFeatures:
+    from safetensors.torch import load_file, save_file
+
+    path = folder / "features.safetensors"
+    if not path.is_file():
+        found = read()
+        save_file({"features": found.features, "truth": found.truth}, path)
+    kept = load_file(path)
+    return TileFeatures(kept["features"], kept["truth"])
+
+
+def _write_supervised(student: VisionStudent, data: Path, settings: SentinelSettings, out: Path) -> None:
+    """What the linear read-out with labels reaches on the test part: the ceiling of this network."""
+    chips = read_eurosat(data, "test", settings.most_chips)
+    reached = {name: round(accuracy(student, chips, stretch), 4) for name, stretch in STRETCHES.items()}
+    log.info("supervised accuracy %s", reached)
+    (out / SUPERVISED_FILE).write_text(json.dumps({"chips": len(chips), "accuracy": reached}, indent=1) + "\n")
+
+
+def _digest(*settings: object) -> str:
+    return hashlib.sha256(repr(settings).encode()).hexdigest()[:8]

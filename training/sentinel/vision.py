@@ -1,0 +1,95 @@
+"""The image encoder: it learns to name kinds of ground, and to know a place again under another sky and stretch."""
+
+from __future__ import annotations
+
+import logging
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from training.config import OptimiserSection
+from training.earth.chips import Chips
+from training.earth.kinds import KINDS
+from training.earth.stretches import Stretch, as_pictures
+from training.losses import LogitScale, symmetric_loss
+from training.sentinel.scenes import SceneMaker
+from training.setup import lay_out_channels_last
+from training.steps import Steps, take_steps
+from wildsat_core.models.model import WildSATModel
+from wildsat_core.preprocess import preprocess
+
+log = logging.getLogger(__name__)
+
+FIRST_SCALE = 12.0
+
+
+@dataclass(frozen=True, slots=True)
+class VisionSettings:
+    """Length, size and weights of the run; each step sees two pictures of each of `places` places."""
+
+    steps: int = 1600
+    places: int = 64
+    rate: float = 2e-3
+    weight_decay: float = 0.03
+    smoothing: float = 0.05
+    image_weight: float = 0.2
+    seed: int = 0
+
+    def plan(self) -> Steps:
+        """The run's length and optimiser."""
+        optimiser = OptimiserSection(
+            lr=self.rate, weight_decay=self.weight_decay, schedule="cosine", warmup_steps=self.steps // 20, clip=5.0,
+            ema=0.998,
+        )  # fmt: skip
+        return Steps("vision", self.steps, optimiser, log_every=50)
+
+
+class VisionStudent(nn.Module):
+    """The model's backbone and image head, and the linear read-out of kinds that helps to train them."""
+
+    def __init__(self, model: WildSATModel) -> None:
+        """Put a read-out on the backbone's features."""
+        super().__init__()
+        self.preprocessing = model.config.preprocessing
+        self.backbone, self.image_head = model.backbone, model.tile_heads["image"]
+        self.kinds = nn.Linear(model.config.feature_size, len(KINDS))
+        self.scale = LogitScale(FIRST_SCALE, learned=True)
+
+    def features(self, pictures: Tensor) -> Tensor:
+        """Pictures (B, 3, H, W) in [0, 255] to features (B, F)."""
+        ready = preprocess(pictures, self.preprocessing).contiguous(memory_format=torch.channels_last)
+        features: Tensor = self.backbone(ready)
+        return features
+
+
+def train_vision(model: WildSATModel, scenes: SceneMaker, settings: VisionSettings, folder: Path) -> VisionStudent:
+    """Train backbone and image head in place; the folder keeps checkpoints to go on from."""
+    torch.manual_seed(settings.seed)
+    student = VisionStudent(model)
+    lay_out_channels_last(student)
+
+    def loss_at(step: int) -> dict[str, Tensor]:
+        batch = scenes.batch(settings.places, step)
+        features = student.features(torch.cat([batch.first, batch.second]))
+        named = F.cross_entropy(student.kinds(features), batch.truth.repeat(2, 1), label_smoothing=settings.smoothing)
+        images = F.normalize(student.image_head(features), dim=-1)
+        first, second = images.chunk(2)
+        match = symmetric_loss(first, second, student.scale())
+        return {"kinds": named, "image": settings.image_weight * match.loss}
+
+    take_steps(student, loss_at, settings.plan(), folder)
+    return student
+
+
+@torch.inference_mode()
+def accuracy(student: VisionStudent, chips: Chips, stretch: Stretch, batch: int = 256) -> float:
+    """Share of chips whose kind the linear read-out names right: what the network can do with labels."""
+    right = 0
+    for start in range(0, len(chips), batch):
+        pictures = as_pictures(chips.pixels[start : start + batch], stretch)
+        named = student.kinds(student.features(pictures)).argmax(1).numpy()
+        right += int((named == chips.kinds[start : start + batch]).sum())
+    return right / len(chips)
