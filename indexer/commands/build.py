@@ -39,6 +39,9 @@ class CollectionOptions(WhereOptions):
     segment_tiles: Annotated[int, into(min=1, metavar="N", help="Tiles in a segment: the most that a kill loses.")] = (
         16_384
     )
+    restart: Annotated[
+        bool, into("--restart", help="Begin anew: drop what an interrupted build of these options left.")
+    ] = False
     collections: CollectionsFolder = Path("collections")
     dry_run: DryRun = False
     wait: Wait = 0.0
@@ -63,6 +66,7 @@ class CollectionOptions(WhereOptions):
             countries=load_countries(),
             area=self.polygons,
             max_bad=self.max_bad,
+            restart=self.restart,
             on_known="replace" if self.replace else "skip",
             wait_s=self.wait,
         )

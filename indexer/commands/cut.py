@@ -15,6 +15,7 @@ from indexer.commands.sources import PICTURES
 from indexer.pipeline.cutting import CutFolder, cut_tiles, plan_cut
 from indexer.pipeline.listing import Chooser
 from indexer.pipeline.reading import ReadOptions, default_workers
+from wildsat_core.addresses import same_when_signed_anew
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -35,7 +36,8 @@ class Cut(PictureOptions):
             "max_missing": self.max_missing,
             "min_land": self.min_land,
             "area": self.polygons.to_geojson() if self.polygons else None,
-            "options": hashlib.sha256(repr(source).encode()).hexdigest()[:16],  # those that the facts above don't tell
+            # Those that the facts above don't tell.
+            "options": hashlib.sha256(same_when_signed_anew(repr(source)).encode()).hexdigest()[:16],
         }
         folder = CutFolder(self.out, source.bands, made_from)
         chooser = Chooser(folder.known, self.land(), self.min_land, None, self.polygons)

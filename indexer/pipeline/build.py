@@ -18,7 +18,7 @@ import numpy as np
 import numpy.typing as npt
 
 from indexer.pipeline.encoding import Encoder
-from indexer.pipeline.job import job_of, open_writer
+from indexer.pipeline.job import input_guard, job_of, open_writer
 from indexer.pipeline.listing import REASONS_BEFORE_READING, Chooser
 from indexer.pipeline.options import BuildOptions, Progress
 from indexer.pipeline.reading import Chunk, read_chunks
@@ -27,6 +27,7 @@ from indexer.pipeline.scale import ScaleGate
 from indexer.sources.protocol import Candidate, NotEightBitError, Source
 from wildsat_core.collection import CollectionWriter
 from wildsat_core.errors import InvalidInputError, SourceError
+from wildsat_core.files import advice_when_full
 from wildsat_core.types import Space, Tile
 
 if TYPE_CHECKING:
@@ -90,7 +91,10 @@ def build_collection(
     encoder.check(source)
     report = BuildReport(root.name, model.config.name)
     job = job_of(source, model.ref, options)
+    guard = input_guard(root, job, source)
     with open_writer(root, model.ref, model.spaces, job, options) as writer:
+        with advice_when_full(root):
+            guard.begin(goes_on=writer.rows_pending > 0)
         report.adopted = writer.rows_pending
         # Asked from this thread while the writing thread adds: a look-up in a set of strings is a single step.
         known = writer.known if options.on_known == "skip" else writer.pending
@@ -107,6 +111,7 @@ def build_collection(
             raise
         report.check_not_empty()
         report.check_faults(options.max_bad)
+        guard.finish()
         manifest = writer.publish({**source.provenance(), **provenance})
     report.generation = manifest.generation
     report.elapsed_s = time.perf_counter() - start

@@ -15,7 +15,8 @@ import io
 import json
 import os
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
@@ -24,6 +25,7 @@ import numpy as np
 import numpy.typing as npt
 
 from indexer.pipeline.estimate import Plan, spread_sample
+from indexer.pipeline.inputs import InputGuard
 from indexer.pipeline.left_out import MAX_BAD, LeftOutCounter, check_faults
 from indexer.pipeline.listing import REASONS_BEFORE_READING, Chooser
 from indexer.pipeline.reading import ReadOptions, read_chunk, read_chunks
@@ -85,23 +87,28 @@ class CutFolder:
         """Tiles on disk."""
         return len(self._rows)
 
+    def begin(self, source: Source) -> InputGuard:
+        """Before the first tile: what tells at the end whether the source is what it was.
+
+        Raises:
+            SourceError: it was changed since the run was interrupted; or the disk is full.
+        """
+        guard = InputGuard(self.root / f"{TEMPORARY_PREFIX}inputs.json", source, "name a new folder with --out")
+        with self._advice_when_full():
+            guard.begin(goes_on=len(self) > 0)
+        return guard
+
     def add(self, tiles: Sequence[Tile], pixels: Sequence[Pixels]) -> None:
         """Write tiles, (C, H, W) each; they are safe on disk when this returns.
 
         Raises:
             SourceError: the disk is full.
         """
-        try:
+        with self._advice_when_full():
             (self.root / PICTURES).mkdir(parents=True, exist_ok=True)
             if not (self.root / FACTS).exists():
                 self._write_facts(LeftOutCounter())
             self._note([self._write(tile, array) for tile, array in zip(tiles, pixels, strict=True)])
-        except OSError as err:
-            if not is_disk_full(err):
-                raise
-            raise SourceError(
-                f"the disk of {self.root} is full after {len(self):,} tiles; make room and give the same command again"
-            ) from err
 
     def finish(self, left_out: LeftOutCounter) -> None:
         """Make the table that readers look for.
@@ -120,9 +127,20 @@ class CutFolder:
         write_text_atomically(self.root / TABLE, table.getvalue())
         self._part.unlink(missing_ok=True)
 
+    @contextmanager
+    def _advice_when_full(self) -> Iterator[None]:
+        try:
+            yield
+        except OSError as err:
+            if not is_disk_full(err):
+                raise
+            raise SourceError(
+                f"the disk of {self.root} is full after {len(self):,} tiles; make room and give the same command again"
+            ) from err
+
     def _check(self) -> None:
         if not (self.root / FACTS).is_file():
-            if self.root.exists() and (not self.root.is_dir() or any(self.root.iterdir())):
+            if self.root.exists() and (not self.root.is_dir() or any(map(_is_of_another, self.root.iterdir()))):
                 raise InvalidInputError(f"{self.root} has other things in it; name a new folder with --out", "out")
             return
         before = json.loads((self.root / FACTS).read_text(encoding="utf-8"))
@@ -198,6 +216,7 @@ def cut_tiles(
         SourceError: the disk is full, nothing could be cut, or too much is bad.
     """
     start = time.perf_counter()
+    guard = folder.begin(source)
     report = CutReport(folder.root)
     listed = LeftOutCounter()
     read_so_far = reported = 0
@@ -212,6 +231,7 @@ def cut_tiles(
     report.before = listed.pop("already indexed", 0)
     report.left_out.add(listed)
     check_faults(report.left_out, report.written + report.before, max_bad)
+    guard.finish()
     folder.finish(report.left_out)
     report.elapsed_s = time.perf_counter() - start
     return report
@@ -257,6 +277,11 @@ def encode_picture(tile: Tile, pixels: Pixels) -> tuple[str, bytes]:
         with memory.open(**profile) as out:
             out.write(pixels)
         return ".tif", memory.read()
+
+
+def _is_of_another(path: Path) -> bool:
+    """Whether it is not what a run leaves that was killed before its first tile."""
+    return not path.name.startswith(TEMPORARY_PREFIX)
 
 
 def _rows_of_table(path: Path) -> list[Row]:

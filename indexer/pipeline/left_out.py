@@ -91,5 +91,5 @@ def check_faults(left_out: LeftOutCounter, good: int, max_bad: float) -> None:
     some = [f"{reason}: {name}" for reason, names in left_out.names.items() if reason in FAULTS for name in names]
     raise SourceError(
         f"{left_out.faults:,} of {seen:,} can't be indexed, more than --max-bad {max_bad:g} allows; nothing was "
-        f"published. Mend them, or allow more. Some of them:\n  " + "\n  ".join(some[: 2 * NAMED])
+        f"published. Mend them and give --restart, or allow more. Some of them:\n  " + "\n  ".join(some[: 2 * NAMED])
     )

@@ -31,6 +31,7 @@ class BuildOptions:
         any_scale: index tiles of a scale that the model is not for, too.
         max_bad: largest share of what is given that may be bad: damaged pictures, rows that can't be understood.
         on_known: what to do with tiles that are indexed already.
+        restart: begin anew: drop what an interrupted build of the same kind left, instead of going on from it.
         wait_s: how long to wait for another writer of the same collection.
         compiled: whether the encoder is compiled; None: where it can be, after a minute of encoding.
         threads: of the encoder on a CPU. None leaves it all cores, as torch does: readers are a bounded number of
@@ -49,6 +50,7 @@ class BuildOptions:
     any_scale: bool = False
     max_bad: float = MAX_BAD
     on_known: Literal["skip", "replace"] = "skip"
+    restart: bool = False
     wait_s: float = 0.0
     compiled: bool | None = None
     threads: int | None = None

@@ -85,6 +85,11 @@ class FolderSource:
         """
         return read_picture(str(candidate.locator), self.band_indexes, self.stretch)
 
+    def inputs(self) -> Iterator[str]:
+        """The table, and the pictures that it names, or all of them."""
+        yield from ([self.table] if self.table else [])
+        yield from (str(Path(self.root) / row["file"]) for row in self._rows() if row["file"])
+
     def provenance(self) -> dict[str, Any]:
         """What and how stretched."""
         return {

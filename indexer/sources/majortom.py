@@ -87,6 +87,11 @@ class MajorTomSource:
             raise SourceError(f"{path}: {candidate.tile.tile_id} has no thumbnail")
         return decode_picture(data, (1, 2, 3), candidate.tile.tile_id)
 
+    def inputs(self) -> Iterator[str]:
+        """The picture files and the metadata."""
+        yield from map(str, self._files())
+        yield from ([self.metadata] if self.metadata else [])
+
     def provenance(self) -> dict[str, Any]:
         """What."""
         return {"source": self.name, "input": Path(self.path).name, "bands": list(self.bands)}

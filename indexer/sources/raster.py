@@ -8,6 +8,7 @@ and there the picture is a true square in an equal-area projection centred on th
 from __future__ import annotations
 
 import datetime as dt
+import warnings
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -144,6 +145,18 @@ class RasterSource:
             what = f"{self.path.partition('?')[0]}: tile {candidate.tile.tile_id} can't be read"
             raise read_error(what, self.path, err) from err
         return reading_of(values, valid, self.stretch)
+
+    def inputs(self) -> Iterator[str]:
+        """The file with those that belong to it, as the parts of a VRT; or the address."""
+        import rasterio
+
+        if "://" in self.path:
+            yield self.path
+            return
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", rasterio.errors.NotGeoreferencedWarning)
+            with rasterio.open(self.path) as dataset:
+                yield from dataset.files or [self.path]
 
     def provenance(self) -> dict[str, Any]:
         """What, how cut, how stretched."""

@@ -83,6 +83,11 @@ class SatlasSource:
             raise SourceError(f"{folder}: the bands of {file_name} differ in size")
         return Reading(np.stack(layers), max([colours.missing, *(r.missing for r in by_band.values())]))
 
+    def inputs(self) -> Iterator[str]:
+        """All files of the tree's images, and the table of their times."""
+        yield from ([self.dates] if self.dates else [])
+        yield from map(str, Path(self.root).glob("*/*/*.png"))
+
     def provenance(self) -> dict[str, Any]:
         """What."""
         return {"source": self.name, "input": Path(self.root).resolve().name, "bands": list(self.bands)}

@@ -11,13 +11,14 @@ import numpy as np
 import numpy.typing as npt
 
 from indexer.pipeline.estimate import TABLE_BYTES, Plan
-from indexer.pipeline.job import job_of, open_writer
+from indexer.pipeline.job import input_guard, job_of, open_writer
 from indexer.pipeline.left_out import LeftOutCounter
 from indexer.pipeline.listing import Chooser
 from indexer.pipeline.options import BuildOptions, Progress
 from indexer.pipeline.report import BuildReport
 from indexer.sources.protocol import Candidate, LeftOut
 from indexer.vectors.files import NO_VECTOR, Rows, VectorFiles
+from wildsat_core.files import advice_when_full
 from wildsat_core.types import Space, SpaceSpec, Tile
 
 Vectors = npt.NDArray[np.float32]
@@ -49,7 +50,11 @@ def build_from_vectors(
     """
     start = time.perf_counter()
     report = BuildReport(root.name, files.model.name)
-    with open_writer(root, files.model, files.specs, job_of(files, files.model, options), options) as writer:
+    job = job_of(files, files.model, options)
+    guard = input_guard(root, job, files)
+    with open_writer(root, files.model, files.specs, job, options) as writer:
+        with advice_when_full(root):
+            guard.begin(goes_on=writer.rows_pending > 0)
         report.adopted = writer.rows_pending
         known = writer.known if options.on_known == "skip" else writer.pending
         chooser = Chooser(known, options.land, options.min_land, options.countries, options.area, options.centres_in)
@@ -69,6 +74,7 @@ def build_from_vectors(
             began = time.perf_counter()
         report.check_not_empty()
         report.check_faults(options.max_bad)
+        guard.finish()
         manifest = writer.publish({**files.provenance(), **provenance})
     report.generation = manifest.generation
     report.elapsed_s = time.perf_counter() - start

@@ -101,6 +101,10 @@ class VectorFiles:
 
         return sum(pq.read_metadata(file).num_rows for file in self._files)
 
+    def inputs(self) -> Iterator[str]:
+        """The files."""
+        yield from map(str, self._files)
+
     def provenance(self) -> dict[str, Any]:
         """What an exported file says of itself, else where the vectors come from."""
         return self._facts

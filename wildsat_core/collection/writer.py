@@ -120,6 +120,7 @@ class CollectionWriter:
         model: which model makes the vectors; must match when the collection exists.
         spaces: the named sets of vectors that every tile has.
         job: names the build, for going on after an interruption.
+        restart: begin anew: remove what an interrupted build of this job left.
         segment_rows: tiles gathered in memory before a segment is written.
         wait_s: how long to wait for another writer.
 
@@ -139,6 +140,7 @@ class CollectionWriter:
         job: str = "",
         segment_rows: int = DEFAULT_SEGMENT_ROWS,
         wait_s: float = 0.0,
+        restart: bool = False,
     ) -> None:
         """Only remember; `__enter__` takes the lock and reads."""
         if not _JOB.fullmatch(job):
@@ -146,7 +148,7 @@ class CollectionWriter:
         self.root = Path(root)
         self._name = check_collection_name(name)
         self._model, self._spaces, self._job = model, dict(spaces), job
-        self._segment_rows, self._wait_s = segment_rows, wait_s
+        self._segment_rows, self._wait_s, self._restart = segment_rows, wait_s, restart
         self._stack = ExitStack()
         self._base: _Base | None = None
         self._pending: list[SegmentInfo] = []
@@ -339,7 +341,12 @@ class CollectionWriter:
                 self._adopt(read_segment_info(folder))
 
     def _adopt(self, segment: SegmentInfo) -> None:
-        if segment.job != self._job or not {f"{space}.npy" for space in self._spaces} <= set(segment.files):
+        if segment.job != self._job:
+            return
+        if self._restart:
+            shutil.rmtree(segment_folder(self.root, segment.id))
+            return
+        if not {f"{space}.npy" for space in self._spaces} <= set(segment.files):
             return
         ids = read_ids(segment_folder(self.root, segment.id) / "tiles.parquet").to_pylist()
         known = self.known(ids)

@@ -1,0 +1,160 @@
+"""What a build reads from, as it was when the build began: what was replaced since is not mixed with what was read."""
+
+from __future__ import annotations
+
+import base64
+import datetime as dt
+import hashlib
+import json
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final, Self
+
+import numpy as np
+import numpy.typing as npt
+
+from wildsat_core.addresses import public_name, same_when_signed_anew
+from wildsat_core.errors import SourceError
+from wildsat_core.files import write_text_atomically
+
+TIMEOUT_S: Final = 20.0
+
+
+@dataclass(frozen=True, slots=True)
+class InputState:
+    """Files and addresses at a moment.
+
+    Attributes:
+        first: name of the first of them.
+        bytes: of all together.
+        changed: the latest time that one of them was changed.
+        marks: (N,) sorted; one number for each, of its name, size, time and ETag.
+    """
+
+    first: str
+    bytes: int
+    changed: str
+    marks: npt.NDArray[np.uint64]
+
+    @classmethod
+    def of(cls, inputs: Iterable[str]) -> Self:
+        """Look at each file, and ask the server of each address; what can't be looked at plays no part."""
+        first, total, newest, marks = "", 0, 0.0, []
+        for name in inputs:
+            facts = _ask(name) if name.startswith(("http://", "https://")) else _look(name)
+            if facts is None:
+                continue
+            size, changed_s, mark = facts
+            first, total, newest = first or public_name(name), total + size, max(newest, changed_s)
+            told = f"{same_when_signed_anew(name)}\0{size}\0{mark}"
+            marks.append(int.from_bytes(hashlib.sha256(told.encode("utf-8", "surrogateescape")).digest()[:8], "big"))
+        when = dt.datetime.fromtimestamp(newest, dt.UTC).isoformat(" ", "seconds") if newest else "no time told"
+        return cls(first, total, when, np.unique(np.array(marks, np.uint64)))
+
+    @classmethod
+    def from_json(cls, text: str) -> Self:
+        """Raises ValueError, KeyError or TypeError for a damaged text."""
+        facts = json.loads(text)
+        marks = np.frombuffer(base64.b64decode(facts["marks"]), "<u8").astype(np.uint64)
+        return cls(facts["first"], facts["bytes"], facts["changed"], marks)
+
+    def to_json(self) -> str:
+        marks = base64.b64encode(self.marks.astype("<u8").tobytes()).decode("ascii")
+        return json.dumps({"first": self.first, "bytes": self.bytes, "changed": self.changed, "marks": marks})
+
+    def difference(self, now: InputState) -> str | None:
+        """What of this was changed or taken away since, None for nothing; what was added does no harm."""
+        gone = int((~np.isin(self.marks, now.marks)).sum())
+        if not gone:
+            return None
+        if len(self.marks) == 1:
+            return f"{self.first} had {self.bytes:,} bytes, changed {self.changed}; it has {now.bytes:,}, {now.changed}"
+        return (
+            f"{gone:,} of {len(self.marks):,} files (the first is {self.first}) were changed or taken away; "
+            f"the latest change was {self.changed}, it is {now.changed}"
+        )
+
+
+class InputGuard:
+    """Remembers what a build reads from, in a file that is there as long as the build is unfinished.
+
+    Args:
+        path: the file.
+        source: what is read. One without a method `inputs` is taken to be always the same.
+        go_on: what to do when something was changed, as a sentence.
+    """
+
+    def __init__(self, path: Path, source: object, go_on: str) -> None:
+        """Look at the inputs."""
+        self._path, self._go_on = path, go_on
+        self._inputs: Callable[[], Iterable[str]] = getattr(source, "inputs", tuple)
+        self._before = InputState.of(self._inputs())
+
+    def begin(self, *, goes_on: bool) -> None:
+        """At the start of a build.
+
+        Args:
+            goes_on: whether tiles of an interrupted run are taken over.
+
+        Raises:
+            SourceError: they were read from something else than what is there now.
+        """
+        if goes_on and (saved := self._saved()) is not None:
+            if told := saved.difference(self._before):
+                raise SourceError(
+                    f"the imagery was changed since the interrupted build began: {told}. Tiles of both would be mixed: "
+                    f"put back what was there, or {self._go_on}"
+                )
+            return
+        if len(self._before.marks):
+            write_text_atomically(self._path, self._before.to_json())
+
+    def finish(self) -> None:
+        """Before the tiles are published; forgets the inputs.
+
+        Raises:
+            SourceError: the one file that they were all read from was replaced meanwhile. Where each tile is a file of
+                its own, each shows what was there when it was read.
+        """
+        if len(self._before.marks) == 1 and (told := self._before.difference(InputState.of(self._inputs()))):
+            raise SourceError(
+                f"the imagery was changed while it was read: {told}. Nothing was published. To go on, {self._go_on}"
+            )
+        self._path.unlink(missing_ok=True)
+
+    def _saved(self) -> InputState | None:
+        try:
+            return InputState.from_json(self._path.read_text(encoding="utf-8"))
+        except (OSError, ValueError, KeyError, TypeError):
+            return None
+
+
+def _look(name: str) -> tuple[int, float, str] | None:
+    """Size, time of change and what else marks a file; None where there is none."""
+    try:
+        facts = Path(name).stat()
+    except (OSError, ValueError):
+        return None
+    return facts.st_size, facts.st_mtime, str(facts.st_mtime_ns)
+
+
+def _ask(address: str) -> tuple[int, float, str] | None:
+    """The same of an address, by its first byte: addresses may be signed for reading only. None without an answer."""
+    import email.utils
+
+    import httpx
+
+    try:
+        with httpx.stream(
+            "GET", address, headers={"Range": "bytes=0-0"}, timeout=TIMEOUT_S, follow_redirects=True
+        ) as answer:
+            if answer.status_code not in (200, 206):
+                return None
+            headers = answer.headers
+    except (httpx.HTTPError, httpx.InvalidURL):
+        return None
+    whole = headers.get("Content-Range", "").rpartition("/")[2] or headers.get("Content-Length", "")
+    changed = email.utils.parsedate_to_datetime(headers["Last-Modified"]) if headers.get("Last-Modified") else None
+    mark = f"{headers.get('ETag', '')}\0{headers.get('Last-Modified', '')}"
+    return int(whole) if whole.isdecimal() else 0, changed.timestamp() if changed else 0.0, mark

@@ -1,0 +1,182 @@
+"""Imagery that is replaced between a kill and the going on, or while it is read, is not mixed with what was there."""
+
+import io
+import os
+import threading
+from dataclasses import replace
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+
+import numpy as np
+import pytest
+import rasterio.shutil
+from PIL import Image
+
+from indexer.pipeline.build import build_collection
+from indexer.pipeline.cutting import CutFolder, cut_tiles
+from indexer.pipeline.inputs import InputState
+from indexer.pipeline.job import job_of
+from indexer.pipeline.listing import Chooser
+from indexer.pipeline.options import BuildOptions
+from indexer.pipeline.reading import ReadOptions
+from indexer.sources.dataset import open_dataset
+from indexer.sources.folder import FolderSource
+from indexer.sources.raster import PixelGrid, RasterSource
+from tests.indexer.conftest import write_raster
+from wildsat_core.collection import open_collection
+from wildsat_core.errors import SourceError
+from wildsat_core.types import ModelRef
+
+OPTIONS = BuildOptions(batch_tiles=4, workers=0, segment_tiles=4, read=ReadOptions(thumbnail_px=32))
+
+
+def raster(path, channel):
+    """16 tiles of noise in one channel."""
+    values = np.full((3, 128, 128), 20, np.uint8)
+    values[channel] = np.random.default_rng(0).integers(120, 255, (128, 128))
+    write_raster(path, values, "EPSG:4326", 10, 50, 0.001)
+    return RasterSource(str(path), PixelGrid(32, 32))
+
+
+class KilledError(Exception):
+    pass
+
+
+def kill(*_):
+    raise KilledError
+
+
+def interrupted(source, model, root, monkeypatch):
+    """A build that ends after some segments."""
+    with monkeypatch.context() as dying:
+        dying.setattr("indexer.pipeline.report.BuildReport.check_not_empty", kill)
+        with pytest.raises(KilledError):
+            build_collection(source, model, root, OPTIONS, {})
+    assert not (root / "CURRENT").exists()
+
+
+def colours(root):
+    collection = open_collection(root)
+    found = set()
+    for row in range(len(collection)):
+        with Image.open(io.BytesIO(collection.thumbnail(row))) as picture:
+            found.add(int(np.asarray(picture.convert("RGB")).mean(axis=(0, 1)).argmax()))
+    return found
+
+
+def test_a_raster_replaced_between_a_kill_and_the_going_on_is_told_and_can_begin_anew(model, tmp_path, monkeypatch):
+    source, root = raster(tmp_path / "a.tif", 0), tmp_path / "c"
+    interrupted(source, model, root, monkeypatch)
+    raster(tmp_path / "a.tif", 2)
+    os.utime(tmp_path / "a.tif", (1, 1))
+    with pytest.raises(SourceError, match=r"a\.tif had [\d,]+ bytes, changed .*1970-01-01 00:00:01.*--restart"):
+        build_collection(source, model, root, OPTIONS, {})
+    assert not (root / "CURRENT").exists()
+    open_dataset.cache_clear()  # as in a process of its own
+    report = build_collection(source, model, root, replace(OPTIONS, restart=True), {})
+    assert (report.added, report.adopted) == (16, 0)
+    assert colours(root) == {2}
+    assert not list((root / "jobs").iterdir())
+
+
+def test_a_raster_that_stays_is_gone_on_with(model, tmp_path, monkeypatch):
+    source, root = raster(tmp_path / "a.tif", 0), tmp_path / "c"
+    interrupted(source, model, root, monkeypatch)
+    assert build_collection(source, model, root, OPTIONS, {}).adopted == 16
+
+
+def test_a_raster_replaced_while_it_is_read_is_not_published(model, tmp_path):
+    source, root = raster(tmp_path / "a.tif", 0), tmp_path / "c"
+    with pytest.raises(SourceError, match=r"changed while it was read.*Nothing was published.*--restart"):
+        build_collection(source, model, root, OPTIONS, {}, lambda _: raster(tmp_path / "a.tif", 1))
+    assert not (root / "CURRENT").exists()
+
+
+def test_the_parts_of_a_vrt_are_inputs_too(tmp_path):
+    raster(tmp_path / "a.tif", 0)
+    rasterio.shutil.copy(str(tmp_path / "a.tif"), str(tmp_path / "of.vrt"), driver="VRT")
+    source = RasterSource(str(tmp_path / "of.vrt"), PixelGrid(32, 32))
+    before = InputState.of(source.inputs())
+    assert len(before.marks) == 2
+    os.utime(tmp_path / "a.tif", (1, 1))
+    assert "1 of 2 files" in before.difference(InputState.of(source.inputs()))
+
+
+def test_pictures_added_to_a_folder_do_no_harm_and_changed_ones_are_told(model, tmp_path, monkeypatch):
+    (tmp_path / "f").mkdir()
+    for i in range(6):
+        write_raster(tmp_path / "f" / f"{i}.tif", noise(i), "EPSG:4326", 10 + i, 50, 0.001)
+    source, root = FolderSource(str(tmp_path / "f")), tmp_path / "c"
+    interrupted(source, model, root, monkeypatch)
+    write_raster(tmp_path / "f" / "9.tif", noise(9), "EPSG:4326", 30, 50, 0.001)
+    with monkeypatch.context() as again:
+        again.setattr("indexer.pipeline.report.BuildReport.check_not_empty", kill)
+        with pytest.raises(KilledError):
+            build_collection(source, model, root, OPTIONS, {})
+    (tmp_path / "f" / "2.tif").unlink()
+    with pytest.raises(SourceError, match=r"1 of 6 files .*were changed or taken away"):
+        build_collection(source, model, root, OPTIONS, {})
+
+
+def noise(seed):
+    return np.random.default_rng(seed).integers(1, 255, (3, 32, 32)).astype(np.uint8)
+
+
+def test_cutting_goes_on_with_the_same_imagery_only(tmp_path, monkeypatch):
+    source, chooser, read = raster(tmp_path / "a.tif", 0), Chooser(lambda _: set()), ReadOptions(None)
+    with monkeypatch.context() as dying:
+        dying.setattr(CutFolder, "finish", kill)
+        dying.setattr("indexer.pipeline.inputs.InputGuard.finish", kill)
+        with pytest.raises(KilledError):
+            cut_tiles(source, CutFolder(tmp_path / "out", source.bands, {}), chooser, read, 0)
+    os.utime(tmp_path / "a.tif", (1, 1))
+    with pytest.raises(SourceError, match="name a new folder with --out"):
+        cut_tiles(source, CutFolder(tmp_path / "out", source.bands, {}), chooser, read, 0)
+
+
+@pytest.fixture
+def remote():
+    """A file on loopback, with a settable ETag; only reading is allowed, as of addresses that are signed for it."""
+    facts = {"ETag": '"one"', "Last-Modified": "Tue, 01 Aug 2023 00:00:00 GMT"}
+    asked = []
+
+    class Handler(BaseHTTPRequestHandler):
+        def log_message(self, *_):
+            pass
+
+        def do_GET(self):
+            asked.append((self.path, self.headers.get("Range")))
+            self.send_response(206)
+            for name, value in {**facts, "Content-Range": "bytes 0-0/77", "Content-Length": "1"}.items():
+                self.send_header(name, value)
+            self.end_headers()
+            self.wfile.write(b"x")
+
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    thread = threading.Thread(target=server.serve_forever, daemon=True)
+    thread.start()
+    yield f"http://127.0.0.1:{server.server_address[1]}/a.tif", facts, asked
+    server.shutdown()
+    server.server_close()
+    thread.join()
+
+
+def test_an_address_is_told_apart_by_its_etag_and_not_by_what_signs_it(remote):
+    address, facts, asked = remote
+    before = InputState.of([f"{address}?sig=one"])
+    assert (before.bytes, before.changed) == (77, "2023-08-01 00:00:00+00:00")
+    assert asked[0][1] == "bytes=0-0"
+    assert before.difference(InputState.of([f"{address}?sig=two"])) is None
+    facts["ETag"] = '"two"'
+    told = before.difference(InputState.of([f"{address}?sig=two"]))
+    assert "a.tif had 77 bytes" in told
+    assert "sig" not in told
+    assert InputState.from_json(before.to_json()).difference(before) is None
+    assert len(InputState.of(["http://127.0.0.1:9/a.tif", "/no/such/file"]).marks) == 0
+
+
+def test_the_same_imagery_signed_anew_is_the_same_build():
+    def job(text):
+        return job_of(text, ModelRef("m", "", "", ""), BuildOptions())
+
+    assert job("S('https://a/b.tif?sig=1&se=2')") == job("S('https://a/b.tif?sig=3&se=4')")
+    assert job("S('https://a/b.tif?layer=1')") != job("S('https://a/b.tif?layer=2')")
