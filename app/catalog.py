@@ -18,7 +18,9 @@ from wildsat_core.collection import Collection, list_collections, open_collectio
 from wildsat_core.collection.manifest import read_identity
 from wildsat_core.collection.map_tiles import Imagery
 from wildsat_core.errors import CollectionFormatError, CollectionNotFoundError, WildsatError
+from wildsat_core.search.extents import spatial_extent, temporal_extent
 from wildsat_core.search.habitats import HabitatNames
+from wildsat_core.search.paging import Pages
 from wildsat_core.search.phrases import read_phrases
 
 if TYPE_CHECKING:
@@ -51,6 +53,21 @@ class Served:
         """What a reader must be told: of the imagery, and of a model that is for pixels of another size."""
         told = (self.collection.manifest.provenance.get("notice"), self.model.notice_for(self.collection.ground_scale))
         return " ".join(filter(None, told)) or None
+
+    @cached_property
+    def spatial_extent(self) -> tuple[float, float, float, float]:
+        """West, south, east, north of all tiles."""
+        return spatial_extent(self.collection.tiles)
+
+    @cached_property
+    def temporal_extent(self) -> tuple[str, str]:
+        """First and last time of all tiles."""
+        return temporal_extent(self.collection.tiles, self.collection.manifest.created_at)
+
+    @cached_property
+    def pages(self) -> Pages:
+        """Cuts the tiles into pages."""
+        return Pages(self.collection.tiles)
 
     @cached_property
     def habitats(self) -> HabitatNames:

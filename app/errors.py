@@ -16,6 +16,7 @@ from app.answers.pages import render_problem
 from app.answers.responses import JSONResponse
 from app.failures import (
     BodyTooLargeError,
+    GenerationChangedError,
     KeyRequiredError,
     NotServedError,
     OverloadedError,
@@ -56,6 +57,7 @@ STATUS_OF: dict[type[Exception], int] = {
     TileNotFoundError: 404,
     SpeciesNotFoundError: 404,
     CollectionNotFoundError: 404,
+    GenerationChangedError: 409,
     KeyRequiredError: 401,
     RateLimitedError: 429,
     OverloadedError: 503,

@@ -32,3 +32,7 @@ class UnsupportedMediaError(InvalidInputError):
 
 class NotServedError(WildsatError):
     """The collection exists but can't be served now."""
+
+
+class GenerationChangedError(WildsatError):
+    """A page of a ranking was asked for whose collection has changed since its first page."""

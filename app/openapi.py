@@ -39,6 +39,7 @@ ERRORS = {
     "401": "a key is needed, or the key is not known",
     "404": "no such collection or tile",
     "405": "the address does not take this method",
+    "409": "the collection has changed since the first page",
     "413": "the body or the picture is larger than allowed",
     "415": "the body or the picture is of a kind that is not read",
     "422": "a parameter is malformed or out of range; it is named",
@@ -72,6 +73,12 @@ def _under_policy(operation: dict[str, Any], policy: Policy, *, keys_needed: boo
             content["schema"] = {"type": "string", "format": "binary"}
 
 
+def _limit_of_items(document: dict[str, Any]) -> dict[str, Any]:
+    parameters = document["paths"]["/collections/{name}/items"]["get"]["parameters"]
+    limit: dict[str, Any] = next(parameter for parameter in parameters if parameter["name"] == "limit")
+    return limit
+
+
 def describe_errors(app: FastAPI) -> None:
     """Have every operation list the same error answers, and what its policy means for clients."""
     build: Callable[[], dict[str, Any]] = app.openapi
@@ -91,6 +98,8 @@ def describe_errors(app: FastAPI) -> None:
                     operation["responses"].update(answers)
                     policy = POLICIES[operation["operationId"]]
                     _under_policy(operation, policy, keys_needed=app.state.settings.require_key)
+            # QGIS looks for the greatest page of items here.
+            document["components"]["parameters"] = {"limit": _limit_of_items(document)}
             for unused in ("HTTPValidationError", "ValidationError"):
                 schemas.pop(unused, None)
             app.openapi_schema = document

@@ -41,6 +41,7 @@ class Key(Enum):
 REVALIDATED = "no-cache"  # may be kept, is asked for again with its ETag
 UNKEPT = "no-store"
 PICTURE_CACHE = "public, max-age=3600"
+FIXED_CACHE = "public, max-age=86400, immutable"  # of an address that names the generation
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,11 +87,24 @@ POLICIES: dict[str, Policy] = {
     "heatmap": Policy(Cost.SEARCH, tagged=True),
     "legend": Policy(),
     "imagery": Policy(cache=PICTURE_CACHE, tagged=True, malformed=400),
-    "conformance": Policy(malformed=400),
-    "collections": Policy(malformed=400),
-    "collection": Policy(malformed=400),
-    "items": Policy(Cost.SEARCH, malformed=400),
-    "item": Policy(malformed=400),
+    **dict.fromkeys(
+        (
+            "stac_landing",
+            "conformance",
+            "stac_conformance",
+            "stac_queryables",
+            "collection_queryables",
+            "stac_collection_queryables",
+            "collections",
+            "stac_collections",
+            "collection",
+            "stac_collection",
+            "item",
+            "stac_item",
+        ),
+        Policy(malformed=400),
+    ),
+    **dict.fromkeys(("items", "stac_items"), Policy(Cost.SEARCH, malformed=400)),
     "stac_search": Policy(Cost.SEARCH, malformed=400),
     "stac_search_json": Policy(Cost.SEARCH, Body.JSON, malformed=400),
 }

@@ -33,3 +33,10 @@ def load_array(source: str | Path | IO[bytes], *, mapped: bool = False) -> npt.N
         except (SyntaxError, TokenError) as err:
             raise ValueError(f"its head is damaged: {err}") from err
     return array
+
+
+def plain_numbers(values: npt.NDArray[np.float32]) -> npt.NDArray[np.float64]:
+    """Numbers of 32 bits as people write them, 0.3 and not 0.30000001192092896; NaN for what is not finite."""
+    distinct, place = np.unique(values, return_inverse=True)
+    plain = np.array([float(str(number)) if np.isfinite(number) else np.nan for number in distinct], np.float64)
+    return plain[place]

@@ -37,12 +37,14 @@ def etag_of_query(served: Served, kind: str, query: Query, *asked: Any) -> str: 
     return etag_of(served, kind, *asked, texts)
 
 
-def not_modified(request: Request, etag: str) -> Response | None:
+def not_modified(request: Request, etag: str, cache_control: str | None = None) -> Response | None:
     """304 when the client has this very answer, else None.
 
     "*" asks whether there is any answer at all, which only the work would tell: it gets the whole answer.
     """
     known = {tag.strip().removeprefix("W/") for tag in request.headers.get("if-none-match", "").split(",")}
     if etag.removeprefix("W/") in known:
-        return Response(status_code=304, headers={"ETag": etag})
+        return Response(
+            status_code=304, headers={"ETag": etag} | ({"Cache-Control": cache_control} if cache_control else {})
+        )
     return None

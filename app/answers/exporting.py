@@ -11,12 +11,14 @@ from typing import Any
 
 import numpy as np
 
+from app.answers.addresses import Addresses
 from app.answers.hits import notes, tile_links
 from app.answers.responses import encode
 from app.answers.stac import STAC_VERSION, stac_item
 from app.catalog import Served
-from wildsat_core.collection.tiles import for_pruning
-from wildsat_core.search.geojson import country_name, tile_feature
+from wildsat_core.arrays import plain_numbers
+from wildsat_core.collection.tiles import for_pruning, geo_metadata, multi_polygons
+from wildsat_core.search.geojson import DECIMALS, country_name, rounded, tile_geometry
 from wildsat_core.search.ranking import Ranking
 from wildsat_core.types import Tile
 
@@ -29,27 +31,50 @@ Writer = Callable[[Served, Ranking, dict[str, Any], str], Iterator[bytes]]
 # https://owasp.org/www-community/attacks/CSV_Injection
 _FORMULA_MARKS = "=+-@\t\r\n\uff1d\uff0b\uff0d\uff20"
 
-CSV_COLUMNS = (
+# Of a table, in every format that is one.
+COLUMNS = (
     "rank", "tile_id", "score", "percentile", "lon", "lat", "west", "south", "east", "north",
-    "captured_on", "cloud_cover", "gsd_m", "source", "country", "country_name",
+    "captured_on", "cloud_cover", "gsd_m", "source", "country", "country_name", "thumbnail", "similar",
 )  # fmt: skip
+BYTE_ORDER_MARK = b"\xef\xbb\xbf"  # by which Excel knows UTF-8
 
 
-def ranked_tiles(served: Served, ranking: Ranking) -> Iterator[tuple[dict[str, Any], Tile]]:
-    """Rank, score and percentile with each tile, best first."""
-    for start in range(0, len(ranking.rows), PIECE_ROWS):
+def ranked_tiles(served: Served, ranking: Ranking, skip: int = 0) -> Iterator[tuple[dict[str, Any], Tile]]:
+    """Rank, score and percentile with each tile, best first; without the first `skip`."""
+    for start in range(skip, len(ranking.rows), PIECE_ROWS):
         tiles = served.collection.tiles.tiles_at(ranking.rows[start : start + PIECE_ROWS])
         for i, tile in enumerate(tiles, start):
             score, percentile = round(float(ranking.scores[i]), 6), round(float(ranking.percentiles[i]), 4)
             yield {"rank": i + 1, "score": score, "percentile": percentile}, tile
 
 
+def row_of(served: Served, told: dict[str, Any], tile: Tile, base: str) -> dict[str, Any]:
+    """The columns of a ranked tile."""
+    (lon, lat), (west, south, east, north) = rounded(tile.lon_lat), rounded(tile.bbox.as_tuple())
+    links = tile_links(served, tile.tile_id)
+    values = (
+        told["rank"], tile.tile_id, told["score"], told["percentile"], lon, lat, west, south, east, north,
+        tile.captured_on.isoformat() if tile.captured_on else None, tile.cloud_cover, tile.gsd_m, tile.source,
+        tile.country, country_name(tile.country), base + links["thumbnail"], base + links["similar"],
+    )  # fmt: skip
+    return dict(zip(COLUMNS, values, strict=True))
+
+
+def ranked_feature(served: Served, told: dict[str, Any], tile: Tile, base: str) -> dict[str, Any]:
+    """A ranked tile for a layer of a map program: its columns are its properties, its geometry a MultiPolygon."""
+    return {
+        "type": "Feature",
+        "id": tile.tile_id,
+        "bbox": rounded(tile.bbox.as_tuple()),
+        "geometry": tile_geometry(tile, multi=True),
+        "properties": row_of(served, told, tile, base),
+    }
+
+
 def write_geojson(served: Served, ranking: Ranking, query: dict[str, Any], base: str) -> Iterator[bytes]:
-    """A FeatureCollection like the answer to a search."""
+    """A FeatureCollection."""
     head = {"type": "FeatureCollection", "query": query} | _provenance(served, ranking)
-    features = (
-        tile_feature(tile, told, tile_links(served.name, tile.tile_id)) for told, tile in ranked_tiles(served, ranking)
-    )
+    features = (ranked_feature(served, told, tile, base) for told, tile in ranked_tiles(served, ranking))
     yield from _collection_of(head, features)
 
 
@@ -57,20 +82,18 @@ def write_csv(served: Served, ranking: Ranking, query: dict[str, Any], base: str
     """One line a tile, UTF-8, with a heading."""
     out = io.StringIO()
     writer = csv.writer(out)
-    writer.writerow(CSV_COLUMNS)
+    writer.writerow(COLUMNS)
     for told, tile in ranked_tiles(served, ranking):
-        lon, lat = tile.lon_lat
-        row = [told["rank"], _harmless(tile.tile_id), told["score"], told["percentile"], round(lon, 6), round(lat, 6)]
-        row += [*tile.bbox.as_tuple(), tile.captured_on, tile.cloud_cover, tile.gsd_m]
-        writer.writerow([*row, *map(_harmless, (tile.source, tile.country, country_name(tile.country)))])
+        row = row_of(served, told, tile, base).values()
+        writer.writerow([_harmless(value) if isinstance(value, str) else value for value in row])
         if told["rank"] % PIECE_ROWS == 0:
             yield _drain(out)
     yield _drain(out)
 
 
-def _harmless(text: str | None) -> str:
+def _harmless(text: str) -> str:
     """A cell that a spreadsheet would run as a formula becomes text."""
-    return f"'{text}" if text and text[0] in _FORMULA_MARKS else text or ""
+    return f"'{text}" if text and text[0] in _FORMULA_MARKS else text
 
 
 def _drain(out: io.StringIO) -> bytes:
@@ -81,17 +104,42 @@ def _drain(out: io.StringIO) -> bytes:
 
 
 def write_geoparquet(served: Served, ranking: Ranking, query: dict[str, Any], base: str) -> Iterator[bytes]:
-    """GeoParquet 1.1: the tile table's own columns, with rank, score and percentile before them."""
+    """GeoParquet 1.1: the same columns, with the outlines and the boxes by which readers prune."""
     import pyarrow as pa
     import pyarrow.parquet as pq
 
-    table = for_pruning(served.collection.tiles.take(ranking.rows)).drop_columns(["is_box"])
-    ranks = np.arange(1, len(ranking.rows) + 1, dtype=np.int32)
-    ranked = (("percentile", ranking.percentiles), ("score", ranking.scores), ("rank", ranks))
-    for name, values in ranked:
-        table = table.add_column(0, name, pa.array(values))
+    tiles, rows = served.collection.tiles, ranking.rows
+    held = tiles.take(rows)
+    pruned = for_pruning(held)
+    codes = np.where(tiles.country[rows] < 0, len(tiles.countries), tiles.country[rows])
+    names = pa.array([*(country_name(code) for code in tiles.countries), None], pa.string())
+    links = [tile_links(served, tile_id) for tile_id in held["tile_id"].to_pylist()]
+    east = np.where(tiles.east[rows] > 180.0, tiles.east[rows] - 360.0, tiles.east[rows])
+    columns = {
+        "rank": np.arange(1, len(rows) + 1, dtype=np.int32),
+        "tile_id": held["tile_id"],
+        "score": np.round(ranking.scores.astype(np.float64), 6),
+        "percentile": np.round(ranking.percentiles.astype(np.float64), 4),
+        "lon": np.round(tiles.lon[rows], DECIMALS),
+        "lat": np.round(tiles.lat[rows], DECIMALS),
+        "west": np.round(tiles.west[rows], DECIMALS),
+        "south": np.round(tiles.south[rows], DECIMALS),
+        "east": np.round(east, DECIMALS),
+        "north": np.round(tiles.north[rows], DECIMALS),
+        "captured_on": held["captured_on"],
+        "cloud_cover": pa.array(plain_numbers(tiles.cloud_cover[rows]), from_pandas=True),
+        "gsd_m": np.nan_to_num(plain_numbers(held["gsd_m"].to_numpy())),
+        "source": held["source"],
+        "country": held["country"],
+        "country_name": names.take(pa.array(codes)),
+        "thumbnail": [base + one["thumbnail"] for one in links],
+        "similar": [base + one["similar"] for one in links],
+        "bbox": pruned["bbox"],
+        "geometry": pa.array(multi_polygons(held), pa.binary()),
+    }
+    table = pa.table(columns)
     about = encode({"query": query} | _provenance(served, ranking))
-    table = table.replace_schema_metadata({**(table.schema.metadata or {}), b"wildsat": about})
+    table = table.replace_schema_metadata({b"geo": geo_metadata(["MultiPolygon"]), b"wildsat": about})
     out = io.BytesIO()
     pq.write_table(table, out, compression="zstd")
     view = out.getbuffer()
@@ -105,7 +153,7 @@ def write_stac(served: Served, ranking: Ranking, query: dict[str, Any], base: st
 
     def items() -> Iterator[dict[str, Any]]:
         for told, tile in ranked_tiles(served, ranking):
-            item = stac_item(served, tile, base)
+            item = stac_item(served, tile, Addresses(base))
             item["properties"] |= {f"wildsat:{name}": value for name, value in told.items()}
             yield item
 

@@ -36,7 +36,7 @@ def feature_collection(
         "backend": result.backend,
         "timings_ms": {stage: round(ms, 3) for stage, ms in result.timings_ms.items()},
         "links": _page_links(path, query, len(result.hits), result.matched) if path else [],
-        "features": [hit_feature(hit, tile_links(served.name, hit.tile.tile_id)) for hit in result.hits],
+        "features": [hit_feature(hit, tile_links(served, hit.tile.tile_id)) for hit in result.hits],
     }
 
 
@@ -66,7 +66,8 @@ def _page_links(path: str, query: dict[str, Any], returned: int, matched: int) -
     return links
 
 
-def tile_links(collection: str, tile_id: str) -> dict[str, str]:
-    """Where a tile's picture and the tiles like it are."""
-    base, where = f"/tiles/{quote(tile_id, safe='')}", f"?collection={quote(collection)}"
-    return {"thumbnail": f"{base}/thumbnail.webp{where}", "similar": f"{base}/similar{where}"}
+def tile_links(served: Served, tile_id: str) -> dict[str, str]:
+    """Where a tile's picture and the tiles like it are; the picture's address changes when the collection does."""
+    base, where = f"/tiles/{quote(tile_id, safe='')}", f"?collection={quote(served.name)}"
+    picture = f"{base}/thumbnail.webp{where}&generation={served.collection.generation}"
+    return {"thumbnail": picture, "similar": f"{base}/similar{where}"}

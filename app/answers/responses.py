@@ -40,3 +40,9 @@ class GeoJSONResponse(JSONResponse):
     """JSON under GeoJSON's own type."""
 
     media_type = "application/geo+json"
+
+
+class SchemaResponse(JSONResponse):
+    """JSON Schema under its own type."""
+
+    media_type = "application/schema+json"

@@ -22,6 +22,8 @@ from app.requests.forms import (
 from wildsat_core.area import Area
 from wildsat_core.errors import InvalidInputError
 from wildsat_core.geo import check_lon_lat, parse_bbox
+from wildsat_core.search.properties import PropertyFilter
+from wildsat_core.search.properties.reading import MAX_CHARACTERS
 from wildsat_core.search.query import (
     DEFAULT_K,
     MAX_DISTANCE_KM,
@@ -120,6 +122,9 @@ class FiltersBody(Body):
     tiles: Annotated[list[TileId], Field(min_length=1, max_length=100_000)] | None = Field(
         default=None, description="only these tiles"
     )
+    filter_: dict[str, Any] | Annotated[str, Field(min_length=1, max_length=MAX_CHARACTERS)] | None = Field(
+        default=None, alias="filter", description="condition on properties: CQL2 as JSON or text, see /stac/queryables"
+    )
 
     def to_filters(self) -> Filters:
         """The core's filters."""
@@ -134,6 +139,7 @@ class FiltersBody(Body):
             months=frozenset(self.months or ()),
             max_cloud=self.max_cloud,
             tile_ids=frozenset(self.tiles) if self.tiles is not None else None,
+            where=PropertyFilter.read(self.filter_, parameter="filters.filter") if self.filter_ else None,
             min_percentile=self.min_percentile,
         )
 

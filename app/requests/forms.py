@@ -6,7 +6,7 @@ import datetime as dt
 import re
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, BeforeValidator, Field, GetCoreSchemaHandler, GetJsonSchemaHandler
 from pydantic_core import core_schema
@@ -107,6 +107,7 @@ Percentile = Annotated[float, Field(ge=0, lt=100)]
 Distance = Annotated[float, Field(ge=0, le=MAX_DISTANCE_KM)]
 HitCount = Annotated[int, Field(ge=1, le=MAX_K)]
 HitOffset = Annotated[int, Field(ge=0, le=MAX_OFFSET)]
+Crs84 = Literal["http://www.opengis.net/def/crs/OGC/1.3/CRS84"]  # longitude and latitude in degrees, in this order
 CollectionName = Annotated[str, Form(r"[a-z0-9][a-z0-9_-]{0,63}", "the name of a collection", "demo")]
 
 

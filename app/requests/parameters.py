@@ -11,6 +11,7 @@ from app.requests.forms import (
     Box,
     CollectionName,
     Countries,
+    Crs84,
     Day,
     Disc,
     Distance,
@@ -31,6 +32,8 @@ from app.requests.reader import Parameters, in_url
 from wildsat_core.area import Area
 from wildsat_core.errors import InvalidInputError
 from wildsat_core.geo import parse_bbox
+from wildsat_core.search.properties import PropertyFilter
+from wildsat_core.search.properties.reading import MAX_CHARACTERS
 from wildsat_core.search.query import (
     DEFAULT_K,
     MAX_TEXT_CHARACTERS,
@@ -42,6 +45,7 @@ from wildsat_core.search.query import (
     TextTerm,
     TileTerm,
 )
+from wildsat_core.types import BBox
 
 # Percent-encoded at three bytes a character it still fits the 64 KiB of head that the HTTP server reads; POST /search
 # takes the rest.
@@ -54,8 +58,8 @@ def ranking(**about: Any) -> Any:  # noqa: ANN401 - what pydantic's Field takes 
     return Field(default=None, json_schema_extra={"x-ranks": True}, **about)
 
 
-class SearchParameters(Parameters):
-    """What to search for, where, when, and how many. At least one of q, terms, like, near, species and up is needed."""
+class QuestionParameters(Parameters):
+    """What to rank by, and what narrows it."""
 
     q: Annotated[str, Field(max_length=MAX_TEXT_CHARACTERS), cleaned("q")] | None = ranking(
         description="what the place looks like, or what lives there", examples=["mangrove coast"]
@@ -74,8 +78,6 @@ class SearchParameters(Parameters):
     )
     up: TileIds | None = ranking(description="ids of tiles marked as good, with commas")
     down: TileIds | None = ranking(description="ids of tiles marked as poor, with commas")
-    k: HitCount = Field(default=DEFAULT_K, description="how many hits")
-    offset: HitOffset = Field(default=0, description="hits to skip")
     bbox: Box | None = Field(
         default=None, description="west,south,east,north in degrees; west > east crosses 180 degrees"
     )
@@ -90,39 +92,49 @@ class SearchParameters(Parameters):
     months: Months | None = Field(default=None, description="months of the year with commas")
     max_cloud: Share | None = Field(default=None, description="largest share of cloud")
     tiles: TileIds | None = Field(default=None, description="only these tiles: ids with commas")
+    filter_: Annotated[str, Field(min_length=1, max_length=MAX_CHARACTERS)] | None = Field(
+        default=None,
+        alias="filter",
+        description="condition on properties in CQL2, see /stac/queryables",
+        examples=["cloud_cover < 0.1 AND gsd_m <= 10"],
+    )
+    filter_lang: Literal["cql2-text", "cql2-json"] | None = Field(
+        default=None, alias="filter-lang", description="how filter is written; default: as it looks"
+    )
+    filter_crs: Crs84 | None = Field(
+        default=None, alias="filter-crs", description="coordinates of geometries in filter"
+    )
     min_percentile: Percentile | None = Field(default=None, description="smallest percentile among all tiles")
     spacing_km: Distance | None = Field(default=None, description="least distance of two hits in km")
     max_per_country: HitCount | None = Field(default=None, description="at most so many hits of one country")
     blend: Share | None = Field(
         default=None, description="0: looks like it, 1: such things live there; default: the model's"
     )
-    explain: bool = Field(default=False, description="give each hit the share of every term and space")
-    collection: CollectionName | None = Field(default=None, description="collection to search; default: the service's")
 
     def normalised(self) -> dict[str, Any]:
         """What was asked, by the names of the URL, without what was left out."""
-        return self.model_dump(mode="json", by_alias=True, exclude_none=True, exclude_defaults=True) | {"k": self.k}
+        return self.model_dump(mode="json", by_alias=True, exclude_none=True, exclude_defaults=True)
 
-    def to_query(self, species: SpeciesTexts) -> Query:
+    def question(self, species: SpeciesTexts, filters: Filters | None = None, **how: Any) -> Query:  # noqa: ANN401 - fields of Query
         """The core's query.
 
         Args:
             species: turns a species' name into its habitat texts.
+            filters: read already; None reads the parameters.
+            how: k, offset and explain.
 
         Raises:
             InvalidInputError: nothing to rank by, or a value out of range; the parameter is named.
         """
         query = Query(
             terms=self._terms(species),
-            filters=self._filters(),
+            filters=filters or self.filters(),
             blend=self.blend,
-            k=self.k,
-            offset=self.offset,
             spacing_km=self.spacing_km or 0.0,
             max_per_country=self.max_per_country,
             liked=ids(self.up),
             disliked=ids(self.down),
-            explain=self.explain,
+            **how,
         )
         if not query.ranks:
             raise InvalidInputError("say what to search for: give q, terms, like, near, species or up", "q")
@@ -143,10 +155,18 @@ class SearchParameters(Parameters):
             terms.append(species(self.species, 1.0))
         return tuple(terms)
 
-    def _filters(self) -> Filters:
+    def filters(self, bbox: BBox | None = None) -> Filters:
+        """What a tile must satisfy.
+
+        Args:
+            bbox: read already; None reads the parameter.
+
+        Raises:
+            InvalidInputError: a value is out of range, or `filter` is no CQL2; the parameter is named.
+        """
         circle = numbers(self.circle) if self.circle else None
         return Filters(
-            bbox=parse_bbox(self.bbox) if self.bbox else None,
+            bbox=bbox or (parse_bbox(self.bbox) if self.bbox else None),
             area=Area.from_geojson(self.area) if self.area else None,
             circle=Circle(circle[0], circle[1], circle[2]) if circle else None,
             countries=frozenset(self.countries.split(",")) if self.countries else frozenset(),
@@ -155,6 +175,7 @@ class SearchParameters(Parameters):
             months=frozenset(int(month) for month in self.months.split(",")) if self.months else frozenset(),
             max_cloud=self.max_cloud,
             tile_ids=frozenset(ids(self.tiles)) if self.tiles else None,
+            where=PropertyFilter.read(self.filter_, self.filter_lang) if self.filter_ else None,
             min_percentile=self.min_percentile,
         )
 
@@ -162,6 +183,23 @@ class SearchParameters(Parameters):
     def ranks(self) -> bool:
         """Whether anything is asked for, not only narrowed."""
         return any(getattr(self, name) for name in RANKING_FIELDS)
+
+
+class SearchParameters(QuestionParameters):
+    """What to search for, where, when, and how many. At least one of q, terms, like, near, species and up is needed."""
+
+    k: HitCount = Field(default=DEFAULT_K, description="how many hits")
+    offset: HitOffset = Field(default=0, description="hits to skip")
+    explain: bool = Field(default=False, description="give each hit the share of every term and space")
+    collection: CollectionName | None = Field(default=None, description="collection to search; default: the service's")
+
+    def normalised(self) -> dict[str, Any]:
+        """What was asked, by the names of the URL, without what was left out but k."""
+        return super().normalised() | {"k": self.k}
+
+    def to_query(self, species: SpeciesTexts) -> Query:
+        """The core's query; see `question`."""
+        return self.question(species, k=self.k, offset=self.offset, explain=self.explain)
 
 
 RANKING_FIELDS = {

@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
+from itertools import chain
 from typing import Annotated
 
 from fastapi import Request
 from fastapi.responses import Response, StreamingResponse
 from pydantic import Field
 
-from app.answers.exporting import FORMATS, ExportFormat
+from app.answers.exporting import BYTE_ORDER_MARK, FORMATS, ExportFormat
 from app.context import base_url, catalog_of, metrics_of, settings_of, species_of
 from app.requests.parameters import SearchParameters
 from app.requests.reader import in_url
 from app.routes.route import new_router
-from wildsat_core.errors import LimitExceededError
+from wildsat_core.errors import InvalidInputError, LimitExceededError
 from wildsat_core.search.query import MAX_K
 
 router = new_router(tags=["search"])
@@ -28,6 +29,7 @@ class ExportParameters(SearchParameters):
     limit: int | None = Field(
         default=None, ge=1, description="how many rows at most; 10,000, or 1,000 with spacing_km or max_per_country"
     )
+    bom: bool = Field(default=False, description="begin a CSV with the mark by which Excel knows UTF-8")
 
 
 @router.get(
@@ -46,14 +48,17 @@ def export(request: Request, parameters: Annotated[ExportParameters, in_url(Expo
         raise LimitExceededError(
             f"with spacing_km or max_per_country limit must be at most {MAX_K}, got {limit}", "limit"
         )
+    if parameters.bom and parameters.format is not ExportFormat.CSV:
+        raise InvalidInputError("bom belongs to format=csv", "bom")
     served = catalog_of(request).get(parameters.collection)
     ranking = served.engine.rank(parameters.to_query(species_of(request).term), limit)
-    played_no_part = ("k", "offset", "explain", "format")
+    played_no_part = ("k", "offset", "explain", "format", "bom")
     asked = {name: value for name, value in parameters.normalised().items() if name not in played_no_part}
     chosen = FORMATS[parameters.format]
     name = f"{served.name}-{served.collection.generation}.{chosen.suffix}"
     headers = {"Content-Disposition": f'attachment; filename="{name}"'}
     metrics = metrics_of(request)
     metrics.observe_stages({stage: ms / 1000.0 for stage, ms in ranking.timings_ms.items()})
-    pieces = metrics.timed_pieces("write", chosen.write(served, ranking, asked, base_url(request)))
+    written = chosen.write(served, ranking, asked, base_url(request))
+    pieces = metrics.timed_pieces("write", chain([BYTE_ORDER_MARK], written) if parameters.bom else written)
     return StreamingResponse(pieces, media_type=chosen.media_type, headers=headers)

@@ -7,6 +7,7 @@ from typing import Annotated, Any
 from fastapi import Request
 from fastapi.responses import HTMLResponse, Response
 
+from app.answers.addresses import Addresses
 from app.answers.hits import feature_collection
 from app.answers.ogc import landing
 from app.answers.pages import render_page
@@ -27,7 +28,9 @@ def page(request: Request, parameters: Annotated[PageParameters, in_url(PagePara
     """The page; with a query in the URL, its results are in the page before any script runs."""
     bare = not request.query_params and not wants_html(request)
     if parameters.f == "json" or bare:
-        return JSONResponse(landing(catalog_of(request).all(), base_url(request)), headers={"Vary": "Accept"})
+        return JSONResponse(
+            landing(catalog_of(request).all(), Addresses(base_url(request))), headers={"Vary": "Accept"}
+        )
     asked = parameters.normalised()
     result: dict[str, Any] | None = None
     if parameters.ranks:

@@ -39,7 +39,10 @@ class Route(APIRoute):
         async def strict(request: Request) -> Response:
             read_parameters(request, model)
             response = await handler(StrictRequest(request.scope, request.receive))
-            response.headers.setdefault("Cache-Control", cache)
+            kept = response.headers.get("Cache-Control", cache)
+            # What only some may see is for nobody between them and the service to keep.
+            private = request.app.state.settings.require_key
+            response.headers["Cache-Control"] = kept.replace("public", "private") if private else kept
             return response
 
         return strict

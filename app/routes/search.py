@@ -56,6 +56,6 @@ def suggest(request: Request, parameters: Annotated[SuggestParameters, in_url(Su
         "collection": served.name,
         "generation": served.collection.generation,
         **notes(served),
-        "features": [tile_feature(tile, links=tile_links(served.name, tile.tile_id)) for tile in tiles],
+        "features": [tile_feature(tile, links=tile_links(served, tile.tile_id)) for tile in tiles],
     }
     return GeoJSONResponse(answer)

@@ -4,48 +4,56 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 from urllib.parse import urlencode
 
 from fastapi import Request
 from fastapi.responses import Response
 from pydantic import BaseModel, ConfigDict, Field
 
-from app.answers.ogc import ogc_filters, parse_ogc_bbox
 from app.answers.responses import GeoJSONResponse
 from app.answers.schemas import ItemsAnswer
 from app.answers.stac import GEOJSON, JSON, stac_item
 from app.catalog import Served
-from app.context import base_url, catalog_of
-from app.requests.forms import CollectionName, OgcBox, TileIds
+from app.context import catalog_of
+from app.requests.forms import CollectionName, Crs84, OgcBox, TileIds
+from app.requests.ogc import during, parse_ogc_bbox
 from app.requests.parameters import MAX_AREA_CHARACTERS
 from app.requests.reader import Parameters, in_url
-from app.routes.collections import DEFAULT_ITEMS, LIMIT_HELP, MAX_ITEMS
+from app.routes.collections import DEFAULT_ITEMS, LIMIT_HELP, MAX_ITEMS, After, Offset, Time, addresses_of
 from app.routes.route import new_router
 from wildsat_core.area import Area
 from wildsat_core.errors import InvalidInputError
 from wildsat_core.geometries import read_geometry
+from wildsat_core.search.paging import Position
+from wildsat_core.search.properties import PropertyFilter
+from wildsat_core.search.properties.reading import MAX_CHARACTERS
 from wildsat_core.search.query import Filters
 
 router = new_router(prefix="/stac/search", tags=["collections"])
 
-Offset = Annotated[int, Field(ge=0, le=2**31 - 1, description="items to skip")]
 Limit = Annotated[int, Field(ge=1, description=LIMIT_HELP)]
-Time = Annotated[str, Field(max_length=80, description="RFC 3339 time or interval, open with ..")]
+Lang = Literal["cql2-text", "cql2-json"]
 
 
 class StacBody(BaseModel):
     """What to look for, as STAC writes it in JSON."""
 
-    model_config = ConfigDict(extra="forbid", allow_inf_nan=False)
+    model_config = ConfigDict(extra="forbid", allow_inf_nan=False, populate_by_name=True)
 
     collections: Annotated[list[CollectionName], Field(max_length=100)] | None = None
     ids: Annotated[list[str], Field(max_length=1000)] | None = None
     bbox: Annotated[list[float], Field(min_length=4, max_length=6)] | None = None
     intersects: dict[str, Any] | None = Field(default=None, description="any GeoJSON geometry")
     datetime: Time | None = None
+    filter_: dict[str, Any] | Annotated[str, Field(min_length=1, max_length=MAX_CHARACTERS)] | None = Field(
+        default=None, alias="filter", description="condition on properties in CQL2"
+    )
+    filter_lang: Lang | None = Field(default=None, alias="filter-lang")
+    filter_crs: Crs84 | None = Field(default=None, alias="filter-crs")
     limit: Limit = DEFAULT_ITEMS
     offset: Offset = 0
+    after: After | None = None
 
     def to_filters(self) -> Filters:
         """The core's filters.
@@ -55,13 +63,13 @@ class StacBody(BaseModel):
         """
         if self.bbox is not None and self.intersects is not None:
             raise InvalidInputError("bbox and intersects can't be given together", "intersects")
-        return ogc_filters(
-            self.datetime,
-            days=False,
+        filters = Filters(
             bbox=parse_ogc_bbox(self.bbox) if self.bbox is not None else None,
             area=Area(read_geometry(self.intersects, "intersects")) if self.intersects is not None else None,
             tile_ids=frozenset(self.ids) if self.ids is not None else None,
+            where=PropertyFilter.read(self.filter_, self.filter_lang) if self.filter_ else None,
         )
+        return during(self.datetime, filters, days=False)
 
 
 class StacParameters(Parameters):
@@ -72,8 +80,14 @@ class StacParameters(Parameters):
     bbox: OgcBox | None = None
     intersects: Annotated[str, Field(max_length=MAX_AREA_CHARACTERS)] | None = None
     datetime: Time | None = None
+    filter_: Annotated[str, Field(min_length=1, max_length=MAX_CHARACTERS)] | None = Field(
+        default=None, alias="filter", description="condition on properties in CQL2, see /stac/queryables"
+    )
+    filter_lang: Lang | None = Field(default=None, alias="filter-lang", description="default: as filter looks")
+    filter_crs: Crs84 | None = Field(default=None, alias="filter-crs", description="coordinates in filter")
     limit: Limit = DEFAULT_ITEMS
     offset: Offset = 0
+    after: After | None = None
 
     def to_body(self) -> StacBody:
         """As JSON would have it."""
@@ -83,8 +97,11 @@ class StacParameters(Parameters):
             bbox=[float(number) for number in self.bbox.split(",")] if self.bbox else None,
             intersects=_json(self.intersects) if self.intersects else None,
             datetime=self.datetime,
+            filter_=self.filter_,
+            filter_lang=self.filter_lang,
             limit=self.limit,
             offset=self.offset,
+            after=self.after,
         )
 
 
@@ -101,11 +118,11 @@ def _json(text: str) -> dict[str, Any]:
 
 @router.get("", response_class=GeoJSONResponse, response_model=ItemsAnswer)
 def stac_search(request: Request, parameters: Annotated[StacParameters, in_url(StacParameters)]) -> Response:
-    """Items of one or more collections in stored order."""
-    asked = parameters.model_dump(exclude_none=True)
+    """Items of one or more collections, neighbours together."""
+    asked = parameters.model_dump(by_alias=True, exclude_none=True, exclude={"offset"})
 
-    def following(offset: int) -> dict[str, Any]:
-        href = f"{base_url(request)}/stac/search?{urlencode(asked | {'offset': offset})}"
+    def following(after: str) -> dict[str, Any]:
+        href = f"{addresses_of(request).search}?{urlencode(asked | {'after': after})}"
         return {"rel": "next", "href": href, "type": GEOJSON, "method": "GET"}
 
     return _page(request, parameters.to_body(), following)
@@ -114,30 +131,44 @@ def stac_search(request: Request, parameters: Annotated[StacParameters, in_url(S
 @router.post("", name="stac_search_json", response_class=GeoJSONResponse, response_model=ItemsAnswer)
 def stac_search_json(request: Request, body: StacBody) -> Response:
     """The same with a JSON body."""
-    asked = body.model_dump(exclude_none=True)
+    asked = body.model_dump(by_alias=True, exclude_none=True, exclude={"offset"})
 
-    def following(offset: int) -> dict[str, Any]:
-        href = f"{base_url(request)}/stac/search"
-        return {"rel": "next", "href": href, "type": GEOJSON, "method": "POST", "body": asked | {"offset": offset}}
+    def following(after: str) -> dict[str, Any]:
+        href = addresses_of(request).search
+        return {"rel": "next", "href": href, "type": GEOJSON, "method": "POST", "body": asked | {"after": after}}
 
     return _page(request, body, following)
 
 
-def _page(request: Request, body: StacBody, following: Callable[[int], dict[str, Any]]) -> Response:
+def _page(request: Request, body: StacBody, following: Callable[[str], dict[str, Any]]) -> Response:
     """Collections one after the other, as one list."""
-    filters, base = body.to_filters(), base_url(request)
-    matched = 0
+    filters, at = body.to_filters(), addresses_of(request)
+    name, after = _read_after(body.after)
+    chosen = _chosen(request, body.collections)
+    skip, room, matched = body.offset, min(body.limit, MAX_ITEMS), 0
     found: list[dict[str, Any]] = []
-    for served in _chosen(request, body.collections):
+    continued: str | None = None
+    reached = name is None
+    for served in chosen:
         rows = served.engine.passing(filters)
-        start = max(0, body.offset - matched)
-        wanted = min(body.limit, MAX_ITEMS) - len(found)
-        tiles = served.collection.tiles.tiles_at(rows[start : start + wanted]) if wanted > 0 else []
-        found += [stac_item(served, tile, base) for tile in tiles]
         matched += len(rows)
-    links: list[dict[str, Any]] = [{"rel": "root", "href": f"{base}/", "type": JSON}]
-    if body.offset + len(found) < matched and found:
-        links.append(following(body.offset + len(found)))
+        # A collection that has gone meanwhile: go on with those that would come after it.
+        reached = reached or name is None or _order(request, served.name) >= _order(request, name)
+        if not reached or continued is not None or not len(rows):
+            continue
+        if room == 0:
+            continued = f"{served.name}/"
+            continue
+        start = after if served.name == name else None
+        page = served.pages.page(rows, room, after=start, skip=skip)
+        skip = max(0, skip - len(rows))
+        found += [stac_item(served, tile, at) for tile in served.collection.tiles.tiles_at(page.rows)]
+        room -= len(page.rows)
+        if page.following is not None:
+            continued = f"{served.name}/{page.following}"
+    links: list[dict[str, Any]] = [{"rel": "root", "href": at.root, "type": JSON}]
+    if continued is not None:
+        links.append(following(continued))
     return GeoJSONResponse(
         {
             "type": "FeatureCollection",
@@ -149,7 +180,21 @@ def _page(request: Request, body: StacBody, following: Callable[[int], dict[str,
     )
 
 
+def _read_after(text: str | None) -> tuple[str | None, Position | None]:
+    """Collection and position where the next page begins; a collection alone begins with its first tile."""
+    if text is None:
+        return None, None
+    name, _, position = text.partition("/")
+    return name, Position.read(position, "after") if position else None
+
+
+def _order(request: Request, name: str) -> tuple[bool, str]:
+    """How collections follow one another: the default one first, then by name."""
+    return name != catalog_of(request).default, name
+
+
 def _chosen(request: Request, names: list[str] | None) -> list[Served]:
-    """The collections named, or all; an unknown one is a 404."""
+    """The collections named, or all, in the order of all; an unknown one is a 404."""
     catalog = catalog_of(request)
-    return [catalog.get(name) for name in dict.fromkeys(names)] if names else catalog.all()
+    chosen = [catalog.get(name) for name in set(names)] if names else catalog.all()
+    return sorted(chosen, key=lambda served: _order(request, served.name))

@@ -15,7 +15,9 @@ from app.answers.hits import feature_collection, notes, tile_links
 from app.answers.responses import GeoJSONResponse, JSONResponse
 from app.answers.schemas import HabitatsAnswer, SearchAnswer, TileAnswer
 from app.answers.similar import without_tile
+from app.catalog import Served
 from app.context import catalog_of, run_search, species_of
+from app.policies import FIXED_CACHE, PICTURE_CACHE
 from app.requests.forms import CollectionName, TileId
 from app.requests.parameters import SearchQuery
 from app.requests.reader import Parameters, in_url
@@ -32,6 +34,14 @@ class TileParameters(Parameters):
     collection: CollectionName | None = Field(default=None, description="collection; default: the service's")
 
 
+class PictureParameters(TileParameters):
+    """Where the tile is, and of which generation the picture is thought to be."""
+
+    generation: int | None = Field(
+        default=None, ge=1, description="of the collection; an address that names the present one may be kept for long"
+    )
+
+
 class HabitatsParameters(TileParameters):
     """Where the tile is, and how many phrases are wanted."""
 
@@ -46,7 +56,7 @@ def tile(request: Request, tile_id: TileId, parameters: InTileUrl) -> Response:
     """A tile as a GeoJSON Feature."""
     served = catalog_of(request).get(parameters.collection)
     found = served.collection.tile(served.collection.row_of(tile_id))
-    feature = tile_feature(found, links=tile_links(served.name, tile_id))
+    feature = tile_feature(found, links=tile_links(served, tile_id))
     return GeoJSONResponse(
         feature | {"collection": served.name, "generation": served.collection.generation} | notes(served)
     )
@@ -59,16 +69,23 @@ class WebpResponse(Response):
 
 
 @router.get("/thumbnail.webp", response_class=WebpResponse)
-def thumbnail(request: Request, tile_id: TileId, parameters: InTileUrl) -> Response:
+def thumbnail(
+    request: Request, tile_id: TileId, parameters: Annotated[PictureParameters, in_url(PictureParameters)]
+) -> Response:
     """The tile's picture as WebP."""
     served = catalog_of(request).get(parameters.collection)
     etag = etag_of(served, "thumbnail", tile_id)
-    if unchanged := not_modified(request, etag):
+    if unchanged := not_modified(request, etag, cache_of(served, parameters.generation)):
         return unchanged
     picture = served.collection.thumbnail(served.collection.row_of(tile_id))
     if picture is None:
         raise HTTPException(404, f"tile {tile_id!r} has no thumbnail")
-    return WebpResponse(picture, headers={"ETag": etag})
+    return WebpResponse(picture, headers={"ETag": etag, "Cache-Control": cache_of(served, parameters.generation)})
+
+
+def cache_of(served: Served, generation: int | None) -> str:
+    """How long a picture may be kept whose address named a generation."""
+    return FIXED_CACHE if generation == served.collection.generation else PICTURE_CACHE
 
 
 @router.get("/similar", response_class=GeoJSONResponse, response_model=SearchAnswer)

@@ -8,14 +8,17 @@ import sqlite3
 from collections.abc import Callable
 from pathlib import Path
 
+import numpy as np
 import pytest
 from fastapi.testclient import TestClient
 
 from app.main import create_app
-from tests.app.conftest import ROWS, ToyModel, picture, toy_settings, write_rows
+from tests.app.conftest import MODEL, ROWS, SPACES, ToyModel, picture, toy_settings, write_rows
 from tests.app.test_swap import service, wait_for
+from wildsat_core.collection import CollectionWriter
 from wildsat_core.collection.connections import MOST_IDLE, FileReader
 from wildsat_core.collection.map_tiles import MapTile, write_map_tiles
+from wildsat_core.types import BBox, Tile
 
 METADATA = {"name": "toy", "format": "png", "minzoom": "0", "maxzoom": "1"}
 
@@ -288,6 +291,10 @@ def test_the_largest_vectors_give_numbers(client: TestClient) -> None:
 
 
 def test_names_of_files_that_are_no_unicode_can_be_stored(tmp_path: Path) -> None:
-    write_rows(tmp_path, "demo", [("a\udcff", *ROWS[0][1:])], {"title": "\udcff"})
+    tile = Tile("a", BBox(0, 0, 1, 1), 10.0, "pictures \udcff", "a\udcff.tif")
+    with CollectionWriter(tmp_path / "demo", "demo", MODEL, SPACES) as writer:
+        writer.add([tile], {space: np.eye(1, 4, dtype=np.float32) for space in SPACES})
+        writer.publish(provenance={"title": "\udcff"})
     with service(tmp_path) as client:
-        assert client.get("/search?q=ice").json()["features"][0]["id"] == "a\\udcff"
+        (hit,) = client.get("/search?q=ice").json()["features"]
+        assert hit["properties"]["source"] == "pictures \\udcff"

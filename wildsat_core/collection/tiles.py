@@ -22,24 +22,13 @@ if TYPE_CHECKING:
 _FEW = 64  # rows that are sooner cut out one by one than taken from each part
 ROW_GROUP_ROWS = 4096  # also the block of rows that the search prunes by its box
 
-_GEO_METADATA = {
-    "version": "1.1.0",
-    "primary_column": "geometry",
-    "columns": {
-        "geometry": {
-            "encoding": "WKB",
-            "geometry_types": ["Polygon", "MultiPolygon"],
-            "covering": {
-                "bbox": {
-                    "xmin": ["bbox", "xmin"],
-                    "ymin": ["bbox", "ymin"],
-                    "xmax": ["bbox", "xmax"],
-                    "ymax": ["bbox", "ymax"],
-                }
-            },
-        }
-    },
-}
+
+def geo_metadata(kinds: Sequence[str]) -> bytes:
+    """GeoParquet's own metadata for outlines of some kinds in the column geometry, boxes in bbox."""
+    corners = {corner: ["bbox", corner] for corner in ("xmin", "ymin", "xmax", "ymax")}
+    column = {"encoding": "WKB", "geometry_types": list(kinds), "covering": {"bbox": corners}}
+    told = {"version": "1.1.0", "primary_column": "geometry", "columns": {"geometry": column}}
+    return json.dumps(told).encode()
 
 
 def schema() -> pa.Schema:
@@ -61,7 +50,7 @@ def schema() -> pa.Schema:
             ("country", names),
             ("href", pa.string()),
         ],
-        metadata={b"geo": json.dumps(_GEO_METADATA).encode()},
+        metadata={b"geo": geo_metadata(["Polygon", "MultiPolygon"])},
     )
 
 
@@ -117,6 +106,18 @@ def for_pruning(table: pa.Table) -> pa.Table:
     corners["xmin"], corners["xmax"] = np.where(wraps, -180.0, corners["xmin"]), np.where(wraps, 180.0, corners["xmax"])
     boxes = pc.make_struct(*map(pa.array, corners.values()), field_names=list(corners))
     return table.set_column(table.schema.get_field_index("bbox"), "bbox", boxes)
+
+
+def multi_polygons(table: pa.Table) -> list[bytes]:
+    """The outlines of some rows as WKB, each a MultiPolygon with outer rings counter-clockwise."""
+    import shapely
+
+    outlines = np.array(table["geometry"].to_pylist(), object)
+    shaped = np.flatnonzero(~_numpy(table["is_box"]).astype(bool))
+    if shaped.size:
+        outlines[shaped] = shapely.to_wkb(shapely.orient_polygons(shapely.from_wkb(outlines[shaped])))
+    # Little-endian, kind 6 (3 is a Polygon), of one part.
+    return [wkb if wkb[1] == 6 else b"\x01\x06\x00\x00\x00\x01\x00\x00\x00" + wkb for wkb in outlines]
 
 
 def write_tiles(path: Path, table: pa.Table) -> None:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, Final, Literal
 import numpy as np
 import numpy.typing as npt
 
+from wildsat_core.arrays import plain_numbers
 from wildsat_core.countries import load_countries
 
 if TYPE_CHECKING:
@@ -56,10 +57,7 @@ def _numbers(name: str, factor: float = 1.0) -> Callable[[Collection, Rows], npt
 
     def column(collection: Collection, rows: Rows) -> npt.NDArray[np.float64]:
         held = collection.tiles.take(rows, [name])[name].to_numpy().astype(np.float32)
-        distinct, place = np.unique(held, return_inverse=True)
-        plain = np.array([float(str(number)) for number in distinct], np.float64)
-        plain[~np.isfinite(plain)] = np.nan
-        return np.round(plain * factor, 9)[place]
+        return np.round(plain_numbers(held) * factor, 9)
 
     return column
 
