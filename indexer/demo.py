@@ -24,7 +24,7 @@ from wildsat_core.collection.aside import move_aside
 from wildsat_core.collection.lock import writer_lock
 from wildsat_core.collection.maintain import publish_imagery
 from wildsat_core.collection.manifest import IMAGERY_FILE
-from wildsat_core.countries import Countries, load_countries
+from wildsat_core.countries import load_countries
 from wildsat_core.errors import CollectionNotFoundError, MissingExtraError
 from wildsat_core.models.registry import load_model, model_ref
 from wildsat_core.types import BBox
@@ -149,7 +149,7 @@ def build_demo(
         picture = file.convert("RGB")
     options = BuildOptions(
         segment_tiles=SEGMENT_TILES,
-        land=_land(countries, picture),
+        land=LandMask.from_countries(countries),
         min_land=LEAST_LAND,
         countries=countries,
         workers=default_workers() if workers is None else workers,
@@ -160,9 +160,3 @@ def build_demo(
     write_imagery(root / IMAGERY_FILE, picture, IMAGERY_ZOOM, metadata)
     publish_imagery(root)
     return report
-
-
-def _land(countries: Countries | None, picture: object) -> LandMask:
-    import numpy as np
-
-    return LandMask.from_picture(np.asarray(picture)) if countries is None else LandMask.from_countries(countries)

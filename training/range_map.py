@@ -81,11 +81,10 @@ def draw_range_maps(trained: TrainedSinr, sightings: Sequence[Observation], fold
 
 
 def _outlines() -> Iterator[npt.NDArray[np.float64]]:
-    """(N, 2) longitudes and latitudes of each outline of a country, none where the map's borders are not installed."""
+    """(N, 2) longitudes and latitudes of each outline of a country."""
     import shapely
 
-    countries = load_countries()
-    for country in countries.countries if countries else ():
+    for country in load_countries().countries:
         for part in shapely.get_parts(country.outline):
             yield shapely.get_coordinates(shapely.get_exterior_ring(part))
 

@@ -79,18 +79,8 @@ class WhereOptions:
         return area_box(self.polygons) if self.polygons else None
 
     def land(self) -> LandMask | None:
-        """The mask that --min-land needs; None when the sea is taken, too.
-
-        Raises:
-            InvalidInputError: the outlines are not installed.
-        """
-        if self.min_land == 0:
-            return None
-        if (countries := load_countries()) is None:
-            raise InvalidInputError(
-                "--min-land needs country outlines: install them with 'python -m app.assets'", "min-land"
-            )
-        return LandMask.from_countries(countries)
+        """The mask that --min-land needs; None when the sea is taken, too."""
+        return LandMask.from_countries(load_countries()) if self.min_land else None
 
 
 @dataclass(frozen=True, kw_only=True)

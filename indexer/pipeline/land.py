@@ -1,4 +1,4 @@
-"""How much of a box is land: from country outlines, or, where these are not installed, from the picture itself.
+"""How much of a box is land, by the outlines of countries.
 
 A box smaller than a few cells of the mask, and on a coast, is compared with the outlines themselves.
 """
@@ -59,21 +59,6 @@ class LandMask:
             for shapes in (parts, shapely.boundary(parts))
         )
         return replace(cls.from_cells(land), coasts=(cls.from_cells(lines), shapely.STRtree(parts)))
-
-    @classmethod
-    def from_picture(cls, picture: npt.NDArray[np.uint8]) -> LandMask:
-        """From a true-colour map of the globe.
-
-        Args:
-            picture: (H, W, 3) plate carree, the whole globe.
-
-        Sea is where blue outweighs green and red and the place is not bright (snow, salt, sand), or where it is nearly
-        black. Deep lakes are sea by this rule; in Blue Marble shallow lagoons are land.
-        """
-        red, green, blue = (picture[..., i].astype(np.int16) for i in range(3))
-        blueish = (blue > green + 4) & (blue > red + 10) & (red < 140)
-        black = picture.max(axis=-1) < 12
-        return cls.from_cells(~(blueish | black))
 
     def share(self, boxes: Sequence[BBox]) -> npt.NDArray[np.float64]:
         """Share of land of each box in the plane of degrees, (N,) in [0, 1]."""

@@ -1,14 +1,18 @@
-"""Countries from TopoJSON: a small stitched world written here, and the real file where it is installed."""
+"""Countries: a small stitched world written here, read as the atlas is, and the table that comes along."""
 
 import json
-import logging
+import re
+from pathlib import Path
 
+import iso3166
 import numpy as np
+import pyarrow.parquet as pq
 import pytest
 
-from wildsat_core import countries as module
-from wildsat_core.countries import countries_path, country_of, load_countries
-from wildsat_core.errors import WildsatError
+from wildsat_core.countries import FILE, Countries, country_of, load_countries
+from wildsat_core.data.make_countries import ATLAS, countries_table, read_topojson
+
+ROOT = Path(__file__).parents[2]
 
 
 def ring(*positions):
@@ -43,62 +47,54 @@ def world(tmp_path):
         "arcs": arcs,
         "objects": {"countries": {"type": "GeometryCollection", "geometries": geometries}},
     }
-    path = tmp_path / "world-atlas" / "countries-50m.json"
-    path.parent.mkdir()
+    path = tmp_path / "countries-50m.json"
     path.write_text(json.dumps(topology))
-    return path
+    return Countries(read_topojson(path))
 
 
 def test_a_place_in_a_hole_belongs_to_the_country_that_fills_it(world):
-    assert load_countries(world).code_at([[-98, 33.5], [-101, 33.5], [-110, 33.5]]) == ["MEX", "USA", None]
+    assert world.code_at([[-98, 33.5], [-101, 33.5], [-110, 33.5]]) == ["MEX", "USA", None]
 
 
 def test_a_country_across_the_antimeridian_is_found_on_both_sides_and_not_around_the_globe(world):
     places = [[179, -17], [-179, -17], [180, -17], [-180, -17], [0, -17], [170, -17]]
-    assert load_countries(world).code_at(places) == ["FJI", "FJI", "FJI", "FJI", None, None]
+    assert world.code_at(places) == ["FJI", "FJI", "FJI", "FJI", None, None]
 
 
 def test_the_pole_belongs_to_the_country_around_it(world):
-    assert load_countries(world).code_at([[0, -90], [123, -89], [-179, -71], [45, -69]]) == ["ATA", "ATA", "ATA", None]
+    assert world.code_at([[0, -90], [123, -89], [-179, -71], [45, -69]]) == ["ATA", "ATA", "ATA", None]
 
 
 def test_a_country_without_a_number_in_the_file_gets_its_code_by_name(world):
-    countries = load_countries(world)
-    assert countries.code_at([[21, 41]]) == ["XKX"]
-    assert countries.name_of("XKX") == "Kosovo"
-    assert countries.name_of("ZZZ") is None
+    assert world.code_at([[21, 41]]) == ["XKX"]
+    assert world.name_of("XKX") == "Kosovo"
+    assert world.name_of("ZZZ") is None
 
 
 def test_a_place_at_sea_takes_the_nearest_country_within_the_distance_only(world):
-    countries = load_countries(world)
     place = [[-91.5, 34.0]]  # 46 km east of the square
-    assert countries.code_at(place) == [None]
-    assert countries.code_at(place, within_km=40) == [None]
-    assert countries.code_at(place, within_km=50) == ["USA"]
+    assert world.code_at(place) == [None]
+    assert world.code_at(place, within_km=40) == [None]
+    assert world.code_at(place, within_km=50) == ["USA"]
 
 
 def test_no_places_give_no_codes(world):
-    assert load_countries(world).code_at(np.empty((0, 2))) == []
+    assert world.code_at(np.empty((0, 2))) == []
 
 
-def test_missing_outlines_are_none_and_warned_of_once(tmp_path, monkeypatch, caplog):
-    monkeypatch.setenv("WILDSAT_VENDOR", str(tmp_path))
-    with caplog.at_level(logging.WARNING, logger=module.__name__):
-        assert load_countries() is None
-        assert country_of(2.0, 47.0) is None
-    messages = [r.getMessage() for r in caplog.records]
-    assert len(messages) == 1
-    assert "python -m app.assets" in messages[0]
+@pytest.mark.skipif(not (ROOT / ATLAS).is_file(), reason="world-atlas is not installed: python -m app.assets")
+def test_the_table_is_what_the_atlas_and_the_codes_give():
+    made = countries_table(read_topojson(ROOT / ATLAS))
+    kept = pq.read_table(FILE)
+    assert kept.equals(made)
+    assert json.loads(kept.schema.metadata[b"geo"])["primary_column"] == "geometry"
 
 
-def test_a_file_of_another_kind_is_refused_by_name(tmp_path):
-    path = tmp_path / "countries-50m.json"
-    path.write_text('{"type": "FeatureCollection"}')
-    with pytest.raises(WildsatError, match=r"countries-50m\.json is not the world-atlas"):
-        load_countries(path)
+def test_the_pages_codes_are_those_of_iso_3166():
+    listed = set(re.findall(r"\b(\d{3}[A-Z]{3})\b", (ROOT / "static" / "js" / "iso.js").read_text("utf-8")))
+    assert listed == {country.numeric + country.alpha3 for country in iso3166.countries if country.alpha3 != "XKX"}
 
 
-@pytest.mark.skipif(not countries_path().is_file(), reason="world-atlas is not installed: python -m app.assets")
 def test_real_outlines_know_well_known_places():
     places = {
         (-98.0, 33.5): "USA",
@@ -114,7 +110,6 @@ def test_real_outlines_know_well_known_places():
     assert country_of(-60.0, -3.0) == ("BRA", "Brazil")
 
 
-@pytest.mark.skipif(not countries_path().is_file(), reason="world-atlas is not installed: python -m app.assets")
 def test_real_outlines_cover_the_known_share_of_the_globe():
     rng = np.random.default_rng(5)
     places = np.column_stack([rng.uniform(-180, 180, 20_000), np.degrees(np.arcsin(rng.uniform(-1, 1, 20_000)))])

@@ -247,12 +247,6 @@ def test_ready_made_vectors_are_a_source_of_build(type_in, tmp_path):
         type_in("cut", "--source", "parquet", "-i", tmp_path / "v.parquet", "--out", tmp_path / "out")
 
 
-def test_no_minimum_of_land_without_outlines(type_in, raster, model_folder, tmp_path, monkeypatch):
-    monkeypatch.setenv("WILDSAT_VENDOR", str(tmp_path / "none"))
-    with pytest.raises(InvalidInputError, match=r"app\.assets"):
-        type_in("build", "f", "-i", raster, "--tile-px", 32, "--model", model_folder, "--min-land", 0.1)
-
-
 @pytest.mark.skipif(not DATA, reason="WILDSAT_DATA is not set: real Sentinel-2 chips")
 @pytest.mark.parametrize("bf16", [False, True], ids=["float32", "bfloat16"])  # whatever this processor multiplies
 def test_real_sentinel2_chips_are_indexed_and_found_by_what_they_show(type_in, tmp_path, monkeypatch, bf16):

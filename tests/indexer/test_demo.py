@@ -12,6 +12,7 @@ from tests.indexer.conftest import tiny_config
 from wildsat_core.collection import CollectionWriter, list_collections, open_collection
 from wildsat_core.collection.lock import writer_lock
 from wildsat_core.collection.maintain import verify
+from wildsat_core.countries import load_countries
 from wildsat_core.errors import CollectionLockedError, MissingExtraError
 from wildsat_core.files import sha256_file
 from wildsat_core.models.model import WildSATModel
@@ -26,8 +27,7 @@ def coarse(monkeypatch):
     monkeypatch.setattr(demo, "IMAGERY_ZOOM", 1)
 
 
-def test_the_demo_holds_land_and_coasts_from_pole_to_pole(coarse, model_folder, tmp_path, monkeypatch):
-    monkeypatch.setenv("WILDSAT_VENDOR", str(tmp_path / "none"))  # land is then told by the picture itself
+def test_the_demo_holds_land_and_coasts_from_pole_to_pole(coarse, model_folder, tmp_path):
     root = tmp_path / "demo"
     assert not demo.demo_state(root, str(model_folder)).ready
     report = demo.build_demo(root, str(model_folder), workers=0)
@@ -75,8 +75,7 @@ def test_every_collection_in_the_demos_place_is_kept(model_folder, tmp_path):
 
 
 def test_the_full_grid_of_the_demo_has_the_size_that_it_should():
-    picture = np.asarray(Image.open(demo.find_picture()))
-    land = demo.LandMask.from_picture(picture)
+    land = demo.LandMask.from_countries(load_countries())
     shares = land.share([c.bbox for c in demo.GRID.cells()])
     assert 8_000 < int((shares >= demo.LEAST_LAND).sum()) < 15_000
 

@@ -35,21 +35,6 @@ def test_no_boxes_give_no_shares(mask):
     assert mask.share([]).shape == (0,)
 
 
-def test_sea_in_a_picture_is_what_is_blue_or_black():
-    colours = {
-        (5, 15, 42): False,  # deep sea
-        (28, 70, 128): False,  # shelf sea
-        (0, 1, 4): False,  # unlit sea
-        (21, 33, 11): True,  # rainforest
-        (226, 190, 140): True,  # desert
-        (250, 252, 255): True,  # ice
-    }
-    picture = np.array([list(colours)], np.uint8)  # (1, 6, 3)
-    width = 360 / len(colours)
-    boxes = [BBox(-180 + i * width, -90, -180 + (i + 1) * width, 90) for i in range(len(colours))]
-    assert LandMask.from_picture(picture).share(boxes).tolist() == [float(land) for land in colours.values()]
-
-
 def test_a_small_box_on_a_coast_is_compared_with_the_outlines_themselves():
     land = [
         shapely.box(10.004, 50.004, 12, 52),

@@ -82,6 +82,5 @@ def rounded(coordinates: Any) -> Any:  # noqa: ANN401 - a number, or lists of th
 
 
 def country_name(code: str | None) -> str | None:
-    """Short English name, None for an unknown code or where the outlines are not installed."""
-    countries = load_countries() if code else None
-    return countries.name_of(code) if countries and code else None
+    """Short English name, None for an unknown code."""
+    return load_countries().name_of(code) if code else None

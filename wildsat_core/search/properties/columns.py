@@ -65,7 +65,7 @@ def _numbers(name: str, factor: float = 1.0) -> Callable[[Collection, Rows], npt
 def _country_names(collection: Collection, rows: Rows) -> npt.NDArray[np.object_]:
     countries = load_countries()
     codes = collection.tiles.country[rows]
-    names = [countries.name_of(code) if countries else None for code in collection.tiles.countries]
+    names = [countries.name_of(code) for code in collection.tiles.countries]
     return np.array([*names, None], object)[codes]
 
 

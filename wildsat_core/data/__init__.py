@@ -1,0 +1,1 @@
+"""Tables that come along, and what made them."""
