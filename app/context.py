@@ -8,7 +8,7 @@ from app.catalog import Catalog, Served
 from app.metrics import Metrics
 from app.settings import Settings
 from wildsat_core.search.query import Query, SearchResult
-from wildsat_core.species import TABLE, SpeciesTable, load_species
+from wildsat_core.search.species import TABLE, SpeciesTable, load_species
 
 
 def settings_of(request: Request) -> Settings:

@@ -43,7 +43,7 @@ from app.static_files import PageFiles
 from app.threads import limit_threads
 from wildsat_core import __version__
 from wildsat_core.countries import load_countries
-from wildsat_core.species import TABLE, load_species
+from wildsat_core.search.species import TABLE, load_species
 
 log = logging.getLogger(__name__)
 

@@ -198,6 +198,22 @@ def import_files(
         typer.echo(line)
 
 
+@dataset.command("species")
+def species(
+    out: Annotated[Path, typer.Argument(help="Parquet file to write, such as wildsat_core/data/species.parquet.")],
+    data: Annotated[Path, typer.Option(envvar="WILDSAT_DATA", help="Folder that holds species/.")],
+    work: Annotated[Path, typer.Option(help="Folder for the facts about land, made once.")] = Path("work/mini"),
+) -> None:
+    """Make the table of species that the search reads names and ranges from; needs the package taxoniq."""
+    from training.earth.cells import load_cells
+    from training.earth.vocabulary import Vocabulary
+    from training.mini.species_facts import gather_species, names_of_ncbi, write_species
+
+    rows = gather_species(Vocabulary(load_cells(work / "cells.npz")), data, names_of_ncbi)
+    write_species(rows, out)
+    typer.echo(f"wrote {out}: {len(rows)} species")
+
+
 @dataset.command("embed-texts")
 def embed(
     folder: Annotated[Path, typer.Argument(help="Folder of the data set.")],

@@ -32,11 +32,27 @@ def feature_collection(
         "total": result.total,
         "returned": len(result.hits),
         "no_match": result.no_match,
+        "understood": understood(result),
         "blend": result.blend,
         "backend": result.backend,
         "timings_ms": {stage: round(ms, 3) for stage, ms in result.timings_ms.items()},
         "links": _page_links(path, query, len(result.hits), result.matched) if path else [],
         "features": [hit_feature(hit, tile_links(served, hit.tile.tile_id)) for hit in result.hits],
+    }
+
+
+def understood(result: SearchResult) -> dict[str, Any] | None:
+    """What was read from typed words, None where nothing was to be read."""
+    reading = result.understood
+    if reading is None:
+        return None
+    return {
+        "found": [
+            {"id": one.id, "kind": one.kind, "words": one.words, "meaning": one.meaning, "say": one.say}
+            for one in reading.found
+        ],
+        "suggestion": reading.suggestion,
+        "message": reading.message,
     }
 
 

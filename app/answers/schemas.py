@@ -175,6 +175,24 @@ class LegendAnswer(Shape):
     colours: list[list[int]] = Field(description="red, green, blue, alpha from floor to top in equal steps")
 
 
+class FoundAnswer(Shape):
+    """One thing that was read from the words of a question."""
+
+    id: str = Field(description="for the parameter undo, which takes it back")
+    kind: Literal["species", "country", "place", "like", "not", "language"]
+    words: str = Field(description="as they stand in the question")
+    meaning: str = Field(description="what they were taken for")
+    say: str = Field(description="a sentence for people")
+
+
+class UnderstoodAnswer(Shape):
+    """What was read from the words of a question."""
+
+    found: list[FoundAnswer]
+    suggestion: str | None = Field(description="did you mean: the question with a misspelt word put right")
+    message: str | None = Field(description="why the hits mean little, where they do")
+
+
 class SearchAnswer(Shape):
     """Hits in rank order, and what a reader needs to judge them."""
 
@@ -189,6 +207,7 @@ class SearchAnswer(Shape):
     total: int = Field(description="tiles of the collection")
     returned: int
     no_match: bool = Field(description="every text asked for is about nothing that the model knows of places")
+    understood: UnderstoodAnswer | None = Field(description="what was read from q; null with understand=false")
     blend: float | None = Field(description="the blend that was used, null without a text term")
     backend: str = Field(description="how the vectors were searched: exactly, or approximately with what recall")
     timings_ms: dict[str, float]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Annotated, Any, Literal
 
 from pydantic import ConfigDict, Field, TypeAdapter, ValidationError, model_validator
@@ -45,6 +46,8 @@ from wildsat_core.search.query import (
     TextTerm,
     TileTerm,
 )
+from wildsat_core.search.species import SpeciesTable
+from wildsat_core.search.understanding import understand
 from wildsat_core.types import BBox
 
 # Percent-encoded at three bytes a character it still fits the 64 KiB of head that the HTTP server reads; POST /search
@@ -110,16 +113,24 @@ class QuestionParameters(Parameters):
     blend: Share | None = Field(
         default=None, description="0: looks like it, 1: such things live there; default: the model's"
     )
+    understand: bool = Field(
+        default=True, description="read names of species and places, negations and other languages in q"
+    )
+    undo: Annotated[str, Field(min_length=1, max_length=MAX_TEXT_CHARACTERS)] | None = Field(
+        default=None,
+        description="what of `understood` to take back: ids, with | between them",
+        examples=["country:gabon"],
+    )
 
     def normalised(self) -> dict[str, Any]:
         """What was asked, by the names of the URL, without what was left out."""
         return self.model_dump(mode="json", by_alias=True, exclude_none=True, exclude_defaults=True)
 
-    def question(self, species: SpeciesTexts, filters: Filters | None = None, **how: Any) -> Query:  # noqa: ANN401 - fields of Query
+    def question(self, species: SpeciesTable, filters: Filters | None = None, **how: Any) -> Query:  # noqa: ANN401 - fields of Query
         """The core's query.
 
         Args:
-            species: turns a species' name into its habitat texts.
+            species: knows species by name.
             filters: read already; None reads the parameters.
             how: k, offset and explain.
 
@@ -136,14 +147,20 @@ class QuestionParameters(Parameters):
             disliked=ids(self.down),
             **how,
         )
-        if not query.ranks:
+        if not (query.ranks or self.q):
             raise InvalidInputError("say what to search for: give q, terms, like, near, species or up", "q")
-        return query
+        return self._read(query, species) if self.q else query
 
-    def _terms(self, species: SpeciesTexts) -> tuple[Term, ...]:
-        terms = read_terms(self.terms, species) if self.terms else []
-        if self.q:
-            terms.append(TextTerm(self.q))
+    def _read(self, query: Query, species: SpeciesTable) -> Query:
+        """The query with what q says: its words as they are, or taken apart."""
+        assert self.q is not None
+        if not self.understand:
+            return replace(query, terms=(*query.terms, TextTerm(self.q)))
+        undone = frozenset(self.undo.casefold().split("|")) if self.undo else frozenset()
+        return understand(self.q, species, undone=undone).apply(query)
+
+    def _terms(self, species: SpeciesTable) -> tuple[Term, ...]:
+        terms = read_terms(self.terms, species.term) if self.terms else []
         if self.not_:
             terms.append(TextTerm(self.not_, weight=-1.0))
         if self.like:
@@ -152,7 +169,7 @@ class QuestionParameters(Parameters):
             lon, lat = numbers(self.near)
             terms.append(PlaceTerm(lon, lat))
         if self.species:
-            terms.append(species(self.species, 1.0))
+            terms.append(species.term(self.species))
         return tuple(terms)
 
     def filters(self, bbox: BBox | None = None) -> Filters:
@@ -197,7 +214,7 @@ class SearchParameters(QuestionParameters):
         """What was asked, by the names of the URL, without what was left out but k."""
         return super().normalised() | {"k": self.k}
 
-    def to_query(self, species: SpeciesTexts) -> Query:
+    def to_query(self, species: SpeciesTable) -> Query:
         """The core's query; see `question`."""
         return self.question(species, k=self.k, offset=self.offset, explain=self.explain)
 

@@ -183,7 +183,7 @@ def _ranked(request: Request, served: Served, parameters: ItemsParameters) -> Fo
     most = min(settings_of(request).max_export_rows, MAX_APART) if apart else settings_of(request).max_export_rows
     if offset > most:
         raise LimitExceededError(f"offset must be at most {most} in a ranking, got {offset}", "offset")
-    query = parameters.question(species_of(request).term, filters=_filters_of(parameters))
+    query = parameters.question(species_of(request), filters=_filters_of(parameters))
     ranking = served.engine.rank(query, min(offset + limit, most))
     matched = min(ranking.matched, most)
     features = []

@@ -51,7 +51,7 @@ def export(request: Request, parameters: Annotated[ExportParameters, in_url(Expo
     if parameters.bom and parameters.format is not ExportFormat.CSV:
         raise InvalidInputError("bom belongs to format=csv", "bom")
     served = catalog_of(request).get(parameters.collection)
-    ranking = served.engine.rank(parameters.to_query(species_of(request).term), limit)
+    ranking = served.engine.rank(parameters.to_query(species_of(request)), limit)
     played_no_part = ("k", "offset", "explain", "format", "bom")
     asked = {name: value for name, value in parameters.normalised().items() if name not in played_no_part}
     chosen = FORMATS[parameters.format]

@@ -59,7 +59,7 @@ def heatmap(
     """How well every tile fits the query, as a map tile of 256 x 256 pixels."""
     check_map_tile(z, x, y)
     served = catalog_of(request).get(parameters.collection)
-    query = parameters.to_query(species_of(request).term)
+    query = parameters.to_query(species_of(request))
     asked = {name: value for name, value in parameters.normalised().items() if name not in ("k", "offset")}
     etag = etag_of_query(served, "heatmap", query, z, x, y, asked)
     if unchanged := not_modified(request, etag):

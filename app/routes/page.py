@@ -36,7 +36,7 @@ def page(request: Request, parameters: Annotated[PageParameters, in_url(PagePara
     if parameters.ranks:
         served = catalog_of(request).get(parameters.collection)
         result = feature_collection(
-            served, run_search(request, served, parameters.to_query(species_of(request).term)), asked
+            served, run_search(request, served, parameters.to_query(species_of(request))), asked
         )
     known = names_of(PageParameters)
     ignored = [name[:80] for name in request.query_params if name not in known]

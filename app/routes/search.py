@@ -32,7 +32,7 @@ class SuggestParameters(SearchParameters):
 def search(request: Request, parameters: SearchQuery) -> Response:
     """Rank tiles; give at least one of q, like, near, species and up."""
     served = catalog_of(request).get(parameters.collection)
-    query, asked = parameters.to_query(species_of(request).term), parameters.normalised()
+    query, asked = parameters.to_query(species_of(request)), parameters.normalised()
     etag = etag_of_query(served, "search", query, asked)
     if unchanged := not_modified(request, etag):
         return unchanged
@@ -44,7 +44,7 @@ def search(request: Request, parameters: SearchQuery) -> Response:
 def suggest(request: Request, parameters: Annotated[SuggestParameters, in_url(SuggestParameters)]) -> Response:
     """Tiles whose judgement would tell most, for a search with up or down: those where the marks turn."""
     served = catalog_of(request).get(parameters.collection)
-    query = parameters.to_query(species_of(request).term)
+    query = parameters.to_query(species_of(request))
     if not (query.liked or query.disliked):
         raise InvalidInputError("mark a tile first: suggestions need up or down", "up")
     with metrics_of(request).timed("suggest"):

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict
 from typing import Annotated, Any
 
 from fastapi import Request
@@ -12,6 +11,7 @@ from app.answers.schemas import SpeciesAnswer
 from app.context import species_of
 from app.requests.reader import Parameters, in_url
 from app.routes.route import new_router
+from wildsat_core.search.species import Species
 
 router = new_router(tags=["search"])
 
@@ -27,4 +27,13 @@ class SpeciesParameters(Parameters):
 def species(request: Request, parameters: Annotated[SpeciesParameters, in_url(SpeciesParameters)]) -> dict[str, Any]:
     """Species by common or scientific name, alphabetically."""
     found = species_of(request).matching(parameters.q, parameters.limit)
-    return {"species": [asdict(one) | {"texts": list(one.texts)} for one in found]}
+    return {"species": [_told(one) for one in found]}
+
+
+def _told(one: Species) -> dict[str, Any]:
+    return {
+        "common_name": one.common_name,
+        "scientific_name": one.scientific_name,
+        "habitat": one.habitat,
+        "texts": list(one.texts),
+    }

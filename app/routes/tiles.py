@@ -95,7 +95,7 @@ def similar(request: Request, tile_id: TileId, parameters: SearchQuery) -> Respo
         raise InvalidInputError(f"like is {tile_id!r} here, as the address says, got {parameters.like!r}", "like")
     parameters = parameters.model_copy(update={"like": tile_id})
     served = catalog_of(request).get(parameters.collection)
-    query, asked = parameters.to_query(species_of(request).term), parameters.normalised()
+    query, asked = parameters.to_query(species_of(request)), parameters.normalised()
     etag = etag_of_query(served, "similar", query, asked)
     if unchanged := not_modified(request, etag):
         return unchanged

@@ -60,7 +60,7 @@ def _search_picture(request: Request, parameters: SearchParameters, content: byt
         term = picture_term(served, pixels)
     terms = [*json.loads(parameters.terms or "[]"), term]
     asked = parameters.model_copy(update={"terms": json.dumps(terms, separators=(",", ":"))})
-    result = run_search(request, served, asked.to_query(species_of(request).term))
+    result = run_search(request, served, asked.to_query(species_of(request)))
     fits = len(asked.terms or "") <= MAX_TERMS_CHARACTERS
     answer = feature_collection(served, result, asked.normalised(), path="/search" if fits else None)
     return GeoJSONResponse(answer)

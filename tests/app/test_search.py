@@ -226,3 +226,22 @@ def test_a_parameter_given_twice_is_refused_and_not_guessed(client: TestClient) 
     response = client.get("/search?q=forest&k=3&k=4")
     assert (response.status_code, response.json()["parameter"]) == (422, "k")
     assert "only once" in response.json()["detail"]
+
+
+def test_what_was_understood_is_told_and_can_be_taken_back(client: TestClient) -> None:
+    answer = client.get("/search", params={"q": "forest in Brazil"}).json()
+    assert ids(answer) == ["amazon"]
+    (found,) = answer["understood"]["found"]
+    assert (found["id"], found["meaning"], found["say"]) == ("country:brazil", "Brazil", "Only in Brazil.")
+    for more in ({"understand": "false"}, {"undo": "country:brazil"}):
+        assert len(ids(client.get("/search", params={"q": "forest in Brazil", **more}).json())) == 6
+    assert client.get("/search", params={"q": "forest in Brazil", "understand": "false"}).json()["understood"] is None
+    assert client.get("/search", params={"q": "forrest"}).json()["understood"]["suggestion"] == "forest"
+    foreign = client.get("/search", params={"q": "où habite le renard des sables"}).json()
+    assert foreign["no_match"]
+    assert "French" in foreign["understood"]["message"]
+
+
+def test_the_heat_map_and_the_export_read_the_same_words(client: TestClient) -> None:
+    exported = client.get("/export", params={"q": "forest in Brazil", "format": "geojson"}).json()
+    assert [feature["id"] for feature in exported["features"]] == ["amazon"]

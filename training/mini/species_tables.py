@@ -48,9 +48,14 @@ BIRD_HABITATS = {
 
 @dataclass(frozen=True, slots=True)
 class MammalRange:
-    """One mammal: names, traits, and the box, area (km2), temperature (C) and monthly rain (mm) of its range."""
+    """One mammal: names, traits, and the box, area (km2), temperature (C) and monthly rain (mm) of its range.
+
+    Attributes:
+        name: the common one, where there is one.
+    """
 
     name: str
+    scientific: str
     has_common_name: bool
     family: str
     traits: tuple[str, ...]
@@ -98,14 +103,19 @@ class BirdRange:
     def habitat_words(self) -> str:
         return BIRD_HABITATS[self.habitat][0]
 
-    def mask(self, vocabulary: Vocabulary, habitats: dict[str, Mask]) -> Mask:
-        """A box of the stated height and area, narrowed to the habitat class where that leaves enough."""
+    @property
+    def box(self) -> tuple[float, float, float, float]:
+        """A box of the stated height and area around the centre: west, south, east, north."""
         height = max(self.north - self.south, 0.6)
         degree_km2 = 111.0**2 * max(np.cos(np.radians(self.centre_lat)), 0.1)
         # ranges fill a little over half of their box
         width = min(max(self.area_km2 / (degree_km2 * height) / 0.55, 0.8), 340.0)
         west, east = max(self.centre_lon - width / 2, -180.0), min(self.centre_lon + width / 2, 180.0)
-        box = vocabulary.predicates.box(west, self.south - 0.2, east, self.north + 0.2)
+        return west, self.south - 0.2, east, self.north + 0.2
+
+    def mask(self, vocabulary: Vocabulary, habitats: dict[str, Mask]) -> Mask:
+        """The box, narrowed to the habitat class where that leaves enough."""
+        box = vocabulary.predicates.box(*self.box)
         narrowed = box & habitats[self.habitat]
         return narrowed if narrowed.sum() >= max(2, 0.04 * box.sum()) else box
 
@@ -133,6 +143,7 @@ def read_mammals(folder: Path, families: dict[str, str]) -> list[MammalRange]:
         found.append(
             MammalRange(
                 name=common.get(name) or name,
+                scientific=name,
                 has_common_name=bool(common.get(name)),
                 family=families.get(row["MSW05_Family"], f"{row['MSW05_Order'].lower()} mammal"),
                 traits=tuple(trait for trait in traits if trait),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import datetime as dt
 import json
+from dataclasses import replace
 from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -42,6 +43,9 @@ def search(
     max_cloud: Annotated[float | None, typer.Option(help="Greatest share of cloud, 0 to 1.")] = None,
     spacing_km: Annotated[float, typer.Option(help="Least distance between two hits.")] = 0.0,
     blend: Annotated[float | None, typer.Option(help="0: looks like it; 1: such things live there.")] = None,
+    understand: Annotated[
+        bool, typer.Option(help="Read names of species and places, negations and other languages in the words.")
+    ] = True,
     model: Annotated[
         str | None, typer.Option(help="Model directory, where the collection's model has no name.")
     ] = None,
@@ -57,12 +61,20 @@ def search(
         months=_parse_months(months),
         max_cloud=max_cloud,
     )
-    query = Query((TextTerm(text),), filters, blend=blend, k=k, spacing_km=spacing_km)
+    query = Query((), filters, blend=blend, k=k, spacing_km=spacing_km)
+    query = _read(text, query) if understand else replace(query, terms=(TextTerm(text),))
     result = _open_engine(folder / collection, model).search(query)
     if output is OutputFormat.GEOJSON:
         typer.echo(_to_geojson(result))
     else:
         _print_table(result)
+
+
+def _read(text: str, query: Query) -> Query:
+    from wildsat_core.search.species import load_species
+    from wildsat_core.search.understanding import understand
+
+    return understand(text, load_species()).apply(query)
 
 
 def _open_engine(root: Path, model: str | None) -> SearchEngine:
@@ -119,7 +131,14 @@ def _print_table(result: SearchResult) -> None:
     if not console.is_terminal:
         console = Console(width=160)  # a pipe has no width to wrap for
     console.print(table)
-    if result.no_match:
+    if result.understood:
+        for found in result.understood.found:
+            console.print(f"“{found.words}”: {found.say}", highlight=False)
+        if result.understood.suggestion:
+            console.print(f"Did you mean “{result.understood.suggestion}”?", highlight=False)
+    if result.understood and result.understood.message:
+        console.print(result.understood.message)
+    elif result.no_match:
         console.print(
             "No match: these words are about nothing that the model knows of places, so the hits mean little."
         )

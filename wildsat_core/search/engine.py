@@ -132,6 +132,7 @@ class SearchEngine:
             blend=self.blend_of(query) if has_text else None,
             backend=ranking.backend,
             timings_ms=ranking.timings_ms,
+            understood=query.understood,
         )
 
     def rank(self, query: Query, limit: int) -> Ranking:
@@ -256,6 +257,8 @@ class SearchEngine:
 
     def _no_match(self, query: Query) -> bool:
         """Whether everything asked for is words, and none of them about anything that the model knows of places."""
+        if query.understood and (query.understood.foreign or query.understood.named):
+            return query.understood.foreign
         wanted = [term for term in query.terms if term.weight > 0]
         texts = [term.text for term in wanted if isinstance(term, TextTerm)]
         if not texts or len(texts) < len(wanted) or query.liked:

@@ -14,6 +14,7 @@ from wildsat_core.collection.reader import Collection
 from wildsat_core.collection.tiles import TileTable
 from wildsat_core.errors import LimitExceededError
 from wildsat_core.geo import boxes_meet, great_circle_km
+from wildsat_core.region import Region
 from wildsat_core.search.query import Circle, Filters
 from wildsat_core.types import BBox
 
@@ -94,7 +95,22 @@ def passing_rows(collection: Collection, blocks: BlockBoxes, filters: Filters) -
         rows = rows[_touches_area(tiles, rows, filters)]
     if filters.where:
         rows = filters.where.passing(collection, rows)
-    return rows
+    return _in_regions(tiles, rows, filters)
+
+
+def _in_regions(tiles: TileTable, rows: npt.NDArray[np.int64], filters: Filters) -> npt.NDArray[np.int64]:
+    for region in filters.regions:
+        rows = rows[_lies_in(tiles, rows, region)]
+    for region in filters.outside:
+        rows = rows[~_lies_in(tiles, rows, region)]
+    near = rows
+    for region in filters.ranges:
+        near = near[_lies_in(tiles, near, region)]
+    return near if near.size else rows
+
+
+def _lies_in(tiles: TileTable, rows: npt.NDArray[np.int64], region: Region) -> Mask:
+    return region.holds(tiles.west[rows], tiles.south[rows], tiles.east[rows], tiles.north[rows])
 
 
 def _rows_to_test(tiles: TileTable, blocks: BlockBoxes, filters: Filters) -> npt.NDArray[np.int64]:
@@ -124,6 +140,9 @@ def _column_conditions(tiles: TileTable, filters: Filters, rows: npt.NDArray[np.
     if filters.countries:
         wanted = [i for i, name in enumerate(tiles.countries) if name in filters.countries]
         conditions.append(np.isin(tiles.country[rows], wanted))
+    if filters.not_countries:
+        unwanted = [i for i, name in enumerate(tiles.countries) if name in filters.not_countries]
+        conditions.append(~np.isin(tiles.country[rows], unwanted))
     if filters.max_cloud is not None:
         conditions.append(tiles.cloud_cover[rows] <= filters.max_cloud)
     if not (filters.date_from or filters.date_to or filters.months):

@@ -14,7 +14,10 @@ import numpy.typing as npt
 from wildsat_core.area import Area
 from wildsat_core.errors import InvalidInputError, LimitExceededError
 from wildsat_core.geo import check_lon_lat
+from wildsat_core.region import Region
 from wildsat_core.search.properties import PropertyFilter
+from wildsat_core.search.understood import Understood
+from wildsat_core.text.folding import fold
 from wildsat_core.types import BBox, Space, Tile
 
 MAX_TEXT_CHARACTERS = 500
@@ -29,7 +32,7 @@ MAX_DISTANCE_KM = 20_100.0  # a little more than half the way round the Earth
 
 
 def clean_text(text: str, parameter: str = "q") -> str:
-    """Normalise a query text: Unicode NFC, single spaces.
+    """Normalise a query text: Unicode NFKC, no invisible characters, single spaces.
 
     Raises:
         InvalidInputError: blank, or with control characters.
@@ -42,7 +45,7 @@ def clean_text(text: str, parameter: str = "q") -> str:
     bad = sorted({c for c in text if unicodedata.category(c) in ("Cc", "Cs") and c not in "\t\n\r"})
     if bad:
         raise InvalidInputError(f"{parameter} has control characters {bad!r}; remove them", parameter)
-    cleaned = " ".join(unicodedata.normalize("NFC", text).split())
+    cleaned = fold(text)
     if not cleaned:
         raise InvalidInputError(f"{parameter} is blank; describe a habitat, such as 'mangrove coast'", parameter)
     return cleaned
@@ -175,6 +178,10 @@ class Filters:
         area: the tile's outline shares a point with the area.
         circle: the tile's centre is within the circle.
         countries: ISO 3166-1 alpha-3 codes.
+        not_countries: codes of countries that hits do not lie in; a tile of no known country passes.
+        regions: the tile lies in each of these named parts of the Earth.
+        outside: the tile lies in none of these.
+        ranges: as `regions`, unless no tile of the collection that passes the rest does: then they are no filter.
         date_from: first day, inclusive.
         date_to: last day, inclusive.
         undated: whether tiles of unknown date pass date_from and date_to.
@@ -189,6 +196,10 @@ class Filters:
     area: Area | None = None
     circle: Circle | None = None
     countries: frozenset[str] = frozenset()
+    not_countries: frozenset[str] = frozenset()
+    regions: tuple[Region, ...] = ()
+    outside: tuple[Region, ...] = ()
+    ranges: tuple[Region, ...] = ()
     date_from: dt.date | None = None
     date_to: dt.date | None = None
     undated: bool = False
@@ -227,6 +238,7 @@ class Query:
         liked: ids of tiles that the searcher calls good.
         disliked: ids of tiles that the searcher calls bad.
         explain: whether hits carry the share of each term and space.
+        understood: what was read from typed words to make this query; None for a query that was given as such.
     """
 
     terms: tuple[Term, ...] = ()
@@ -239,6 +251,7 @@ class Query:
     liked: tuple[str, ...] = ()
     disliked: tuple[str, ...] = ()
     explain: bool = False
+    understood: Understood | None = None
 
     def __post_init__(self) -> None:
         """Check ranges, naming the parameter."""
@@ -315,6 +328,7 @@ class SearchResult:
         blend: the blend that was used, None where no text term was.
         backend: how the vectors were searched.
         timings_ms: time by stage.
+        understood: what was read from typed words.
     """
 
     hits: tuple[SearchHit, ...]
@@ -327,3 +341,4 @@ class SearchResult:
     blend: float | None
     backend: str
     timings_ms: Mapping[str, float]
+    understood: Understood | None = None

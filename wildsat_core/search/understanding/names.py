@@ -1,0 +1,140 @@
+"""Places by name: regions, protected areas, mountains, waters, islands, cities and countries, as people write them."""
+
+from __future__ import annotations
+
+import csv
+import functools
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from wildsat_core.countries import load_countries
+from wildsat_core.region import Region
+from wildsat_core.text.folding import plain
+from wildsat_core.types import BBox
+
+PLACES = Path(__file__).resolve().parents[2] / "data" / "places.csv"
+MOST_WORDS = 6
+
+LANGUAGES = ("en", "fr", "es", "pt", "de", "it", "nl", "ru", "ar", "zh")
+# Names that are written and that the Unicode names of territories lack. Whole kingdoms' parts are in places.csv.
+ALSO_CALLED = {
+    "USA": "United States of America|America|US|U.S.|U.S.A.|USA|the States",
+    "GBR": "UK|U.K.|Britain|Great Britain",
+    "COD": "DRC|DR Congo|D.R. Congo|Democratic Republic of the Congo|Congo Kinshasa|Zaire",
+    "COG": "Republic of the Congo|Congo Brazzaville",
+    "CIV": "Ivory Coast|Cote d'Ivoire",
+    "MMR": "Burma",
+    "NLD": "Holland|the Netherlands",
+    "CZE": "Czech Republic",
+    "TUR": "Turkey|Turkiye",
+    "XKX": "Kosovo",
+    "SWZ": "Swaziland",
+    "TLS": "East Timor",
+    "CPV": "Cape Verde",
+    "ARE": "UAE|Emirates",
+    "KOR": "Korea",
+    "RUS": "Russian Federation",
+    "CAF": "Central African Republic|CAR",
+    "PNG": "Papua New Guinea|PNG",
+    "BIH": "Bosnia",
+    "TTO": "Trinidad",
+    "PHL": "the Philippines",
+    "GMB": "The Gambia",
+    "MKD": "Macedonia",
+    "VAT": "Vatican",
+}
+SHOWN = {"COD": "DR Congo", "COG": "Republic of the Congo", "MMR": "Myanmar", "HKG": "Hong Kong", "TUR": "Turkey"}
+# Adjectives that people put before a habitat ("Brazilian savanna").
+ADJECTIVES = {
+    "BRA": "Brazilian", "MEX": "Mexican", "KEN": "Kenyan", "IND": "Indian", "CHN": "Chinese", "JPN": "Japanese",
+    "RUS": "Russian", "CAN": "Canadian", "NOR": "Norwegian", "SWE": "Swedish", "FIN": "Finnish", "ESP": "Spanish",
+    "FRA": "French", "ITA": "Italian", "GRC": "Greek", "ZAF": "South African", "NAM": "Namibian", "TZA": "Tanzanian",
+    "ETH": "Ethiopian", "EGY": "Egyptian", "MAR": "Moroccan", "CHL": "Chilean", "PER": "Peruvian", "BOL": "Bolivian",
+    "ECU": "Ecuadorian", "COL": "Colombian", "VEN": "Venezuelan", "IDN": "Indonesian", "PHL": "Philippine",
+    "VNM": "Vietnamese", "THA": "Thai", "MNG": "Mongolian", "ISL": "Icelandic", "NZL": "New Zealand",
+}  # fmt: skip
+# Names that are words, too: taken for a place only with a preposition, a capital letter, or alone.
+_WORDS_TOO = (
+    "turkey chad jordan georgia guinea java nice jasper lena ob manu lope rio zion atlas baja victoria orange amazon "
+    "mali togo niger oman cuba peru china colorado selous us car arctic indian midwest korea macedonia cascades"
+)
+# Habitats that bear the name of their land: as words they mean the habitat, which may lie elsewhere.
+_HABITATS_TOO = "outback pampas caatinga cerrado altiplano llanos chaco karoo alps"
+HABITATS_TOO = frozenset(_HABITATS_TOO.split())
+WORDS_TOO = frozenset(_WORDS_TOO.split()) | HABITATS_TOO
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """One named place: a country by its code, or a region.
+
+    Attributes:
+        kind: as in places.csv, or "country".
+    """
+
+    name: str
+    kind: str
+    code: str | None = None
+    region: Region | None = None
+
+    @property
+    def lon_lat(self) -> tuple[float, float] | None:
+        """The middle of its first box."""
+        if self.region is None:
+            return None
+        box = self.region.boxes[0]
+        return (box.west + box.width_deg / 2 + 180) % 360 - 180, (box.south + box.north) / 2
+
+
+class Gazetteer:
+    """Finds places by name; case, accents and punctuation don't matter."""
+
+    def __init__(self, places: Mapping[str, Place]) -> None:
+        """Keep the places by the keys of their names."""
+        self._places = dict(places)
+
+    def find(self, name: str) -> Place | None:
+        """The place of a name, with or without "the"."""
+        key = plain(name)
+        return self._places.get(key) or self._places.get(key.removeprefix("the "))
+
+
+@functools.cache
+def load_gazetteer() -> Gazetteer:
+    """The places that come with the program; read once."""
+    places: dict[str, Place] = {}
+    for code, names in _country_names().items():
+        for name in names:
+            places.setdefault(plain(name), Place(names[0], "country", code=code))
+    with PLACES.open(encoding="utf-8", newline="") as file:
+        for row in csv.DictReader(file):
+            region = Region(row["name"], tuple(_box(box) for box in row["boxes"].split(";")))
+            place = Place(row["name"], row["kind"], region=region)
+            for name in (row["name"], *row["aliases"].split("|")):
+                if name:
+                    places.setdefault(plain(name), place)
+    return Gazetteer(places)
+
+
+def _box(text: str) -> BBox:
+    west, south, east, north = (float(edge) for edge in text.split())
+    return BBox(west, south, east, north)
+
+
+def _country_names() -> dict[str, list[str]]:
+    """Names of every country, the English one first, from the Unicode locale data of the package babel."""
+    from babel import Locale
+    from babel.core import get_global
+
+    two_letters = {alias: code[0] for alias, code in get_global("territory_aliases").items() if len(code) == 1}
+    languages = [Locale.parse(language).territories for language in LANGUAGES]
+    names = {}
+    for code in dict.fromkeys(country.code for country in load_countries().countries):
+        short = two_letters.get(code)
+        known = [SHOWN.get(code, "")]
+        known += [territories[short] for territories in languages if short and short in territories]
+        known += [*ALSO_CALLED.get(code, "").split("|"), ADJECTIVES.get(code, "")]
+        if named := [name for name in dict.fromkeys(known) if name]:
+            names[code] = named
+    return names
