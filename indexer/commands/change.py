@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from wildsat_core.collection import Collection
     from wildsat_core.search.query import Filters
 
-Wait = Annotated[float, typer.Option("--wait", min=0, help="Seconds to wait for another writer.")]
+Wait = Annotated[float, typer.Option("--wait", min=0, metavar="SECONDS", help="How long to wait for another writer.")]
 
 
 def delete(
@@ -85,7 +85,9 @@ def ann(
     space: Annotated[
         list[str] | None, typer.Option(help="Space to index; may be repeated.", show_default="all")
     ] = None,
-    recall: Annotated[float, typer.Option(min=0.01, max=1.0, help="Wanted share of the exact best 10.")] = 0.95,
+    recall: Annotated[
+        float, typer.Option(min=0.01, max=1.0, metavar="SHARE", help="Wanted of the exact best 10.")
+    ] = 0.95,
     wait: Wait = 0.0,
     collections: CollectionsFolder = Path("collections"),
 ) -> None:
@@ -125,7 +127,7 @@ def ann(
 def gc(
     name: CollectionName,
     grace: Annotated[
-        float, typer.Option(min=0, help="Keep generations that were live within this many seconds.")
+        float, typer.Option(min=0, metavar="SECONDS", help="Keep generations that were live within so long.")
     ] = 3600.0,
     unfinished: Annotated[
         bool, typer.Option("--unfinished", help="Also what interrupted builds of the last week would go on from.")
@@ -189,7 +191,7 @@ def import_(
     ] = None,
     attribution: Annotated[str, typer.Option(help="Who must be named beside the imagery.")] = "",
     replace: Annotated[bool, typer.Option("--replace", help="Replace tiles that are there already.")] = False,
-    max_bad: Annotated[float, typer.Option(min=0, max=1, help="Largest share of bad rows among all.")] = MAX_BAD,
+    max_bad: Annotated[float, typer.Option(min=0, max=1, metavar="SHARE", help="Most bad rows among all.")] = MAX_BAD,
     wait: Wait = 0.0,
     collections: CollectionsFolder = Path("collections"),
 ) -> None:

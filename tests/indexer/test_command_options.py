@@ -70,6 +70,11 @@ def test_the_help_of_a_kind_fits_two_screens_and_shows_units_and_defaults(comman
     assert not bare, f"{bare} show no unit"
 
 
+@pytest.mark.parametrize("command", ["ann", "compact", "delete", "export", "gc", "import", "info", "stats", "verify"])
+def test_numbers_of_the_other_commands_have_units_too(command):
+    assert not re.findall(r"(--[\w-]+) +<(?:float|int)[ >]", said(command, "--help"))
+
+
 @pytest.mark.parametrize("kind", PICTURES)
 def test_build_and_cut_take_the_same_of_a_kind(kind):
     fields = {field.name for field in dataclasses.fields(PICTURES[kind])}
