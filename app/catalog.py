@@ -18,6 +18,7 @@ from wildsat_core.collection import Collection, list_collections, open_collectio
 from wildsat_core.collection.manifest import read_identity
 from wildsat_core.collection.map_tiles import Imagery
 from wildsat_core.errors import CollectionFormatError, CollectionNotFoundError, WildsatError
+from wildsat_core.printable import printable
 from wildsat_core.search.extents import spatial_extent, temporal_extent
 from wildsat_core.search.habitats import HabitatNames
 from wildsat_core.search.paging import Pages
@@ -199,13 +200,13 @@ class Catalog:
 
     def _refuse(self, name: str, error: Exception) -> None:
         """Keep a collection out, or stay on its last good generation, and say so once."""
-        message = str(error) or type(error).__name__
+        message = printable(str(error) or type(error).__name__)
         if self.refused.get(name) != message:
             stays = (
                 f"; still serving generation {self._served[name].collection.generation}" if name in self._served else ""
             )
             unforeseen = None if isinstance(error, WildsatError | OSError) else error
-            log.error("collection %s can't be served: %s%s", name, message, stays, exc_info=unforeseen)
+            log.error("collection %s can't be served: %s%s", printable(name), message, stays, exc_info=unforeseen)
         self.refused = self.refused | {name: message}
 
     def _open(self, name: str) -> None:

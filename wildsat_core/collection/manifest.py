@@ -13,6 +13,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from wildsat_core.errors import CollectionFormatError, CollectionNotFoundError
 from wildsat_core.files import sha256_file, write_text_atomically
+from wildsat_core.printable import printable
 from wildsat_core.types import ModelRef, Space, SpaceSpec
 
 FORMAT_VERSION = 1
@@ -232,7 +233,7 @@ def publish_manifest(root: Path, manifest: Manifest) -> None:
 def _storable(value: Any) -> Any:  # noqa: ANN401 - any JSON
     """JSON whose texts UTF-8 can hold: an escape may stand for half a pair, which no program can write out."""
     if isinstance(value, str):
-        return value.encode("utf-8", "backslashreplace").decode()
+        return printable(value)
     if isinstance(value, dict):
         return {name: _storable(inner) for name, inner in value.items()}
     return [_storable(inner) for inner in value] if isinstance(value, list) else value

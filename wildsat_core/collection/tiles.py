@@ -14,6 +14,7 @@ import numpy as np
 import numpy.typing as npt
 
 from wildsat_core.errors import CollectionFormatError
+from wildsat_core.printable import printable
 from wildsat_core.types import BBox, Tile
 
 if TYPE_CHECKING:
@@ -59,23 +60,18 @@ def tiles_to_arrow(tiles: Sequence[Tile]) -> pa.Table:
     import pyarrow as pa
 
     columns = {
-        "tile_id": [_storable(t.tile_id) for t in tiles],
+        "tile_id": [printable(t.tile_id) for t in tiles],
         "geometry": _geometries_wkb(tiles),
         "bbox": [dict(zip(("xmin", "ymin", "xmax", "ymax"), t.bbox.as_tuple(), strict=True)) for t in tiles],
         "is_box": [t.footprint_wkb is None for t in tiles],
         "captured_on": [t.captured_on for t in tiles],
         "cloud_cover": [t.cloud_cover for t in tiles],
         "gsd_m": [t.gsd_m for t in tiles],
-        "source": [_storable(t.source) for t in tiles],
+        "source": [printable(t.source) for t in tiles],
         "country": [t.country for t in tiles],
-        "href": [_storable(t.href) for t in tiles],
+        "href": [printable(t.href) for t in tiles],
     }
     return pa.Table.from_pydict(columns, schema=schema())
-
-
-def _storable(text: str) -> str:
-    """A text that UTF-8 can hold: names of files may have bytes in them that are none of it."""
-    return text.encode("utf-8", "backslashreplace").decode()
 
 
 def _geometries_wkb(tiles: Sequence[Tile]) -> npt.NDArray[np.object_]:
