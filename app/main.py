@@ -10,6 +10,7 @@ from fastapi import FastAPI
 from fastapi.concurrency import run_in_threadpool
 from fastapi.middleware.cors import CORSMiddleware
 
+from app.answers.ranges import Store
 from app.answers.responses import JSONResponse
 from app.catalog import Catalog, ModelLoader, Watcher, registry_loader
 from app.errors import install_handlers
@@ -93,6 +94,7 @@ def create_app(settings: Settings | None = None, load: ModelLoader | None = None
     )
     app.state.gate = Gate(settings.max_running, settings.max_waiting, settings.max_wait_s)
     app.state.export_gate = Gate(settings.max_exports, settings.max_exports, settings.max_wait_s)
+    app.state.exports = Store()
     app.state.metrics = Metrics(app.state.catalog)
     for router in ROUTERS:
         app.include_router(router)
@@ -116,19 +118,19 @@ def _add_layers(app: FastAPI, settings: Settings) -> None:
     app.add_middleware(LoadMiddleware, policy_of, most=settings.max_requests)
     app.add_middleware(ClientsMiddleware, policy_of, settings=settings)
     app.add_middleware(CrashMiddleware)
-    if settings.cors_origins:
+    if settings.answers_other_pages:
         app.add_middleware(
             CORSMiddleware,
-            allow_origins=list(settings.cors_origins),
-            allow_methods=["GET", "HEAD", "POST"],
-            allow_headers=["Authorization", "Content-Type", "If-None-Match", "X-API-Key"],
-            expose_headers=["ETag", "Retry-After", "X-Request-ID"],
+            allow_origins=list(settings.named_origins) or ["*"],
+            allow_methods=["GET", "HEAD", "POST"] if settings.named_origins else ["GET", "HEAD"],
+            allow_headers=["Authorization", "Content-Type", "If-None-Match", "Range", "X-API-Key"],
+            expose_headers=["Accept-Ranges", "Content-Length", "Content-Range", "ETag", "Retry-After", "X-Request-ID"],
         )
     app.add_middleware(MetricsMiddleware, metrics=app.state.metrics)
     app.add_middleware(
         HeadersMiddleware,
         policy_of,
-        allow_cross_origin=bool(settings.cors_origins),
+        allow_cross_origin=settings.answers_other_pages,
         log_queries=settings.log_queries,
     )
 

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import time
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Mapping
 from contextlib import AbstractContextManager
 from typing import TYPE_CHECKING
 
@@ -52,18 +51,6 @@ class Metrics:
     def timed(self, stage: str) -> AbstractContextManager[object]:
         """Observe how long a stage takes."""
         return self.stages.labels(stage).time()
-
-    def timed_pieces(self, stage: str, pieces: Iterator[bytes]) -> Iterator[bytes]:
-        """Observe how long all pieces took to make; the time that the client took to read them is left out."""
-        seconds = 0.0
-        while True:
-            started = time.perf_counter()
-            piece = next(pieces, None)
-            seconds += time.perf_counter() - started
-            if piece is None:
-                break
-            yield piece
-        self.stages.labels(stage).observe(seconds)
 
     def render(self) -> bytes:
         """The text that a Prometheus server reads."""

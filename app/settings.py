@@ -88,10 +88,22 @@ class Settings(BaseSettings):
         default=(), description="addresses or networks whose X-Forwarded-For header is believed"
     )
     cors_origins: CommaSeparated = Field(
-        default=(), description="web origins that may call the API from a browser; * for every one"
+        default=(),
+        description="web origins whose pages may call the API; * for every one, none for none; empty: where no key is "
+        "required, every page may GET",
     )
     metrics: bool = Field(default=True, description="publish /metrics")
     log_queries: bool = Field(default=False, description="write query strings into the access log")
+
+    @property
+    def named_origins(self) -> tuple[str, ...]:
+        """Web origins that an operator has named."""
+        return () if self.cors_origins == ("none",) else self.cors_origins
+
+    @property
+    def answers_other_pages(self) -> bool:
+        """Whether pages of other origins may read answers and show pictures."""
+        return bool(self.named_origins) or not (self.cors_origins or self.require_key)
 
     @field_validator("api_keys", "trusted_proxies", "cors_origins", mode="before")
     @classmethod

@@ -277,3 +277,18 @@ class ItemsAnswer(Shape):
     timeStamp: str | None = None  # noqa: N815
     features: list[ItemAnswer]
     links: list[StacLink]
+
+
+class TileJson(BaseModel):
+    """TileJSON 3.0.0, with the side of a map tile beside what it prescribes."""
+
+    model_config = ConfigDict(extra="allow")
+
+    tilejson: Literal["3.0.0"]
+    name: str
+    tiles: list[str]
+    tileSize: int  # noqa: N815 - the name that MapLibre reads
+    minzoom: int
+    maxzoom: int
+    bounds: Box
+    attribution: str

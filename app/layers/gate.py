@@ -66,7 +66,7 @@ async def hold_place(request: Request) -> AsyncIterator[None]:
 
 
 async def hold_export(request: Request) -> AsyncIterator[None]:
-    """Hold one of the few places for exports, which work on while they are read."""
+    """Hold one of the few places for exports while the file is written."""
     gate: Gate = request.app.state.export_gate
     await gate.enter()
     try:

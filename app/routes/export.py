@@ -9,13 +9,17 @@ from fastapi import Request
 from fastapi.responses import Response, StreamingResponse
 from pydantic import Field
 
+from app.answers.etags import etag_of_query, not_modified
 from app.answers.exporting import BYTE_ORDER_MARK, FORMATS, ExportFormat
+from app.answers.ranges import Store, Written, answer_with, media_types
+from app.catalog import Served
 from app.context import base_url, catalog_of, metrics_of, settings_of, species_of
+from app.failures import OverloadedError
 from app.requests.parameters import SearchParameters
 from app.requests.reader import in_url
 from app.routes.route import new_router
 from wildsat_core.errors import InvalidInputError, LimitExceededError
-from wildsat_core.search.query import MAX_K
+from wildsat_core.search.query import MAX_K, Query
 
 router = new_router(tags=["search"])
 
@@ -35,7 +39,7 @@ class ExportParameters(SearchParameters):
 @router.get(
     "/export",
     response_class=StreamingResponse,
-    responses={200: {"content": {chosen.media_type: {} for chosen in FORMATS.values()}}},
+    responses=media_types(*dict.fromkeys(chosen.media_type for chosen in FORMATS.values())),
 )
 def export(request: Request, parameters: Annotated[ExportParameters, in_url(ExportParameters)]) -> Response:
     """The best tiles as a file; `limit` takes the place of k and offset, and shares are not explained."""
@@ -51,14 +55,36 @@ def export(request: Request, parameters: Annotated[ExportParameters, in_url(Expo
     if parameters.bom and parameters.format is not ExportFormat.CSV:
         raise InvalidInputError("bom belongs to format=csv", "bom")
     served = catalog_of(request).get(parameters.collection)
-    ranking = served.engine.rank(parameters.to_query(species_of(request)), limit)
-    played_no_part = ("k", "offset", "explain", "format", "bom")
-    asked = {name: value for name, value in parameters.normalised().items() if name not in played_no_part}
+    query = parameters.to_query(species_of(request))
+    tag = etag_of_query(served, "export", query, parameters.model_dump(), base_url(request))
+    headers = {"ETag": tag.removeprefix("W/")}  # byte for byte: it may be read in parts
+    if unchanged := not_modified(request, headers["ETag"]):
+        return unchanged
     chosen = FORMATS[parameters.format]
     name = f"{served.name}-{served.collection.generation}.{chosen.suffix}"
-    headers = {"Content-Disposition": f'attachment; filename="{name}"'}
+    headers["Content-Disposition"] = f'attachment; filename="{name}"'
+    store: Store = request.app.state.exports
+    file = store.get(headers["ETag"])
+    if file is None:
+        file = _written(request, served, query, parameters, limit)
+        store.put(headers["ETag"], file)
+    return answer_with(request, file, chosen.media_type, headers)
+
+
+def _written(request: Request, served: Served, query: Query, parameters: ExportParameters, limit: int) -> Written:
+    """Rank and write; who reads slowly then reads a file, and keeps nobody from exporting.
+
+    Raises:
+        OverloadedError: there is no room for the file.
+    """
     metrics = metrics_of(request)
+    ranking = served.engine.rank(query, limit)
     metrics.observe_stages({stage: ms / 1000.0 for stage, ms in ranking.timings_ms.items()})
-    written = chosen.write(served, ranking, asked, base_url(request))
-    pieces = metrics.timed_pieces("write", chain([BYTE_ORDER_MARK], written) if parameters.bom else written)
-    return StreamingResponse(pieces, media_type=chosen.media_type, headers=headers)
+    played_no_part = ("k", "offset", "explain", "format", "bom")
+    asked = {name: value for name, value in parameters.normalised().items() if name not in played_no_part}
+    pieces = FORMATS[parameters.format].write(served, ranking, asked, base_url(request))
+    try:
+        with metrics.timed("write"):
+            return Written(chain([BYTE_ORDER_MARK], pieces) if parameters.bom else pieces)
+    except OSError as err:
+        raise OverloadedError("there is no room to write the export just now; ask for fewer rows") from err

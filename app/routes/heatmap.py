@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 from typing import Annotated, Any
+from urllib.parse import urlencode
 
 from fastapi import Request
 from fastapi.responses import Response
 from pydantic import Field
 
 from app.answers.etags import etag_of_query, not_modified
-from app.answers.schemas import LegendAnswer
-from app.context import catalog_of, metrics_of, species_of
+from app.answers.ranges import answer_with, media_types
+from app.answers.responses import JSONResponse
+from app.answers.schemas import LegendAnswer, TileJson
+from app.answers.tilejson import HEAT_ZOOMS, TILE_PX, tilejson
+from app.context import base_url, catalog_of, metrics_of, species_of
 from app.requests.forms import Percentile
 from app.requests.parameters import SearchParameters
 from app.requests.reader import Parameters, in_url
@@ -48,7 +52,17 @@ def legend(parameters: Annotated[LegendParameters, in_url(LegendParameters)]) ->
     return {"floor": parameters.floor, "top": 100.0, "colours": ramp(parameters.steps).tolist()}
 
 
-@router.get("/{z}/{x}/{y}.png", response_class=PngResponse)
+@router.get("/tilejson.json", response_model=TileJson)
+def heatmap_tilejson(request: Request, parameters: Annotated[HeatParameters, in_url(HeatParameters)]) -> Response:
+    """The heat-map of a query as TileJSON, which map libraries take in place of an address of map tiles."""
+    served = catalog_of(request).get(parameters.collection)
+    parameters.to_query(species_of(request))  # refused here, not at every map tile
+    asked = {name: value for name, value in parameters.normalised().items() if name not in ("k", "offset")}
+    tiles = f"{base_url(request)}/heatmap/{{z}}/{{x}}/{{y}}.png?{urlencode(asked)}"
+    return JSONResponse(tilejson(served, f"{served.name}: heat-map", tiles, HEAT_ZOOMS, TILE_PX, "image/png"))
+
+
+@router.get("/{z}/{x}/{y}.png", response_class=PngResponse, responses=media_types("image/png"))
 def heatmap(
     request: Request,
     z: Zoom,
@@ -68,4 +82,4 @@ def heatmap(
         field = served.engine.heat(query)
     with metrics_of(request).timed("paint"):
         picture = paint(field.grid(z, x, y), parameters.floor)
-    return PngResponse(picture, headers={"ETag": etag})
+    return answer_with(request, picture, "image/png", {"ETag": etag})

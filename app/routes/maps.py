@@ -6,13 +6,21 @@ from typing import Annotated
 
 from fastapi import Path, Request
 from fastapi.responses import Response
+from pydantic import Field
 from starlette.exceptions import HTTPException
 
 from app.answers.etags import etag_of, not_modified
-from app.context import catalog_of
+from app.answers.ranges import answer_with, media_types
+from app.answers.responses import JSONResponse
+from app.answers.schemas import TileJson
+from app.answers.tilejson import tilejson
+from app.catalog import Served
+from app.context import base_url, catalog_of
+from app.policies import FIXED_CACHE, PICTURE_CACHE
 from app.requests.forms import CollectionName
+from app.requests.reader import Parameters, in_url
 from app.routes.route import new_router
-from wildsat_core.collection.map_tiles import MEDIA_TYPES
+from wildsat_core.collection.map_tiles import MEDIA_TYPES, Imagery
 from wildsat_core.errors import InvalidInputError
 
 router = new_router(tags=["maps"])
@@ -30,21 +38,57 @@ def check_tile_numbers(z: int, x: int, y: int) -> None:
             raise InvalidInputError(f"{name} must lie in 0 to {last} at zoom {z}, got {value}", name)
 
 
+class ImageryParameters(Parameters):
+    """Of which generation the picture is thought to be."""
+
+    generation: int | None = Field(
+        default=None, ge=1, description="of the collection; an address that names the present one may be kept for long"
+    )
+
+
+@router.get("/collections/{name}/imagery/tilejson.json", response_model=TileJson)
+def imagery_tilejson(request: Request, name: CollectionName) -> Response:
+    """The collection's own imagery as TileJSON, which map libraries take in place of an address of map tiles."""
+    served = catalog_of(request).get(name)
+    imagery = _imagery_of(served)
+    address = f"{base_url(request)}/collections/{name}/imagery/{{z}}/{{x}}/{{y}}"
+    tiles = f"{address}?generation={served.collection.generation}"
+    return JSONResponse(tilejson(served, f"{name}: imagery", tiles, imagery.zooms, imagery.tile_px, imagery.media_type))
+
+
 @router.get(
     "/collections/{name}/imagery/{z}/{x}/{y}",
     response_class=Response,
-    responses={200: {"content": {kind: {} for kind in sorted(set(MEDIA_TYPES.values()))}}},
+    responses=media_types(*sorted(set(MEDIA_TYPES.values()))),
 )
-def imagery(request: Request, name: CollectionName, z: Zoom, x: TileNumber, y: TileNumber) -> Response:
+def imagery(
+    request: Request,
+    name: CollectionName,
+    z: Zoom,
+    x: TileNumber,
+    y: TileNumber,
+    parameters: Annotated[ImageryParameters, in_url(ImageryParameters)],
+) -> Response:
     """A map tile of the collection's own imagery, for a base map."""
     check_tile_numbers(z, x, y)
     served = catalog_of(request).get(name)
-    if served.imagery is None:
-        raise HTTPException(404, f"collection {name!r} has no imagery of its own")
+    found = _imagery_of(served)
+    cache = cache_of(served, parameters.generation)
     etag = etag_of(served, "imagery", z, x, y)
-    if unchanged := not_modified(request, etag):
+    if unchanged := not_modified(request, etag, cache):
         return unchanged
-    picture = served.imagery.get(z, x, y)
+    picture = found.get(z, x, y)
     if picture is None:
         raise HTTPException(404, f"collection {name!r} has no imagery at {z}/{x}/{y}")
-    return Response(picture, media_type=served.imagery.media_type, headers={"ETag": etag})
+    return answer_with(request, picture, found.media_type, {"ETag": etag, "Cache-Control": cache})
+
+
+def _imagery_of(served: Served) -> Imagery:
+    if served.imagery is None:
+        raise HTTPException(404, f"collection {served.name!r} has no imagery of its own")
+    return served.imagery
+
+
+def cache_of(served: Served, generation: int | None) -> str:
+    """How long a picture may be kept whose address named a generation."""
+    return FIXED_CACHE if generation == served.collection.generation else PICTURE_CACHE

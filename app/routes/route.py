@@ -15,9 +15,8 @@ from app.requests.reader import StrictRequest, described, model_of, read_paramet
 
 # Scope "function": the place is free again once the answer is computed, before a slow client has read it.
 PLACE = Depends(hold_place, scope="function")
-# Scope "request": an export is computed piece by piece. It has places of its own, so that slow readers of long files
-# can't stop searches.
-EXPORT_PLACE = Depends(hold_export, scope="request")
+# Exports have places of their own, since writing a long one takes seconds.
+EXPORT_PLACE = Depends(hold_export, scope="function")
 GATES = {Cost.PROBE: (), Cost.QUICK: (), Cost.SEARCH: (PLACE,), Cost.EXPORT: (EXPORT_PLACE, PLACE)}
 
 

@@ -12,15 +12,15 @@ from starlette.exceptions import HTTPException
 
 from app.answers.etags import etag_of, etag_of_query, not_modified
 from app.answers.hits import feature_collection, notes, tile_links
+from app.answers.ranges import answer_with, media_types
 from app.answers.responses import GeoJSONResponse, JSONResponse
 from app.answers.schemas import HabitatsAnswer, SearchAnswer, TileAnswer
 from app.answers.similar import without_tile
-from app.catalog import Served
 from app.context import catalog_of, run_search, species_of
-from app.policies import FIXED_CACHE, PICTURE_CACHE
 from app.requests.forms import CollectionName, TileId
 from app.requests.parameters import SearchQuery
 from app.requests.reader import Parameters, in_url
+from app.routes.maps import cache_of
 from app.routes.route import new_router
 from wildsat_core.errors import InvalidInputError
 from wildsat_core.search.geojson import tile_feature
@@ -68,7 +68,7 @@ class WebpResponse(Response):
     media_type = "image/webp"
 
 
-@router.get("/thumbnail.webp", response_class=WebpResponse)
+@router.get("/thumbnail.webp", response_class=WebpResponse, responses=media_types("image/webp"))
 def thumbnail(
     request: Request, tile_id: TileId, parameters: Annotated[PictureParameters, in_url(PictureParameters)]
 ) -> Response:
@@ -80,12 +80,8 @@ def thumbnail(
     picture = served.collection.thumbnail(served.collection.row_of(tile_id))
     if picture is None:
         raise HTTPException(404, f"tile {tile_id!r} has no thumbnail")
-    return WebpResponse(picture, headers={"ETag": etag, "Cache-Control": cache_of(served, parameters.generation)})
-
-
-def cache_of(served: Served, generation: int | None) -> str:
-    """How long a picture may be kept whose address named a generation."""
-    return FIXED_CACHE if generation == served.collection.generation else PICTURE_CACHE
+    headers = {"ETag": etag, "Cache-Control": cache_of(served, parameters.generation)}
+    return answer_with(request, picture, "image/webp", headers)
 
 
 @router.get("/similar", response_class=GeoJSONResponse, response_model=SearchAnswer)
