@@ -91,15 +91,16 @@ STRETCHES: dict[str, Stretch] = {
 }
 
 
-def chance_stretch(x: torch.Tensor, chance: Chance) -> torch.Tensor:
+def chance_stretch(x: torch.Tensor, chance: Chance, strength: float = 1.0) -> torch.Tensor:
     """Another light, another sky and another stretch for each picture.
 
     Args:
         x: reflectance.
         chance: random numbers of this batch.
+        strength: scales the changes of light, sky and sensor.
     """
     count = len(x)
-    x = _another_light(x, chance)
+    x = _another_light(x, chance, strength)
     white = torch.exp(chance.uniform(count, -1.75, 0.05))  # 0.17 to 1.05 of reflectance
     white = torch.where(chance.coin(count, 0.5), white.clamp(max=0.42), white)  # bright stretches are the common ones
     black = chance.uniform(count, 0.0, 0.03) * chance.coin(count, 0.3)
@@ -111,14 +112,14 @@ def chance_stretch(x: torch.Tensor, chance: Chance) -> torch.Tensor:
     return to_eight_bits(stretched.clamp(0, 1) ** power)
 
 
-def _another_light(x: torch.Tensor, chance: Chance) -> torch.Tensor:
+def _another_light(x: torch.Tensor, chance: Chance, strength: float) -> torch.Tensor:
     """Sun, sky, sensor and season: gains, a mixing of bands, haze added or taken away, grain."""
     count = len(x)
-    turn = torch.eye(3) + 0.03 * chance.normal(x.new_zeros(count, 3, 3))
+    turn = torch.eye(3) + 0.03 * strength * chance.normal(x.new_zeros(count, 3, 3))
     x = torch.einsum("bij,bjhw->bihw", turn, x)
-    sun = torch.exp(chance.uniform(count, -0.35, 0.35))[:, None]
-    x = x * (sun * torch.exp(0.05 * chance.normal(x.new_zeros(count, 3))))[:, :, None, None]
-    haze = chance.uniform(count, -0.085, 0.085) * chance.coin(count, 0.65)
+    sun = torch.exp(strength * chance.uniform(count, -0.35, 0.35))[:, None]
+    x = x * (sun * torch.exp(0.05 * strength * chance.normal(x.new_zeros(count, 3))))[:, :, None, None]
+    haze = strength * chance.uniform(count, -0.085, 0.085) * chance.coin(count, 0.65)
     added = _bands(x, HAZE_COLOUR) * haze.view(-1, 1, 1, 1)
     darkest = (x.mean((2, 3)) - x.std((2, 3))).clamp(min=0)[:, :, None, None]  # about; no sky takes more than there is
     x = x * (1 - haze.clamp(min=0).view(-1, 1, 1, 1)) + torch.maximum(added, -0.7 * darkest)

@@ -21,6 +21,7 @@ def train_s2(
         "work/s2"
     ),
     vision_steps: Annotated[int, typer.Option(min=1, help="Steps of the image encoder.")] = 1600,
+    fine_steps: Annotated[int, typer.Option(min=1, help="Its last steps, on finer pictures.")] = 900,
     head_steps: Annotated[int, typer.Option(min=1, help="Steps of the text head and the position encoder.")] = 1500,
     chips: Annotated[int | None, typer.Option(min=100, help="Only so many chips of each part, for a look.")] = None,
     threads: Annotated[int, typer.Option(min=1, help="Threads to compute with.")] = 1,
@@ -45,6 +46,8 @@ def train_s2(
     from training.sentinel.vision import VisionSettings
 
     torch.set_num_threads(threads)
-    settings = SentinelSettings(VisionSettings(steps=vision_steps), HeadSettings(steps=head_steps), chips)
+    settings = SentinelSettings(
+        VisionSettings(steps=vision_steps, fine_steps=fine_steps), HeadSettings(steps=head_steps), chips
+    )
     make_model(folder, work, settings, out)
     typer.echo(f"wrote {out}; measure it with: wildsat eval sentinel2 --model {out}", err=True)

@@ -25,7 +25,7 @@ from training.familiar import fit_familiarity, spread_sample
 from training.sentinel.heads import HeadSettings, TileFeatures, read_features, train_heads
 from training.sentinel.model import s2_config
 from training.sentinel.points import Points, load_points, make_points, save_points
-from training.sentinel.scenes import SceneMaker
+from training.sentinel.scenes import FINE, SceneMaker
 from training.sentinel.texts import Sentences, embed_sentences, kind_sentences
 from training.sentinel.vision import VisionSettings, VisionStudent, accuracy, train_vision
 from wildsat_core.models.model import WildSATModel
@@ -66,10 +66,11 @@ def make_model(data: Path, work: Path, settings: SentinelSettings, out: Path) ->
     torch.manual_seed(settings.vision.seed)
     model = WildSATModel(s2_config())
     chips = read_eurosat(data, "train", settings.most_chips)
-    scenes = SceneMaker(chips, read_world(data, "train"), settings.vision.seed)
+    world = read_world(data, "train")
     log.info("%d chips of EuroSAT", len(chips))
     folder = work / f"vision-{_digest(settings.vision, settings.most_chips)}"
-    student = train_vision(model, scenes, settings.vision, folder)
+    student = train_vision(model, chips, world, settings.vision, folder)
+    scenes = SceneMaker(chips, world, settings.vision.seed, FINE)
     features = _features(folder, lambda: read_features(student, chips, scenes, settings.heads.scenes))
     texts = read_texts(work)
     train_heads(model, features, (texts.kinds, texts.kind_embeddings), (texts.points, texts.point_embeddings),

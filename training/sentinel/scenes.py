@@ -15,11 +15,29 @@ from training.earth.kinds import KINDS
 from training.earth.stretches import chance_stretch
 
 WORLD_SHARE = 0.08  # of the pictures of a batch
-# How pictures of EuroSAT's chips are made: one chip; 2 x 2 or 4 x 4 of one kind; 2 x 2 of two kinds.
-CHIP_CHANCES = (0.62, 0.16, 0.06, 0.16)
-LEAST_CROP = 0.55  # of the side of a chip
 WORLD_SIDES_PX = (56, 192)
-SIZES_PX = (40, 48, 48, 64)
+
+
+@dataclass(frozen=True, slots=True)
+class SceneStyle:
+    """How pictures are made.
+
+    Attributes:
+        chances: of one chip; 2 x 2 or 4 x 4 of one kind; 2 x 2 of two kinds.
+        least_crop: smallest side of a crop, of that of the whole.
+        sizes_px: sides of the pictures, one for each batch.
+        strength: of the changes of light, sky and sensor; 1 goes beyond what is met.
+    """
+
+    chances: tuple[float, float, float, float] = (0.62, 0.16, 0.06, 0.16)
+    least_crop: float = 0.55
+    sizes_px: tuple[int, ...] = (40, 48, 48, 64)
+    strength: float = 1.0
+
+
+# Small and shaken pictures teach fast and roughly; what ends the training is nearer to what is met.
+ROUGH = SceneStyle()
+FINE = SceneStyle(chances=(0.78, 0.10, 0.04, 0.08), least_crop=0.8, sizes_px=(48, 64), strength=0.6)
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,9 +57,9 @@ class Batch:
 class SceneMaker:
     """Draws batches; the same seed and number give the same batch."""
 
-    def __init__(self, chips: Chips, world: list[WorldChip], seed: int = 0) -> None:
+    def __init__(self, chips: Chips, world: list[WorldChip], seed: int = 0, style: SceneStyle = ROUGH) -> None:
         """Halve the chips once and twice, for mosaics."""
-        self._chips, self._world, self._seed = chips, world, seed
+        self._chips, self._world, self._seed, self._style = chips, world, seed, style
         whole = torch.from_numpy(chips.pixels).permute(0, 3, 1, 2)
         self._levels = {1: whole, 2: _halved(whole), 4: _halved(_halved(whole))}
         self._by_kind = [np.flatnonzero(chips.kinds == kind) for kind in range(len(KINDS))]
@@ -49,7 +67,7 @@ class SceneMaker:
     def batch(self, count: int, number: int) -> Batch:
         """Two pictures of each of `count` places."""
         rng = np.random.default_rng([self._seed, number])
-        size = int(rng.choice(SIZES_PX))
+        size = int(rng.choice(self._style.sizes_px))
         scenes, truth = zip(*(self._scene(rng) for _ in range(count)), strict=True)
         views = [self._view(scenes, size, rng) for _ in range(2)]
         return Batch(views[0], views[1], torch.from_numpy(np.stack(truth)))
@@ -63,7 +81,7 @@ class SceneMaker:
             return torch.from_numpy(chip.reflectance).permute(2, 0, 1), truth
         row = int(rng.integers(len(self._chips)))
         kind = int(self._chips.kinds[row])
-        way = int(rng.choice(4, p=CHIP_CHANCES))
+        way = int(rng.choice(4, p=self._style.chances))
         if way == 0:
             rows, across = [row], 1
         elif way < 3:
@@ -79,9 +97,9 @@ class SceneMaker:
 
     def _view(self, scenes: tuple[torch.Tensor, ...], size: int, rng: np.random.Generator) -> torch.Tensor:
         chance = Chance(int(rng.integers(2**31)), torch.device("cpu"))
-        cut = torch.stack([_crop(scene, size, rng) for scene in scenes])
+        cut = torch.stack([_crop(scene, size, rng, self._style.least_crop) for scene in scenes])
         turned = _turned(cut, chance)
-        return chance_stretch(turned, chance) * 255
+        return chance_stretch(turned, chance, self._style.strength) * 255
 
 
 def _halved(pixels: torch.Tensor) -> torch.Tensor:
@@ -96,10 +114,10 @@ def _mosaic(tiles: torch.Tensor, across: int) -> torch.Tensor:
     return grid.permute(2, 0, 3, 1, 4).reshape(3, across * side, across * side)
 
 
-def _crop(scene: torch.Tensor, size: int, rng: np.random.Generator) -> torch.Tensor:
+def _crop(scene: torch.Tensor, size: int, rng: np.random.Generator, least: float) -> torch.Tensor:
     """A square of chance place and side, brought to (3, size, size)."""
     whole = scene.shape[-1]
-    low, high = WORLD_SIDES_PX if whole > CHIP_PX else (int(LEAST_CROP * whole), whole)
+    low, high = WORLD_SIDES_PX if whole > CHIP_PX else (int(least * whole), whole)
     side = int(np.exp(rng.uniform(np.log(low), np.log(high + 1))))
     top, left = rng.integers(whole - side + 1, size=2)
     square = scene[:, top : top + side, left : left + side]

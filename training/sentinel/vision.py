@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import torch
@@ -11,11 +12,11 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from training.config import OptimiserSection
-from training.earth.chips import Chips
+from training.earth.chips import Chips, WorldChip
 from training.earth.kinds import KINDS
 from training.earth.stretches import Stretch, as_pictures
 from training.losses import LogitScale, symmetric_loss
-from training.sentinel.scenes import SceneMaker
+from training.sentinel.scenes import FINE, ROUGH, SceneMaker
 from training.setup import lay_out_channels_last
 from training.steps import Steps, take_steps
 from wildsat_core.models.model import WildSATModel
@@ -31,20 +32,22 @@ class VisionSettings:
     """Length, size and weights of the run; each step sees two pictures of each of `places` places."""
 
     steps: int = 1600
+    fine_steps: int = 900
     places: int = 64
     rate: float = 2e-3
+    fine_rate: float = 1.2e-3
     weight_decay: float = 0.03
     smoothing: float = 0.05
     image_weight: float = 0.2
     seed: int = 0
 
-    def plan(self) -> Steps:
-        """The run's length and optimiser."""
+    def plan(self, *, fine: bool) -> Steps:
+        """Length and optimiser of the rough or the fine part."""
+        steps, rate = (self.fine_steps, self.fine_rate) if fine else (self.steps, self.rate)
         optimiser = OptimiserSection(
-            lr=self.rate, weight_decay=self.weight_decay, schedule="cosine", warmup_steps=self.steps // 20, clip=5.0,
-            ema=0.998,
-        )  # fmt: skip
-        return Steps("vision", self.steps, optimiser, log_every=50)
+            lr=rate, weight_decay=self.weight_decay, schedule="cosine", warmup_steps=steps // 20, clip=5.0, ema=0.998
+        )
+        return Steps("fine vision" if fine else "vision", steps, optimiser, log_every=50, checkpoint_every=150)
 
 
 class VisionStudent(nn.Module):
@@ -65,13 +68,18 @@ class VisionStudent(nn.Module):
         return features
 
 
-def train_vision(model: WildSATModel, scenes: SceneMaker, settings: VisionSettings, folder: Path) -> VisionStudent:
-    """Train backbone and image head in place; the folder keeps checkpoints to go on from."""
+def train_vision(
+    model: WildSATModel, chips: Chips, world: list[WorldChip], settings: VisionSettings, folder: Path
+) -> VisionStudent:
+    """Train backbone and image head in place, on rough pictures, then on finer ones.
+
+    The folder keeps checkpoints of both parts to go on from.
+    """
     torch.manual_seed(settings.seed)
     student = VisionStudent(model)
     lay_out_channels_last(student)
 
-    def loss_at(step: int) -> dict[str, Tensor]:
+    def loss_at(scenes: SceneMaker, step: int) -> dict[str, Tensor]:
         batch = scenes.batch(settings.places, step)
         features = student.features(torch.cat([batch.first, batch.second]))
         named = F.cross_entropy(student.kinds(features), batch.truth.repeat(2, 1), label_smoothing=settings.smoothing)
@@ -80,7 +88,9 @@ def train_vision(model: WildSATModel, scenes: SceneMaker, settings: VisionSettin
         match = symmetric_loss(first, second, student.scale())
         return {"kinds": named, "image": settings.image_weight * match.loss}
 
-    take_steps(student, loss_at, settings.plan(), folder)
+    for name, style in (("rough", ROUGH), ("fine", FINE)):
+        scenes = SceneMaker(chips, world, settings.seed, style)
+        take_steps(student, partial(loss_at, scenes), settings.plan(fine=style is FINE), folder / name)
     return student
 
 
