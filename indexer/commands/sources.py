@@ -25,13 +25,14 @@ from indexer.commands.options import (
     stretch_of,
     tiles,
 )
+from indexer.sources.catalogues import DEFAULT, Catalogue, read_catalogues
 from indexer.sources.folder import FolderSource, find_table
 from indexer.sources.grid import KilometreGrid
 from indexer.sources.majortom import MajorTomSource
 from indexer.sources.protocol import Source
 from indexer.sources.raster import PixelGrid, RasterSource
 from indexer.sources.satlas import SatlasSource
-from indexer.sources.sentinel2 import DEFAULT_COLLECTION, EARTH_SEARCH, Pick, Sentinel2Source
+from indexer.sources.sentinel2 import Pick, Sentinel2Source
 from indexer.sources.xyz import XyzSource
 from wildsat_core.errors import InvalidInputError
 from wildsat_core.geo import parse_bbox
@@ -115,9 +116,11 @@ class Sentinel2Options(PictureOptions):
     """
 
     input: Annotated[
-        str, imagery("--input", "-i", metavar="ADDRESS", help="The STAC API; Element 84's public one, if left out.")
-    ] = EARTH_SEARCH
-    catalogue: Annotated[str, imagery(metavar="NAME", help="Its collection.")] = DEFAULT_COLLECTION
+        str, imagery("--input", "-i", metavar="NAME|ADDRESS", help="A catalogue by name, or the address of a STAC API.")
+    ] = DEFAULT
+    catalogue: Annotated[
+        str | None, imagery(metavar="NAME", help="Its collection.", show_default="the catalogue's of Sentinel-2 L2A")
+    ] = None
     since: Annotated[str | None, imagery("--from", metavar="YYYY-MM-DD", help="First day.")] = None
     until: Annotated[str | None, imagery("--to", metavar="YYYY-MM-DD", help="Last day.")] = None
     max_cloud: Annotated[float, imagery(metavar="SHARE", help="Most cloud of a scene, 0 to 1.")] = 0.3
@@ -144,8 +147,9 @@ class Sentinel2Options(PictureOptions):
             raise InvalidInputError(
                 "a catalogue is searched by place and time: give --bbox or --area, --from and --to", "bbox"
             )
+        known = read_catalogues().get(self.input, Catalogue(self.input))
         return Sentinel2Source(
-            api=self.input,
+            api=known.api,
             area=area,
             since=since,
             until=until,
@@ -155,9 +159,9 @@ class Sentinel2Options(PictureOptions):
             assets=self.assets,
             bands=names(self.bands),
             stretch=stretch_of(self.stretch),
-            signer=self.signer,
+            signer=self.signer or known.signer,
             tile_px=self.tile_px,
-            collection=self.catalogue,
+            collection=self.catalogue or known.collection,
         )
 
 

@@ -15,6 +15,7 @@ from typing import Any, Final, Literal
 
 import numpy as np
 
+from indexer.sources.catalogues import DEFAULT_COLLECTION
 from indexer.sources.dataset import open_dataset, read_error
 from indexer.sources.grid import Cell, KilometreGrid
 from indexer.sources.pixels import Stretch, reading_of
@@ -29,8 +30,6 @@ logger = logging.getLogger(__name__)
 Pick = Literal["newest", "least-cloudy", "all"]
 PICKS: Final[tuple[Pick, ...]] = ("newest", "least-cloudy", "all")
 NATIVE_M: Final = 10.0
-EARTH_SEARCH: Final = "https://earth-search.aws.element84.com/v1"  # Element 84's public catalogue
-DEFAULT_COLLECTION: Final = "sentinel-2-l2a"
 
 # Names of a band's asset in the catalogues at hand: Element 84 Earth Search, Microsoft Planetary Computer, Copernicus.
 ASSET_KEYS: Final[Mapping[str, tuple[str, ...]]] = {
