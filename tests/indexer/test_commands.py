@@ -258,6 +258,7 @@ def test_real_sentinel2_chips_are_indexed_and_found_by_what_they_show(type_in, t
     folder = Path(DATA) / "sentinel2"
     bands = ("--band-indexes", "4,3,2", "--stretch", "0,3000")
     order = ("folder", "chips", "-i", folder, "--table", "none", *bands, "--workers", 0)
+    order += ("--model", "wildsat-mini", "--any-scale")
     assert "23 tiles to index" in type_in("build", *order, "--dry-run")
     type_in("build", *order)
     mini = load_model("wildsat-mini")
