@@ -65,7 +65,7 @@ def serve(
             root_path=settings.root_path,
             log_config=None,
             access_log=False,  # ours leaves out the query; see app/layers/headers.py
-            proxy_headers=False,  # forwarded addresses are read in app/layers/clients.py, from configured proxies only
+            proxy_headers=False,  # forwarded addresses are read in app/layers/proxies.py, from configured proxies only
             server_header=False,
             timeout_graceful_shutdown=10,
         )

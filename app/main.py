@@ -9,6 +9,7 @@ from contextlib import asynccontextmanager
 from fastapi import FastAPI
 from fastapi.concurrency import run_in_threadpool
 from fastapi.middleware.cors import CORSMiddleware
+from starlette.middleware.gzip import DEFAULT_EXCLUDED_CONTENT_TYPES, GZipMiddleware
 
 from app.answers.ranges import Store
 from app.answers.responses import JSONResponse
@@ -20,6 +21,7 @@ from app.layers.crashes import CrashMiddleware
 from app.layers.gate import Gate, LoadMiddleware
 from app.layers.head import HeadMiddleware
 from app.layers.headers import HeadersMiddleware
+from app.layers.proxies import ProxiesMiddleware
 from app.layers.timing import MetricsMiddleware
 from app.metrics import Metrics
 from app.openapi import TAGS, describe_errors, operation_id
@@ -47,6 +49,8 @@ from wildsat_core.countries import load_countries
 from wildsat_core.search.species import TABLE, load_species
 
 log = logging.getLogger(__name__)
+
+PACKED_TYPES = (*DEFAULT_EXCLUDED_CONTENT_TYPES, "application/vnd.apache.parquet")  # packing them again gains nothing
 
 ROUTERS = (
     page.router,
@@ -110,6 +114,8 @@ def create_app(settings: Settings | None = None, load: ModelLoader | None = None
 
 def _add_layers(app: FastAPI, settings: Settings) -> None:
     """Middleware, innermost first: a refused client and a crash still get CORS, metrics, headers and an id."""
+    # Inside of HEAD, which then has the packed answer's headers. Level 6 packs 10 % better in three times the time.
+    app.add_middleware(GZipMiddleware, minimum_size=1024, compresslevel=1, exclude_content_types=PACKED_TYPES)
     app.add_middleware(HeadMiddleware)
     policy_of = app.state.directory.of
     app.add_middleware(
@@ -133,6 +139,7 @@ def _add_layers(app: FastAPI, settings: Settings) -> None:
         allow_cross_origin=settings.answers_other_pages,
         log_queries=settings.log_queries,
     )
+    app.add_middleware(ProxiesMiddleware, trusted=settings.trusted_proxies)
 
 
 def _warm(settings: Settings) -> None:

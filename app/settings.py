@@ -85,7 +85,7 @@ class Settings(BaseSettings):
     rate_per_minute: float = Field(default=0.0, ge=0, description="requests a minute per key or address; 0: no limit")
     rate_burst: int = Field(default=60, ge=1, description="requests that may come at once before the rate applies")
     trusted_proxies: CommaSeparated = Field(
-        default=(), description="addresses or networks whose X-Forwarded-For header is believed"
+        default=(), description="addresses or networks whose X-Forwarded-For, -Proto and -Host are believed"
     )
     cors_origins: CommaSeparated = Field(
         default=(),

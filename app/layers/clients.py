@@ -1,4 +1,4 @@
-"""Who is asking and how often: API keys, the address behind trusted proxies, a token bucket for each."""
+"""Who is asking and how often: API keys or addresses, a token bucket for each."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 from app.errors import error_response
 from app.failures import KeyRequiredError, RateLimitedError
+from app.layers.proxies import read_address
 from app.policies import Key, PolicyOf
 from app.requests.parameters import RANKING
 from app.settings import Settings
@@ -61,7 +62,6 @@ class ClientsMiddleware:
         self.policy_of = policy_of
         self.keys = settings.api_keys
         self.require_key = settings.require_key
-        self.proxies = [ipaddress.ip_network(network, strict=False) for network in settings.trusted_proxies]
         self.buckets = TokenBuckets(settings.rate_per_minute, settings.rate_burst) if settings.rate_per_minute else None
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -89,13 +89,13 @@ class ClientsMiddleware:
         try:
             key = self._known_key(connection)
         except KeyRequiredError:
-            self._charge(f"address {self.address(connection)}")  # guessing is not free
+            self._charge(f"address {_counted(connection)}")  # guessing is not free
             raise
         if self.require_key and key is None and not self._is_keyless(connection):
             raise KeyRequiredError(
                 "this service needs an API key; send it in the header X-API-Key or as a Bearer token"
             )
-        self._charge(f"key {key}" if key is not None else f"address {self.address(connection)}")
+        self._charge(f"key {key}" if key is not None else f"address {_counted(connection)}")
 
     def _charge(self, client: str) -> None:
         """Take a token of a client's.
@@ -118,39 +118,11 @@ class ClientsMiddleware:
             raise KeyRequiredError("the API key is not known")
         return matches[0] if matches else None
 
-    def address(self, connection: HTTPConnection) -> str:
-        """Address of the client; X-Forwarded-For is believed only from trusted proxies, from the right, hop by hop."""
-        address = connection.client.host if connection.client else "unknown"
-        hops = [
-            hop.strip() for hop in ",".join(connection.headers.getlist("x-forwarded-for")).split(",") if hop.strip()
-        ]
-        while hops and self._is_proxy(address):
-            address = _without_port(hops.pop())
-        return _network_of(address)
 
-    def _is_proxy(self, address: str) -> bool:
-        try:
-            parsed = ipaddress.ip_address(address)
-        except ValueError:
-            return False
-        return any(parsed in network for network in self.proxies)
-
-
-def _without_port(hop: str) -> str:
-    """Some proxies write 192.0.2.1:4711 and [2001:db8::1]:4711, with a port for every connection."""
-    if hop.startswith("["):
-        return hop[1:].partition("]")[0]
-    return hop.partition(":")[0] if hop.count(":") == 1 else hop
-
-
-def _network_of(address: str) -> str:
-    """An IPv6 client owns a /64 at least, so that is what is counted."""
-    try:
-        parsed = ipaddress.ip_address(address)
-    except ValueError:
-        return address[:64]
-    return (
-        str(ipaddress.ip_network(f"{address}/64", strict=False))
-        if parsed.version == 6 and "%" not in address
-        else address
-    )
+def _counted(connection: HTTPConnection) -> str:
+    """What a client without a key is counted by: its address, or its /64, which an IPv6 client owns at least."""
+    told = connection.client.host if connection.client else "unknown"
+    address = read_address(told)
+    if address is None:
+        return told[:64]
+    return str(address if address.version == 4 else ipaddress.IPv6Network((address, 64), strict=False))
