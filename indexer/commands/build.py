@@ -39,9 +39,7 @@ class CollectionOptions(WhereOptions):
     segment_tiles: Annotated[int, into(min=1, metavar="N", help="Tiles in a segment: the most that a kill loses.")] = (
         16_384
     )
-    restart: Annotated[
-        bool, into("--restart", help="Begin anew: drop what an interrupted build of these options left.")
-    ] = False
+    restart: Annotated[bool, into("--restart", help="Begin anew, not where a kill ended it.")] = False
     collections: CollectionsFolder = Path("collections")
     dry_run: DryRun = False
     wait: Wait = 0.0

@@ -59,9 +59,7 @@ class WhereOptions:
     area: Annotated[Path | None, tiles(metavar="FILE", help="Only tiles that meet the polygons of a GeoJSON file.")] = (
         None
     )
-    max_bad: Annotated[
-        float, tiles(min=0, max=1, metavar="SHARE", help="Most damaged pictures or bad rows among all, 0 to 1.")
-    ] = MAX_BAD
+    max_bad: Annotated[float, tiles(min=0, max=1, metavar="SHARE", help="Most bad pictures or rows, 0 to 1.")] = MAX_BAD
     min_land: Annotated[
         float, tiles(min=0, max=1, metavar="SHARE", help="Least land of a tile, 0 to 1; 0 takes the sea, too.")
     ] = 0.0

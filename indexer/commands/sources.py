@@ -32,7 +32,7 @@ from indexer.sources.majortom import MajorTomSource
 from indexer.sources.protocol import Source
 from indexer.sources.raster import PixelGrid, RasterSource
 from indexer.sources.satlas import SatlasSource
-from indexer.sources.sentinel2 import Pick, Sentinel2Source
+from indexer.sources.sentinel2 import Mosaic, Pick, Sentinel2Source
 from indexer.sources.xyz import XyzSource
 from wildsat_core.errors import InvalidInputError
 from wildsat_core.geo import parse_bbox
@@ -125,14 +125,18 @@ class Sentinel2Options(PictureOptions):
     until: Annotated[str | None, imagery("--to", metavar="YYYY-MM-DD", help="Last day.")] = None
     max_cloud: Annotated[float, imagery(metavar="SHARE", help="Most cloud of a scene, 0 to 1.")] = 0.3
     pick: Annotated[Pick, imagery(help="The scene that a tile is cut from; all: a tile of every date.")] = "newest"
-    assets: Annotated[
-        Literal["visual", "bands"], imagery(help="True colour, or the reflectance of --bands by --stretch.")
-    ] = "visual"
+    mosaic: Annotated[
+        Mosaic | None,
+        imagery(help="Make a tile of several scenes.", show_default="one"),
+    ] = None
+    assets: Annotated[Literal["visual", "bands"], imagery(help="True colour, or --bands by --stretch.")] = "visual"
     bands: Bands = "red,green,blue"
     stretch: StretchTo = None
-    signer: Annotated[
-        str | None, imagery(metavar="MODULE:FUNCTION", help="Turns an asset's address into one that may be read.")
+    offset: Annotated[
+        int | None,
+        imagery(metavar="NUMBER", help="Added to reflectance.", show_default="as told"),
     ] = None
+    signer: Annotated[str | None, imagery(metavar="MODULE:FUNCTION", help="Makes an asset's address readable.")] = None
     tile_km: Annotated[float, tiles(metavar="KM", help="Side of a tile, on the kilometre grid of the globe.")] = (
         DEFAULT_TILE_KM
     )
@@ -162,6 +166,8 @@ class Sentinel2Options(PictureOptions):
             signer=self.signer or known.signer,
             tile_px=self.tile_px,
             collection=self.catalogue or known.collection,
+            mosaic=self.mosaic,
+            offset=self.offset,
         )
 
 

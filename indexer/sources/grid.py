@@ -9,8 +9,9 @@ The idea of rows with their own number of columns is that of the sinusoidal and 
 
 from __future__ import annotations
 
+import bisect
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from wildsat_core.errors import InvalidInputError
@@ -18,6 +19,8 @@ from wildsat_core.geo import KM_PER_DEGREE, square_bbox
 from wildsat_core.types import BBox
 
 HALF_MERIDIAN_KM = 180.0 * KM_PER_DEGREE
+MOST_IN_PARTITION = 16_384  # tiles that are listed, read and written as one
+SQUARE_CELLS = 6  # a square of so many cells a side is read together: about one chunk of tiles
 MAX_CELLS_PER_ROW = 100_000_000  # a step of less than half a metre is a slip of the keyboard
 
 
@@ -37,6 +40,28 @@ class Cell:
     lon: float
     lat: float
     bbox: BBox
+
+
+@dataclass(frozen=True, slots=True)
+class CellBlock:
+    """Neighbouring cells: some rows, and of each its share of columns.
+
+    Attributes:
+        first, above: the rows from `first` up to, not including, `above`.
+        part, parts: which of so many equal shares of each row's columns.
+        cells: their number.
+    """
+
+    first: int
+    above: int
+    part: int
+    parts: int
+    cells: int
+
+    @property
+    def key(self) -> str:
+        """Its name among the blocks of one grid and box."""
+        return f"r{self.first}-{self.above}-{self.part}of{self.parts}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,18 +117,51 @@ class KilometreGrid:
 
     def cells(self, bbox: BBox | None = None) -> Iterator[Cell]:
         """Cells whose centre lies in the box, or all; rows from north to south, columns eastwards."""
-        for row in range(self.rows - 1, -1, -1):
-            lat = self.latitude(row)
-            if bbox is not None and not bbox.south <= lat <= bbox.north:
-                continue
+        for row in reversed(self._rows_within(bbox)):
             for column in self._columns_within(row, bbox):
                 yield self.cell(row, column)
 
     def count(self, bbox: BBox | None = None) -> int:
         """How many cells `cells` gives, without making them."""
-        south, north = (-90.0, 90.0) if bbox is None else (bbox.south, bbox.north)
-        rows = (row for row in range(self.rows) if south <= self.latitude(row) <= north)
-        return sum(len(self._columns_within(row, bbox)) for row in rows)
+        return sum(len(self._columns_within(row, bbox)) for row in self._rows_within(bbox))
+
+    def blocks(self, bbox: BBox | None = None, at_most: int = MOST_IN_PARTITION) -> Iterator[CellBlock]:
+        """The cells of `cells`, in compact blocks, from north to south."""
+        rows = self._rows_within(bbox)
+        widest = max((len(self._columns_within(row, bbox)) for row in rows), default=0)
+        height = max(math.isqrt(at_most), at_most // max(widest, 1))
+        for above in range(rows.stop, rows.start, -height):
+            band = range(max(above - height, rows.start), above)
+            counts = [len(self._columns_within(row, bbox)) for row in band]
+            # Parts of a row differ by one cell at most, so each row may add one to its share.
+            parts = math.ceil(sum(counts) / max(at_most - len(band), 1))
+            for part in range(parts):
+                cells = sum(n * (part + 1) // parts - n * part // parts for n in counts)
+                if cells:
+                    yield CellBlock(band.start, band.stop, part, parts, cells)
+
+    def cells_of(self, block: CellBlock, bbox: BBox | None = None) -> Iterator[Cell]:
+        """Cells of a block of `blocks`, square by square, so that neighbours on the ground are read together.
+
+        Args:
+            block: one of those that `blocks` gives for the same box.
+            bbox: the box.
+        """
+        for above in range(block.above, block.first, -SQUARE_CELLS):
+            rows = range(above - 1, max(above - SQUARE_CELLS, block.first) - 1, -1)
+            columns = {row: _part(self._columns_within(row, bbox), block.part, block.parts) for row in rows}
+            squares = math.ceil(max(map(len, columns.values())) / SQUARE_CELLS)
+            for square in range(squares):
+                for row in rows:
+                    yield from (self.cell(row, column) for column in _part(columns[row], square, squares))
+
+    def _rows_within(self, bbox: BBox | None) -> range:
+        """Rows whose centre lies between south and north."""
+        if bbox is None:
+            return range(self.rows)
+        every = range(self.rows)
+        first = bisect.bisect_left(every, bbox.south, key=self.latitude)
+        return every[first : bisect.bisect_right(every, bbox.north, key=self.latitude)]
 
     def _columns_within(self, row: int, bbox: BBox | None) -> range | list[int]:
         """Columns whose centre lies between west and east; a box over the antimeridian gives two runs of columns."""
@@ -124,6 +182,11 @@ class KilometreGrid:
         if bbox.crosses_antimeridian:
             return [*run(-180.0, bbox.east), *run(bbox.west, 180.0)]
         return run(bbox.west, bbox.east)
+
+
+def _part(columns: Sequence[int], part: int, parts: int) -> Sequence[int]:
+    """One of several parts, as equal as can be, of a row's columns."""
+    return columns[len(columns) * part // parts : len(columns) * (part + 1) // parts]
 
 
 def _longitude(column: int, columns: int) -> float:

@@ -3,17 +3,26 @@
 from __future__ import annotations
 
 import datetime as dt
+import logging
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from itertools import zip_longest
 from typing import TYPE_CHECKING, Any, Final
+from urllib.parse import urljoin
 
+from indexer.sources.outlines import outline_on_globe
+from indexer.sources.places import cloud_share
 from indexer.sources.protocol import LeftOut
+from indexer.sources.times import utc_day
+from wildsat_core.addresses import without_secrets
 from wildsat_core.errors import MissingExtraError, SourceError
 from wildsat_core.types import BBox
 
 if TYPE_CHECKING:
     from shapely.geometry.base import BaseGeometry
+
+logger = logging.getLogger(__name__)
 
 # From processing baseline 04.00 (25 January 2022) stored values are reflectance x 10,000 + 1000.
 # https://sentinels.copernicus.eu/-/sentinel-2-processing-baseline-04-00
@@ -34,6 +43,41 @@ RETRIES: Final[Mapping[str, Any]] = {
 TIMEOUT_S: Final = (15.0, 60.0)  # to connect, and to wait for bytes
 
 
+MOST_PAGES_WITHOUT_NEWS: Final = 3  # a `next` that leads round in a circle; some servers repeat a page now and then
+
+# What GDAL reads by range requests, and how it is spelled for it. Nothing else that a catalogue names is opened: a file
+# of this machine least of all.
+_READABLE: Final[Mapping[str, str]] = {
+    "http": "http", "https": "https", "s3": "s3", "gs": "gs", "az": "az", "abfs": "az", "abfss": "az",
+}  # fmt: skip
+
+
+@dataclass(frozen=True, slots=True)
+class _Wanted:
+    """An asset, or a band of one, as catalogues call it.
+
+    Attributes:
+        keys: keys of assets that hold nothing else, the best first.
+        common_name: of the band; None for an asset with several bands.
+    """
+
+    keys: tuple[str, ...]
+    common_name: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Asset:
+    """Where pixels are.
+
+    Attributes:
+        hrefs: addresses of the same file, to be tried in this order.
+        band: which of its bands, counted from 1; None for all.
+    """
+
+    hrefs: tuple[str, ...]
+    band: int | None = None
+
+
 @dataclass(frozen=True, slots=True)
 class Scene:
     """One Sentinel-2 product.
@@ -41,7 +85,7 @@ class Scene:
     Attributes:
         cloud_cover: share in [0, 1]; None where the catalogue does not say.
         offset: to be added to stored reflectance; None where the catalogue does not say.
-        hrefs: addresses of the assets asked for, in their order.
+        assets: those asked for, in their order.
         footprint: outline in degrees.
         cover: share of the box asked about that the scene covers; 1 for all of it.
     """
@@ -50,7 +94,7 @@ class Scene:
     date: dt.date
     cloud_cover: float | None
     offset: int | None
-    hrefs: tuple[str, ...]
+    assets: tuple[Asset, ...]
     footprint: BaseGeometry
     cover: float = 0.0
 
@@ -72,14 +116,14 @@ class SceneTable:
         self._scenes = list(scenes)
         self._tree = shapely.STRtree([scene.footprint for scene in self._scenes])
 
-    def over(self, box: BBox) -> list[Scene]:
-        """Scenes that cover at least half of a box, the best cover first, then by id; each with its cover."""
+    def over(self, box: BBox, least: float = LEAST_COVER) -> list[Scene]:
+        """Scenes that cover so much of a box, the best cover first, then by id; each with its cover."""
         outline = _outline(box)
         found = []
         for i in self._tree.query(outline, predicate="intersects"):
             scene = self._scenes[i]
             cover = scene.footprint.intersection(outline).area / outline.area
-            if cover >= LEAST_COVER:
+            if cover >= least:
                 found.append(replace(scene, cover=round(cover, 6)))
         return sorted(found, key=lambda scene: (-scene.cover, scene.scene_id))
 
@@ -92,6 +136,7 @@ def search_scenes(
     until: dt.date,
     max_cloud: float,
     assets: Sequence[Sequence[str]],
+    common_names: Sequence[str] = (),
 ) -> Iterator[Scene | LeftOut]:
     """Scenes that meet an area within a time, each once, and those that can't be understood; pages are not kept.
 
@@ -103,11 +148,16 @@ def search_scenes(
         until: last day.
         max_cloud: largest share of cloud; a scene whose cloud is unknown is kept.
         assets: keys of each asset that is needed, of which a scene has one.
+        common_names: of the band that each of them holds, to find it by what assets say of their bands; none for
+            assets of several bands. https://github.com/stac-extensions/eo#common-band-names
 
     Raises:
         MissingExtraError: pystac-client is not installed.
         SourceError: the catalogue does not answer, or not as a STAC API does.
     """
+    import shapely
+
+    wanted = [_Wanted(tuple(keys), name) for keys, name in zip_longest(assets, common_names)]
     seen: set[str] = set()
     for item in _items(api, collection, area, since, until):
         name = item.get("id") if isinstance(item, Mapping) else None
@@ -115,8 +165,8 @@ def search_scenes(
             continue
         seen.add(str(name))
         try:
-            scene = _scene(item, assets)
-        except (AttributeError, KeyError, TypeError, ValueError) as err:
+            scene = _scene(item, wanted, api)
+        except (AttributeError, KeyError, TypeError, ValueError, shapely.errors.GEOSException) as err:
             yield LeftOut("scene not understood", f"scene {name} of the catalogue: {err!r}")
             continue
         # Not every catalogue can filter by cloud, so it is done here.
@@ -138,57 +188,132 @@ def _items(api: str, collection: str, area: BBox, since: dt.date, until: dt.date
     try:
         client = Client.open(api, stac_io=StacApiIO(max_retries=Retry(**RETRIES), timeout=TIMEOUT_S))
         for box in _boxes(area):
-            yield from client.search(collections=[collection], bbox=box, datetime=days, limit=100).items_as_dicts()
-    except (APIError, requests.RequestException, KeyError, ValueError, NotImplementedError) as err:
-        raise SourceError(f"{api} can't be searched as a STAC API: {err}") from err
+            pages = client.search(collections=[collection], bbox=box, datetime=days, limit=100).pages_as_dicts()
+            yield from _until_nothing_new(pages, api)
+    except (APIError, requests.RequestException, KeyError, TypeError, ValueError, NotImplementedError) as err:
+        raise SourceError(without_secrets(f"{api} can't be searched as a STAC API: {err}")) from err
 
 
-def _scene(item: Mapping[str, Any], assets: Sequence[Sequence[str]]) -> Scene:
+def _until_nothing_new(pages: Iterable[Mapping[str, Any]], api: str) -> Iterator[Mapping[str, Any]]:
+    """Items of all pages; some servers' `next` never ends."""
+    seen: set[Any] = set()
+    idle = 0
+    for page in pages:
+        items = page.get("features") or []
+        new = {str(item.get("id")) for item in items if isinstance(item, Mapping)} - seen
+        seen |= new
+        yield from items
+        idle = 0 if new else idle + 1
+        if idle == MOST_PAGES_WITHOUT_NEWS:
+            logger.warning(
+                "%s goes on giving pages without new scenes: %d scenes were taken from it",
+                without_secrets(api),
+                len(seen),
+            )
+            return
+
+
+def _scene(item: Mapping[str, Any], wanted: Sequence[_Wanted], api: str) -> Scene:
     """A record of a STAC item.
 
     Raises:
         AttributeError, KeyError, TypeError, ValueError: the item lacks what is needed.
     """
-    import shapely
-
     properties = item["properties"]
-    when = properties.get("datetime") or properties["start_datetime"]
-    cloud = properties.get("eo:cloud_cover")
+    date = utc_day(properties.get("datetime") or properties["start_datetime"])
+    if date is None:
+        raise ValueError("it has no date")
     if item["geometry"] is None:
         raise ValueError("it has no geometry")
+    cloud = properties.get("eo:cloud_cover")
+    base = next((link["href"] for link in item.get("links") or [] if link.get("rel") == "self"), f"{api}/search")
+    chosen = [_choose(item["assets"], one) for one in wanted]
     return Scene(
         scene_id=item["id"],
-        date=dt.datetime.fromisoformat(when).date(),
-        cloud_cover=None if cloud is None else float(cloud) / 100,
-        offset=reflectance_offset(properties, item["assets"].values()),
-        hrefs=tuple(_href(item["assets"], keys) for keys in assets),
-        footprint=shapely.make_valid(shapely.geometry.shape(item["geometry"])),
+        date=date,
+        cloud_cover=cloud_share(None if cloud is None else float(cloud) / 100),
+        offset=reflectance_offset(properties, [asset for asset, _ in chosen]),
+        assets=tuple(Asset(_addresses(asset, urljoin(api, base)), band) for asset, band in chosen),
+        footprint=outline_on_globe(item["geometry"]),
     )
 
 
-def _href(assets: Mapping[str, Mapping[str, Any]], keys: Sequence[str]) -> str:
-    """Address of the first of these assets that there is."""
-    for key in keys:
+def _choose(assets: Mapping[str, Mapping[str, Any]], wanted: _Wanted) -> tuple[Mapping[str, Any], int | None]:
+    """The asset that is wanted, and its band: by key, or else by what assets say of their bands."""
+    for key in wanted.keys:
         if key in assets:
-            return str(assets[key]["href"])
-    raise ValueError(f"it has no asset {' or '.join(keys)}; it has {', '.join(assets)}")
+            return assets[key], 1 if wanted.common_name else None
+    if wanted.common_name:
+        found = [
+            (len(bands), asset, number)
+            for asset in assets.values()
+            if not _is_small(asset)
+            for bands in [_bands(asset)]
+            for number, band in enumerate(bands, start=1)
+            if wanted.common_name in (band.get("eo:common_name"), band.get("common_name"))
+            or band.get("name") in wanted.keys
+        ]
+        if found:
+            _, asset, number = min(found, key=lambda one: one[0])  # one that holds nothing else goes first
+            return asset, number
+    else:
+        visual = (asset for asset in assets.values() if "visual" in (asset.get("roles") or []) and not _is_small(asset))
+        if (found_visual := next(visual, None)) is not None:
+            return found_visual, None
+    raise ValueError(f"it has no asset {' or '.join(wanted.keys)}; it has {', '.join(assets)}")
+
+
+def _is_small(asset: Mapping[str, Any]) -> bool:
+    """Whether an asset is a picture for people, not the pixels themselves."""
+    return bool({"thumbnail", "overview"} & set(asset.get("roles") or []))
+
+
+def _bands(asset: Mapping[str, Any]) -> list[Mapping[str, Any]]:
+    """What an asset says of its bands, in STAC 1.1's words or the extension's before it."""
+    return [band for band in asset.get("bands") or asset.get("eo:bands") or [] if isinstance(band, Mapping)]
+
+
+def _addresses(asset: Mapping[str, Any], base: str) -> tuple[str, ...]:
+    """Addresses of an asset's file that may be opened: its own, and those of the extension "alternate assets".
+
+    Raises:
+        ValueError: there is none.
+    """
+    alternates = asset.get("alternate") or {}
+    given = [asset.get("href"), *(one.get("href") for one in alternates.values() if isinstance(one, Mapping))]
+    found = []
+    for href in given:
+        whole = urljoin(base, str(href)) if href else ""
+        scheme, between, rest = whole.partition("://")
+        if between and scheme.lower() in _READABLE:
+            found.append(f"{_READABLE[scheme.lower()]}://{rest}")
+    if not found:
+        told = ", ".join(without_secrets(str(href)) for href in given if href) or "none"
+        raise ValueError(f"its asset has no address that may be read from a catalogue: {told}")
+    return tuple(dict.fromkeys(found))
 
 
 def reflectance_offset(properties: Mapping[str, Any], assets: Iterable[Mapping[str, Any]]) -> int | None:
     """What to add to a scene's stored reflectance so that all scenes agree: 0 or -1000; None where nothing tells.
 
-    Catalogues that have applied the offset to the pixels say so; otherwise the processing baseline decides, and where
-    it is not told, the offset that the assets' own description names.
+    Catalogues that have applied the offset to the pixels say so; otherwise the processing baseline decides, unless the
+    assets' own description says that there is none left, and where no baseline is told, the offset that they name.
     """
-    if properties.get("earthsearch:boa_offset_applied") is True:
+    if any(properties.get(f"{prefix}:boa_offset_applied") is True for prefix in ("earthsearch", "sentinel", "s2")):
         return 0
+    told = next((offset for asset in assets if (offset := _told_offset(asset)) is not None), None)
     baseline = _baseline(properties.get("s2:processing_baseline") or properties.get("processing:version"))
-    if baseline is not None:
-        return BOA_OFFSET if baseline >= OFFSET_BASELINE else 0
-    for asset in assets:
-        for band in asset.get("raster:bands") or []:
-            if band.get("offset") and band.get("scale"):
-                return round(float(band["offset"]) / float(band["scale"]))
+    if baseline is None:
+        return told
+    return BOA_OFFSET if baseline >= OFFSET_BASELINE and told != 0 else 0
+
+
+def _told_offset(asset: Mapping[str, Any]) -> int | None:
+    """The offset in stored numbers that an asset names: of itself, or of its bands."""
+    for one in (asset, *_bands(asset), *(asset.get("raster:bands") or [])):
+        offset, scale = (one.get(f"raster:{word}", one.get(word)) for word in ("offset", "scale"))
+        if offset is not None and scale:
+            return round(float(offset) / float(scale))
     return None
 
 

@@ -6,29 +6,31 @@ Scenes stay where they are: GDAL reads the windows it needs from cloud-optimised
 from __future__ import annotations
 
 import datetime as dt
-import functools
-import importlib
 import logging
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from typing import Any, Final, Literal
 
-import numpy as np
-
 from indexer.sources.catalogues import DEFAULT_COLLECTION
-from indexer.sources.dataset import open_dataset, read_error
 from indexer.sources.grid import Cell, KilometreGrid
+from indexer.sources.mosaics import Mask, Pixels, filled_from, median_of
 from indexer.sources.pixels import Stretch, reading_of
-from indexer.sources.protocol import Candidate, LeftOut, Reading
+from indexer.sources.protocol import MOST_IN_PARTITION, Candidate, LeftOut, Partition, Reading
+from indexer.sources.scene_reader import ScenePlace, SceneReader, find_signer
 from indexer.sources.scenes import OFFSET_DAY, Scene, SceneTable, search_scenes
+from wildsat_core.addresses import public_name
 from wildsat_core.bands import RGB
-from wildsat_core.errors import InvalidInputError
+from wildsat_core.errors import InvalidInputError, SourceError
 from wildsat_core.types import BBox, Tile
 
 logger = logging.getLogger(__name__)
 
+MOST_OTHERS: Final = 3  # scenes that are tried where the first one shows nothing of a cell
+MOST_LAYERS: Final = 12  # scenes of a mosaic
 Pick = Literal["newest", "least-cloudy", "all"]
 PICKS: Final[tuple[Pick, ...]] = ("newest", "least-cloudy", "all")
+Mosaic = Literal["newest", "clearest", "median"]
+MOSAICS: Final[tuple[Mosaic, ...]] = ("newest", "clearest", "median")
 NATIVE_M: Final = 10.0
 
 # Names of a band's asset in the catalogues at hand: Element 84 Earth Search, Microsoft Planetary Computer, Copernicus.
@@ -46,25 +48,12 @@ ASSET_KEYS: Final[Mapping[str, tuple[str, ...]]] = {
     "b11": ("swir16", "B11", "B11_20m"),
     "b12": ("swir22", "B12", "B12_20m"),
 }
+# https://github.com/stac-extensions/eo#common-band-names, where it is another than the name here.
+COMMON_NAMES: Final[Mapping[str, str]] = {
+    "b01": "coastal", "b05": "rededge071", "b06": "rededge075", "b07": "rededge078", "b08": "nir", "b8a": "nir08",
+    "b09": "nir09", "b11": "swir16", "b12": "swir22",
+}  # fmt: skip
 VISUAL_KEYS: Final = ("visual", "TCI_10m")
-
-# https://gdal.org/en/stable/user/virtual_file_systems.html#vsicurl: no directory listings, patience with servers.
-GDAL_HTTP: Final = {
-    "GDAL_DISABLE_READDIR_ON_OPEN": "EMPTY_DIR",
-    "GDAL_HTTP_MAX_RETRY": "3",
-    "GDAL_HTTP_RETRY_DELAY": "0.5",
-    "GDAL_HTTP_TIMEOUT": "60",
-    "GDAL_HTTP_CONNECTTIMEOUT": "15",
-    "CPL_VSIL_CURL_NON_CACHED": "/vsicurl/",  # else a file that could not be reached once is missing ever after
-}
-
-
-@dataclass(frozen=True, slots=True)
-class _Place:
-    """Locator: which files, which bands of them, and the reflectance offset."""
-
-    hrefs: tuple[str, ...]
-    offset: int
 
 
 @dataclass(frozen=True)
@@ -77,7 +66,11 @@ class Sentinel2Source:
         since, until: first and last day.
         grid: how the area is cut.
         max_cloud: largest cloud share of a scene, 0..1.
-        pick: which scene a cell is cut from; "all" gives a tile for every date.
+        pick: which scene a cell is cut from; "all" gives a tile for every date. Where it shows nothing of a cell, the
+            next ones are tried.
+        mosaic: make a cell of several scenes instead: "newest" and "clearest" (by the scene's cloud) fill its gaps from
+            the next scene, "median" takes each pixel's median. None makes it of one.
+        offset: to be added to stored reflectance; None as the catalogue tells of each scene.
         assets: "visual" reads the catalogue's true-colour picture, "bands" the reflectance of each band.
         stretch: map of reflectance x 10,000 to eight bits; only for "bands".
         signer: "module:function" that turns an asset's address into one that may be read, called in the reader.
@@ -97,6 +90,8 @@ class Sentinel2Source:
     signer: str | None = field(default=None, repr=False)
     tile_px: int | None = None
     collection: str = DEFAULT_COLLECTION
+    mosaic: Mosaic | None = None
+    offset: int | None = None
     name: str = "sentinel2"
 
     def __post_init__(self) -> None:
@@ -107,6 +102,12 @@ class Sentinel2Source:
             )
         if self.pick not in PICKS:
             raise InvalidInputError(f"pick must be one of {', '.join(PICKS)}, got {self.pick!r}", "pick")
+        if self.mosaic not in (None, *MOSAICS):
+            raise InvalidInputError(f"mosaic must be one of {', '.join(MOSAICS)}, got {self.mosaic!r}", "mosaic")
+        if self.mosaic is not None and self.pick != "newest":
+            raise InvalidInputError("a mosaic is made of all scenes: --pick has no part in it", "pick")
+        if self.offset is not None and self.assets == "visual":
+            raise InvalidInputError("the visual asset has no offset: --offset is of --assets bands", "offset")
         if self.since > self.until:
             raise InvalidInputError(f"--from {self.since} is after --to {self.until}", "from")
         if not 0 <= self.max_cloud <= 1:
@@ -114,90 +115,147 @@ class Sentinel2Source:
         if unknown := [band for band in self.bands if band not in ASSET_KEYS]:
             raise InvalidInputError(f"Sentinel-2 L2A has no band {', '.join(unknown)}", "bands")
         if self.signer is not None:
-            _signer(self.signer)
+            find_signer(self.signer)
 
     def count(self) -> int | None:
         """Cells of the area: with one date a cell, the most that there can be."""
         return None if self.pick == "all" else self.grid.count(self.area)
 
-    def candidates(self) -> Iterator[Candidate | LeftOut]:
-        """Cells from north to south, each cut from the scene that the rule picks, or from every date.
+    def partitions(self) -> Iterator[Partition]:
+        """Blocks of neighbouring cells; with a tile for every date, parts of them."""
+        for block in self.grid.blocks(self.area):
+            for first in range(0, block.cells, self._cells_at_once):
+                above = min(first + self._cells_at_once, block.cells)
+                tiles = (above - first) * self._most_a_cell
+                yield Partition(f"{block.key}-{first}", min(tiles, MOST_IN_PARTITION), (block, first, above))
 
-        Scenes that can't be understood come first, as left out.
+    def candidates(self, partition: Partition | None = None) -> Iterator[Candidate | LeftOut]:
+        """Cells, scene by scene, each cut from the scene that the rule picks, or from every date.
+
+        Scenes that can't be understood come first, as left out. The catalogue is searched once for each block of cells.
 
         Raises:
             SourceError: the catalogue can't be searched.
         """
-        scenes = []
-        for scene in search_scenes(
-            self.api, self.collection, self.area, self.since, self.until, self.max_cloud, self._asset_keys
-        ):
-            if isinstance(scene, LeftOut):
-                yield scene
-            else:
-                scenes.append(scene)
-        if self.assets == "bands" and (untold := sum(scene.offset is None for scene in scenes)):
-            logger.warning(
-                "%d of %d scenes don't tell their processing baseline: reflectance of %s and later is taken to have "
-                "1000 added, older one not",
-                *(untold, len(scenes), OFFSET_DAY),
-            )
-        table = SceneTable(scenes)
-        for cell in self.grid.cells(self.area):
-            for scene in self._picked(table.over(cell.bbox)):
-                yield self._candidate(cell, scene)
+        if partition is not None:
+            block, first, above = partition.locator
+            cells = list(self.grid.cells_of(block, self.area))[first:above]
+            yield from self._listed(cells, [cells], is_all=False)
+            return
+        blocks = list(self.grid.blocks(self.area))
+        told: set[str] = set()
+        for block in blocks:
+            cells = list(self.grid.cells_of(block, self.area))
+            size = self._cells_at_once
+            parts = [cells[first : first + size] for first in range(0, len(cells), size)]
+            for found in self._listed(cells, parts, is_all=len(blocks) < 2):
+                if isinstance(found, Candidate) or found.what not in told:  # a scene may lie in several blocks
+                    yield found
+                    told |= {found.what} if isinstance(found, LeftOut) else set()
 
     def read(self, candidate: Candidate) -> Reading:
-        """Resample one cell from its scene.
+        """Resample one cell from its scene, or from several.
 
         Raises:
             UnreachableError: the server does not answer.
-        SourceError: an asset can't be read.
+            OffsetInDoubtError: the offset that the catalogue tells is not in the pixels.
+            SourceError: an asset can't be read.
         """
-        import rasterio
-
-        place: _Place = candidate.locator
-        try:
-            with rasterio.Env(**GDAL_HTTP):
-                values, valid = self._read_assets(place, candidate.tile.bbox)
-        except rasterio.errors.RasterioError as err:
-            what = f"{candidate.tile.tile_id}: {candidate.tile.href} can't be read"
-            raise read_error(what, place.hrefs[0], err) from err
-        if place.offset:
-            # Below zero after the offset is noise over dark water; the products clip it, too.
-            values = np.clip(values.astype(np.int32) + place.offset, 0, None).astype(np.uint16)
-        return reading_of(values, valid, self.stretch)
+        places: tuple[ScenePlace, ...] = candidate.locator
+        if self.mosaic is None:
+            [place] = places
+            return reading_of(*self._reader.read(place, candidate.tile), self.stretch)
+        values, valid, used = self._mosaicked(candidate, places)
+        return replace(reading_of(values, valid, self.stretch), tile=_made_of(candidate.tile, used))
 
     def provenance(self) -> dict[str, Any]:
         """Where, when and how chosen, cut and stretched."""
         return {
             "source": self.name,
-            "input": self.api,
+            "input": public_name(self.api),
             "catalogue_collection": self.collection,
             "bbox": list(self.area.as_tuple()),
             "from": self.since.isoformat(),
             "to": self.until.isoformat(),
             "max_cloud": self.max_cloud,
             "pick": self.pick,
+            "mosaic": self.mosaic,
             "grid": self.grid.name,
             "assets": self.assets,
+            "offset": self.offset,
             "bands": list(self.bands),
             "stretch": str(self.stretch) if self.stretch else None,
             "attribution": f"Contains modified Copernicus Sentinel data {self.since.year}"
             + (f"-{self.until.year}" if self.until.year > self.since.year else ""),
         }
 
-    def _picked(self, covering: Sequence[Scene]) -> list[Scene]:
-        """The scene, or the scenes of all dates, that a cell is cut from; whole cover goes before everything."""
-        if not covering:
-            return []
-        if self.pick == "all":
-            by_date = {scene.date: scene for scene in reversed(covering)}  # the best cover of a date comes first
-            return [by_date[date] for date in sorted(by_date)]
-        whole = [scene for scene in covering if scene.cover == covering[0].cover]
-        if self.pick == "newest":
-            return [max(whole, key=lambda s: (s.date, -_cloud(s), s.scene_id))]
-        return [min(whole, key=lambda s: (_cloud(s), -s.date.toordinal(), s.scene_id))]
+    @property
+    def _most_a_cell(self) -> int:
+        """Tiles that a cell can have: one for each date, or one."""
+        return (self.until - self.since).days + 1 if self.pick == "all" else 1
+
+    @property
+    def _cells_at_once(self) -> int:
+        return max(MOST_IN_PARTITION // self._most_a_cell, 1)
+
+    def _listed(self, cells: list[Cell], parts: list[list[Cell]], *, is_all: bool) -> Iterator[Candidate | LeftOut]:
+        """Candidates of some cells, after one search; those of each part ordered by scene.
+
+        Args:
+            cells: all of them.
+            parts: the same, cut.
+            is_all: whether they are all cells of the area.
+        """
+        scenes = []
+        for scene in search_scenes(
+            self.api,
+            self.collection,
+            self.area if is_all else _box_around(cells),
+            self.since,
+            self.until,
+            self.max_cloud,
+            self._asset_keys,
+            [] if self.assets == "visual" else [COMMON_NAMES.get(band, band) for band in self.bands],
+        ):
+            if isinstance(scene, LeftOut):
+                yield scene
+            else:
+                scenes.append(scene)
+        if self.assets == "bands" and self.offset is None:
+            _tell_unknown_offsets(scenes)
+        table = SceneTable(scenes)
+        for part in parts:
+            by_scene: dict[str, list[Candidate]] = {}
+            for candidate in (found for cell in part for found in self._of_cell(cell, table)):
+                by_scene.setdefault(candidate.locator[0].scene_id, []).append(candidate)
+            for group in by_scene.values():
+                yield from group
+
+    def _of_cell(self, cell: Cell, table: SceneTable) -> Iterator[Candidate]:
+        """The tile of a cell, or those of all dates; whole cover goes before everything."""
+        if self.mosaic is not None:
+            layers = sorted(table.over(cell.bbox, least=LEAST_OF_MOSAIC), key=self._preference)[:MOST_LAYERS]
+            if layers:
+                yield self._mosaic_candidate(cell, layers)
+            return
+        covering = sorted(table.over(cell.bbox), key=lambda scene: (-scene.cover, *self._preference(scene)))
+        if self.pick != "all":
+            yield from self._with_others(cell, covering)
+            return
+        for date in sorted({scene.date for scene in covering}):
+            yield from self._with_others(cell, [scene for scene in covering if scene.date == date])
+
+    def _preference(self, scene: Scene) -> tuple[float, float, str]:
+        """For sorting: the newest scene first, or the clearest."""
+        if "least-cloudy" in (self.pick, _PICK_OF[self.mosaic]):
+            return _cloud(scene), -scene.date.toordinal(), scene.scene_id
+        return -scene.date.toordinal(), _cloud(scene), scene.scene_id
+
+    def _with_others(self, cell: Cell, scenes: Sequence[Scene]) -> Iterator[Candidate]:
+        """A candidate of the first scene, with the next ones where that shows nothing."""
+        candidates = [self._candidate(cell, scene) for scene in scenes[: 1 + MOST_OTHERS]]
+        if candidates:
+            yield replace(candidates[0], otherwise=tuple(candidates[1:]))
 
     def _candidate(self, cell: Cell, scene: Scene) -> Candidate:
         tile = Tile(
@@ -209,7 +267,22 @@ class Sentinel2Source:
             captured_on=scene.date,
             cloud_cover=scene.cloud_cover,
         )
-        return Candidate(tile, _Place(scene.hrefs, scene.likely_offset if self.assets == "bands" else 0))
+        return Candidate(tile, (self._place(scene),))
+
+    def _mosaic_candidate(self, cell: Cell, layers: Sequence[Scene]) -> Candidate:
+        tile = Tile(
+            tile_id=f"s2-{self.grid.cell_id(cell)}-{self.mosaic}-{self.since:%Y%m%d}-{self.until:%Y%m%d}",
+            bbox=cell.bbox,
+            gsd_m=self.grid.size_km * 1000 / self._px,
+            source=self.name,
+        )
+        return Candidate(tile, tuple(map(self._place, layers)))
+
+    def _place(self, scene: Scene) -> ScenePlace:
+        offset = scene.likely_offset if self.offset is None else self.offset
+        return ScenePlace(
+            scene.scene_id, scene.date, scene.cloud_cover, scene.assets, offset if self.assets == "bands" else 0
+        )
 
     @property
     def _asset_keys(self) -> list[Sequence[str]]:
@@ -219,42 +292,78 @@ class Sentinel2Source:
     def _px(self) -> int:
         return self.tile_px or max(round(self.grid.size_km * 1000 / NATIVE_M), 16)
 
-    def _read_assets(self, place: _Place, box: BBox) -> tuple[Any, Any]:
-        """(C, px, px) and the (px, px) mask: one file with all bands, or a file a band."""
-        sign = _signer(self.signer) if self.signer else str
-        indexes = (1, 2, 3) if self.assets == "visual" else (1,)
-        layers, masks = [], []
-        for href in place.hrefs:
-            values, valid = _warp_box(sign(href), box, self._px, indexes)
-            layers.append(values)
-            masks.append(valid)
-        return np.concatenate(layers), np.logical_and.reduce(masks)
+    @property
+    def _reader(self) -> SceneReader:
+        return SceneReader(self._px, self.signer)
+
+    def _mosaicked(self, candidate: Candidate, places: Sequence[ScenePlace]) -> tuple[Pixels, Mask, list[ScenePlace]]:
+        """A cell made of several scenes: values, mask, and the scenes that there is something of in it.
+
+        A scene that can't be read is passed over, unless none can.
+        """
+        layers: list[tuple[Pixels, Mask]] = []
+        used: list[ScenePlace] = []
+        fault: SourceError | None = None
+        whole: Mask | None = None
+        for place in places:
+            try:
+                values, valid = self._reader.read(place, candidate.tile)
+            except SourceError as err:
+                fault = fault or err
+                continue
+            new = valid if whole is None else valid & ~whole
+            if self.mosaic == "median" or new.any():
+                layers.append((values, valid))
+                used += [place] if valid.any() else []
+            whole = valid if whole is None else whole | valid
+            if self.mosaic != "median" and whole.all():
+                break
+        if fault is not None and not layers:
+            raise fault
+        if not layers:
+            raise SourceError(f"{candidate.tile.tile_id}: no scene has data there")
+        return (*(median_of(layers) if self.mosaic == "median" else filled_from(layers)), used)
+
+
+LEAST_OF_MOSAIC: Final = 0.01  # of a cell, for a scene to have a part in its mosaic
+_PICK_OF: Final[Mapping[Mosaic | None, Pick | None]] = {
+    None: None, "newest": "newest", "clearest": "least-cloudy", "median": "least-cloudy"
+}  # fmt: skip
+
+
+def _made_of(tile: Tile, used: Sequence[ScenePlace]) -> Tile:
+    """A mosaic's tile with the date and cloud of its scene, where it turned out to be of one only."""
+    ids = dict.fromkeys(place.scene_id for place in used)
+    dates, clouds = {place.date for place in used}, {place.cloud_cover for place in used}
+    return replace(
+        tile,
+        href=" ".join(ids),
+        captured_on=dates.pop() if len(dates) == 1 else None,
+        cloud_cover=clouds.pop() if len(ids) == 1 and clouds else None,
+    )
+
+
+def _tell_unknown_offsets(scenes: Sequence[Scene]) -> None:
+    if untold := sum(scene.offset is None for scene in scenes):
+        logger.warning(
+            "%d of %d scenes don't tell their processing baseline: reflectance of %s and later is taken to have "
+            "1000 added, older one not",
+            *(untold, len(scenes), OFFSET_DAY),
+        )
+
+
+def _box_around(cells: Sequence[Cell]) -> BBox:
+    """The box that holds the boxes of neighbouring cells, by way of 180 degrees where they lie on both sides."""
+    south, north = min(cell.bbox.south for cell in cells), max(cell.bbox.north for cell in cells)
+    first = cells[0].bbox.west
+    starts = [(cell.bbox.west - first + 180.0) % 360.0 - 180.0 for cell in cells]
+    west, east = min(starts), max(s + cell.bbox.width_deg for s, cell in zip(starts, cells, strict=True))
+    if east - west >= 360.0:
+        return BBox(-180.0, south, 180.0, north)
+    ends = [(first + lon + 180.0) % 360.0 - 180.0 for lon in (west, east)]
+    return BBox(ends[0], south, 180.0 if ends[1] == -180.0 else ends[1], north)
 
 
 def _cloud(scene: Scene) -> float:
     """For comparing: a scene whose cloud is unknown is the last choice."""
     return 1.0 if scene.cloud_cover is None else scene.cloud_cover
-
-
-def _warp_box(href: str, box: BBox, px: int, indexes: tuple[int, ...]) -> tuple[Any, Any]:
-    """Resample a box of degrees; UTM scenes go on beyond 180 degrees, so a box over it is one piece."""
-    dataset = open_dataset(href, None)
-    east = box.east + (360.0 if box.crosses_antimeridian else 0.0)
-    values, valid = dataset.warp("EPSG:4326", (box.west, box.south, east, box.north), px, px, indexes)
-    # Sentinel-2 products use 0 for no data, whether or not the file says so.
-    return values, valid & (values != 0).any(axis=0)
-
-
-@functools.lru_cache(maxsize=4)
-def _signer(name: str) -> Callable[[str], str]:
-    """The function that a "module:function" name means.
-
-    Raises:
-        InvalidInputError: there is none.
-    """
-    module, _, function = name.partition(":")
-    try:
-        found: Callable[[str], str] = getattr(importlib.import_module(module), function)
-    except (ImportError, AttributeError, ValueError) as err:
-        raise InvalidInputError(f"--signer {name!r} is not an importable module:function: {err}", "signer") from err
-    return found

@@ -20,7 +20,8 @@ WEST, NORTH, SIDE = 592_000, 3_707_000, 1024  # UTM 14 N, 10 m: 10.24 km near 33
 class StacServer:
     """Serves `items` and the files of `folder`; keeps what was asked for.
 
-    `failures` are statuses that the next requests of a kind ("GET", "POST") are answered with, once each.
+    `failures` are statuses that the next requests of a kind ("GET", "POST") are answered with, once each. A catalogue
+    that is `endless` has one more page after the last, which is the last again.
     """
 
     def __init__(self, folder):
@@ -30,6 +31,7 @@ class StacServer:
         self.ranges = []
         self.full_reads = []
         self.failures = {"GET": [], "POST": []}
+        self.endless = False
         server = self
 
         class Handler(BaseHTTPRequestHandler):
@@ -100,9 +102,10 @@ class StacServer:
         ]
         first = query.get("token", 0)
         answer = {"type": "FeatureCollection", "features": found[first : first + PAGE], "links": []}
-        if first + PAGE < len(found):
+        if first + PAGE < len(found) or self.endless:
             link = {"rel": "next", "href": f"{self.url}/search", "method": "POST", "merge": True}
-            answer["links"].append({**link, "body": {"token": first + PAGE}})
+            following = first + PAGE if first + PAGE < len(found) else first
+            answer["links"].append({**link, "body": {"token": following}})
         send_json(handler, answer)
 
     def _file(self, handler, head):

@@ -73,3 +73,52 @@ def test_a_box_gives_the_cells_whose_centre_lies_in_it(west, a, east, b):
 def test_a_size_or_step_that_no_globe_has_is_refused(size, step):
     with pytest.raises(InvalidInputError, match=r"(tile|step)-km"):
         KilometreGrid(size, step)
+
+
+@pytest.mark.parametrize(
+    "box",
+    [
+        None,
+        BBox(10, 40, 20, 50),
+        BBox(170, -20, -170, -10),
+        BBox(10, 10, 10.1, 80),
+        BBox(-180, 89.99, 180, 90),
+        BBox(-180, -90, 180, 90),
+        BBox(10, 10, 10.0001, 10.0001),
+    ],
+)
+@pytest.mark.parametrize("at_most", [200, 16_384])
+def test_blocks_hold_every_cell_once_and_are_small_and_compact(box, at_most):
+    grid = KilometreGrid(150, 130)
+    blocks = list(grid.blocks(box, at_most))
+    assert len({block.key for block in blocks}) == len(blocks)
+    assert all(0 < block.cells <= at_most for block in blocks)
+    parts = [list(grid.cells_of(block, box)) for block in blocks]
+    assert [len(part) for part in parts] == [block.cells for block in blocks]
+    assert sorted((c.row, c.column) for part in parts for c in part) == sorted(
+        (c.row, c.column) for c in grid.cells(box)
+    )
+    if box is None and at_most == 200:
+        spans = [(max(c.row for c in part) - min(c.row for c in part) + 1) for part in parts]
+        assert max(spans) <= 14  # the square root of 200
+        assert len(blocks) < 1.5 * grid.count() / at_most
+
+
+def test_cells_of_a_block_come_square_by_square():
+    grid = KilometreGrid(20, 20)
+    [block] = grid.blocks(BBox(10, 40, 30, 55))
+    cells = list(grid.cells_of(block, BBox(10, 40, 30, 55)))
+    far = [
+        max(c.lat for c in chunk) - min(c.lat for c in chunk)
+        for chunk in (cells[i : i + 36] for i in range(0, len(cells), 36))
+    ]
+    assert np.median(far) < 6 * 20 / 111
+
+
+def test_rows_far_from_a_small_box_are_not_walked(monkeypatch):
+    looked = []
+    latitude = KilometreGrid.latitude
+    monkeypatch.setattr(KilometreGrid, "latitude", lambda self, row: looked.append(row) or latitude(self, row))
+    grid = KilometreGrid(0.1, 0.1)
+    assert len(list(grid.cells(BBox(10, 50, 10.01, 50.01)))) == grid.count(BBox(10, 50, 10.01, 50.01)) > 70
+    assert len(looked) < 500

@@ -12,8 +12,9 @@ from indexer.pipeline.options import BuildOptions
 from indexer.sources.dataset import open_dataset
 from indexer.sources.grid import KilometreGrid
 from indexer.sources.pixels import Stretch
+from indexer.sources.scene_reader import GDAL_HTTP
 from indexer.sources.scenes import reflectance_offset, search_scenes
-from indexer.sources.sentinel2 import GDAL_HTTP, Sentinel2Source
+from indexer.sources.sentinel2 import Sentinel2Source
 from tests.indexer.stac_server import SIDE, scene
 from wildsat_core.collection import open_collection
 from wildsat_core.errors import InvalidInputError, SourceError

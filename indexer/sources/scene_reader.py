@@ -1,0 +1,160 @@
+"""Pixels of scenes that a catalogue names: which address may be read, how, and with which offset."""
+
+from __future__ import annotations
+
+import datetime as dt
+import functools
+import importlib
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Final
+
+import numpy as np
+
+from indexer.sources.dataset import open_dataset, read_error
+from indexer.sources.intact import STRICT
+from indexer.sources.mosaics import Mask, Pixels
+from indexer.sources.protocol import UnreachableError
+from indexer.sources.scenes import Asset
+from wildsat_core.addresses import public_name, without_secrets
+from wildsat_core.errors import InvalidInputError, SourceError
+from wildsat_core.types import BBox, Tile
+
+# https://gdal.org/en/stable/user/virtual_file_systems.html#vsicurl: no directory listings, patience with servers.
+GDAL_HTTP: Final = {
+    "GDAL_DISABLE_READDIR_ON_OPEN": "EMPTY_DIR",
+    "GDAL_HTTP_MAX_RETRY": "3",
+    "GDAL_HTTP_RETRY_DELAY": "0.5",
+    "GDAL_HTTP_TIMEOUT": "60",
+    "GDAL_INGESTED_BYTES_AT_OPEN": "32768",  # the whole directory of a cloud-optimised GeoTIFF, most often
+    "GDAL_HTTP_CONNECTTIMEOUT": "15",
+    "CPL_VSIL_CURL_NON_CACHED": "/vsicurl/",  # else a file that could not be reached once is missing ever after
+}
+
+# Reflectance below this is not to be had, but for noise: with 1000 added to it, land and water store no such numbers.
+LEAST_WITH_OFFSET: Final = 500
+MOST_BELOW_IT: Final = 0.1
+
+
+class OffsetInDoubtError(SourceError):
+    """Reflectance is darker than it can be if the offset that the catalogue tells is in it."""
+
+    reason = "offset in doubt"
+
+
+@dataclass(frozen=True, slots=True)
+class ScenePlace:
+    """One scene as a reader must know it: which files and bands of it, and its reflectance offset."""
+
+    scene_id: str
+    date: dt.date
+    cloud_cover: float | None
+    assets: tuple[Asset, ...]
+    offset: int
+
+
+@dataclass(frozen=True, slots=True)
+class SceneReader:
+    """Reads cells of scenes.
+
+    Attributes:
+        px: side of a cell in pixels.
+        signer: "module:function" that turns an address into one that may be read; None for none.
+    """
+
+    px: int
+    signer: str | None = None
+
+    def read(self, place: ScenePlace, tile: Tile) -> tuple[Pixels, Mask]:
+        """(C, px, px) of one scene, its offset taken back, and the (px, px) mask: of one file, or a file a band.
+
+        Raises:
+            UnreachableError: the server does not answer, or the signer failed.
+            OffsetInDoubtError: the offset that the catalogue tells is not in the pixels.
+            SourceError: an asset can't be read.
+        """
+        import rasterio
+
+        layers, masks = [], []
+        with rasterio.Env(**GDAL_HTTP, **STRICT):
+            for asset in place.assets:
+                values, valid = self._read_asset(place, tile, asset)
+                layers.append(values)
+                masks.append(valid)
+        values, valid = np.concatenate(layers), np.logical_and.reduce(masks)
+        if place.offset:
+            _check_offset(values, valid, place)
+            # Below zero after the offset is noise over dark water; the products clip it, too.
+            values = np.clip(values.astype(np.int32) + place.offset, 0, None).astype(np.uint16)
+        return values, valid
+
+    def _read_asset(self, place: ScenePlace, tile: Tile, asset: Asset) -> tuple[Pixels, Mask]:
+        """Of the first of its addresses that can be read."""
+        import rasterio
+
+        fault: SourceError | None = None
+        for href in asset.hrefs:
+            try:
+                indexes = (1, 2, 3) if asset.band is None else (asset.band,)
+                return _warp_box(self._signed(href), tile.bbox, self.px, indexes)
+            except rasterio.errors.RasterioError as err:
+                what = f"{tile.tile_id}: {place.scene_id} can't be read"
+                fault = fault or read_error(what, href, err)
+            except SourceError as err:
+                fault = fault or err
+        assert fault is not None
+        raise fault
+
+    def _signed(self, href: str) -> str:
+        """The address as it may be read.
+
+        Raises:
+            UnreachableError: the signer failed; it may do better later.
+        """
+        if self.signer is None:
+            return href
+        try:
+            return str(find_signer(self.signer)(href))
+        except Exception as err:
+            told = without_secrets(f"{type(err).__name__}: {err}")
+            raise UnreachableError(f"the signer {self.signer} failed for {public_name(href)}: {told}") from err
+
+
+def _check_offset(values: Pixels, valid: Mask, place: ScenePlace) -> None:
+    """Refuse pixels that are too dark to have the offset in them still: it was taken back already.
+
+    Raises:
+        OffsetInDoubtError: naming the scene.
+    """
+    if place.offset >= 0 or not valid.any():
+        return
+    below = float((values[:, valid] < LEAST_WITH_OFFSET).mean())
+    if below > MOST_BELOW_IT:
+        raise OffsetInDoubtError(
+            f"{place.scene_id}: by the catalogue {-place.offset} is to be taken off its reflectance, but {below:.0%} "
+            f"of the values lie below {LEAST_WITH_OFFSET}, so it was taken off already: say --offset 0"
+        )
+
+
+def _warp_box(href: str, box: BBox, px: int, indexes: tuple[int, ...]) -> tuple[Pixels, Mask]:
+    """Resample a box of degrees; UTM scenes go on beyond 180 degrees, so a box over it is one piece."""
+    dataset = open_dataset(href, None)
+    east = box.east + (360.0 if box.crosses_antimeridian else 0.0)
+    values, valid = dataset.warp("EPSG:4326", (box.west, box.south, east, box.north), px, px, indexes)
+    # Sentinel-2 products use 0 for no data, whether or not the file says so.
+    return values, valid & (values != 0).any(axis=0)
+
+
+@functools.lru_cache(maxsize=4)
+def find_signer(name: str) -> Callable[[str], str]:
+    """The function that a "module:function" name means.
+
+    Raises:
+        InvalidInputError: there is none.
+    """
+    module, _, function = name.partition(":")
+    try:
+        found: Callable[[str], str] = getattr(importlib.import_module(module), function)
+    except (ImportError, AttributeError, ValueError) as err:
+        raise InvalidInputError(f"--signer {name!r} is not an importable module:function: {err}", "signer") from err
+    return found

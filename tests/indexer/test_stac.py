@@ -1,0 +1,323 @@
+"""Catalogues as the world makes them: odd outlines and addresses, gaps, offsets, pages without an end."""
+
+import copy
+import datetime as dt
+import io
+import itertools
+import logging
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from indexer.pipeline.build import build_collection
+from indexer.pipeline.options import BuildOptions
+from indexer.pipeline.reading import ReadOptions, read_chunk
+from indexer.sources.grid import KilometreGrid
+from indexer.sources.mosaics import filled_from, median_of
+from indexer.sources.protocol import LeftOut, UnreachableError
+from indexer.sources.scene_reader import OffsetInDoubtError
+from indexer.sources.scenes import reflectance_offset, search_scenes
+from indexer.sources.sentinel2 import Sentinel2Source
+from tests.indexer.conftest import write_raster
+from tests.indexer.stac_server import NORTH, SIDE, WEST, scene
+from wildsat_core.collection import open_collection
+from wildsat_core.errors import InvalidInputError
+from wildsat_core.types import BBox
+
+GRID = KilometreGrid(2.56, 2.56)
+YEAR = {"since": dt.date(2021, 1, 1), "until": dt.date(2023, 12, 31)}
+
+
+def source(server, area, **options):
+    return Sentinel2Source(server.url, area, **YEAR, grid=GRID, **options)
+
+
+def read(one, candidates=None):
+    return read_chunk(one, ReadOptions(None), list(one.candidates()) if candidates is None else candidates)
+
+
+def listed(one):
+    return [c for c in one.candidates() if not isinstance(c, LeftOut)]
+
+
+def over_180(server):
+    """A scene of UTM zone 1 whose raster crosses 180 degrees."""
+    area = scene(server, "fiji", "2023-06-01", 0.0, 1500)
+    rng = np.random.default_rng(0).integers(1, 255, (3, SIDE, SIDE)).astype(np.uint8)
+    # 180 degrees is about 177,000 m west of the central meridian there.
+    write_raster(server.folder / "fiji-visual.tif", rng, "EPSG:32701", 176_000, 8_000_000, 10, nodata=0, tiled=True)
+    return area
+
+
+@pytest.mark.parametrize(
+    "ring",
+    [
+        [-180.1, -179.9],
+        [179.9, 180.1],
+        [179.9, -179.9],
+        [-179.9, 179.9],
+    ],
+)
+def test_a_scene_across_180_degrees_covers_its_cells_however_its_outline_is_written(server, ring):
+    over_180(server)
+    south, north = -18.2, -18.0
+    [item] = server.items
+    west, east = ring
+    item["geometry"]["coordinates"] = [[[west, south], [east, south], [east, north], [west, north], [west, south]]]
+    item["bbox"] = [-180, south, 180, north]
+    found = listed(source(server, BBox(179.9, south, -179.9, north)))
+    assert len(found) > 40
+    assert {c.tile.href for c in found} == {"fiji"}
+    # A scene elsewhere at the same latitude keeps its own cells.
+    older = copy.deepcopy(item)
+    older["id"], older["properties"]["datetime"] = "older", "2022-06-01T10:00:00Z"
+    older["geometry"]["coordinates"] = [[[20, south], [20.2, south], [20.2, north], [20, north], [20, south]]]
+    server.items.append(older)
+    elsewhere = listed(source(server, BBox(20.05, south + 0.05, 20.15, north - 0.05)))
+    assert {c.tile.href for c in elsewhere} == {"older"}
+
+
+def test_a_second_scene_is_tried_where_the_first_has_no_data(server, model, tmp_path):
+    area = scene(server, "whole", "2022-06-01", 0.0, 1500)
+    scene(server, "hollow", "2023-06-01", 0.0, 1500)
+    values = np.random.default_rng(0).integers(1, 255, (3, SIDE, SIDE)).astype(np.uint8)
+    values[:, :, : SIDE // 2] = 0  # although its outline says that all is there
+    write_raster(server.folder / "hollow-visual.tif", values, "EPSG:32614", WEST, NORTH, 10, nodata=0, tiled=True)
+    one = source(server, area)
+    report = build_collection(one, model, tmp_path / "c", BuildOptions(workers=0), {})
+    collection = open_collection(tmp_path / "c")
+    tiles = [collection.tile(row) for row in range(len(collection))]
+    assert {tile.href for tile in tiles} == {"whole", "hollow"}
+    assert all(tile.tile_id.endswith(f"{tile.captured_on:%Y%m%d}") for tile in tiles)
+    hollow_middle = area.centre[0]
+    assert all(tile.lon_lat[0] < hollow_middle + 0.02 for tile in tiles if tile.href == "whole")
+    # Given again, the same command finds the same.
+    again = build_collection(one, model, tmp_path / "c", BuildOptions(workers=0), {})
+    assert (again.added, again.generation) == (0, report.generation)
+
+
+def test_a_second_scene_is_tried_where_the_first_is_gone_or_damaged(server):
+    area = scene(server, "old", "2022-06-01", 0.0, 1500)
+    scene(server, "gone", "2023-06-01", 0.0, 1500)
+    (server.folder / "gone-visual.tif").unlink()
+    assert {tile.href for tile in read(source(server, area)).tiles} == {"old"}
+
+
+def strips(server, *values):
+    """Scenes of which each has data in its own third only, the newest last."""
+    area = None
+    for i, value in enumerate(values):
+        box = scene(server, f"s{i}", f"{2021 + i}-06-01", 10.0 * (len(values) - i), 1500)
+        area = area or box
+        pixels = np.random.default_rng(i).integers(value, value + 9, (3, SIDE, SIDE)).astype(np.uint8)
+        pixels[:, :, : i * SIDE // 3] = 0
+        pixels[:, :, (i + 1) * SIDE // 3 :] = 0
+        write_raster(server.folder / f"s{i}-visual.tif", pixels, "EPSG:32614", WEST, NORTH, 10, nodata=0, tiled=True)
+    return area
+
+
+@pytest.mark.parametrize("mosaic", ["newest", "clearest", "median"])
+def test_a_mosaic_fills_the_gaps_of_a_scene_from_others(server, mosaic):
+    area = strips(server, 40, 120, 200)
+    alone = read(source(server, area, max_cloud=1.0))
+    chunk = read(source(server, area, mosaic=mosaic, max_cloud=1.0))
+    assert len(chunk.tiles) > len(alone.tiles)
+    assert all(f"-{mosaic}-20210101-20231231" in tile.tile_id for tile in chunk.tiles)
+    mixed = [tile for tile in chunk.tiles if " " in tile.href]
+    single = [tile for tile in chunk.tiles if " " not in tile.href]
+    assert mixed
+    assert single
+    assert all(tile.captured_on is None and tile.cloud_cover is None for tile in mixed)
+    assert all(tile.captured_on is not None and tile.cloud_cover is not None for tile in single)
+
+
+def test_a_mosaic_takes_the_newest_or_the_clearest_first_or_the_median(server):
+    area = scene(server, "old", "2021-06-01", 1.0, 900)
+    scene(server, "mid", "2022-06-01", 20.0, 1200)
+    scene(server, "new", "2023-06-01", 10.0, 1800)
+    means = {}
+    for mosaic in ("newest", "clearest", "median"):
+        chunk = read(source(server, area, mosaic=mosaic, assets="bands", offset=0))
+        means[mosaic] = round(float(np.median([np.median(pixels[0]) for pixels in chunk.pixels])), -2)
+    assert means == {"newest": 1800, "clearest": 900, "median": 1200}
+
+
+def test_layers_are_filled_and_their_median_is_taken_where_there_is_data():
+    first, second, third = (np.full((2, 1, 3), value, np.uint16) for value in (10, 20, 40))
+    masks = [np.array([[True, False, False]]), np.array([[True, True, False]]), np.array([[True, True, False]])]
+    layers = list(zip((first, second, third), masks, strict=True))
+    values, valid = filled_from(layers)
+    assert (values[0].tolist(), valid.tolist()) == ([[10, 20, 10]], [[True, True, False]])
+    values, valid = median_of(layers)
+    assert (values[1].tolist(), valid.tolist(), values.dtype) == ([[20, 30, 0]], [[True, True, False]], np.uint16)
+    assert first.max() == 10  # what was given stays
+
+
+def search(server, area):
+    keys = {"assets": [["red"], ["green"]], "common_names": ["red", "green"]}
+    return list(search_scenes(server.url, "sentinel-2-l2a", area, **YEAR, max_cloud=1, **keys))
+
+
+@pytest.mark.parametrize(
+    ("asset", "expected"),
+    [
+        ({"href": "../files/red.tif"}, "{url}/a/files/red.tif"),
+        ({"href": "/files/red.tif"}, "{url}/files/red.tif"),
+        ({"href": "s3://bucket/red.tif"}, "s3://bucket/red.tif"),
+        ({"href": "HTTPS://store.example/red.tif"}, "https://store.example/red.tif"),
+        ({"href": "ftp://x/red.tif", "alternate": {"https": {"href": "https://y/red.tif"}}}, "https://y/red.tif"),
+        ({"href": "file:///etc/passwd"}, None),
+        ({"href": "/vsicurl/http://x/red.tif"}, "{url}/vsicurl/http://x/red.tif"),
+        ({"href": "C:\\red.tif"}, None),
+        ({"href": ""}, None),
+        ({}, None),
+    ],
+)
+def test_addresses_are_those_of_the_catalogue_and_never_a_file_here(server, asset, expected):
+    area = scene(server, "one", "2023-06-01", 0.0, 1500)
+    [item] = server.items
+    item["links"] = [{"rel": "self", "href": f"{server.url}/a/items/one"}]
+    item["assets"] = {"red": asset, "green": {"href": "https://z/green.tif"}}
+    [found] = search(server, area)
+    if expected is None:
+        assert found.reason == "scene not understood"
+        assert "no address that may be read" in found.what
+    else:
+        assert found.assets[0].hrefs == (expected.format(url=server.url),)
+
+
+def test_the_next_address_of_a_file_is_tried_where_the_first_does_not_answer(server):
+    area = scene(server, "one", "2023-06-01", 0.0, 1500)
+    [item] = server.items
+    there = item["assets"]["visual"]["href"]
+    item["assets"]["visual"] = {"href": f"{server.url}/gone.tif", "alternate": {"there": {"href": there}}}
+    assert len(read(source(server, area)).tiles) >= 9
+
+
+@pytest.mark.parametrize("version", ["1.1", "eo"])
+def test_bands_are_found_by_what_assets_say_of_them(server, version):
+    area = scene(server, "one", "2023-06-01", 0.0, 1500)
+    [item] = server.items
+    words = {"1.1": ("bands", "eo:common_name"), "eo": ("eo:bands", "common_name")}[version]
+
+    def about(*names):
+        return {words[0]: [{"name": f"x-{name}", words[1]: name} for name in names]}
+
+    item["assets"] = {
+        "small": {"href": "https://z/small.tif", "roles": ["thumbnail"], **about("red")},
+        "stack": {"href": "https://z/stack.tif", **about("blue", "green", "red")},
+        "alone": {"href": "https://z/red.tif", **about("red")},
+    }
+    [found] = search(server, area)
+    assert [(asset.hrefs, asset.band) for asset in found.assets] == [
+        (("https://z/red.tif",), 1),
+        (("https://z/stack.tif",), 2),
+    ]
+
+
+def test_a_page_that_comes_again_and_again_ends_the_search(server, caplog):
+    area = scene(server, "a", "2023-06-01", 0.0, 1500)
+    for name in ("b", "c"):
+        scene(server, name, "2022-06-01", 0.0, 1500)
+    server.endless = True
+    assert {found.scene_id for found in search(server, area)} == {"a", "b", "c"}
+    assert len(server.searches) <= 6
+    assert "goes on giving pages without new scenes" in caplog.text
+
+
+@pytest.mark.parametrize(
+    ("properties", "asset", "offset"),
+    [
+        ({"sentinel:boa_offset_applied": True, "s2:processing_baseline": "05.09"}, {}, 0),
+        ({"sentinel:boa_offset_applied": False, "s2:processing_baseline": "05.09"}, {}, -1000),
+        ({}, {"raster:offset": -0.1, "raster:scale": 0.0001}, -1000),
+        ({}, {"bands": [{"name": "B04", "raster:offset": -0.1, "raster:scale": 0.0001}]}, -1000),
+        ({}, {"raster:bands": [{"offset": -0.1, "scale": 0.0001}]}, -1000),
+        ({}, {"raster:bands": [{"offset": 0, "scale": 0.0001}]}, 0),
+        ({"s2:processing_baseline": "05.09"}, {"raster:bands": [{"offset": 0, "scale": 0.0001}]}, 0),
+        ({"s2:processing_baseline": "05.09"}, {"raster:bands": [{"scale": 0.0001}]}, -1000),
+    ],
+)
+def test_the_offset_is_read_wherever_it_is_told(properties, asset, offset):
+    assert reflectance_offset(properties, [asset]) == offset
+
+
+def test_an_offset_that_was_taken_off_already_is_noticed_and_a_word_decides(server):
+    area = scene(server, "dark", "2023-06-01", 0.0, 200, baseline="05.09")  # as if 1000 had been subtracted
+    one = source(server, area, assets="bands")
+    first = next(one.candidates())
+    with pytest.raises(OffsetInDoubtError, match=r"dark: .*1000 is to be taken off.*--offset 0"):
+        one.read(first)
+    assert read(one).left_out["offset in doubt"] >= 9
+    told = source(server, area, assets="bands", offset=0)
+    assert {round(float(np.median(pixels[0])), -1) for pixels in read(told).pixels} == {210}
+
+
+def broken_signer(_):
+    raise RuntimeError("the token service says 429, https://t.example/?sig=SECRET")
+
+
+def test_a_signer_that_raises_is_an_error_of_its_tile_and_tells_no_secret(server):
+    area = scene(server, "one", "2023-06-01", 0.0, 1500)
+    one = source(server, area, signer="tests.indexer.test_stac:broken_signer")
+    with pytest.raises(UnreachableError, match=r"signer .*broken_signer failed for http.*RuntimeError") as told:
+        one.read(next(one.candidates()))
+    assert "SECRET" not in str(told.value)
+
+
+def test_no_secret_of_a_signed_catalogue_reaches_a_collection_a_report_or_the_log(server, model, tmp_path):
+    area = scene(server, "one", "2023-06-01", 0.0, 1500)
+    server.items[0]["assets"]["visual"]["href"] += "?sig=SECRET"
+    stream = io.StringIO()
+    handler = logging.StreamHandler(stream)
+    logging.getLogger().addHandler(handler)
+    one = Sentinel2Source(server.url, area, **YEAR, grid=GRID)
+    try:
+        build_collection(one, model, tmp_path / "c", BuildOptions(workers=0), {})
+        (server.folder / "one-visual.tif").unlink()
+    finally:
+        logging.getLogger().removeHandler(handler)
+    kept = b"".join(path.read_bytes() for path in (tmp_path / "c").rglob("*") if path.is_file())
+    assert b"SECRET" not in kept
+    assert "SECRET" not in stream.getvalue()
+
+
+def test_partitions_list_what_one_pass_over_all_lists(server, monkeypatch):
+    area = scene(server, "a", "2022-06-01", 0.0, 1500)
+    scene(server, "b", "2023-06-01", 0.0, 1500, columns=SIDE // 2)
+    monkeypatch.setattr("indexer.sources.sentinel2.MOST_IN_PARTITION", 4)
+    for options in ({}, {"mosaic": "newest"}):
+        one = source(server, area, **options)
+        partitions = list(one.partitions())
+        assert len(partitions) >= 3
+        assert len({partition.key for partition in partitions}) == len(partitions)
+        parts = [listed_of(one, partition) for partition in partitions]
+        assert all(len(part) <= partition.at_most <= 4 for part, partition in zip(parts, partitions, strict=True))
+        assert [c for part in parts for c in part] == listed(one)
+
+
+def listed_of(one, partition):
+    return [c for c in one.candidates(partition) if not isinstance(c, LeftOut)]
+
+
+def test_tiles_of_one_scene_follow_one_another(server):
+    area = scene(server, "a", "2022-06-01", 0.0, 1500)
+    scene(server, "b", "2023-06-01", 0.0, 1500, columns=SIDE // 2)
+    for pick in ("newest", "all"):
+        one = replace(source(server, area, pick=pick), since=dt.date(2022, 1, 1))
+        names = [c.tile.href for c in listed(one)]
+        assert sum(a != b for a, b in itertools.pairwise(names)) == 1
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"mosaic": "best"}, "mosaic must be one of"),
+        ({"mosaic": "newest", "pick": "all"}, "--pick has no part"),
+        ({"offset": 0}, "no offset"),
+    ],
+)
+def test_settings_of_mosaics_that_contradict_each_other_are_refused(changes, message):
+    with pytest.raises(InvalidInputError, match=message):
+        Sentinel2Source("http://127.0.0.1:9", BBox(0, 0, 1, 1), **YEAR, grid=GRID, **changes)
