@@ -1,4 +1,4 @@
-"""The command `wildsat serve`."""
+"""The commands `wildsat serve` and `wildsat mcp`."""
 
 from __future__ import annotations
 
@@ -75,3 +75,35 @@ def serve(
     server.run()
     if not server.started:
         raise typer.Exit(1)
+
+
+def mcp(
+    url: Annotated[
+        str, typer.Option(envvar="WILDSAT_URL", help="Address of a running service.")
+    ] = "http://localhost:8000",
+    api_key: Annotated[
+        str | None, typer.Option(envvar="WILDSAT_API_KEY", help="Key, where the service wants one.")
+    ] = None,
+    http: Annotated[bool, typer.Option("--http", help="Listen for clients at /mcp instead of standard input.")] = False,
+    host: Annotated[str, typer.Option(help="Address to listen on with --http.")] = "127.0.0.1",
+    port: Annotated[int, typer.Option(min=1, max=65535, help="Port to listen on with --http.")] = 8765,
+) -> None:
+    """Let language-model agents search: an MCP server in front of a running service.
+
+    Over standard input and output an agent starts it itself; docs/clients.md has a configuration. With --http it serves
+    many; it knows no keys of its own, so keep it on the loopback address or behind a proxy that asks for one.
+    """
+    import asyncio
+
+    from app.agents import agents_server
+    from wildsat_core.client import AsyncClient
+
+    async def run() -> None:
+        async with AsyncClient(url, api_key) as service:
+            server = agents_server(service)
+            if http:
+                await server.run_streamable_http_async(host=host, port=port, stateless_http=True, json_response=True)
+            else:
+                await server.run_stdio_async()
+
+    asyncio.run(run())
