@@ -92,6 +92,7 @@ POLICIES: dict[str, Policy] = {
     **dict.fromkeys(
         (
             "stac_landing",
+            "stac_landing_slash",
             "conformance",
             "stac_conformance",
             "stac_queryables",

@@ -57,7 +57,7 @@ def addresses_of(request: Request) -> Addresses:
     return Addresses(base_url(request), below)
 
 
-@router.get(f"{STAC_ROOT}/", name="stac_landing", include_in_schema=False)
+@router.get(f"{STAC_ROOT}/", name="stac_landing_slash", include_in_schema=False)
 @router.get(STAC_ROOT, name="stac_landing")
 def stac_landing(request: Request, parameters: InOgcUrl) -> Response:
     """The STAC Catalog."""

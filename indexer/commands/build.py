@@ -33,9 +33,7 @@ class CollectionOptions(WhereOptions):
     title: Annotated[str, into(metavar="TEXT", help="Title shown to searchers.")] = ""
     description: Annotated[str, into(metavar="TEXT", help="Description shown to searchers.")] = ""
     attribution: Annotated[str, into(metavar="TEXT", help="Who must be named beside the imagery.")] = ""
-    replace: Annotated[bool, into("--replace", help="Put tiles in the place of those that are indexed already.")] = (
-        False
-    )
+    replace: Annotated[bool, into("--replace", help="Replace tiles that are indexed already.")] = False
     segment_tiles: Annotated[int, into(min=1, metavar="N", help="Tiles in a segment: the most that a kill loses.")] = (
         16_384
     )
