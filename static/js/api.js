@@ -8,7 +8,10 @@ import { formatSearch, patchState } from "./state.js";
  *   source: string, country: string | null, country_name: string | null, thumbnail: string, similar: string,
  *   rank: number, score: number, percentile?: number, shares?: Share[],
  * }} TileProperties rank, score and percentile are those of a hit
- * @typedef {{type: "Feature", id: string, geometry: import("geojson").Geometry, properties: TileProperties}} Tile
+ * @typedef {{
+ *   type: "Feature", id: string, bbox?: import("./geo.js").BBox, geometry: import("geojson").Geometry,
+ *   properties: TileProperties,
+ * }} Tile
  * @typedef {{term: string, space: string, value: number}} Share what one term gave to a score through one space
  * @typedef {{
  *   query: import("./state.js").State, matched: number, total: number, returned: number, no_match: boolean,

@@ -24,6 +24,7 @@ import {
   patchState,
   readList,
   sameAgain,
+  sameQuestion,
   sameSearch,
 } from "./state.js";
 import { createSuggestions, remember } from "./suggest.js";
@@ -53,6 +54,9 @@ let state = parseState(location.search);
 let world = null;
 /** @type {import("./api.js").Answer | null} */
 let answer = null;
+/** What the hits that were shown last were found for. @type {import("./state.js").State | null} */
+let shown = null;
+let restored = true; // a link, or the way back, brings its own view along
 
 const messages = createMessages({ onRetry: () => search(), onPatch: (patch) => go(patch) });
 /** @param {Tile} feature */
@@ -172,6 +176,7 @@ async function search() {
     return show(null);
   }
   const waiting = setTimeout(startWaiting, 120);
+  stage.begin();
   try {
     const found = await searches.run((signal) => request({ signal }));
     if (found) show(found);
@@ -197,6 +202,8 @@ const verdicts = () => ({ up: readList(state.up), down: readList(state.down) });
 
 /** @param {import("./api.js").Answer | null} found null for none */
 function show(found) {
+  const anew = restored ? !state.view : !shown || !sameQuestion(shown, state) || Boolean(picture.file());
+  [restored, shown] = [false, found ? state : null];
   answer = found;
   const features = found?.features ?? [];
   document.title = [titleOf(state), TITLE].filter(Boolean).join(" – ");
@@ -210,7 +217,7 @@ function show(found) {
   takeaway.draw(asked());
   asker.draw(state);
   select(state.tile ?? null, { move: false });
-  if (!state.tile) stage.reveal(features);
+  if (!state.tile) stage.reveal(features, anew);
   if (found) remember(titleOf(state), formatState(patchState(state, { view: null, tile: null })));
 }
 
@@ -287,6 +294,7 @@ function listen() {
   addEventListener("popstate", () => {
     const before = state;
     state = parseState(location.search);
+    restored = true;
     apply(before);
   });
   document.addEventListener("click", followLink);

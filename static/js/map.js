@@ -8,9 +8,11 @@ import {
   ScaleControl,
   setWorkerUrl,
 } from "../vendor/maplibre-gl/dist/maplibre-gl.mjs";
+import { flatBounds, globeView, zoomOfTile } from "./camera.js";
+import { createDrapes } from "./drape.js";
 import { drawPolygon } from "./draw.js";
 import { bboxAround, distanceKm, wrapLon } from "./geo.js";
-import { ABOVE_HEAT, mapStyle } from "./style.js";
+import { ABOVE_HEAT, fadeOfDots, mapStyle } from "./style.js";
 
 setWorkerUrl(new URL("../vendor/maplibre-gl/dist/maplibre-gl-worker.mjs", import.meta.url).href);
 
@@ -23,6 +25,10 @@ setWorkerUrl(new URL("../vendor/maplibre-gl/dist/maplibre-gl-worker.mjs", import
  */
 
 const HIT_LAYERS = ["dots", "hits-fill"];
+const MOST_ZOOM = 17;
+const MARGIN_PX = 44; // round the hits that the map goes to
+const DOT_PX = 26; // a footprint whose side is longer needs no dot
+const DOUBLE_CLICK_MS = 280;
 /** @type {import("geojson").FeatureCollection} */
 const EMPTY = { type: "FeatureCollection", features: [] };
 
@@ -34,6 +40,7 @@ const EMPTY = { type: "FeatureCollection", features: [] };
  * @param {number} options.imageryMaxZoom
  * @param {string} options.attribution
  * @param {boolean} options.flat
+ * @param {(path: string) => string} options.url address of a path of the service
  * @param {(tileId: string | null) => void} options.onHover
  * @param {(tileId: string) => void} options.onSelect
  * @param {(center: [number, number], zoom: number) => void} options.onMove
@@ -47,7 +54,7 @@ export async function createMap(container, options) {
     style: mapStyle(options),
     ...start,
     minZoom: 0.4,
-    maxZoom: 13,
+    maxZoom: MOST_ZOOM,
     attributionControl: false,
     maplibreLogo: false,
     renderWorldCopies: true,
@@ -63,7 +70,7 @@ export async function createMap(container, options) {
   await new Promise((resolve) => map.once("style.load", resolve));
   report(map, options);
   tellWhenDrawn(map);
-  return controls(map);
+  return controls(map, options);
 }
 
 /**
@@ -94,6 +101,7 @@ function tellWhenDrawn(map) {
 function report(map, { onHover, onSelect, onMove, onPlace }) {
   const hitAt = (point) => map.queryRenderedFeatures(point, { layers: HIT_LAYERS })[0]?.properties.tile_id ?? null;
   let hovered = null;
+  let waiting = 0;
   map.on("mousemove", ({ point }) => {
     const id = hitAt(point);
     map.getCanvas().style.cursor = id ? "pointer" : "";
@@ -103,23 +111,26 @@ function report(map, { onHover, onSelect, onMove, onPlace }) {
   map.on("click", ({ point, lngLat }) => {
     if (map.getContainer().dataset.drawing) return;
     const id = hitAt(point);
+    clearTimeout(waiting);
     if (id) onSelect(id);
-    else onPlace([wrapLon(lngLat.lng), lngLat.lat]);
+    else waiting = setTimeout(() => onPlace([wrapLon(lngLat.lng), lngLat.lat]), DOUBLE_CLICK_MS);
   });
+  map.on("dblclick", () => clearTimeout(waiting)); // it zooms, and says nothing about the place or the selected tile
   map.on("moveend", () => {
     const { lng, lat } = map.getCenter();
     onMove([wrapLon(lng), lat], map.getZoom());
   });
 }
 
-/** @param {MapLibreMap} map */
-function controls(map) {
+/** @param {MapLibreMap} map @param {Parameters<typeof createMap>[1]} options */
+function controls(map, { url }) {
   const popup = new Popup({
     closeButton: false,
     closeOnClick: false,
     focusAfterOpen: false,
     offset: 12,
     maxWidth: "260px",
+    locationOccludedOpacity: 0, // behind the globe
   });
   const place = new Popup({
     closeButton: false,
@@ -127,11 +138,20 @@ function controls(map) {
     className: "place-card",
     focusAfterOpen: true,
     maxWidth: "280px",
+    locationOccludedOpacity: 0,
   });
   /** @type {{hovered: string | null, selected: string | null}} */
   const marked = { hovered: null, selected: null };
   /** @type {Set<string>} */
   let ids = new Set();
+  /** @type {Tile | null} */
+  let chosen = null;
+  let touched = 0; // when the visitor last moved the map by hand, in ms; 0 since it went to the hits
+  const drapes = createDrapes(map, url);
+  map.on("movestart", ({ originalEvent }) => {
+    if (originalEvent) touched = performance.now();
+  });
+  keepWhileZooming(map, () => (chosen ? [chosen.properties.lon, chosen.properties.lat] : null));
   /** @param {string} name */
   const source = (name) => /** @type {GeoJSONSource} */ (map.getSource(name));
 
@@ -167,6 +187,10 @@ function controls(map) {
           properties: slim(feature),
         })),
       });
+      drapes.show(features);
+      const until = features.length ? zoomOfTile(features[0], DOT_PX) : MOST_ZOOM;
+      for (const [layer, property, value] of fadeOfDots(until)) map.setPaintProperty(layer, property, value);
+      map.setLayerZoomRange("dots", 0, until);
       mark("hovered", null);
       mark("selected", marked.selected);
       popup.remove();
@@ -216,14 +240,39 @@ function controls(map) {
     /** @param {Tile | null} feature @param {string} [label] */
     highlight(feature, label) {
       mark("hovered", feature?.properties.tile_id ?? null);
-      if (!feature) return popup.remove();
+      if (!feature || !isInSight(map, [feature.properties.lon, feature.properties.lat])) return popup.remove();
       return popup
         .setLngLat([feature.properties.lon, feature.properties.lat])
         .setText(label ?? "")
         .addTo(map);
     },
-    /** @param {string | null} tileId */
-    select: (tileId) => mark("selected", tileId),
+    /** A tile that is no hit gets a mark of its own. @param {Tile | null} feature */
+    select(feature) {
+      chosen = feature;
+      mark("selected", feature?.properties.tile_id ?? null);
+      const stranger = feature && !ids.has(feature.properties.tile_id) ? feature : null;
+      source("chosen").setData(stranger ? withMiddle(stranger) : EMPTY);
+      map.getContainer().dataset.chosen = stranger?.properties.tile_id ?? "";
+    },
+    /**
+     * Go to the smallest view that holds the first hits; on a globe, of the densest group if they lie all around it.
+     *
+     * @param {Tile[]} hits at least one
+     * @param {{animate?: boolean}} [how]
+     */
+    fit(hits, { animate = true } = {}) {
+      touched = 0;
+      const { clientWidth: width, clientHeight: height } = map.getContainer();
+      const free = Math.max(Math.min(width, height) - 2 * MARGIN_PX, 80);
+      const isFlat = map.getProjection()?.type === "mercator";
+      const padding = Math.min(MARGIN_PX, (Math.min(width, height) - 80) / 2);
+      const view = isFlat
+        ? map.cameraForBounds(flatBounds(hits), { padding, maxZoom: MOST_ZOOM })
+        : globeView(hits, free);
+      if (view) map[animate ? "flyTo" : "jumpTo"]({ ...view, ...(animate && { duration: 1400 }) });
+    },
+    /** When the visitor last moved the map by hand since it went to the hits; 0 for not at all. */
+    touched: () => touched,
     /** Bring a hit into sight without losing the scale. @param {Tile} feature */
     flyTo(feature, { zoom = map.getZoom(), offset = [0, 0] } = {}) {
       map.flyTo({ center: [feature.properties.lon, feature.properties.lat], zoom, offset, duration: 1100 });
@@ -293,4 +342,31 @@ function viewBbox(map) {
   const { lng } = map.getCenter();
   const seesPole = [90, -90].some((lat) => isInSight(map, [lng, lat * 0.9999]));
   return bboxAround(sampleView(map), lng, seesPole);
+}
+
+/** A footprint and its middle, since one of them is always too small to see. @param {Tile} tile */
+function withMiddle({ geometry, properties: { lon, lat } }) {
+  const feature = (geometry) => ({ type: /** @type {const} */ ("Feature"), properties: {}, geometry });
+  return {
+    type: /** @type {const} */ ("FeatureCollection"),
+    features: [feature(geometry), feature({ type: "Point", coordinates: [lon, lat] })],
+  };
+}
+
+/**
+ * The zoom buttons and keys keep to the middle of the map, and would push a selected tile beside it out of sight.
+ *
+ * @param {MapLibreMap} map
+ * @param {() => [number, number] | null} chosen place of the selected tile
+ */
+function keepWhileZooming(map, chosen) {
+  let kept = null;
+  map.on("zoomstart", ({ originalEvent }) => {
+    const place = ["click", "keydown"].includes(originalEvent?.type ?? "") ? chosen() : null;
+    kept = place && isInSight(map, place) ? place : null;
+  });
+  map.on("zoomend", () => {
+    if (kept && !isInSight(map, kept)) map.easeTo({ center: kept });
+    kept = null;
+  });
 }

@@ -1,8 +1,10 @@
 /** Right of the list: the map, or a still map where there is no WebGL, and the tools that float on it. */
 
+import { zoomOfTile } from "./camera.js";
 import { byId, element, icon } from "./dom.js";
 import { bboxPolygon, circlePolygon, formatBbox, formatLonLat, parseBbox } from "./geo.js";
 import { formatSearch, formatView, hasTerms, newQuestion, patchState, readView, without } from "./state.js";
+import { plural } from "./words.js";
 
 // Loaded when needed, so that the list works even where the third-party assets are not installed.
 const loadWorld = async (root, scale) => (await import("./world.js")).loadWorld(root, scale);
@@ -10,7 +12,7 @@ const loadWorld = async (root, scale) => (await import("./world.js")).loadWorld(
 const DEFAULT_HEAT = 70; // per cent of opacity
 // What decides which hits are listed does not change how well tiles fit; without it map tiles keep their addresses.
 const PLAY_NO_PART = ["k", "offset", "explain", "spacing_km", "max_per_country", "min_percentile"];
-const DETAIL_ZOOM = 3.6;
+const DETAIL_PX = 110; // side of a selected tile, at least
 
 /** @typedef {import("./api.js").Tile} Tile */
 
@@ -34,6 +36,9 @@ export function createStage({ root, api, collection, state, asked, go, onMove, o
   let still = null;
   /** @type {{features: Tile[], others: Tile[]}} */
   let shown = { features: [], others: [] };
+  /** Hits that came before the map. @type {Tile[] | null} */
+  let unseen = null;
+  let askedAt = 0; // when the search that is under way began, in ms
   const opacity = byId("heat-opacity", HTMLInputElement);
 
   async function start() {
@@ -48,11 +53,17 @@ export function createStage({ root, api, collection, state, asked, go, onMove, o
       flat: Boolean(state().flat),
       onHover,
       onSelect: (id) => go({ tile: id }),
-      onMove: (center, zoom) => onMove(formatView(center, zoom)),
+      url: api.url,
+      onMove: (center, zoom) => {
+        onMove(formatView(center, zoom));
+        drawTools();
+      },
       onPlace: offerPlace,
     });
     map.showHits(shown.features);
     map.showOthers(shown.others);
+    if (unseen) map.fit(unseen, { animate: false });
+    unseen = null;
     refresh();
     useWorld(await loadWorld(root, "110m"));
     byId("map").dataset.ready = "true";
@@ -152,6 +163,7 @@ export function createStage({ root, api, collection, state, asked, go, onMove, o
           ...(hasTerms(asked())
             ? [tool("heat", "Heat map", String(Boolean(now.heat)), () => go({ heat: now.heat ? null : DEFAULT_HEAT }))]
             : []),
+          ...fitTool(tool),
           tool(now.flat ? "globe" : "flat", now.flat ? "Globe" : "Flat map", null, () => go({ flat: !now.flat })),
         ]
       : [];
@@ -159,6 +171,18 @@ export function createStage({ root, api, collection, state, asked, go, onMove, o
     byId("map-tools").replaceChildren(...tools);
     if (focused >= 0) tools[focused]?.focus();
   }
+
+  /** Goes to the hits; where some are out of sight it says so. */
+  function fitTool(tool) {
+    const { features } = shown;
+    if (features.length === 0) return [];
+    const hidden = features.filter((hit) => !isInSight(hit)).length;
+    const label = hidden ? `${plural(hidden, "hit is", "hits are")} elsewhere` : "Go to the hits";
+    return [tool("fit", label, null, () => map?.fit(features))];
+  }
+
+  /** @param {Tile} hit */
+  const isInSight = ({ properties: { lon, lat } }) => Boolean(map?.sees([lon, lat]));
 
   /** Where the middle of the free part of the map is, as an offset from its centre in pixels. */
   function besideDetail() {
@@ -193,19 +217,33 @@ export function createStage({ root, api, collection, state, asked, go, onMove, o
       (map ?? still)?.showHits(features);
       map?.showOthers(others);
     },
-    /** Turn towards the first hit when none is in sight. @param {Tile[]} features */
-    reveal(features) {
-      const inSight = features.some(({ properties: p }) => map?.sees([p.lon, p.lat]));
-      if (features.length && !inSight) map?.flyTo(features[0]);
+    /** A search begins: who moves the map from now on until its hits come, means it. */
+    begin() {
+      askedAt = performance.now();
+    },
+    /**
+     * Bring the hits into sight, unless the visitor has just turned to something else.
+     *
+     * @param {Tile[]} features
+     * @param {boolean} anew whether something else was asked; a filter or a thumb leaves a map that was moved by hand,
+     *   and one that shows the best hits already, where it is
+     */
+    reveal(features, anew) {
+      if (!map) unseen = anew && features.length ? features : null;
+      if (!map || features.length === 0) return;
+      const touched = map.touched();
+      const stays = touched > askedAt || (!anew && (touched > 0 || features.slice(0, 10).every(isInSight)));
+      if (!stays) map.fit(features);
     },
     highlight(feature, label) {
       map?.highlight(feature, label);
       still?.mark("hovered", feature?.properties.tile_id ?? null);
     },
     select(feature, { move = true } = {}) {
-      map?.select(feature?.properties.tile_id ?? null);
+      map?.select(feature);
       still?.mark("selected", feature?.properties.tile_id ?? null);
-      if (feature && move) map?.flyTo(feature, { zoom: Math.max(map.zoom(), DETAIL_ZOOM), offset: besideDetail() });
+      if (feature && move)
+        map?.flyTo(feature, { zoom: Math.max(map.zoom(), zoomOfTile(feature, DETAIL_PX)), offset: besideDetail() });
     },
     /** @param {import("./state.js").State} before */
     follow(before) {

@@ -96,6 +96,11 @@ export function hasTerms(state) {
   return contract.ranking.some((key) => state[key]);
 }
 
+/** Whether two states ask for the same, however the answer is narrowed. @param {State} a @param {State} b */
+export function sameQuestion(a, b) {
+  return format(a, [...contract.ranking, "collection"]) === format(b, [...contract.ranking, "collection"]);
+}
+
 /** Whether two states ask the service the same question. @param {State} a @param {State} b */
 export function sameSearch(a, b) {
   return formatSearch(a) === formatSearch(b);

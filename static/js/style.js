@@ -4,6 +4,7 @@
 const EMPTY = { type: "FeatureCollection", features: [] };
 /** @typedef {import("maplibre-gl").LayerSpecification} Layer */
 
+const MOST_RANK = 99; // three digits do not fit on a dot
 const HOVERED = ["boolean", ["feature-state", "hovered"], false];
 const SELECTED = ["boolean", ["feature-state", "selected"], false];
 /** @returns {any} an expression of one of the three values */
@@ -30,6 +31,7 @@ export function mapStyle({ imagery, imageryMaxZoom, flat }) {
       hits: { type: "geojson", data: EMPTY, promoteId: "tile_id" },
       dots: { type: "geojson", data: EMPTY, promoteId: "tile_id" },
       others: { type: "geojson", data: EMPTY },
+      chosen: { type: "geojson", data: EMPTY },
       ...(imagery && { imagery: { type: "raster", tiles: [imagery], tileSize: 256, maxzoom: imageryMaxZoom } }),
     },
     layers: [
@@ -67,6 +69,7 @@ export function mapStyle({ imagery, imageryMaxZoom, flat }) {
         },
       },
       ...hitLayers(),
+      ...CHOSEN,
     ],
   };
 }
@@ -107,15 +110,67 @@ function hitLayers() {
       id: "dots",
       type: "circle",
       source: "dots",
-      maxzoom: 5,
       paint: {
         "circle-color": when("#ffffff", "#ffffff", "#ffb020"),
-        "circle-radius": ["interpolate", ["linear"], ["zoom"], 0, when(9, 8, 5), 4, when(11, 10, 7)],
+        "circle-radius": ["interpolate", ["linear"], ["zoom"], 0, when(10, 9, 7.5), 4, when(12, 11, 9.5)],
         "circle-stroke-color": when("#d97a00", "#d97a00", "#2b1a00"),
         "circle-stroke-width": when(4, 3, 1.5),
-        "circle-opacity": ["interpolate", ["linear"], ["zoom"], 4, 1, 5, 0],
-        "circle-stroke-opacity": ["interpolate", ["linear"], ["zoom"], 4, 1, 5, 0],
       },
+    },
+    {
+      id: "ranks",
+      type: "symbol",
+      source: "dots",
+      filter: ["<=", ["get", "rank"], MOST_RANK],
+      layout: {
+        "text-field": ["to-string", ["get", "rank"]],
+        "text-size": ["interpolate", ["linear"], ["zoom"], 0, 9.5, 4, 11.5],
+        "text-allow-overlap": true,
+        "text-ignore-placement": true,
+        "symbol-z-order": "source",
+      },
+      paint: { "text-color": "#2b1a00", "text-halo-color": "#ffb020", "text-halo-width": 2 },
     },
   ];
 }
+
+/**
+ * How dots give way to footprints, and the tint of footprints to their pictures.
+ *
+ * @param {number} until the zoom from which on footprints are large enough
+ * @returns {[string, "circle-opacity" | "circle-stroke-opacity" | "fill-opacity", any][]}
+ */
+export function fadeOfDots(until) {
+  const fade = ["interpolate", ["linear"], ["zoom"], until - 1, 1, until, 0];
+  return [
+    ["dots", "circle-opacity", fade],
+    ["dots", "circle-stroke-opacity", fade],
+    ["hits-fill", "fill-opacity", ["interpolate", ["linear"], ["zoom"], until, tint(1), until + 1, tint(0.2)]],
+  ];
+}
+
+/** @param {number} share */
+const tint = (share) => when(0.35 * share, 0.3 * share, 0.12 * share);
+
+/** A selected tile that is no hit. @type {Layer[]} */
+const CHOSEN = [
+  {
+    id: "chosen-line",
+    type: "line",
+    source: "chosen",
+    filter: ["!=", ["geometry-type"], "Point"],
+    paint: { "line-color": "#ffffff", "line-width": 3, "line-dasharray": [2, 1] },
+  },
+  {
+    id: "chosen-dot",
+    type: "circle",
+    source: "chosen",
+    filter: ["==", ["geometry-type"], "Point"],
+    paint: {
+      "circle-color": "rgba(0, 0, 0, 0)",
+      "circle-radius": 11,
+      "circle-stroke-color": "#ffffff",
+      "circle-stroke-width": 3,
+    },
+  },
+];
