@@ -12,10 +12,12 @@ import { formatSearch, patchState } from "./state.js";
  *   type: "Feature", id: string, bbox?: import("./geo.js").BBox, geometry: import("geojson").Geometry,
  *   properties: TileProperties,
  * }} Tile
+ * @typedef {{id: string, kind: string, words: string, meaning: string, say: string}} Found read from words
  * @typedef {{term: string, space: string, value: number}} Share what one term gave to a score through one space
  * @typedef {{
  *   query: import("./state.js").State, matched: number, total: number, returned: number, no_match: boolean,
  *   timings_ms: Record<string, number>, features: Tile[],
+ *   understood?: {found: Found[], suggestion: string | null, message: string | null} | null,
  * }} Answer
  * @typedef {ReturnType<typeof createApi>} Api
  */

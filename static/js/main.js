@@ -30,6 +30,7 @@ import {
 import { createSuggestions, remember } from "./suggest.js";
 import { createTakeaway } from "./takeaway.js";
 import { installTheme } from "./theme.js";
+import { createUnderstood } from "./understood.js";
 import { placeName } from "./words.js";
 
 const TITLE = "WildSAT habitat search";
@@ -87,6 +88,7 @@ const filters = createFilters({
   viewBox: stage.viewBox,
   say: messages.say,
 });
+const understood = createUnderstood({ state: now, go });
 const takeaway = createTakeaway({ api, state: asked, say: messages.say });
 const compare = createCompare({
   api,
@@ -210,6 +212,7 @@ function show(found) {
   byId("welcome").hidden = asks();
   results.show(features, verdicts());
   messages.answer(found, state);
+  understood.draw(found);
   byId("more").hidden =
     !found || found.returned < Number(state.k ?? limits().default_k) || features.length >= found.matched;
   stage.showHits(features, compare.features());

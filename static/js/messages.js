@@ -58,7 +58,7 @@ export function createMessages({ onRetry, onPatch }) {
         const loosen = `Loosen ${[...set].join(", ") || "the filters"} to search more of the collection.`;
         say("No tile passes the filters", [loosen], ...widen(state));
       } else if (found.no_match) {
-        say("Nothing here really matches", [NO_MATCH], ...widen(state));
+        say("Nothing here really matches", [found.understood?.message ?? NO_MATCH], ...widen(state));
       }
     },
     /** @param {unknown} error an Error, or problem+json as the service wrote it into the page */

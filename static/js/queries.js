@@ -28,6 +28,9 @@ export const FILTER_GROUPS = Object.freeze([
   ["spacing_km"],
   ["max_per_country"],
   ["offset"],
+  ["filter", "filter-lang", "filter-crs"],
+  ["understand"],
+  ["undo"],
 ]);
 
 /** What has a field of its own, always in sight. */
@@ -94,6 +97,9 @@ export function filterParts(state, countryName = (code) => code) {
     tiles: () => `Only ${plural(readList(state.tiles).length, "chosen tile")}`,
     spacing_km: () => `${state.spacing_km} km apart`,
     max_per_country: () => `At most ${state.max_per_country} of a country`,
+    filter: () => `Where ${state.filter ?? "…"}`,
+    understand: () => "Words as they stand, nothing read from them",
+    undo: () => `Taken back: ${(state.undo ?? "").replaceAll("|", ", ").replace(/\b[a-z]+:/g, "")}`,
     offset: () => `From hit ${Number(state.offset) + 1} on`,
   };
   const known = new Set([...FILTER_GROUPS.flat(), ...SHOWN_ELSEWHERE]);

@@ -83,7 +83,7 @@ export const without = (keys) => Object.fromEntries(keys.map((key) => [key, null
  * @param {Record<string, unknown>} wanted the new question
  * @returns {Record<string, unknown>} a patch
  */
-export const newQuestion = (wanted) => ({ ...without([...contract.ranking, "offset", "tile"]), ...wanted });
+export const newQuestion = (wanted) => ({ ...without([...contract.ranking, "undo", "offset", "tile"]), ...wanted });
 
 /** What it takes to ask exactly an earlier search again. @param {State} earlier @returns {Record<string, unknown>} */
 export const sameAgain = (earlier) => ({ ...without([...contract.search, "tile"]), ...earlier });

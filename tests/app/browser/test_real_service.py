@@ -72,6 +72,27 @@ def test_what_a_link_has_too_much_is_named(open_page: Any, live_url: str) -> Non
     assert page.inner_text("#message p").startswith("q: must be given only once")
 
 
+def test_what_was_read_from_the_words_is_shown_and_taken_back(open_page: Any, live_url: str) -> None:
+    page = open_page(f"{live_url}/?q=forest+in+Brazil", live_map=False)
+    until(page, lambda: listed(page) == ["amazon"])
+    assert page.locator("#understood .chip-label").all_inner_texts() == ["Only in Brazil"]
+    page.get_by_role("button", name="Take back: Only in Brazil").click()
+    until(page, lambda: len(listed(page)) == 6)
+    assert parameters(page)["undo"] == "country:brazil"
+    page.get_by_role("button", name="Remove Taken back: brazil").click()
+    until(page, lambda: listed(page) == ["amazon"])
+    search(page, "desert in Algeria")
+    until(page, lambda: listed(page) == ["sahara"])
+    assert parameters(page) == {"q": "desert in Algeria"}
+
+
+def test_a_misspelt_word_is_offered_right(open_page: Any, live_url: str) -> None:
+    page = open_page(f"{live_url}/?q=mangrve+forest", live_map=False)
+    page.locator("#understood").get_by_role("button", name="mangrove forest").click()
+    until(page, lambda: parameters(page)["q"] == "mangrove forest")
+    until(page, lambda: not page.locator("#understood").is_visible())
+
+
 def test_thumbs_bring_tiles_to_judge(open_page: Any, live_url: str) -> None:
     page = open_page(f"{live_url}/?q=forest", live_map=False)
     page.locator(".hit").first.get_by_role("button", name="Good match").click()
