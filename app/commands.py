@@ -44,6 +44,7 @@ def serve(
     import uvicorn
     from pydantic import ValidationError
 
+    from app.connections import Room
     from app.logs import log_config
     from app.main import create_app
     from app.settings import Settings
@@ -60,6 +61,9 @@ def serve(
     server = uvicorn.Server(
         uvicorn.Config(
             app,
+            http=Room(settings.max_connections).protocol,  # type: ignore[arg-type]  # it makes protocols, as the class would
+            ws="none",
+            backlog=min(2048, settings.max_connections),
             host=host,
             port=port,
             root_path=settings.root_path,

@@ -16,6 +16,7 @@ from app.answers.pages import render_problem
 from app.answers.responses import JSONResponse
 from app.failures import (
     BodyTooLargeError,
+    ClientGoneError,
     GenerationChangedError,
     KeyRequiredError,
     NotServedError,
@@ -61,6 +62,7 @@ STATUS_OF: dict[type[Exception], int] = {
     KeyRequiredError: 401,
     RateLimitedError: 429,
     OverloadedError: 503,
+    ClientGoneError: 408,
     NotServedError: 503,
     CollectionFormatError: 503,
     ModelMismatchError: 503,

@@ -9,6 +9,10 @@ class OverloadedError(WildsatError):
     """More searches are waiting than the service takes on."""
 
 
+class ClientGoneError(WildsatError):
+    """The client went before its turn came; nobody reads the answer."""
+
+
 class RateLimitedError(WildsatError):
     """A client has used up its budget of requests."""
 

@@ -68,6 +68,12 @@ class Settings(BaseSettings):
     max_requests: int = Field(
         default=256, ge=1, le=100_000, description="GET requests of any kind under way at once; more are answered 503"
     )
+    max_connections: int = Field(
+        default=2000,
+        ge=10,
+        le=100_000,
+        description="connections held at once; beyond, the one that has asked nothing for the longest makes room",
+    )
     max_body_bytes: int = Field(default=2 * 2**20, ge=1024, description="largest JSON body")
     max_upload_bytes: int = Field(default=16 * 2**20, ge=1024, description="largest uploaded picture, as sent")
     max_upload_pixels: int = Field(

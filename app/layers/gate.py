@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 
 from fastapi import Request
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from app.errors import error_response
-from app.failures import OverloadedError
+from app.failures import ClientGoneError, OverloadedError
 from app.policies import Cost, PolicyOf
 
 
@@ -27,11 +27,15 @@ class Gate:
         self.waiting = 0
         self.at_work = 0
 
-    async def enter(self) -> None:
+    async def enter(self, gone: Callable[[], Awaitable[None]]) -> None:
         """Take a place, or wait for one.
+
+        Args:
+            gone: returns when the client has gone.
 
         Raises:
             OverloadedError: too many wait already, or none came free in time.
+            ClientGoneError: nobody waits for the answer any more.
         """
         if self._running.locked():
             if self.waiting >= self._max_waiting:
@@ -40,25 +44,44 @@ class Gate:
                 )
             self.waiting += 1
             try:
-                await asyncio.wait_for(self._running.acquire(), self._max_wait_s)
-            except TimeoutError as err:
-                raise OverloadedError(f"no place came free within {self._max_wait_s:g} s; try again soon") from err
+                await self._wait(gone)
             finally:
                 self.waiting -= 1
         else:
             await self._running.acquire()
         self.at_work += 1
 
+    async def _wait(self, gone: Callable[[], Awaitable[None]]) -> None:
+        turn, left = asyncio.ensure_future(self._running.acquire()), asyncio.ensure_future(gone())
+        taken = False
+        try:
+            await asyncio.wait((turn, left), timeout=self._max_wait_s, return_when=asyncio.FIRST_COMPLETED)
+            taken = turn.done()
+        finally:
+            left.cancel()
+            if not taken and not turn.cancel():  # it came in the very moment of giving up
+                self._running.release()
+        if not taken and left.done():
+            raise ClientGoneError("the client went before its turn came")
+        if not taken:
+            raise OverloadedError(f"no place came free within {self._max_wait_s:g} s; try again soon")
+
     def leave(self) -> None:
         self.at_work -= 1
         self._running.release()
+
+
+async def gone(request: Request) -> None:
+    """Return when the client has gone; the body has been read before anybody waits."""
+    while (await request.receive())["type"] != "http.disconnect":
+        pass
 
 
 async def hold_place(request: Request) -> AsyncIterator[None]:
     """Hold a place in the gate while the endpoint works."""
     gate: Gate = request.app.state.gate
     with request.app.state.metrics.timed("wait"):
-        await gate.enter()
+        await gate.enter(lambda: gone(request))
     try:
         yield
     finally:
@@ -68,7 +91,7 @@ async def hold_place(request: Request) -> AsyncIterator[None]:
 async def hold_export(request: Request) -> AsyncIterator[None]:
     """Hold one of the few places for exports while the file is written."""
     gate: Gate = request.app.state.export_gate
-    await gate.enter()
+    await gate.enter(lambda: gone(request))
     try:
         yield
     finally:

@@ -8,6 +8,8 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from app.metrics import Metrics
 
+METHODS = frozenset(("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"))  # any word may be sent as one
+
 
 class MetricsMiddleware:
     """Times requests by route, so that ids and queries don't make a series each."""
@@ -27,7 +29,8 @@ class MetricsMiddleware:
         async def timed(message: Message) -> None:
             if message["type"] == "http.response.start":
                 route = getattr(scope.get("route"), "path", "other")
-                labels = self.metrics.requests.labels(route, scope["method"], message["status"])
+                method = scope["method"] if scope["method"] in METHODS else "other"
+                labels = self.metrics.requests.labels(route, method, message["status"])
                 labels.observe(time.perf_counter() - started)
             await send(message)
 
