@@ -233,6 +233,7 @@ def answering(*answers: httpx.Response | Exception) -> tuple[Callable[[httpx.Req
 def test_an_overloaded_service_is_asked_again_after_the_time_it_names(monkeypatch: pytest.MonkeyPatch) -> None:
     waits: list[float] = []
     monkeypatch.setattr(module, "time", SimpleNamespace(sleep=waits.append))
+    monkeypatch.setattr(module.random, "uniform", lambda low, high: low)
     busy = httpx.Response(503, headers={"Retry-After": "2"}, json={})
     handle, seen = answering(
         busy, httpx.ConnectError("refused"), httpx.Response(429, json={}), httpx.Response(200, json=ANSWER)
@@ -252,6 +253,7 @@ def test_the_async_client_asks_again_too(monkeypatch: pytest.MonkeyPatch) -> Non
 
     # In the client's eyes only: a real server may be running in another thread.
     monkeypatch.setattr(module, "asyncio", SimpleNamespace(sleep=no_sleep))
+    monkeypatch.setattr(module.random, "uniform", lambda low, high: low)
     handle, _ = answering(httpx.ConnectError("refused"), httpx.Response(503, json={}), httpx.Response(200, json=ANSWER))
 
     async def ask() -> None:
@@ -282,7 +284,7 @@ def test_trying_again_ends(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_a_refusal_that_is_no_problem_document_still_has_a_sentence() -> None:
     handle, _ = answering(httpx.Response(502, text="<html>bad gateway</html>"))
     with (
-        Client("http://service", transport=httpx.MockTransport(handle)) as client,
+        Client("http://service", retries=0, transport=httpx.MockTransport(handle)) as client,
         pytest.raises(ServiceError, match="answered 502"),
     ):
         client.search("x")
@@ -307,3 +309,117 @@ def test_without_geopandas_the_command_to_install_it_is_named(live_url: str, mon
     monkeypatch.setitem(sys.modules, "geopandas", None)
     with Client(live_url) as client, pytest.raises(MissingExtraError, match=r"pip install .*\[geo\]"):
         client.search("forest").to_geodataframe()
+
+
+def client_of(*responses: httpx.Response | Exception) -> tuple[Client, list[httpx.Request]]:
+    """A client of a service that answers so, one after the other, and what it was asked."""
+    left, asked = list(responses), []
+
+    def answer(request: httpx.Request) -> httpx.Response:
+        asked.append(request)
+        found = left.pop(0) if len(left) > 1 else left[0]
+        if isinstance(found, Exception):
+            raise found
+        return found
+
+    return Client("http://habitats.example/below", transport=httpx.MockTransport(answer)), asked
+
+
+def test_redirects_are_followed() -> None:
+    moved = httpx.Response(308, headers={"Location": "https://habitats.example/below/search?q=ice"})
+    client, asked = client_of(moved, httpx.Response(200, json=ANSWER))
+    assert client.search("ice").total == 0
+    assert asked[1].url.scheme == "https"
+
+
+@pytest.mark.parametrize("status", [502, 504])
+def test_a_proxy_that_has_lost_the_service_is_asked_again(status: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    waits: list[float] = []
+    monkeypatch.setattr(module.time, "sleep", waits.append)
+    client, asked = client_of(*[httpx.Response(status, text="<html>Bad Gateway")] * 3, httpx.Response(200, json=ANSWER))
+    assert client.search("ice").total == 0
+    assert len(asked) == 4
+    for wait, least in zip(waits, (0.25, 0.5, 1.0), strict=True):
+        assert least <= wait <= 1.25 * least, "longer each time, and not all clients at the same moment"
+
+
+@pytest.mark.parametrize(
+    "response",
+    [
+        httpx.Response(200, html="<html>Please sign in</html>"),
+        httpx.Response(200, json=[]),
+        httpx.Response(200, json={"features": [{}]}),
+        httpx.Response(200, json=None),
+        httpx.Response(204),
+        httpx.Response(200, content=b"\xff\xfe"),
+        httpx.Response(403, html="<html>Forbidden</html>"),
+        httpx.Response(500, content=b"\xff"),
+        httpx.Response(400, json=["problem"]),
+        httpx.Response(308, headers={"Location": "http://habitats.example/below/search"}),
+        httpx.ConnectError("refused"),
+        httpx.ReadTimeout("slow"),
+        httpx.RemoteProtocolError("cut"),
+        httpx.DecodingError("not gzip"),
+    ],
+    ids=repr,
+)
+def test_whatever_a_proxy_answers_is_one_of_two_exceptions(
+    response: httpx.Response | Exception, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module.time, "sleep", lambda seconds: None)
+    client, _ = client_of(response)
+    asks = (
+        lambda: client.search("ice"),
+        lambda: client.query({"terms": [{"text": "ice"}]}),
+        lambda: client.tile("a"),
+        lambda: client.habitats("a"),
+        lambda: client.thumbnail("a"),
+        lambda: client.heatmap(0, 0, 0, "ice"),
+        lambda: list(client.items("demo")),
+        client.collections,
+        client.species,
+        lambda: client.suggest("ice", up="a"),
+    )
+    for ask in asks:
+        with pytest.raises((ServiceError, ServiceUnreachableError)):
+            ask()
+
+
+@pytest.mark.parametrize(
+    ("day", "written"),
+    [
+        (dt.date(2024, 7, 1), "2024-07-01"),
+        (dt.datetime(2024, 7, 1, 12), "2024-07-01"),
+        (dt.datetime(2024, 7, 1, 23, tzinfo=dt.timezone(dt.timedelta(hours=-5))), "2024-07-02"),
+        (np.datetime64("2024-07-01T12:00"), "2024-07-01"),
+        ("2024-07-01", "2024-07-01"),
+    ],
+)
+def test_days_may_be_given_as_python_has_them(day: object, written: str) -> None:
+    client, asked = client_of(httpx.Response(200, json=ANSWER))
+    client.search("ice", from_=day)
+    client.query({"terms": [{"text": "ice"}], "filters": {"from": day}} if not isinstance(day, np.datetime64) else {})
+    assert asked[0].url.params["from"] == written
+    if not isinstance(day, np.datetime64):
+        assert f'"{written}"' in asked[1].content.decode()
+
+
+def test_a_pandas_timestamp_is_a_day() -> None:
+    pandas = pytest.importorskip("pandas")
+    client, asked = client_of(httpx.Response(200, json=ANSWER))
+    client.search("ice", from_=pandas.Timestamp("2024-07-01 12:00"))
+    assert asked[0].url.params["from"] == "2024-07-01"
+
+
+def test_items_and_heat_map_come_from_the_real_service(live_url: str) -> None:
+    with Client(live_url) as client:
+        assert len({item["id"] for item in client.items("demo", limit=2)}) == 6
+        assert [item["id"] for item in client.items("demo", filter="country = 'BRA'")] == ["amazon"]
+        assert client.heatmap(0, 0, 0, "ice")[1:4] == b"PNG"
+
+    async def ask() -> None:
+        async with AsyncClient(live_url) as client:
+            assert len([item async for item in client.items("demo", limit=4)]) == 6
+            assert (await client.heatmap(0, 0, 0, "ice"))[1:4] == b"PNG"
+
+    run(ask)

@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
+import datetime as dt
 import json
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Generic, TypeVar
-from urllib.parse import quote
+from urllib.parse import parse_qsl, quote, urlsplit
 
 import httpx
 
 from wildsat_core.client.answers import CollectionInfo, Habitat, SearchAnswer, SpeciesInfo, TileInfo
 
 T = TypeVar("T")
+
+ITEMS_AT_ONCE = 1000
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,6 +41,10 @@ def _written(value: Any) -> str:  # noqa: ANN401 - whatever a parameter may be g
         return str(value).lower()
     if isinstance(value, float):
         return repr(float(value))
+    if isinstance(value, dt.datetime):  # pandas' Timestamp is one
+        return _day(value)
+    if type(value).__module__ == "numpy" and type(value).__name__ == "datetime64":
+        return str(value.astype("datetime64[D]"))
     value = getattr(value, "__geo_interface__", value)
     if isinstance(value, Mapping):
         return json.dumps(value)
@@ -46,6 +53,11 @@ def _written(value: Any) -> str:  # noqa: ANN401 - whatever a parameter may be g
         are_terms = any(isinstance(one, Mapping) for one in values)
         return json.dumps(values) if are_terms else ",".join(map(_written, values))
     return str(value)
+
+
+def _day(moment: dt.datetime) -> str:
+    """The day of a moment in UTC, as the service keeps days; without a zone it is taken for UTC."""
+    return (moment.astimezone(dt.UTC) if moment.tzinfo else moment).date().isoformat()
 
 
 def search(q: str | None, params: Mapping[str, Any]) -> Call[SearchAnswer]:
@@ -63,6 +75,8 @@ def _plain(value: Any) -> Any:  # noqa: ANN401
         return value.__geo_interface__
     if hasattr(value, "tolist"):
         return value.tolist()
+    if isinstance(value, dt.datetime):
+        return _day(value)
     if hasattr(value, "isoformat"):
         return value.isoformat()
     raise TypeError(f"a query can't hold {value!r}: it is no JSON")
@@ -89,7 +103,32 @@ def habitats(tile_id: str, k: int, collection: str | None) -> Call[tuple[Habitat
 
 
 def thumbnail(tile_id: str, collection: str | None) -> Call[bytes]:
-    return Call(lambda r: r.content, f"{_tile_path(tile_id)}/thumbnail.webp", params={"collection": collection})
+    return Call(_picture, f"{_tile_path(tile_id)}/thumbnail.webp", params={"collection": collection})
+
+
+def heatmap(z: int, x: int, y: int, q: str | None, params: Mapping[str, Any]) -> Call[bytes]:
+    return Call(_picture, f"heatmap/{z}/{x}/{y}.png", params={"q": q, **params})
+
+
+ItemsPage = tuple[list[dict[str, Any]], "Call[ItemsPage] | None"]
+
+
+def items(collection: str, params: Mapping[str, Any]) -> Call[ItemsPage]:
+    def read(response: httpx.Response) -> ItemsPage:
+        told = response.json()
+        following = next((link["href"] for link in told["links"] if link["rel"] == "next"), None)
+        # What the link says is asked of the address that the client was given: the service may know itself by another.
+        further = dict(parse_qsl(urlsplit(following).query)) if following else None
+        return list(told["features"]), Call(read, path, params=further) if further else None
+
+    path = f"collections/{quote(collection, safe='')}/items"
+    return Call(read, path, params={"limit": ITEMS_AT_ONCE, **params})
+
+
+def _picture(response: httpx.Response) -> bytes:
+    if not response.headers.get("content-type", "").startswith("image/"):
+        raise ValueError("no picture")
+    return response.content
 
 
 def suggest(q: str | None, count: int, params: Mapping[str, Any]) -> Call[tuple[TileInfo, ...]]:

@@ -15,6 +15,7 @@ parameters. Lists, dates and GeoJSON may be given as Python has them: `countries
 from __future__ import annotations
 
 import asyncio
+import random
 import time
 from collections.abc import AsyncIterator, Iterator, Mapping
 from contextlib import contextmanager
@@ -32,7 +33,7 @@ from wildsat_core.errors import WildsatError
 
 T = TypeVar("T")
 
-RETRIED = frozenset({429, 503})
+RETRIED = frozenset({429, 502, 503, 504})  # overloaded, or a proxy before the service that has lost it for a moment
 LONGEST_WAIT_S = 30.0
 PAGE = 200  # hits a request asks for when all are wanted
 
@@ -129,9 +130,27 @@ def _is_final(response: httpx.Response) -> bool:
 
 
 def _wait_s(response: httpx.Response | None, attempt: int) -> float:
-    """As long as the service says, else twice as long each time."""
+    """As long as the service says, else twice as long each time, and a little more lest all come back at once."""
     said = _retry_after_s(response)
-    return said if said is not None else min(0.25 * 2**attempt, LONGEST_WAIT_S)
+    return said if said is not None else min(0.25 * 2**attempt, LONGEST_WAIT_S) * random.uniform(1.0, 1.25)
+
+
+def _understood(call: calls.Call[T], response: httpx.Response) -> T:
+    """The answer as the call reads it.
+
+    Raises:
+        ServiceError: it is none of this service's: a page of a proxy, say, or JSON of another shape.
+    """
+    try:
+        return call.read(response)
+    except (ValueError, KeyError, TypeError, AttributeError) as err:
+        kind = response.headers.get("content-type", "no type")
+        said = (
+            f"{response.url.copy_with(query=None)} answered {response.status_code} with {kind}, which is no answer of"
+        )
+        raise ServiceError(
+            response.status_code, {"detail": f"{said} a WildSAT service; is the address right?"}
+        ) from err
 
 
 @contextmanager
@@ -155,7 +174,12 @@ def _options(base_url: str, api_key: str | None, timeout_s: float) -> dict[str, 
     headers = {"Accept": "application/geo+json, application/json, application/problem+json"}
     if api_key:
         headers["X-API-Key"] = api_key
-    return {"base_url": base_url.rstrip("/") + "/", "headers": headers, "timeout": timeout_s}
+    return {
+        "base_url": base_url.rstrip("/") + "/",
+        "headers": headers,
+        "timeout": timeout_s,
+        "follow_redirects": True,  # from http to https, say; httpx keeps a key from going to another host
+    }
 
 
 class Client:
@@ -237,6 +261,20 @@ class Client:
         """The tile's picture as WebP."""
         return self._ask(calls.thumbnail(tile_id, collection))
 
+    def heatmap(self, z: int, x: int, y: int, q: str | None = None, **params: Any) -> bytes:  # noqa: ANN401
+        """A map tile of how well every tile fits, as PNG."""
+        return self._ask(calls.heatmap(z, x, y, q, params))
+
+    def items(self, collection: str, **params: Any) -> Iterator[dict[str, Any]]:  # noqa: ANN401
+        """All tiles of a collection as STAC Items, page by page; `bbox`, `datetime`, `filter` and others narrow.
+
+        Every tile that stays comes exactly once, whatever is added or deleted meanwhile.
+        """
+        page: calls.Call[calls.ItemsPage] | None = calls.items(collection, params)
+        while page is not None:
+            features, page = self._ask(page)
+            yield from features
+
     def collections(self) -> tuple[CollectionInfo, ...]:
         return self._ask(calls.collections())
 
@@ -257,14 +295,16 @@ class Client:
         return Path(path)
 
     def _ask(self, call: calls.Call[T]) -> T:
-        return call.read(self._send(call.build(self._http)))
+        return _understood(call, self._send(call.build(self._http)))
 
     def _send(self, request: httpx.Request, *, stream: bool = False) -> httpx.Response:
         for attempt in range(self._retries + 1):
             response, last = None, attempt == self._retries
             try:
                 response = self._http.send(request, stream=stream)
-            except httpx.TransportError as err:
+            except httpx.TooManyRedirects as err:
+                raise _unreachable(request.url, err) from err
+            except (httpx.TransportError, httpx.DecodingError) as err:
                 if last:
                     raise _unreachable(request.url, err) from err
             else:
@@ -334,6 +374,16 @@ class AsyncClient:
     async def thumbnail(self, tile_id: str, collection: str | None = None) -> bytes:
         return await self._ask(calls.thumbnail(tile_id, collection))
 
+    async def heatmap(self, z: int, x: int, y: int, q: str | None = None, **params: Any) -> bytes:  # noqa: ANN401
+        return await self._ask(calls.heatmap(z, x, y, q, params))
+
+    async def items(self, collection: str, **params: Any) -> AsyncIterator[dict[str, Any]]:  # noqa: ANN401
+        page: calls.Call[calls.ItemsPage] | None = calls.items(collection, params)
+        while page is not None:
+            features, page = await self._ask(page)
+            for feature in features:
+                yield feature
+
     async def collections(self) -> tuple[CollectionInfo, ...]:
         return await self._ask(calls.collections())
 
@@ -353,14 +403,16 @@ class AsyncClient:
         return Path(path)
 
     async def _ask(self, call: calls.Call[T]) -> T:
-        return call.read(await self._send(call.build(self._http)))
+        return _understood(call, await self._send(call.build(self._http)))
 
     async def _send(self, request: httpx.Request, *, stream: bool = False) -> httpx.Response:
         for attempt in range(self._retries + 1):
             response, last = None, attempt == self._retries
             try:
                 response = await self._http.send(request, stream=stream)
-            except httpx.TransportError as err:
+            except httpx.TooManyRedirects as err:
+                raise _unreachable(request.url, err) from err
+            except (httpx.TransportError, httpx.DecodingError) as err:
                 if last:
                     raise _unreachable(request.url, err) from err
             else:
