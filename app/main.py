@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import logging
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -105,7 +106,7 @@ def create_app(settings: Settings | None = None, load: ModelLoader | None = None
     app.mount("/static", PageFiles(directory=settings.static_dir, check_dir=False), name="static")
     routes = [route for router in ROUTERS for route in router.routes]
     app.state.directory = Directory([*routes, *(route for route in app.routes if hasattr(route, "name"))])
-    app.state.contract = page_contract(settings)
+    app.state.contract = functools.cache(functools.partial(page_contract, settings))
     install_handlers(app)
     describe_errors(app)
     _add_layers(app, settings)

@@ -76,6 +76,11 @@ class Countries:
                 codes[i] = self._nearest(positions[i], within_km)
         return codes
 
+    @property
+    def names(self) -> dict[str, str]:
+        """Short English names by alpha-3 code, in the order of the names."""
+        return dict(sorted(self._names.items(), key=lambda entry: entry[1]))
+
     def name_of(self, code: str) -> str | None:
         """Short English name of an alpha-3 code, None for an unknown one."""
         return self._names.get(code)

@@ -44,7 +44,7 @@ def render_page(
         "result": result,
         "problem": problem,
         "ignored": ignored,
-        "contract": request.app.state.contract,
+        "contract": request.app.state.contract(),
     }
     status = problem["status"] if problem else 200
     return templates().TemplateResponse(request, "index.html", context, status, headers or {})

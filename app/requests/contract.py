@@ -7,15 +7,17 @@ from typing import Any
 from app.requests.parameters import MAX_TERMS_CHARACTERS, PAGE_KEYS, RANKING, SearchParameters
 from app.requests.pictures import MEDIA_TYPES
 from app.settings import Settings
+from wildsat_core.countries import load_countries
 from wildsat_core.search.query import DEFAULT_K, MAX_DISTANCE_KM, MAX_K, MAX_TEXT_CHARACTERS, MAX_WEIGHT
 
 
 def page_contract(settings: Settings) -> dict[str, Any]:
-    """Names of parameters in the order in which a link has them, and limits."""
+    """Names of parameters in the order in which a link has them, limits, and countries by the codes of filters."""
     return {
         "search": [field.alias or name for name, field in SearchParameters.model_fields.items()],
         "ranking": list(RANKING),
         "page": [name for name in PAGE_KEYS if name != "f"],
+        "countries": load_countries().names,
         "limits": {
             "k": MAX_K,
             "default_k": DEFAULT_K,

@@ -3,7 +3,7 @@
 import { polygonOf, readArea } from "./area.js";
 import { byId, element, icon, monthBoxes, unseen } from "./dom.js";
 import { COUNTED_KEYS, filterParts, termParts } from "./queries.js";
-import { hasTerms, patchState, readList } from "./state.js";
+import { countryNames, hasTerms, patchState, readList } from "./state.js";
 import { addTermField, weightedChips } from "./terms.js";
 import { formatCount } from "./words.js";
 
@@ -20,11 +20,12 @@ const FIELDS = ["from", "to", "max_cloud", "min_percentile", "spacing_km", "k", 
  * @param {(sentence: string) => void} options.say
  */
 export function createFilters({ api, go, state, drawArea, viewBox, moreTerms, say }) {
-  /** @type {Map<string, string>} */
-  let countries = new Map(); // code to name
   const counts = new Map(); // one filter's parameters to the number of tiles that pass it
   let round = 0;
 
+  byId("country-list").replaceChildren(
+    ...Object.values(countryNames()).map((name) => element("option", { value: name })),
+  );
   byId("add-term-slot").append(addTermField(state, go));
   for (const key of FIELDS) {
     const field = byId(key, HTMLInputElement);
@@ -40,7 +41,7 @@ export function createFilters({ api, go, state, drawArea, viewBox, moreTerms, sa
 
   function addCountry() {
     const wanted = country.value.trim().toLowerCase();
-    const code = [...countries].find(
+    const code = Object.entries(countryNames()).find(
       ([code_, name]) => name.toLowerCase() === wanted || code_.toLowerCase() === wanted,
     )?.[0];
     if (!code) return wanted && say(`No country is called “${country.value}”; choose one of the list.`);
@@ -91,21 +92,13 @@ export function createFilters({ api, go, state, drawArea, viewBox, moreTerms, sa
         if (document.activeElement !== field) field.value = now[key] ?? "";
       }
       for (const box of monthBoxes()) box.checked = readList(now.months).includes(box.dataset.month ?? "");
-      const parts = filterParts(now, (code) => countries.get(code) ?? code);
+      const parts = filterParts(now, (code) => countryNames()[code] ?? code);
       byId("filters").replaceChildren(...parts.map((part) => chip(part, go, "filter")));
       const termChips = termParts(now).map((part) => chip(part, go, "term", api));
       byId("terms").replaceChildren(...moreTerms(), ...termChips, ...weightedChips(now, go));
       byId("add-term-slot").hidden = !hasTerms(now);
       round += 1;
       if (hasTerms(now)) count(parts, round);
-    },
-    /** @param {Map<string, string>} codes alpha-3 code to name */
-    useCountries(codes) {
-      countries = codes;
-      byId("country-list").replaceChildren(
-        ...[...codes.values()].sort().map((name) => element("option", { value: name })),
-      );
-      this.draw(state());
     },
   };
 }

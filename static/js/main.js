@@ -278,7 +278,6 @@ function useWorld(found) {
   world = found;
   results.usePlaceNames(found.boxes);
   compare.usePlaceNames(found.boxes);
-  filters.useCountries(found.names);
 }
 
 function listen() {

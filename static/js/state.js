@@ -10,6 +10,7 @@
  *
  * @typedef {{
  *   search: readonly string[], ranking: readonly string[], page: readonly string[],
+ *   countries: Readonly<Record<string, string>>,
  *   limits: {
  *     k: number, default_k: number, text_characters: number, terms_characters: number, weight: number,
  *     distance_km: number, export_rows: number, upload_bytes: number, picture_types: readonly string[],
@@ -28,6 +29,9 @@ export function learn(told) {
 
 /** What narrows or shapes an answer without asking for anything. */
 export const narrowing = () => contract.search.filter((key) => !contract.ranking.includes(key));
+
+/** Names of countries by the codes that the service takes. */
+export const countryNames = () => contract.countries;
 
 /** Limits of the service. */
 export const limits = () => contract.limits;

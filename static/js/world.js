@@ -3,7 +3,6 @@
 import feature from "../vendor/topojson-client/src/feature.js";
 import mesh from "../vendor/topojson-client/src/mesh.js";
 import { geometryBbox } from "./geo.js";
-import { alpha3 } from "./iso.js";
 import { unroll } from "./outline.js";
 
 /**
@@ -11,7 +10,7 @@ import { unroll } from "./outline.js";
  * @typedef {import("geojson").Feature} Feature
  * @typedef {{
  *   land: import("geojson").FeatureCollection, borders: import("geojson").Geometry, coast: import("geojson").Geometry,
- *   boxes: Map<string, BBox>, names: Map<string, string>,
+ *   boxes: Map<string, BBox>,
  * }} World
  */
 
@@ -32,7 +31,6 @@ export async function loadWorld(root, scale) {
     borders: unroll(mesh(topology, countries, (a, b) => a !== b)),
     coast: unroll(mesh(topology, countries, (a, b) => a === b)),
     boxes: mainlandBoxes(flat(feature(topology, countries))),
-    names: countryNames(countries.geometries),
   };
 }
 
@@ -58,19 +56,4 @@ export function mainlandBoxes(countries) {
     );
   }
   return boxes;
-}
-
-/**
- * Names by alpha-3 code, of the countries that the base map draws.
- *
- * @param {{id: string, properties: {name: string}}[]} geometries
- */
-export function countryNames(geometries) {
-  /** @type {Map<string, string>} */
-  const names = new Map();
-  for (const { id, properties } of geometries) {
-    const code = alpha3(id);
-    if (code) names.set(code, properties.name);
-  }
-  return names;
 }

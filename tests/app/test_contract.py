@@ -153,6 +153,7 @@ def test_the_page_learns_parameters_and_limits_from_the_service(toy_folder: Path
     assert set(told["search"]) == names_of(SearchParameters)
     assert told["ranking"] == list(RANKING)
     assert (told["limits"]["export_rows"], told["limits"]["upload_bytes"]) == (77, 4096)
+    assert told["countries"]["BRA"] == "Brazil"
     assert "left out: fbclid." in page
     assert f'max="{told["limits"]["k"]}"' in page
 

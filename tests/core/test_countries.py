@@ -1,7 +1,6 @@
 """Countries: a small stitched world written here, read as the atlas is, and the table that comes along."""
 
 import json
-import re
 from pathlib import Path
 
 import iso3166
@@ -90,9 +89,11 @@ def test_the_table_is_what_the_atlas_and_the_codes_give():
     assert json.loads(kept.schema.metadata[b"geo"])["primary_column"] == "geometry"
 
 
-def test_the_pages_codes_are_those_of_iso_3166():
-    listed = set(re.findall(r"\b(\d{3}[A-Z]{3})\b", (ROOT / "static" / "js" / "iso.js").read_text("utf-8")))
-    assert listed == {country.numeric + country.alpha3 for country in iso3166.countries if country.alpha3 != "XKX"}
+def test_names_are_those_of_codes_in_iso_3166():
+    names = load_countries().names
+    assert set(names) <= {country.alpha3 for country in iso3166.countries}
+    assert list(names.values()) == sorted(names.values())
+    assert names["BRA"] == "Brazil"
 
 
 def test_real_outlines_know_well_known_places():

@@ -4,7 +4,6 @@ import { test } from "node:test";
 import { contract } from "./contract.mjs";
 import { polygonOf, readArea, simplify } from "../../static/js/area.js";
 import { circlePolygon, distanceKm } from "../../static/js/geo.js";
-import { alpha3 } from "../../static/js/iso.js";
 import {
   filterParts,
   parseTerm,
@@ -214,10 +213,4 @@ test("a circle's rim is everywhere as far from its centre, at the antimeridian a
     for (const [lon, lat] of circlePolygon(...centre, 500).coordinates[0])
       assert.ok(Math.abs(distanceKm(centre, [lon, lat]) - 500) < 0.01);
   }
-});
-
-test("numeric country codes become alpha-3", () => {
-  assert.equal(alpha3("076"), "BRA");
-  assert.equal(alpha3("4"), "AFG");
-  assert.equal(alpha3(undefined), null);
 });
