@@ -64,7 +64,7 @@ def notes(served: Served) -> dict[str, Any]:
 def _page_links(path: str, query: dict[str, Any], returned: int, matched: int) -> list[dict[str, str]]:
     links = [{"rel": "self", "href": f"{path}?{urlencode(query)}", "type": "application/geo+json"}]
     offset, k = int(query.get("offset", 0)), int(query["k"])
-    apart = "spacing_km" in query or "max_per_country" in query
+    apart = "spacing_km" in query or "max_per_country" in query or not query.get("overlapping")
     furthest = MAX_APART - k if apart else MAX_OFFSET
     if returned == k and offset + k < matched and offset + k <= furthest:
         links.append(

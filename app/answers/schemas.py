@@ -85,6 +85,9 @@ class HitProperties(TileProperties):
     rank: int = Field(ge=1)
     score: float = Field(description="ranks only; not a probability")
     percentile: float = Field(ge=0, le=100, description="share of all tiles that score lower for this query")
+    fit: Literal["strong", "fair", "weak", "none"] = Field(
+        description="the score beside those that plain habitats reach in this collection"
+    )
     shares: list[ShareShape] | None = Field(
         default=None, description="what each term and space gave, when explain=true"
     )

@@ -156,6 +156,7 @@ class SearchBody(Body):
     k: HitCount = DEFAULT_K
     offset: HitOffset = 0
     spacing_km: Distance = 0.0
+    overlapping: bool = Field(default=False, description="show hits that overlap a better one, too")
     max_per_country: HitCount | None = None
     blend: Share | None = None
     explain: bool = False
@@ -178,6 +179,7 @@ class SearchBody(Body):
             k=self.k,
             offset=self.offset,
             spacing_km=self.spacing_km,
+            overlapping=self.overlapping,
             max_per_country=self.max_per_country,
             liked=tuple(dict.fromkeys(self.up)),
             disliked=tuple(dict.fromkeys(self.down)),

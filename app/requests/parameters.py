@@ -207,6 +207,7 @@ class SearchParameters(QuestionParameters):
 
     k: HitCount = Field(default=DEFAULT_K, description="how many hits")
     offset: HitOffset = Field(default=0, description="hits to skip")
+    overlapping: bool = Field(default=False, description="show hits that overlap a better one, too")
     explain: bool = Field(default=False, description="give each hit the share of every term and space")
     collection: CollectionName | None = Field(default=None, description="collection to search; default: the service's")
 
@@ -216,7 +217,7 @@ class SearchParameters(QuestionParameters):
 
     def to_query(self, species: SpeciesTable) -> Query:
         """The core's query; see `question`."""
-        return self.question(species, k=self.k, offset=self.offset, explain=self.explain)
+        return self.question(species, k=self.k, offset=self.offset, explain=self.explain, overlapping=self.overlapping)
 
 
 RANKING_FIELDS = {

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from itertools import chain
 from typing import Annotated
 
@@ -55,7 +56,8 @@ def export(request: Request, parameters: Annotated[ExportParameters, in_url(Expo
     if parameters.bom and parameters.format is not ExportFormat.CSV:
         raise InvalidInputError("bom belongs to format=csv", "bom")
     served = catalog_of(request).get(parameters.collection)
-    query = parameters.to_query(species_of(request))
+    # A file is for working on: it has every tile, and nobody scrolls past what overlaps.
+    query = replace(parameters.to_query(species_of(request)), overlapping=True)
     tag = etag_of_query(served, "export", query, parameters.model_dump(), base_url(request))
     headers = {"ETag": tag.removeprefix("W/")}  # byte for byte: it may be read in parts
     if unchanged := not_modified(request, headers["ETag"]):
@@ -80,7 +82,7 @@ def _written(request: Request, served: Served, query: Query, parameters: ExportP
     metrics = metrics_of(request)
     ranking = served.engine.rank(query, limit)
     metrics.observe_stages({stage: ms / 1000.0 for stage, ms in ranking.timings_ms.items()})
-    played_no_part = ("k", "offset", "explain", "format", "bom")
+    played_no_part = ("k", "offset", "explain", "overlapping", "format", "bom")
     asked = {name: value for name, value in parameters.normalised().items() if name not in played_no_part}
     pieces = FORMATS[parameters.format].write(served, ranking, asked, base_url(request))
     try:

@@ -15,7 +15,6 @@ from app.answers.hits import feature_collection, notes, tile_links
 from app.answers.ranges import answer_with, media_types
 from app.answers.responses import GeoJSONResponse, JSONResponse
 from app.answers.schemas import HabitatsAnswer, SearchAnswer, TileAnswer
-from app.answers.similar import without_tile
 from app.context import catalog_of, run_search, species_of
 from app.requests.forms import CollectionName, TileId
 from app.requests.parameters import SearchQuery
@@ -86,7 +85,7 @@ def thumbnail(
 
 @router.get("/similar", response_class=GeoJSONResponse, response_model=SearchAnswer)
 def similar(request: Request, tile_id: TileId, parameters: SearchQuery) -> Response:
-    """Other tiles like this one: /search?like=ID without the tile itself, and the same parameters. k is at most 999."""
+    """Other tiles like this one: /search?like=ID with the same parameters."""
     if parameters.like not in (None, tile_id):
         raise InvalidInputError(f"like is {tile_id!r} here, as the address says, got {parameters.like!r}", "like")
     parameters = parameters.model_copy(update={"like": tile_id})
@@ -95,8 +94,9 @@ def similar(request: Request, tile_id: TileId, parameters: SearchQuery) -> Respo
     etag = etag_of_query(served, "similar", query, asked)
     if unchanged := not_modified(request, etag):
         return unchanged
-    found = without_tile(tile_id, query, served, lambda query: run_search(request, served, query))
-    answer = feature_collection(served, found, asked, path=f"/tiles/{quote(tile_id, safe='')}/similar")
+    answer = feature_collection(
+        served, run_search(request, served, query), asked, path=f"/tiles/{quote(tile_id, safe='')}/similar"
+    )
     return GeoJSONResponse(answer, headers={"ETag": etag})
 
 

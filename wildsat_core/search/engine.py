@@ -8,8 +8,10 @@ import numpy as np
 
 from wildsat_core.collection.reader import Collection
 from wildsat_core.errors import InvalidInputError, LimitExceededError, ModelMismatchError, SpaceUnavailableError
+from wildsat_core.geo import KM_PER_DEGREE
 from wildsat_core.search.cache import Cache
 from wildsat_core.search.filters import BlockBoxes, passing_rows
+from wildsat_core.search.fit import FitLevels
 from wildsat_core.search.heatmap import Footprints, HeatField
 from wildsat_core.search.hubs import mean_background
 from wildsat_core.search.phrases import read_phrases
@@ -25,12 +27,14 @@ from wildsat_core.search.query import (
     TextTerm,
 )
 from wildsat_core.search.ranking import Candidates, Ranking, Scored, timed
-from wildsat_core.search.scan import Rows, Scores, best_first
+from wildsat_core.search.scan import Rows, Scores, best_first, score_rows
 from wildsat_core.search.scorer import ANN_ROWS, EXACT_SCAN_ROWS, Scorer
 from wildsat_core.search.spread import Spread
 from wildsat_core.types import Space
 
 _CACHED_FIELDS = 8
+_FIT_ROWS = 8_192
+_APART = 0.98  # of a tile's side: neighbours on a grid stay, however their centres are rounded
 _TYPICAL_TILES = 1024
 
 
@@ -106,6 +110,21 @@ class SearchEngine:
         return make_plan(query, self.collection, self.model, self.blend_of(query), self.background)
 
     @cached_property
+    def tile_side_km(self) -> float:
+        """Height of the middling tile; 0 without tiles."""
+        tiles = self.collection.tiles
+        return float(np.median(tiles.north - tiles.south)) * KM_PER_DEGREE if len(tiles) else 0.0
+
+    @cached_property
+    def _fit_levels(self) -> FitLevels:
+        """From the plain habitats over an even sample of the tiles; made at the first need."""
+        if "text" not in self.collection.spaces:
+            return FitLevels(())
+        rows = self._scorer.live[:: max(1, len(self._scorer.live) // _FIT_ROWS)]
+        plans = [self.plan(Query((TextTerm(phrase),))) for phrase in read_phrases()]
+        return FitLevels.of(np.stack([score_rows(self.collection, p.slopes, rows) + p.constant for p in plans]))
+
+    @cached_property
     def background(self) -> Background:
         """What is taken off every text's vector, so that no tile answers everything; made at the first need."""
         return mean_background(self.model.embed_texts(list(read_phrases())), self.collection.moments)
@@ -148,16 +167,24 @@ class SearchEngine:
         with timed(timings, "filter"):
             rows = self.passing(query.filters)
         with timed(timings, "scan"):
-            found = self._scorer.candidates(rows, plan, limit, query.filters.min_percentile)
-            spread = bool(query.spacing_km or query.max_per_country)
+            left_out = self.collection.tiles.rows_of(query.left_out)
+            wanted = limit + len(left_out)
+            found = self._scorer.candidates(rows, plan, wanted, query.filters.min_percentile)
+            spread = bool(self._spacing_km(query) or query.max_per_country)
             if spread:
-                best, scores = self._best_apart(found, plan, query, limit)
+                best, scores = self._best_apart(found, plan, query, wanted)
             else:
-                best, scores = self._scorer.best(found, plan, limit)
+                best, scores = self._scorer.best(found, plan, wanted)
+            kept = np.flatnonzero(~np.isin(best, left_out))[:limit]
+            best, scores, matched = best[kept], scores[kept], found.matched - int(np.isin(left_out, rows).sum())
         # What is read off a sample is no less than what is known.
-        percentiles = self._scorer.percentiles(found, scores, complete=not spread)
+        percentiles = self._scorer.percentiles(found, scores, complete=not (spread or len(left_out)))
         percentiles = np.maximum(percentiles, query.filters.min_percentile or 0.0)
-        return Ranking(plan, best, scores, percentiles, found.matched, found.backend, timings)
+        return Ranking(plan, best, scores, percentiles, matched, found.backend, timings)
+
+    def _spacing_km(self, query: Query) -> float:
+        """The spacing asked for, or just under a tile's side where hits may not overlap."""
+        return query.spacing_km or (0.0 if query.overlapping else _APART * self.tile_side_km)
 
     def suggest(self, query: Query, count: int = 5) -> list[int]:
         """Rows of unjudged tiles whose labels would tell most: those nearest to where the labels turn.
@@ -222,7 +249,7 @@ class SearchEngine:
                 "ask for fewer, or drop both",
                 "k",
             )
-        spread, ask = Spread(self.collection.tiles, query.spacing_km, query.max_per_country), 4 * wanted
+        spread, ask = Spread(self.collection.tiles, self._spacing_km(query), query.max_per_country), 4 * wanted
         while True:
             best, scores = self._scorer.best(found, plan, ask)
             spread.take(best, scores, wanted)
@@ -243,6 +270,7 @@ class SearchEngine:
                 tile=tiles[i],
                 score=float(scores[i]),
                 percentile=float(percentiles[i]),
+                fit=self._fit_levels.word(float(scores[i])),
                 shares=shares[i],
             )
             for i, row in enumerate(rows)

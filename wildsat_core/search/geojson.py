@@ -15,8 +15,13 @@ DECIMALS = 7  # of a degree: a centimetre on the ground
 
 
 def hit_feature(hit: SearchHit, links: Mapping[str, str] | None = None) -> dict[str, Any]:
-    """One hit with its rank, score and percentile; with the shares of its terms when they were asked for."""
-    ranking: dict[str, Any] = {"rank": hit.rank, "score": round(hit.score, 6), "percentile": round(hit.percentile, 4)}
+    """One hit with its rank, score, percentile and fit; with the shares of its terms when they were asked for."""
+    ranking: dict[str, Any] = {
+        "rank": hit.rank,
+        "score": round(hit.score, 6),
+        "percentile": round(hit.percentile, 4),
+        "fit": hit.fit,
+    }
     if hit.shares:
         ranking["shares"] = [{"term": s.term, "space": s.space, "value": round(s.value, 6)} for s in hit.shares]
     return tile_feature(hit.tile, ranking, links)

@@ -7,6 +7,7 @@ import math
 import unicodedata
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import Literal
 
 import numpy as np
 import numpy.typing as npt
@@ -234,9 +235,10 @@ class Query:
         k: how many hits, 1 to MAX_K.
         offset: how many to leave out at the top.
         spacing_km: least great-circle distance between the centres of two hits.
+        overlapping: whether a hit may overlap a better one; without it, hits are at least a tile's side apart.
         max_per_country: at most so many hits of one country.
         liked: ids of tiles that the searcher calls good.
-        disliked: ids of tiles that the searcher calls bad.
+        disliked: ids of tiles that the searcher calls bad; they are no hits.
         explain: whether hits carry the share of each term and space.
         understood: what was read from typed words to make this query; None for a query that was given as such.
     """
@@ -247,6 +249,7 @@ class Query:
     k: int = DEFAULT_K
     offset: int = 0
     spacing_km: float = 0.0
+    overlapping: bool = True
     max_per_country: int | None = None
     liked: tuple[str, ...] = ()
     disliked: tuple[str, ...] = ()
@@ -278,6 +281,11 @@ class Query:
             raise InvalidInputError(f"tiles can't be both liked and disliked: {both[:3]}", "up")
 
     @property
+    def left_out(self) -> tuple[str, ...]:
+        """Ids of tiles that are no hits: those called bad, and those that hits are to be like."""
+        return (*self.disliked, *(t.tile_id for t in self.terms if isinstance(t, TileTerm) and t.weight > 0))
+
+    @property
     def ranks(self) -> bool:
         """Whether there is anything to rank by."""
         return bool(self.terms or self.liked or self.disliked)
@@ -292,6 +300,9 @@ class Share:
     value: float
 
 
+Fit = Literal["strong", "fair", "weak", "none"]
+
+
 @dataclass(frozen=True, slots=True)
 class SearchHit:
     """A tile with its rank.
@@ -302,6 +313,7 @@ class SearchHit:
         tile: the tile.
         score: standard deviations above the average tile for this query; it ranks, it is no probability.
         percentile: share of all tiles that score lower, in [0, 100].
+        fit: the score in words; see `wildsat_core.search.fit`.
         shares: filled when the query asks to explain.
     """
 
@@ -310,6 +322,7 @@ class SearchHit:
     tile: Tile
     score: float
     percentile: float
+    fit: Fit
     shares: tuple[Share, ...] = ()
 
 

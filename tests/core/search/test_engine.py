@@ -89,8 +89,53 @@ def test_shares_add_up_to_the_score(engine):
         assert {share.term for share in hit.shares} == {"a", "b", "near 10, 50", "like tile-3", "liked", "disliked"}
 
 
-def test_more_like_a_tile_starts_with_the_tile_itself(engine):
-    assert engine.search(Query((TileTerm("tile-42"),), k=1)).hits[0].tile.tile_id == "tile-42"
+def test_more_like_a_tile_is_without_the_tile(engine, collection):
+    row = collection.row_of("tile-42")
+    scores = standardised(collection, "image", collection.vectors("image", np.array([row]))[0])
+    others = np.setdiff1d(np.arange(N), [row])
+    result = engine.search(Query((TileTerm("tile-42"),), k=9))
+    assert [hit.row for hit in result.hits] == ranking(scores, 9, others)
+    assert [hit.rank for hit in result.hits] == list(range(1, 10))
+    assert result.matched == N - 1
+    unlike = engine.search(Query((TextTerm("a"), TileTerm("tile-42", weight=-1.0)), k=N))
+    assert row in [hit.row for hit in unlike.hits]
+
+
+def test_a_tile_that_was_voted_down_is_no_hit(engine):
+    first, second = (hit.tile.tile_id for hit in engine.search(Query((TextTerm("a"),), k=2)).hits)
+    judged = engine.search(Query((TextTerm("a"),), k=N, liked=(first,), disliked=(second,)))
+    assert second not in [hit.tile.tile_id for hit in judged.hits]
+    assert (len(judged.hits), judged.matched) == (N - 1, N - 1)
+    pages = [
+        hit.row
+        for offset in range(0, 40, 10)
+        for hit in engine.search(Query((TextTerm("a"),), k=10, offset=offset, disliked=(second,))).hits
+    ]
+    assert pages == [hit.row for hit in engine.search(Query((TextTerm("a"),), k=40, disliked=(second,))).hits]
+
+
+def test_hits_do_not_overlap_unless_that_is_asked_for(engine):
+    apart = engine.search(Query((TextTerm("a"),), k=40, overlapping=False)).hits
+    side_km = engine.tile_side_km
+    assert side_km > 0
+    for i, hit in enumerate(apart):
+        for better in apart[:i]:
+            assert great_circle_km(*hit.tile.lon_lat, *better.tile.lon_lat) >= 0.97 * side_km
+    assert [hit.row for hit in apart] != [hit.row for hit in engine.search(Query((TextTerm("a"),), k=40)).hits]
+
+
+def test_fit_says_in_words_what_a_score_is_worth(engine):
+    hits = engine.search(Query((TextTerm("a"),), k=N)).hits
+    words = [hit.fit for hit in hits]
+    assert list(dict.fromkeys(words)) == ["strong", "fair", "weak", "none"]  # they fall with the score
+    assert 0.5 < words.count("none") / N < 0.95
+    assert words.count("strong") / N < 0.05
+
+
+def test_a_filter_does_not_make_a_fit_better(engine):
+    hits = engine.search(Query((TextTerm("a"),), k=N)).hits
+    worst = Filters(tile_ids=frozenset(hit.tile.tile_id for hit in hits[-50:]))
+    assert {hit.fit for hit in engine.search(Query((TextTerm("a"),), worst, k=50)).hits} == {"none"}
 
 
 def test_other_terms_rank_by_their_spaces(engine, collection):
@@ -132,9 +177,9 @@ def test_a_species_ranks_by_the_mean_of_its_texts(engine, collection):
 def test_liked_tiles_pull_and_disliked_tiles_push(engine):
     base = {h.tile.tile_id: h.score for h in engine.search(Query((TextTerm("a"),), k=N)).hits}
     for labels, tile, sign in (({"liked": ("tile-1",)}, "tile-1", 1), ({"disliked": ("tile-2",)}, "tile-2", -1)):
-        judged = engine.search(Query((TextTerm("a"),), k=N, **labels))
-        moved = {h.tile.tile_id: h.score for h in judged.hits}
-        assert sign * (moved[tile] - base[tile]) > 0
+        judged = Query((TextTerm("a"),), k=N, **labels)
+        moved = engine.scores(engine.plan(judged)).scores[engine.collection.row_of(tile)]
+        assert sign * (moved - base[tile]) > 0
 
 
 def test_paging_cuts_one_ranking(engine):
