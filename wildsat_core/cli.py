@@ -16,6 +16,7 @@ from rich.markup import escape
 from typer.core import TyperGroup
 
 from wildsat_core import __version__
+from wildsat_core.addresses import keep_secrets_out_of_logs, without_secrets
 from wildsat_core.errors import MissingExtraError, WildsatError
 
 COMMAND_GROUP: Final = "wildsat.commands"
@@ -112,8 +113,10 @@ def wildsat(
 def main(arguments: Sequence[str] | None = None) -> Any:  # noqa: ANN401 - click's return value, None in practice
     """Entry point of the console script.
 
-    Errors of ours, and of files that can't be read or written, become one line and exit code 1.
+    Errors of ours, and of files that can't be read or written, become one line and exit code 1. Neither they nor the
+    log show what is secret in an address.
     """
+    keep_secrets_out_of_logs()
     try:
         return app(args=arguments, prog_name="wildsat")
     except WildsatError as err:
@@ -125,7 +128,9 @@ def main(arguments: Sequence[str] | None = None) -> Any:  # noqa: ANN401 - click
 
 
 def _fail(message: str) -> NoReturn:
-    Console(stderr=True, soft_wrap=True).print(f"[bold red]error:[/] {escape(message)}", highlight=False)
+    Console(stderr=True, soft_wrap=True).print(
+        f"[bold red]error:[/] {escape(without_secrets(message))}", highlight=False
+    )
     sys.exit(EXIT_FAILURE)
 
 

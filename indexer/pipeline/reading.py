@@ -22,6 +22,7 @@ from indexer.pipeline.left_out import LeftOutCounter
 from indexer.pipeline.thumbnails import webp_thumbnail
 from indexer.sources.pixels import Stretch, fault_of
 from indexer.sources.protocol import Candidate, LeftOut, NotEightBitError, Reading, Source, UnreachableError
+from wildsat_core.addresses import keep_secrets_out_of_logs
 from wildsat_core.bands import RGB
 from wildsat_core.errors import SourceError
 from wildsat_core.machine import processors
@@ -171,6 +172,7 @@ _worker: tuple[Source, ReadOptions] | None = None  # set once in each worker pro
 def _start_worker(source: Source, options: ReadOptions) -> None:
     global _worker  # noqa: PLW0603 - a worker process's only way to keep what it was started with
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the whole group; the main process decides
+    keep_secrets_out_of_logs()
     threading.Thread(target=_end_with_parent, name="end-with-parent", daemon=True).start()
     _worker = (source, options)
 

@@ -7,7 +7,6 @@ The columns are those of the data set's cards (https://huggingface.co/Major-TOM)
 
 from __future__ import annotations
 
-import datetime as dt
 import functools
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -15,11 +14,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from indexer.sources.picture import decode_picture
-from indexer.sources.places import centre_in, slug
-from indexer.sources.protocol import Candidate, Reading
+from indexer.sources.places import centre_in, cloud_share, slug
+from indexer.sources.protocol import MOST_IN_PARTITION, Candidate, LeftOut, Partition, Reading
+from indexer.sources.times import utc_day
 from wildsat_core.bands import RGB
 from wildsat_core.errors import SourceError
-from wildsat_core.geo import square_bbox
+from wildsat_core.geo import check_lon_lat, square_bbox
 from wildsat_core.types import BBox, Tile
 
 if TYPE_CHECKING:
@@ -58,21 +58,38 @@ class MajorTomSource:
             return None
         return sum(int(_open(str(path)).metadata.num_rows) for path in self._files())
 
-    def candidates(self) -> Iterator[Candidate]:
-        """Files by name, rows in order; the metadata file is looked through once a picture file."""
+    def partitions(self) -> Iterator[Partition]:
+        """Rows of a file, from their footers."""
         for path in self._files():
-            file = _open(str(path))
+            rows = int(_open(str(path)).metadata.num_rows)
+            for first in range(0, rows, MOST_IN_PARTITION):
+                above = min(first + MOST_IN_PARTITION, rows)
+                yield Partition(f"{path.relative_to(self.path)}-{first}", above - first, (str(path), first, above))
+
+    def candidates(self, partition: Partition | None = None) -> Iterator[Candidate | LeftOut]:
+        """Files by name, rows in order; the metadata file is looked through once a partition.
+
+        Raises:
+            SourceError: a file lacks the pictures, or nothing tells the places.
+        """
+        for part in self.partitions() if partition is None else (partition,):
+            path, first, above = part.locator
+            file = _open(path)
             names = file.schema_arrow.names
             if "thumbnail" not in names or "grid_cell" not in names:
                 raise SourceError(f"{path} has no columns grid_cell and thumbnail; it has: {', '.join(names)}")
-            rows = file.read(columns=[c for c in _WANTED if c in names]).to_pylist()  # some thousand, no pictures
+            rows = file.read(columns=[c for c in _WANTED if c in names]).slice(first, above - first).to_pylist()
             facts = self._facts(rows, names)
             groups = [file.metadata.row_group(group).num_rows for group in range(file.num_row_groups)]
-            places = [(group, number) for group, size in enumerate(groups) for number in range(size)]
-            for row, (group, number) in zip(rows, places, strict=True):
-                tile = self._tile({**row, **facts.get(_key(row), {})}, path)
+            places = [(group, number) for group, size in enumerate(groups) for number in range(size)][first:above]
+            for row, place in zip(rows, places, strict=True):
+                try:
+                    tile = self._tile({**row, **facts.get(_key(row), {})})
+                except (ValueError, TypeError) as err:
+                    yield LeftOut("bad row", f"{path}: cell {row.get('grid_cell')}: {err}")
+                    continue
                 if self.area is None or centre_in(self.area, tile.bbox):
-                    yield Candidate(tile, (str(path), group, number))
+                    yield Candidate(tile, (path, *place))
 
     def read(self, candidate: Candidate) -> Reading:
         """The picture of a cell, (3, H, W) uint8.
@@ -121,11 +138,13 @@ class MajorTomSource:
         known = table.select([c for c in _WANTED if c in table.column_names]).to_pylist()
         return {_key(row): row for row in known}
 
-    def _tile(self, row: Mapping[str, Any], path: Path) -> Tile:
+    def _tile(self, row: Mapping[str, Any]) -> Tile:
+        """Raises ValueError or TypeError where a row can't be understood."""
         lat, lon = row.get("centre_lat"), row.get("centre_lon")
         if lat is None or lon is None:
-            raise SourceError(f"{path}: cell {row.get('grid_cell')} is not in the metadata file {self.metadata}")
-        date = _date(row.get("timestamp"))
+            raise ValueError(f"it is not in the metadata file {self.metadata}")
+        check_lon_lat(float(lon), float(lat))
+        date = utc_day(row.get("timestamp"))
         cloud = row.get("cloud_cover")
         product = row.get("product_id") or (date.isoformat() if date else "")
         return Tile(
@@ -135,20 +154,12 @@ class MajorTomSource:
             source=self.name,
             href=str(product),
             captured_on=date,
-            cloud_cover=None if cloud is None else float(cloud) / 100,
+            cloud_cover=cloud_share(None if cloud is None else float(cloud) / 100),
         )
 
 
 def _key(row: Mapping[str, Any]) -> tuple[Any, Any]:
     return row.get("product_id"), row.get("grid_cell")
-
-
-def _date(value: Any) -> dt.date | None:  # noqa: ANN401 - a time, or a text of one in either of two forms
-    if value is None or isinstance(value, dt.datetime):
-        return value.date() if value else None
-    text = str(value)
-    compact = len(text) >= 8 and text[:8].isdecimal()  # 20200715T104031
-    return dt.date(int(text[:4]), int(text[4:6]), int(text[6:8])) if compact else dt.date.fromisoformat(text[:10])
 
 
 @functools.lru_cache(maxsize=4)

@@ -19,7 +19,8 @@ import numpy as np
 
 from indexer.sources.picture import read_picture
 from indexer.sources.places import centre_in, slug
-from indexer.sources.protocol import Candidate, Reading
+from indexer.sources.protocol import MOST_IN_PARTITION, Candidate, LeftOut, Partition, Reading
+from indexer.sources.times import utc_day
 from wildsat_core.bands import RGB
 from wildsat_core.errors import SourceError
 from wildsat_core.mercator import map_tile_box, pixel_m
@@ -57,16 +58,26 @@ class SatlasSource:
         """None: counting the files takes as long as listing them."""
         return None
 
-    def candidates(self) -> Iterator[Candidate]:
+    def partitions(self) -> Iterator[Partition]:
+        """An image each: one scene."""
+        for image in sorted(p.name for p in Path(self.root).iterdir() if (p / "tci").is_dir()):
+            tiles = len(self._tiles(image))
+            for first in range(0, tiles, MOST_IN_PARTITION):
+                above = min(first + MOST_IN_PARTITION, tiles)
+                yield Partition(f"{image}-{first}", above - first, (image, first, above))
+
+    def candidates(self, partition: Partition | None = None) -> Iterator[Candidate | LeftOut]:
         """Images by name, and in each its tiles by file name."""
         dates = _dates(self.dates)
-        for image in sorted(p for p in Path(self.root).iterdir() if (p / "tci").is_dir()):
-            for path in sorted((image / "tci").iterdir()):
-                if found := _FILE.fullmatch(path.name):
-                    column, row = (int(part) for part in found.groups())
-                    candidate = self._candidate(image.name, column, row, dates.get(image.name))
-                    if self.area is None or centre_in(self.area, candidate.tile.bbox):
-                        yield candidate
+        for part in self.partitions() if partition is None else (partition,):
+            image, first, above = part.locator
+            for column, row in self._tiles(image)[first:above]:
+                if not (0 <= column < 1 << ZOOM and 0 <= row < 1 << ZOOM):
+                    yield LeftOut("off the map", f"{self.root}/{image}: zoom {ZOOM} has no tile {column}_{row}")
+                    continue
+                candidate = self._candidate(image, column, row, dates.get(image))
+                if self.area is None or centre_in(self.area, candidate.tile.bbox):
+                    yield candidate
 
     def read(self, candidate: Candidate) -> Reading:
         """All bands of a tile, (C, 512, 512) uint8.
@@ -92,6 +103,12 @@ class SatlasSource:
         """What."""
         return {"source": self.name, "input": Path(self.root).resolve().name, "bands": list(self.bands)}
 
+    def _tiles(self, image: str) -> list[tuple[int, int]]:
+        """Column and row of an image's tiles, by file name."""
+        names = sorted(path.name for path in (Path(self.root) / image / "tci").iterdir())
+        found = (_FILE.fullmatch(name) for name in names)
+        return [(int(match[1]), int(match[2])) for match in found if match]
+
     def _candidate(self, image: str, column: int, row: int, date: dt.date | None) -> Candidate:
         box = map_tile_box(ZOOM, column, row)
         tile = Tile(
@@ -116,6 +133,6 @@ def _dates(path: str | None) -> dict[str, dt.date]:
         return {}
     try:
         times = json.loads(Path(path).read_text(encoding="utf-8"))
-        return {image: dt.datetime.fromisoformat(time).date() for image, time in times.items()}
+        return {image: day for image, time in times.items() if (day := utc_day(time)) is not None}
     except (OSError, ValueError, AttributeError, TypeError) as err:
         raise SourceError(f"{path} must map image names to ISO times, as image_times.json does: {err}") from err

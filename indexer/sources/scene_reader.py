@@ -28,6 +28,9 @@ GDAL_HTTP: Final = {
     "GDAL_HTTP_TIMEOUT": "60",
     "GDAL_INGESTED_BYTES_AT_OPEN": "32768",  # the whole directory of a cloud-optimised GeoTIFF, most often
     "GDAL_HTTP_CONNECTTIMEOUT": "15",
+    # Neighbouring blocks of a cloud-optimised GeoTIFF lie side by side: larger parts are fewer requests.
+    "CPL_VSIL_CURL_CHUNK_SIZE": "262144",
+    "CPL_VSIL_CURL_CACHE_SIZE": "134217728",
     "CPL_VSIL_CURL_NON_CACHED": "/vsicurl/",  # else a file that could not be reached once is missing ever after
 }
 
@@ -44,10 +47,15 @@ class OffsetInDoubtError(SourceError):
 
 @dataclass(frozen=True, slots=True)
 class ScenePlace:
-    """One scene as a reader must know it: which files and bands of it, and its reflectance offset."""
+    """One scene as a reader must know it: which files and bands of it, and its reflectance offset.
+
+    Attributes:
+        day: the date as ids have it.
+    """
 
     scene_id: str
     date: dt.date
+    day: str
     cloud_cover: float | None
     assets: tuple[Asset, ...]
     offset: int

@@ -11,6 +11,8 @@ from itertools import zip_longest
 from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import urljoin
 
+import numpy as np
+
 from indexer.sources.outlines import outline_on_globe
 from indexer.sources.places import cloud_share
 from indexer.sources.protocol import LeftOut
@@ -113,19 +115,33 @@ class SceneTable:
         """Index the outlines."""
         import shapely
 
-        self._scenes = list(scenes)
-        self._tree = shapely.STRtree([scene.footprint for scene in self._scenes])
+        self._whole = [replace(scene, cover=1.0) for scene in scenes]
+        self._outlines = np.array([scene.footprint for scene in scenes], object)
+        shapely.prepare(self._outlines)
+        self._tree = shapely.STRtree(self._outlines)
 
     def over(self, box: BBox, least: float = LEAST_COVER) -> list[Scene]:
         """Scenes that cover so much of a box, the best cover first, then by id; each with its cover."""
-        outline = _outline(box)
-        found = []
-        for i in self._tree.query(outline, predicate="intersects"):
-            scene = self._scenes[i]
-            cover = scene.footprint.intersection(outline).area / outline.area
+        return self.over_each([box], least)[0]
+
+    def over_each(self, boxes: Sequence[BBox], least: float = LEAST_COVER) -> list[list[Scene]]:
+        """The same of many boxes, all at once."""
+        import shapely
+
+        outlines = np.array([_outline(box) for box in boxes], object)
+        box_of, scene_of = self._tree.query(outlines, predicate="intersects")
+        covers = np.ones(len(box_of))
+        # Most boxes lie within a scene, which is quickly told; the overlap is only worked out for the others.
+        partly = ~shapely.covers(self._outlines[scene_of], outlines[box_of])
+        overlaps = shapely.intersection(self._outlines[scene_of[partly]], outlines[box_of[partly]])
+        covers[partly] = np.round(shapely.area(overlaps) / shapely.area(outlines[box_of[partly]]), 6)
+        found: list[list[Scene]] = [[] for _ in boxes]
+        for box, scene, cover in zip(box_of.tolist(), scene_of.tolist(), covers.tolist(), strict=True):
             if cover >= least:
-                found.append(replace(scene, cover=round(cover, 6)))
-        return sorted(found, key=lambda scene: (-scene.cover, scene.scene_id))
+                found[box].append(self._whole[scene] if cover == 1.0 else replace(self._whole[scene], cover=cover))
+        for scenes in found:
+            scenes.sort(key=lambda scene: (-scene.cover, scene.scene_id))
+        return found
 
 
 def search_scenes(
@@ -337,4 +353,5 @@ def _boxes(area: BBox) -> list[tuple[float, float, float, float]]:
 def _outline(box: BBox) -> BaseGeometry:
     import shapely
 
-    return shapely.union_all([shapely.box(*part) for part in _boxes(box)])
+    parts = [shapely.box(*part) for part in _boxes(box)]
+    return parts[0] if len(parts) == 1 else shapely.union_all(parts)

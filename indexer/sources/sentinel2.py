@@ -17,7 +17,7 @@ from indexer.sources.mosaics import Mask, Pixels, filled_from, median_of
 from indexer.sources.pixels import Stretch, reading_of
 from indexer.sources.protocol import MOST_IN_PARTITION, Candidate, LeftOut, Partition, Reading
 from indexer.sources.scene_reader import ScenePlace, SceneReader, find_signer
-from indexer.sources.scenes import OFFSET_DAY, Scene, SceneTable, search_scenes
+from indexer.sources.scenes import LEAST_COVER, OFFSET_DAY, Scene, SceneTable, search_scenes
 from wildsat_core.addresses import public_name
 from wildsat_core.bands import RGB
 from wildsat_core.errors import InvalidInputError, SourceError
@@ -224,26 +224,39 @@ class Sentinel2Source:
         if self.assets == "bands" and self.offset is None:
             _tell_unknown_offsets(scenes)
         table = SceneTable(scenes)
+        places = {scene.scene_id: self._place(scene) for scene in scenes}
         for part in parts:
+            least = LEAST_COVER if self.mosaic is None else LEAST_OF_MOSAIC
+            covering = table.over_each([cell.bbox for cell in part], least)
             by_scene: dict[str, list[Candidate]] = {}
-            for candidate in (found for cell in part for found in self._of_cell(cell, table)):
-                by_scene.setdefault(candidate.locator[0].scene_id, []).append(candidate)
+            for cell, over in zip(part, covering, strict=True):
+                for candidate in self._of_cell(cell, over, places):
+                    by_scene.setdefault(candidate.locator[0].scene_id, []).append(candidate)
             for group in by_scene.values():
                 yield from group
 
-    def _of_cell(self, cell: Cell, table: SceneTable) -> Iterator[Candidate]:
+    def _of_cell(self, cell: Cell, scenes: Sequence[Scene], places: Mapping[str, ScenePlace]) -> Iterator[Candidate]:
         """The tile of a cell, or those of all dates; whole cover goes before everything."""
+        head, gsd_m = f"s2-{self.grid.cell_id(cell)}", self.grid.size_km * 1000 / self._px
         if self.mosaic is not None:
-            layers = sorted(table.over(cell.bbox, least=LEAST_OF_MOSAIC), key=self._preference)[:MOST_LAYERS]
+            layers = sorted(scenes, key=self._preference)[:MOST_LAYERS]
+            tile_id = f"{head}-{self.mosaic}-{self.since:%Y%m%d}-{self.until:%Y%m%d}"
             if layers:
-                yield self._mosaic_candidate(cell, layers)
+                tile = Tile(tile_id, cell.bbox, gsd_m, self.name)
+                yield Candidate(tile, tuple(places[scene.scene_id] for scene in layers))
             return
-        covering = sorted(table.over(cell.bbox), key=lambda scene: (-scene.cover, *self._preference(scene)))
-        if self.pick != "all":
-            yield from self._with_others(cell, covering)
-            return
-        for date in sorted({scene.date for scene in covering}):
-            yield from self._with_others(cell, [scene for scene in covering if scene.date == date])
+
+        def first_of(best: Sequence[Scene]) -> Candidate:
+            """A candidate of the first scene, with the next ones where that shows nothing."""
+            first, *others = (self._candidate(head, cell, gsd_m, places[s.scene_id]) for s in best[: 1 + MOST_OTHERS])
+            return Candidate(first.tile, first.locator, tuple(others))
+
+        covering = sorted(scenes, key=lambda scene: (-scene.cover, *self._preference(scene)))
+        if self.pick == "all":
+            for date in sorted({scene.date for scene in covering}):
+                yield first_of([scene for scene in covering if scene.date == date])
+        elif covering:
+            yield first_of(covering)
 
     def _preference(self, scene: Scene) -> tuple[float, float, str]:
         """For sorting: the newest scene first, or the clearest."""
@@ -251,37 +264,27 @@ class Sentinel2Source:
             return _cloud(scene), -scene.date.toordinal(), scene.scene_id
         return -scene.date.toordinal(), _cloud(scene), scene.scene_id
 
-    def _with_others(self, cell: Cell, scenes: Sequence[Scene]) -> Iterator[Candidate]:
-        """A candidate of the first scene, with the next ones where that shows nothing."""
-        candidates = [self._candidate(cell, scene) for scene in scenes[: 1 + MOST_OTHERS]]
-        if candidates:
-            yield replace(candidates[0], otherwise=tuple(candidates[1:]))
-
-    def _candidate(self, cell: Cell, scene: Scene) -> Candidate:
+    def _candidate(self, head: str, cell: Cell, gsd_m: float, place: ScenePlace) -> Candidate:
         tile = Tile(
-            tile_id=f"s2-{self.grid.cell_id(cell)}-{scene.date:%Y%m%d}",
+            tile_id=f"{head}-{place.day}",
             bbox=cell.bbox,
-            gsd_m=self.grid.size_km * 1000 / self._px,
+            gsd_m=gsd_m,
             source=self.name,
-            href=scene.scene_id,
-            captured_on=scene.date,
-            cloud_cover=scene.cloud_cover,
+            href=place.scene_id,
+            captured_on=place.date,
+            cloud_cover=place.cloud_cover,
         )
-        return Candidate(tile, (self._place(scene),))
-
-    def _mosaic_candidate(self, cell: Cell, layers: Sequence[Scene]) -> Candidate:
-        tile = Tile(
-            tile_id=f"s2-{self.grid.cell_id(cell)}-{self.mosaic}-{self.since:%Y%m%d}-{self.until:%Y%m%d}",
-            bbox=cell.bbox,
-            gsd_m=self.grid.size_km * 1000 / self._px,
-            source=self.name,
-        )
-        return Candidate(tile, tuple(map(self._place, layers)))
+        return Candidate(tile, (place,))
 
     def _place(self, scene: Scene) -> ScenePlace:
         offset = scene.likely_offset if self.offset is None else self.offset
         return ScenePlace(
-            scene.scene_id, scene.date, scene.cloud_cover, scene.assets, offset if self.assets == "bands" else 0
+            scene_id=scene.scene_id,
+            date=scene.date,
+            day=f"{scene.date:%Y%m%d}",
+            cloud_cover=scene.cloud_cover,
+            assets=scene.assets,
+            offset=offset if self.assets == "bands" else 0,
         )
 
     @property
