@@ -5,7 +5,8 @@ from collections import Counter
 import numpy as np
 import pytest
 
-from tests.core.search.fakes import REF, FakeModel, random_collection
+from tests.core.search.fakes import REF, SPACES, FakeModel, random_collection, unit
+from wildsat_core.collection import CollectionWriter
 from wildsat_core.collection.maintain import delete_tiles
 from wildsat_core.collection.reader import open_collection
 from wildsat_core.errors import (
@@ -18,8 +19,18 @@ from wildsat_core.errors import (
 from wildsat_core.geo import great_circle_km
 from wildsat_core.search.engine import SearchEngine
 from wildsat_core.search.phrases import read_phrases
-from wildsat_core.search.query import Filters, ImageTerm, PlaceTerm, Query, SpeciesTerm, TextTerm, TileTerm, VectorTerm
-from wildsat_core.types import BBox, ModelRef
+from wildsat_core.search.query import (
+    MAX_APART,
+    Filters,
+    ImageTerm,
+    PlaceTerm,
+    Query,
+    SpeciesTerm,
+    TextTerm,
+    TileTerm,
+    VectorTerm,
+)
+from wildsat_core.types import BBox, ModelRef, Tile
 
 N = 500
 
@@ -164,8 +175,28 @@ def test_without_location_vectors_a_place_is_its_nearest_tiles(collection, monke
     got = [h.row for h in engine.search(Query((PlaceTerm(float(lon), float(lat)),), k=9)).hits]
     assert got == ranking(standardised(collection, "image", vector), 9)
     monkeypatch.setattr("wildsat_core.search.plan.NEAR_KM", 0.001)
-    with pytest.raises(SpaceUnavailableError, match=r"no tile within 0.001 km of 1,2: the nearest is [\d,]+ km away"):
+    with pytest.raises(SpaceUnavailableError, match=r"within 0.001 km of 1,2: the nearest is [\d,]+ km away") as caught:
         engine.search(Query((PlaceTerm(1.0, 2.0),)))
+    assert caught.value.parameter == "near"
+
+
+@pytest.mark.parametrize(
+    ("space", "query", "parameter"),
+    [
+        ("image", Query((TextTerm("a"),)), "q"),
+        ("text", Query((TextTerm("a"),), blend=0.5), "blend"),
+        ("text", Query((VectorTerm("text", np.ones(3, np.float32)),)), "vector"),
+        ("text", Query((TextTerm("a"),), k=1000, offset=MAX_APART, spacing_km=1.0), "k"),
+    ],
+)
+def test_what_a_collection_can_not_answer_is_refused_naming_the_parameter(tmp_path, space, query, parameter):
+    rng = np.random.default_rng(0)
+    with CollectionWriter(tmp_path / "one", "one", REF, {space: SPACES[space]}) as out:
+        out.add([Tile("a", BBox(0, 0, 1, 1), 10.0, "test")], {space: unit(rng, 1)})
+        out.publish()
+    with pytest.raises(InvalidInputError) as caught:
+        SearchEngine(open_collection(tmp_path / "one"), FakeModel()).search(query)
+    assert caught.value.parameter == parameter
 
 
 def test_a_species_ranks_by_the_mean_of_its_texts(engine, collection):

@@ -176,5 +176,6 @@ def test_an_area_that_takes_too_long_to_compare_is_refused(tmp_path, monkeypatch
     monkeypatch.setattr("wildsat_core.search.filters._AREA_ROWS", 7)
     assert len(engine.passing(Filters(area=area))) == 4
     monkeypatch.setattr("wildsat_core.search.filters.AREA_S", -1.0)
-    with pytest.raises(LimitExceededError, match=r"longer than -1 s to compare with \d+ tiles.*simplify it"):
+    with pytest.raises(LimitExceededError, match=r"longer than -1 s to compare with \d+ tiles.*simplify it") as caught:
         engine.passing(Filters(area=area))
+    assert caught.value.parameter == "area"
