@@ -2,10 +2,11 @@
 PYTHON ?= python3
 VENV ?= .venv
 PORT ?= 8000
+MINUTES ?= 30
 BIN := $(VENV)/bin
 export PIP_DISABLE_PIP_VERSION_CHECK = 1
 
-.PHONY: demo test test-docker test-package package lint install install-test assets clean
+.PHONY: demo test test-docker test-package mutants package lint install install-test assets clean
 
 demo: install assets  ## build the demo collection from NASA Blue Marble and serve it on http://localhost:$(PORT)
 	$(BIN)/wildsat demo --port $(PORT)
@@ -18,6 +19,10 @@ test-docker: install-test  ## build the CPU image and live through a deployment,
 
 test-package: install-test  ## install the wheel from the package index into empty environments and run the demo there
 	$(BIN)/python -m pytest tests/package -v
+
+mutants: install-test assets  ## how many small faults the tests notice: a sample of MINUTES; CONTRIBUTING.md
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[mutants]'
+	OMP_NUM_THREADS=1 $(BIN)/python -m benchmarks.mutants --minutes $(MINUTES)
 
 package: install-test  ## a source archive and a wheel, with the map page, in dist/
 	$(BIN)/python -m build
