@@ -85,6 +85,7 @@ def create_app(settings: Settings | None = None, load: ModelLoader | None = None
         openapi_tags=TAGS,
         generate_unique_id_function=operation_id,
         default_response_class=JSONResponse,
+        openapi_url=None,  # a route of ours, as strict as the others
         docs_url=None,
         redoc_url=None,
         redirect_slashes=False,

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from html import escape
+from typing import Any
 
 from fastapi import Request
 from fastapi.responses import HTMLResponse, Response
 from starlette.exceptions import HTTPException
 
+from app.answers.responses import JSONResponse
 from app.context import settings_of
 from app.routes.route import new_router
 
@@ -33,6 +35,14 @@ PAGE = """<!doctype html>
 START = """const place = document.getElementById("swagger-ui");
 SwaggerUIBundle({ url: place.dataset.openapi, domNode: place, deepLinking: true, validatorUrl: null });
 """
+
+
+@router.get("/openapi.json")
+def openapi(request: Request) -> Response:
+    """The document for programs; it names the path prefix that the service is published under, if any."""
+    root = str(request.scope.get("root_path", "")).rstrip("/")
+    document: dict[str, Any] = request.app.openapi()
+    return JSONResponse(document | ({"servers": [{"url": root}]} if root else {}))
 
 
 @router.get("/docs")

@@ -81,7 +81,7 @@ def test_every_route_has_one_policy_and_every_policy_a_route() -> None:
     assert all(isinstance(route, Route) for route in ROUTES)
     names = {route.name for route in ROUTES}
     assert len({(route.name, route.endpoint) for route in ROUTES}) == len(names), "a name may have several paths only"
-    assert set(POLICIES) == {*names, "static", "openapi"}
+    assert set(POLICIES) == {*names, "static"}
     takes_a_body = {route.name for route in ROUTES if route.body_field is not None}
     assert takes_a_body == {name for name, policy in POLICIES.items() if policy.body is not Body.NONE}
 
