@@ -11,7 +11,7 @@ import typer
 
 from wildsat_core.errors import WildsatError
 
-# Environment variables that a command-line option stands for; --reload and workers read settings from the environment.
+# Environment variables that a command-line option stands for; the settings are read from the environment.
 _OPTIONS = {
     "collections": "WILDSAT_COLLECTIONS",
     "default": "WILDSAT_DEFAULT_COLLECTION",
