@@ -35,7 +35,7 @@ def decode_picture(content: bytes, max_pixels: int) -> Pixels:
     Raises:
         UnsupportedMediaError: another kind of file, or a damaged one.
         BodyTooLargeError: more pixels than allowed, in all or in one block; checked before they are decoded.
-        InvalidInputError: too small, with other bands than 1, 3 or 4, or not of 8 bits; checked likewise.
+        InvalidInputError: too small, moving, transparent throughout, with other bands than 1, 3 or 4, or not of 8 bits.
     """
     pixels = _decode_tiff(content, max_pixels) if content.startswith(TIFF_MAGIC) else _decode_plain(content, max_pixels)
     if min(pixels.shape[1:]) < LEAST_SIDE_PX:
@@ -65,7 +65,7 @@ def _check_size(width: int, height: int, max_pixels: int) -> None:
 
 
 def _decode_plain(content: bytes, max_pixels: int) -> Pixels:
-    from PIL import Image, UnidentifiedImageError
+    from PIL import Image, ImageOps, UnidentifiedImageError
 
     try:
         with warnings.catch_warnings():
@@ -76,7 +76,13 @@ def _decode_plain(content: bytes, max_pixels: int) -> Pixels:
                     raise InvalidInputError(
                         "picture must have 8 bits a band, this one has more; stretch it to 0..255 first", "image"
                     )
-                rgb = np.asarray(picture.convert("RGB"), np.uint8)
+                if (frames := getattr(picture, "n_frames", 1)) > 1:
+                    raise InvalidInputError(
+                        f"picture moves: it has {frames} pictures in it; send the one that is meant", "image"
+                    )
+                # As a viewer shows it: turned as the camera noted, and without what is transparent.
+                upright = ImageOps.exif_transpose(picture)
+                rgba = np.asarray(upright.convert("RGBA"), np.uint8).transpose(2, 0, 1)  # (H, W, 4) -> (4, H, W)
     except InvalidInputError:
         raise  # ours; a ValueError too
     except UnidentifiedImageError as err:
@@ -84,12 +90,10 @@ def _decode_plain(content: bytes, max_pixels: int) -> Pixels:
             "picture must be a PNG, JPEG, WebP or GeoTIFF; this file is none of these", "image"
         ) from err
     except Image.DecompressionBombError as err:  # raised from the header, far beyond any cap of ours
-        raise BodyTooLargeError(
-            f"picture is too large: {err}; at most {max_pixels} pixels are allowed", "image"
-        ) from err
+        raise BodyTooLargeError(f"picture has too many pixels; at most {max_pixels} are allowed", "image") from err
     except (OSError, ValueError, SyntaxError, EOFError) as err:
-        raise UnsupportedMediaError(f"picture is damaged: {err}", "image") from err
-    return np.ascontiguousarray(rgb.transpose(2, 0, 1))  # (H, W, 3) -> (3, H, W)
+        raise UnsupportedMediaError("picture is damaged, or was cut short on its way; send it again", "image") from err
+    return _seen(rgba[:3], rgba[3])
 
 
 def _decode_tiff(content: bytes, max_pixels: int) -> Pixels:
@@ -103,9 +107,34 @@ def _decode_tiff(content: bytes, max_pixels: int) -> Pixels:
             with rasterio.MemoryFile(content) as memory, memory.open(driver="GTiff") as source:
                 _check_tiff(source, max_pixels)
                 bands = source.read([1, 1, 1] if source.count == 1 else [1, 2, 3])
+                there = source.dataset_mask()  # by an alpha band, a mask or a value for no data
+                if source.count == 4 and np.mean((there > 0) & (there < 255)) > 0.5:
+                    there = np.full_like(there, 255)  # near infrared, which many programs mark as alpha, is no mask
     except RasterioError as err:
-        raise UnsupportedMediaError(f"GeoTIFF can't be read: {err}", "image") from err
-    return np.ascontiguousarray(bands, np.uint8)
+        raise UnsupportedMediaError(
+            "GeoTIFF can't be read: it is damaged, was cut short, or is packed in a way not known here",
+            "image",
+        ) from err
+    return _seen(np.asarray(bands, np.uint8), there)
+
+
+def _seen(colours: Pixels, alpha: Pixels) -> Pixels:
+    """Colours without what can't be seen: transparent pixels take the mean colour of the others, and so say nothing.
+
+    Args:
+        colours: (3, H, W).
+        alpha: (H, W), 0 where the picture is transparent, 255 where it is not.
+
+    Raises:
+        InvalidInputError: nothing can be seen.
+    """
+    if not alpha.any():
+        raise InvalidInputError("picture is transparent everywhere; there is nothing to compare", "image")
+    if alpha.all() and alpha.min() == 255:
+        return np.ascontiguousarray(colours)
+    weight = alpha.astype(np.float32) / 255.0
+    mean = (colours * weight).sum(axis=(1, 2), keepdims=True) / weight.sum()
+    return np.ascontiguousarray(np.round(colours * weight + mean * (1.0 - weight)).astype(np.uint8))
 
 
 def _check_tiff(source: DatasetReader, max_pixels: int) -> None:
@@ -124,6 +153,12 @@ def _check_tiff(source: DatasetReader, max_pixels: int) -> None:
     if strange is not None:
         raise InvalidInputError(
             f"GeoTIFF must hold 8-bit true colour, this one holds {strange}; stretch it to 0..255 first", "image"
+        )
+    kinds = [kind.name for kind in source.colorinterp]
+    if source.count == 4 and kinds[3] not in ("alpha", "undefined"):
+        raise InvalidInputError(
+            f"the fourth band of a GeoTIFF must be alpha, this one has {', '.join(kinds)}; send red, green, blue alone",
+            "image",
         )
     for height, width in source.block_shapes:  # a block is decoded whole, however little of it the picture covers
         if height * width > max_pixels:

@@ -9,8 +9,9 @@ from fastapi import APIRouter, Depends, Request
 from fastapi.responses import Response
 from fastapi.routing import APIRoute
 
+from app.failures import UnsupportedMediaError
 from app.layers.gate import hold_export, hold_place
-from app.policies import POLICIES, Cost
+from app.policies import POLICIES, Body, Cost
 from app.requests.reader import StrictRequest, described, model_of, read_parameters
 
 # Scope "function": the place is free again once the answer is computed, before a slow client has read it.
@@ -37,6 +38,7 @@ class Route(APIRoute):
 
         async def strict(request: Request) -> Response:
             read_parameters(request, model)
+            check_media_type(request, self.policy.body)
             response = await handler(StrictRequest(request.scope, request.receive))
             kept = response.headers.get("Cache-Control", cache)
             # What only some may see is for nobody between them and the service to keep.
@@ -45,6 +47,22 @@ class Route(APIRoute):
             return response
 
         return strict
+
+
+def check_media_type(request: Request, body: Body) -> None:
+    """Refuse a body that does not say what it is, or is something else.
+
+    Raises:
+        UnsupportedMediaError: telling what to send.
+    """
+    sent = request.headers.get("content-type", "").partition(";")[0].strip().lower()
+    shown = repr(sent) if sent else "none"
+    if body is Body.JSON and not (sent == "application/json" or sent.endswith("+json")):
+        raise UnsupportedMediaError(f"send the query as JSON, with Content-Type: application/json, got {shown}")
+    if body is Body.PICTURE and sent != "multipart/form-data":
+        raise UnsupportedMediaError(
+            f"send the picture as multipart/form-data in the field image (curl -F image=@here.png), got {shown}"
+        )
 
 
 def new_router(**options: Any) -> APIRouter:  # noqa: ANN401 - FastAPI's own

@@ -232,7 +232,7 @@ def test_a_geotiff_is_refused_by_its_header_before_it_is_read(
 
 
 def test_a_geotiff_in_reasonable_blocks_is_taken(client: TestClient) -> None:
-    content = tiff(tiled=True, blockxsize=256, blockysize=256, count=4)
+    content = tiff(tiled=True, blockxsize=256, blockysize=256, count=4, photometric="RGB", alpha="no")
     assert client.post("/search/image", files={"image": ("a.tif", content)}).status_code == 200
 
 
