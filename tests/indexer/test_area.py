@@ -162,6 +162,8 @@ def test_a_time_without_scenes_is_told(catalogue, model, tmp_path):
     [
         ([], "name one area"),
         (["--bbox", "1,2,3,4", "Serengeti"], "name one area"),
+        (["Botswana"], "'Botswana' is a whole country; give a box with --bbox"),
+        (["Nowhere at all"], "'Nowhere at all' is not a place that is known here"),
         (["--bbox", "1,2,3,4", "--catalogue", "nowhere"], "no catalogue is called 'nowhere'; there are earth-search"),
         (["--bbox", "1,2,3,4", "--name", "No Such Name"], "collection name 'No Such Name' must be"),
     ],
@@ -170,6 +172,17 @@ def test_what_cannot_be_is_refused(arguments, message):
     done = run(*arguments, "--from", "2024-06", "--to", "2024-07")
     assert isinstance(done.exception, InvalidInputError)
     assert message in str(done.exception)
+
+
+@pytest.mark.parametrize("name", ["Okavango Delta", "the okavango delta", "Okavango"])
+def test_a_place_is_found_by_its_name(server, tmp_path, name):
+    file = tmp_path / "catalogues.yaml"
+    file.write_text(f"here: {{api: '{server.url}'}}\n")
+    done = run(name, "--from", "2024-06", "--to", "2024-09", "--catalogue", "here", "--catalogues", file)
+    assert "Looking for scenes of Okavango Delta in" in done.output
+    assert "has no scene of 2024-06-01 to 2024-09-30 there" in str(done.exception)
+    west, south, east, north = zip(*(search["bbox"] for search in server.searches), strict=True)
+    assert (min(west), min(south), max(east), max(north)) == pytest.approx((22, -20.6, 24, -18.3), abs=0.05)
 
 
 def test_months_and_days_are_understood():

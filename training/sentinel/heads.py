@@ -39,11 +39,11 @@ MOVE_DEG = 0.03  # positions move a little, so that the map between them stays s
 class HeadSettings:
     """Length and size of the run; `scenes` pictures are made for it beside one of each chip."""
 
-    steps: int = 1500
+    steps: int = 700
     sentences: int = 128
     tiles: int = 384
     points: int = 512
-    scenes: int = 24_576
+    scenes: int = 8_192
     rate: float = 1.5e-3
     weight_decay: float = 0.02
     place_weight: float = 1.0

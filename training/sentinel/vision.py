@@ -32,7 +32,7 @@ class VisionSettings:
     """Length, size and weights of the run; each step sees two pictures of each of `places` places."""
 
     steps: int = 1600
-    fine_steps: int = 900
+    fine_steps: int = 450
     places: int = 64
     rate: float = 2e-3
     fine_rate: float = 1.2e-3

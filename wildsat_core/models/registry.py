@@ -1,7 +1,8 @@
 """The table of models, and how a model is found and loaded by name.
 
-`wildsat-mini` is this project's own. The fourteen starting points after it are those of WildSAT (Daroya et al., ICCV
-2025, arXiv:2412.14428). Its published checkpoints carry no licence; the licence column is that of the starting weights.
+`wildsat-mini` and `wildsat-s2` are this project's own. The fourteen starting points after them are those of WildSAT
+(Daroya et al., ICCV 2025, arXiv:2412.14428). Its published checkpoints carry no licence; the licence column is that of
+the starting weights.
 """
 
 from __future__ import annotations
@@ -35,10 +36,16 @@ POOLED = {"classifier": False}
 SLIM = {"channels": [32, 64, 128, 256], "stem_width": 16}
 MINI = Preprocessing(input_px=40, normalisation="standard", mean=(0.35, 0.37, 0.33), std=(0.22, 0.2, 0.2))
 
+COMPACT = {"widths": [48, 96, 192], "blocks": [1, 2, 2], "features": 384}
+S2 = Preprocessing(normalisation="standard", mean=(0.36, 0.37, 0.36), std=(0.22, 0.2, 0.2))
+
 _ROWS = (
     ModelSpec("wildsat-mini", "WildSAT mini, shipped with the program", "timm:resnet10t", "random", 256,
               MINI, "all", "Apache-2.0", "", architecture_args=SLIM, text_encoder="minilm", metric="cosine",
               gsd_m=(500.0, 8000.0)),
+    ModelSpec("wildsat-s2", "WildSAT for Sentinel-2, shipped with the program", "wildsat:compact", "random", 384,
+              S2, "all", "Apache-2.0", "", architecture_args=COMPACT, text_encoder="minilm", metric="cosine",
+              gsd_m=(10.0, 60.0)),
     ModelSpec("vitb16-imagenet", "ViT-B/16 from ImageNet-1k", "torchvision:vit_b_16", "imagenet", 1000, rgb(224), NORMS,
               IMAGENET, "torchvision ViT_B_16_Weights.IMAGENET1K_V1", "1IxBpf3nbEMzny4YJWS6stMBxel6gMiYE"),
     ModelSpec("vitb16-clip", "ViT-B/16 from CLIP", "clip:vit", "clip", 512, rgb(224), ADAPTERS,

@@ -1,0 +1,41 @@
+"""Tests of indexer/samples.py: a second collection from chips of ten metres."""
+
+import numpy as np
+import pytest
+
+from indexer import samples
+from tests.indexer.conftest import write_raster
+from wildsat_core.collection import open_collection
+
+
+@pytest.fixture
+def chips(tmp_path, monkeypatch):
+    """Two chips of 128 pixels, twelve bands."""
+    folder = tmp_path / "data" / "sentinel2"
+    folder.mkdir(parents=True)
+    rng = np.random.default_rng(0)
+    for number in range(2):
+        pixels = rng.integers(200, 4000, (12, 128, 128), dtype=np.uint16)
+        write_raster(folder / f"patch_{number}.tif", pixels, "EPSG:32633", 400_000 + 50_000 * number, 5_000_000, 10)
+    monkeypatch.setenv("WILDSAT_DATA", str(tmp_path / "data"))
+    return folder
+
+
+def test_chips_become_tiles_of_640_m(chips, model_folder, tmp_path):
+    root = tmp_path / samples.NAME
+    assert samples.samples_folder() == chips
+    assert not samples.is_there(root)
+    report = samples.build_samples(root, chips, str(model_folder))
+    assert report.added == 8
+    assert samples.is_there(root)
+    collection = open_collection(root)
+    assert collection.ground_scale.gsd_m == (10.0, 10.0)
+    assert {collection.tile(row).tile_id.split("-")[0] for row in range(8)} == {"patch_0", "patch_1"}
+    assert collection.manifest.provenance["title"] == "Sentinel-2 samples"
+
+
+def test_without_chips_there_are_no_samples(tmp_path, monkeypatch):
+    monkeypatch.delenv("WILDSAT_DATA", raising=False)
+    assert samples.samples_folder() is None
+    monkeypatch.setenv("WILDSAT_DATA", str(tmp_path))
+    assert samples.samples_folder() is None
