@@ -6,13 +6,17 @@ MINUTES ?= 30
 BIN := $(VENV)/bin
 export PIP_DISABLE_PIP_VERSION_CHECK = 1
 
-.PHONY: demo test test-docker test-package mutants package lint install install-test assets clean
+.PHONY: demo test test-imagery test-docker test-package mutants package lint install install-test assets clean
 
 demo: install assets  ## build the demo collection from NASA Blue Marble and serve it on http://localhost:$(PORT)
 	$(BIN)/wildsat demo --port $(PORT)
 
 test: install-test assets lint  ## the whole suite, after lint and types; a file's tests stay on one worker
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest --numprocesses auto --maxprocesses 8 --dist loadfile
+
+test-imagery: install-test  ## every coordinate system, orientation, type of number, mask and format of a known Earth
+	OMP_NUM_THREADS=1 WILDSAT_IMAGERY_EXAMPLES=2000 $(BIN)/python -m pytest tests/indexer/test_known_earth.py \
+		--numprocesses auto --timeout 3600
 
 test-docker: install-test  ## build the CPU image and live through a deployment, in a Docker engine of its own if none runs
 	$(BIN)/python -m pytest tests/docker --timeout 3600 -v

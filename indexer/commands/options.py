@@ -31,7 +31,11 @@ running: Final = partial(typer.Option, rich_help_panel="Running")
 Bands = Annotated[str, imagery(metavar="NAME,…", help="Names of the bands, as the model takes them.")]
 BandIndexes = Annotated[
     str | None,
-    imagery(metavar="N,…", help="Which of the file's bands these are, from 1.", show_default="the first ones"),
+    imagery(
+        metavar="N,…",
+        help="Which of the file's bands these are, from 1.",
+        show_default="as it calls them",
+    ),
 ]
 StretchTo = Annotated[
     str | None,
@@ -104,14 +108,14 @@ def names(text: str) -> tuple[str, ...]:
     return tuple(name.strip() for name in text.split(","))
 
 
-def band_numbers(text: str | None, bands: tuple[str, ...]) -> tuple[int, ...]:
-    """Bands of a file, counted from 1: those asked for, or as many first ones as there are names.
+def band_numbers(text: str | None) -> tuple[int, ...] | None:
+    """Bands of a file, counted from 1; None where they are left to the file.
 
     Raises:
         InvalidInputError: not whole numbers.
     """
     if text is None:
-        return tuple(range(1, len(bands) + 1))
+        return None
     try:
         return tuple(int(part) for part in text.split(","))
     except ValueError as err:

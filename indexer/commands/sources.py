@@ -26,6 +26,7 @@ from indexer.commands.options import (
     tiles,
 )
 from indexer.sources.catalogues import DEFAULT, Catalogue, read_catalogues
+from indexer.sources.dataset import told_place
 from indexer.sources.folder import FolderSource, find_table
 from indexer.sources.grid import KilometreGrid
 from indexer.sources.majortom import MajorTomSource
@@ -61,6 +62,9 @@ class RasterOptions(PictureOptions):
     extent: Annotated[
         str | None, imagery(metavar="W,S,E,N", help="Where a picture without georeference lies, in degrees.")
     ] = None
+    override_georeference: Annotated[
+        bool, imagery("--override-georeference", help="Heed --extent, though the raster says itself where it lies.")
+    ] = False
     date: Day = None
     scene: Scene = None
     tile_km: Annotated[
@@ -76,13 +80,13 @@ class RasterOptions(PictureOptions):
     ] = None
 
     def source(self) -> Source:
-        bands = names(self.bands)
+        self._check_extent()
         return RasterSource(
             path=self.input,
             grid=self._grid(),
             extent=parse_bbox(self.extent) if self.extent else None,
-            bands=bands,
-            band_indexes=band_numbers(self.band_indexes, bands),
+            bands=names(self.bands),
+            band_indexes=band_numbers(self.band_indexes),
             stretch=stretch_of(self.stretch),
             nodata=self.nodata,
             tile_px=self.tile_px if self.tile_km is not None else None,
@@ -90,6 +94,23 @@ class RasterOptions(PictureOptions):
             scene=self.scene,
             captured_on=parse_day(self.date, "date"),
         )
+
+    def _check_extent(self) -> None:
+        """Refuse to move a raster that says itself where it lies: --extent is mistaken for a crop.
+
+        Raises:
+            InvalidInputError: it says.
+        """
+        if not self.extent:
+            if self.override_georeference:
+                raise InvalidInputError("--override-georeference goes with --extent, which is missing", "extent")
+            return
+        if not self.override_georeference and (told := told_place(self.input)):
+            raise InvalidInputError(
+                f"{self.input.partition('?')[0]} says itself where it lies ({told}), and --extent would put it "
+                "elsewhere: leave --extent out (--bbox takes only a part of it), or give --override-georeference, too",
+                "extent",
+            )
 
     def _grid(self) -> KilometreGrid | PixelGrid:
         other = "step-px" if self.tile_km is not None else "step-km"
@@ -195,14 +216,13 @@ class FolderOptions(PictureOptions):
     stretch: StretchTo = None
 
     def source(self) -> Source:
-        bands = names(self.bands)
         table = None if self.table == NO_TABLE else self.table or find_table(self.input)
         source = FolderSource(
             root=self.input,
             table=table,
             gsd_m=self.gsd_m,
-            band_indexes=band_numbers(self.band_indexes, bands),
-            bands=bands,
+            band_indexes=band_numbers(self.band_indexes),
+            bands=names(self.bands),
             stretch=stretch_of(self.stretch),
             area=self.box,
         )

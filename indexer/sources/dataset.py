@@ -4,312 +4,337 @@ from __future__ import annotations
 
 import functools
 import math
-import warnings
 from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from typing import Any, Final
+from xml.sax.saxutils import escape
 
 import numpy as np
-import numpy.typing as npt
+from affine import Affine
 
-from indexer.sources.intact import STRICT
-from indexer.sources.protocol import NotAPictureError, UnreachableError
+from indexer.sources.georeference import DEGREES, Bounds, Georeference
+from indexer.sources.library_errors import library_errors, read_error
+from indexer.sources.view import RED_GREEN_BLUE, BandChoice, Mask, Pixels, View, open_raster, view_of
 from wildsat_core.errors import SourceError
-from wildsat_core.geo import KM_PER_DEGREE, wrap_lon
+from wildsat_core.geo import KM_PER_DEGREE
 from wildsat_core.types import BBox
 
 # Formats that are compressed as one piece: reading a window of one decodes everything above it, each time anew.
-_ONE_PIECE: Final = frozenset({"JPEG", "PNG", "WEBP", "GIF", "BMP"})
+_ONE_PIECE: Final = frozenset({"JPEG", "PNG", "WEBP", "GIF", "BIGGIF", "BMP"})
 _MOST_IN_MEMORY: Final = 2**30  # bytes of such a picture that are decoded into memory
+_HAIR: Final = 1e-7  # degrees
+_WORST_POINT_PX: Final = 1.0  # how far the smooth fit through ground control points may miss one of them
 
-Bounds = tuple[float, float, float, float]  # west, south, east, north
 
+@dataclass(frozen=True, slots=True)
+class _Place:
+    """Where a file lies: by an affine transform, or by ground control points."""
 
-class OffTheGlobeError(SourceError):
-    """A part of a raster's plane is no place on the Earth, as the corners of a picture of the whole disk."""
+    crs: Any
+    transform: Affine
+    points: Sequence[Any] = ()
+
+    def xml(self) -> str:
+        """As a virtual raster has it."""
+        wkt = escape(self.crs.to_wkt(version="WKT2_2019"))
+        if not self.points:
+            t = self.transform
+            numbers = ",".join(repr(float(v)) for v in (t.c, t.a, t.b, t.f, t.d, t.e))
+            return f"<SRS>{wkt}</SRS><GeoTransform>{numbers}</GeoTransform>"
+        points = "".join(f'<GCP Pixel="{p.col!r}" Line="{p.row!r}" X="{p.x!r}" Y="{p.y!r}"/>' for p in self.points)
+        return f"<GCPList><SRS>{wkt}</SRS>{points}</GCPList>"
 
 
 class Dataset:
-    """An open dataset with the georeference that it has or was given."""
+    """An open raster with the georeference that it has or was given.
 
-    def __init__(self, path: str, extent: BBox | None) -> None:
-        self.dataset = _opened(path, extent)
-        self._overviews: dict[int, Any] = {}
-        self._alpha = alpha_band(self.dataset)
-        self.crs, self.transform = self.dataset.crs, self.dataset.transform
-        if self.crs is None:
-            raise SourceError(f"{path} does not say where it lies: give --extent west,south,east,north in degrees")
-        if not (self.crs.is_geographic or self.crs.is_projected):
-            raise SourceError(
-                f"{path} is placed in a system that is not tied to the Earth: {self.crs.to_string()[:80]}"
-            )
+    Attributes:
+        georeference: where the pixels that `read` gives lie.
+        bands: which of the file's they are, counted from 1.
+    """
 
-    def pixel_m(self, lat: float | None = None) -> float:
-        """Ground size of a pixel along the raster's second axis, in metres.
+    def __init__(self, path: str, extent: BBox | None, choice: BandChoice) -> None:
+        """Open a file.
 
         Args:
-            lat: where, None for the raster's middle. It matters in a Mercator projection only, whose metres are longer
-                than the ground's: twice at 60 degrees.
+            path: a file, or any name that GDAL opens.
+            extent: where it lies; None for where the file says.
+            choice: which bands.
+
+        Raises:
+            NotAPictureError: not a raster.
+            UnreachableError: its server does not answer.
+            SourceError: it has no place, or none on the Earth, or lacks bands.
         """
-        metres, is_mercator = self._pixel_in_projection
-        if not is_mercator:
-            return metres
-        middle = self.box.centre[1] if self.box else 0.0
-        return metres * math.cos(math.radians(middle if lat is None else lat))
+        self._path = path
+        with open_raster(path) as header:
+            place = _place_of(header, path, extent)
+            view = view_of(header, path, choice, placed_anew=extent is not None)
+            self.bands = view.indexes
+            self._overviews: list[int] = [] if place.points else header.overviews(view.first_band)
+            self._memory = None
+            if header.driver in _ONE_PIECE:
+                self._memory = _in_memory(header, view)
+                view, self._overviews = view.of_copy(self._memory.name), []
+        self._place, self._view = place, view
+        self._by_level: dict[int | None, tuple[Any, Affine]] = {}
+        self._warped = None
+        transform, width, height = place.transform, view.width, view.height
+        if place.points:
+            self._warped = _by_points(self._level(None)[0], place, view, path)
+            transform, (height, width) = self._warped.transform, self._warped.shape
+        self.georeference = Georeference(path.partition("?")[0], place.crs, transform, width, height)
 
-    @functools.cached_property
-    def _pixel_in_projection(self) -> tuple[float, bool]:
-        """Metres of a pixel in the raster's own projection, and whether that is Mercator's."""
-        step = math.hypot(self.transform.b, self.transform.e)
-        if self.crs.is_geographic:
-            return step * KM_PER_DEGREE * 1000, False
-        return float(step * self.crs.linear_units_factor[1]), self.crs.to_dict().get("proj") == "merc"
+    def read(self, column: int, row: int, width: int, height: int) -> tuple[Pixels, Mask]:
+        """Pixels of a window as stored (C, height, width), and (height, width) True where there is data."""
+        from rasterio.windows import Window
 
-    @functools.cached_property
-    def box(self) -> BBox | None:
-        """Extent in degrees, None when it goes around the globe."""
-        return self._box_of(0, 0, self.dataset.width, self.dataset.height)
+        window = Window(column, row, width, height)
+        if self._warped is not None:
+            return self._split(self._warped.read(window=window))
+        dataset, _ = self._level(None)
+        mask = dataset.read_masks(1, window=window) > 0 if self._view.masks else None
+        values = dataset.read(window=window)
+        return values, self._view.valid(values, mask)
 
-    def window_outlines(
-        self, corners: Sequence[tuple[int, int]], width: int, height: int
-    ) -> list[tuple[BBox, bytes | None] | None]:
-        """Box of each pixel window and, where the box says too much, its outline as WKB; None off the globe.
-
-        Args:
-            corners: first column and row of each window; many at once are several times faster than one by one.
-            width: of each, in pixels.
-            height: likewise.
-        """
-        outlines: list[bytes | None] = [None] * len(corners)
-        if not (self.crs.is_geographic and self.transform.is_rectilinear):
-            outlines = self._outlines(corners, width, height)
-        places: list[tuple[BBox, bytes | None] | None] = []
-        for (column, row), outline in zip(corners, outlines, strict=True):
-            try:
-                box = self._box_of(column, row, width, height) or BBox(-180.0, -90.0, 180.0, 90.0)
-            except OffTheGlobeError:
-                places.append(None)
-                continue
-            places.append((box, None if box.crosses_antimeridian or box.width_deg == 360.0 else outline))
-        return places
-
-    def _outlines(self, corners: Sequence[tuple[int, int]], width: int, height: int) -> list[bytes | None]:
-        """The four corners of each window in degrees, as WKB; None where one of them is off the globe."""
-        import shapely
-        from rasterio._err import CPLE_BaseError
-        from rasterio.warp import transform
-
-        ring = np.array([(0, 0), (width, 0), (width, height), (0, height)])
-        pixels = np.asarray(corners).reshape(-1, 1, 2) + ring
-        xs, ys = self.transform @ (pixels[..., 0].ravel(), pixels[..., 1].ravel())
-        try:
-            lon, lat = transform(self.crs, "EPSG:4326", xs, ys)
-        except CPLE_BaseError:  # so many are off the globe that GDAL gives up
-            return [None] if len(corners) == 1 else [self._outlines([c], width, height)[0] for c in corners]
-        degrees = np.stack([lon, lat], axis=-1).reshape(-1, len(ring), 2)
-        on_globe = np.isfinite(degrees).all(axis=(1, 2))
-        polygons = shapely.to_wkb(shapely.polygons(np.where(on_globe[:, None, None], degrees, 0.0)))
-        return [wkb if whole else None for wkb, whole in zip(polygons, on_globe, strict=True)]
-
-    def warp(
-        self,
-        crs: str,
-        bounds: Bounds,
-        width: int,
-        height: int,
-        indexes: tuple[int, ...],
-        nodata: float | None = None,
-    ) -> tuple[npt.NDArray[Any], npt.NDArray[np.bool_]]:
+    def warp(self, crs: str, bounds: Bounds, width: int, height: int) -> tuple[Pixels, Mask]:
         """Resample to (C, height, width) over bounds in `crs`, with an (height, width) mask of where there is data.
 
-        Pixels without data are kept out of the resampling: by the file's alpha band or nodata value, or else `nodata`.
-        Coarse pictures are made from the file's overviews, where it has them.
+        Pixels without data are kept out of the resampling. Coarse pictures are made from the file's overviews, where it
+        has them.
         """
+        west, south, east, north = bounds
+        if crs == DEGREES and (seam := self.georeference.seam_within(west, east)) is not None:
+            before = min(max(round((seam - west) / (east - west) * width), 1), width - 1)
+            parts = ((west, seam - _HAIR, before), (seam + _HAIR, east, width - before))
+            halves = [self.warp(crs, (w, south, e, north), columns, height) for w, e, columns in parts]
+            return np.concatenate([v for v, _ in halves], axis=-1), np.concatenate([m for _, m in halves], axis=-1)
+        level = self._fine_enough(crs, bounds, height)
+        values: Pixels | None = None
+        valid: Mask | None = None
+        for turn in [0] if self._warped is not None else self.georeference.turns(crs, bounds):
+            more, here = self._warp_moved(level, turn, crs, bounds, width, height)
+            if values is None or valid is None:
+                values, valid = more, here
+            else:
+                values, valid = np.where(valid, values, more), valid | here
+        assert values is not None
+        assert valid is not None
+        return values, valid
+
+    def warp_box(self, box: BBox, px: int) -> tuple[Pixels, Mask]:
+        """Resample a box of degrees, which may cross the antimeridian, to (C, px, px), with its mask."""
+        return self.warp(DEGREES, unwrapped(box), px, px)
+
+    def _warp_moved(
+        self, level: int | None, turn: int, crs: str, bounds: Bounds, width: int, height: int
+    ) -> tuple[Pixels, Mask]:
+        """The same of the raster moved east by whole turns of the globe."""
         from rasterio.enums import Resampling
         from rasterio.vrt import WarpedVRT
 
-        _, south, _, north = bounds
-        in_degrees = crs == "EPSG:4326"
-        ground_m = (north - south) / height * (KM_PER_DEGREE * 1000 if in_degrees else 1.0)
+        dataset, scale = self._level(level)
+        source: dict[str, Any] = {"src_crs": self._place.crs}
+        if self._warped is None and self.georeference.is_degrees:
+            source["src_crs"] = DEGREES
+        if turn:
+            source["src_transform"] = self.georeference.moved(turn) @ scale
         with WarpedVRT(
-            self._fine_enough(ground_m, (south + north) / 2 if in_degrees else None),
-            src_crs=self._wrapping_crs if crs != "EPSG:4326" else None,
+            dataset,
+            **source,
             crs=crs,
             transform=box_transform(bounds, width, height),
             width=width,
             height=height,
             resampling=Resampling.bilinear,  # GDAL widens the kernel when it shrinks, so this does not alias
             tolerance=1e-3,  # pixels: near exact, so that a jump of longitude is not interpolated over
-            src_nodata=None if self._alpha else nodata if self.dataset.nodata is None else self.dataset.nodata,
-            add_alpha=not self._alpha,  # there the mask goes; GDAL refuses a second one
-        ) as view:
-            # The view's own mask is that of the alpha band for some numbers and types of bands only.
-            read = view.read([*indexes, self._alpha or view.count])
-            return read[:-1], read[-1] > 0
+            src_nodata=self._view.nodata,
+            add_alpha=True,  # there the mask goes
+        ) as warped:
+            return self._split(warped.read())
 
-    def _fine_enough(self, ground_m: float, lat: float | None) -> Any:  # noqa: ANN401 - rasterio has no types
-        """The dataset, or the coarsest overview in it whose pixels are no longer than `ground_m`.
+    def _split(self, read: Pixels) -> tuple[Pixels, Mask]:
+        """Bands, and where they have data by the alpha band behind them."""
+        return read[:-1], self._view.valid(read[:-1], read[-1] > 0)
+
+    def _fine_enough(self, crs: str, bounds: Bounds, height: int) -> int | None:
+        """None for the full resolution, or the coarsest overview whose pixels are no longer than those of the result.
 
         GDAL's warped views do not choose one by themselves: from the full resolution, a tile of 20 km would fetch and
         decode sixty times as many bytes as from the overview that is eight times coarser.
         """
-        import rasterio
-
-        across, down = math.hypot(self.transform.a, self.transform.d), math.hypot(self.transform.b, self.transform.e)
-        coarser = ground_m / (self.pixel_m(lat) * max(across / down, 1.0))
-        fitting = {factor: i for i, factor in enumerate(self.dataset.overviews(1)) if factor <= coarser * 1.001}
-        if not fitting:
-            return self.dataset
-        level = fitting[max(fitting)]
-        if level not in self._overviews:
-            self._overviews[level] = rasterio.open(self.dataset.name, overview_level=level)
-        return self._overviews[level]
-
-    @functools.cached_property
-    def _wrapping_crs(self) -> Any:  # noqa: ANN401 - rasterio has no types
-        """The raster's CRS; in degrees, one whose longitudes are those of the raster, which need not begin at -180."""
-        if not self.crs.is_geographic:
-            return self.crs
-        from rasterio.crs import CRS
-
-        middle = (self.dataset.bounds.left + self.dataset.bounds.right) / 2
-        # https://proj.org/en/stable/usage/projections.html#longitude-wrapping
-        return CRS.from_string(f"{self.crs.to_proj4()} +lon_wrap={middle}")
-
-    def warp_box(
-        self, box: BBox, px: int, indexes: tuple[int, ...], nodata: float | None = None
-    ) -> tuple[npt.NDArray[Any], npt.NDArray[np.bool_]]:
-        """Resample a box of degrees to (C, px, px), with its mask.
-
-        A raster in degrees may run from 0 to 360, or over 180, so the box is moved by whole turns to where the raster
-        has it. None goes on beyond its own edge: a box over that edge is read in two parts. Projected rasters are cut
-        at 180 degrees.
-        """
-        ends = self.dataset.bounds.left, self.dataset.bounds.right
-        left, right = (min(ends), max(ends)) if self.crs.is_geographic else (-180.0, 180.0)
-        west, south, east, north = unwrapped(box)
-        turns = [turn for turn in (-360.0, 0.0, 360.0) if west + turn < right and east + turn > left]
-        west, east = (lon + (turns[-1] if turns else 0.0) for lon in (west, east))
-        if len(turns) < 2:
-            return self.warp("EPSG:4326", (west, south, east, north), px, px, indexes, nodata)
-        edge = left + 360.0
-        before = min(max(round((edge - west) / (east - west) * px), 1), px - 1)
-        parts = ((west, edge, before), (left, east - 360.0, px - before))
-        halves = [self.warp("EPSG:4326", (w, south, e, north), width, px, indexes, nodata) for w, e, width in parts]
-        values, valid = (np.concatenate(both, axis=-1) for both in zip(*halves, strict=True))
-        return values, valid
-
-    def _box_of(self, column: int, row: int, width: int, height: int) -> BBox | None:
-        from rasterio._err import CPLE_BaseError
-        from rasterio.warp import transform_bounds
-
-        corners = [
-            self.transform @ (column + x, row + y) for x, y in ((0, 0), (width, 0), (width, height), (0, height))
-        ]
-        xs, ys = zip(*corners, strict=True)
-        west, south, east, north = min(xs), min(ys), max(xs), max(ys)
-        if not self.crs.is_geographic:
-            try:
-                west, south, east, north = transform_bounds(
-                    self.crs, "EPSG:4326", west, south, east, north, densify_pts=21
-                )
-            except CPLE_BaseError:
-                west = math.inf
-            if not np.isfinite((west, south, east, north)).all():
-                raise OffTheGlobeError(
-                    f"{self.dataset.name} reaches off the globe in its projection, so no box holds it: cut it along "
-                    "its own pixels with --tile-px, or warp it to degrees first"
-                )
-        elif east - west >= 360.0 - 1e-6:
+        if not self._overviews:
             return None
-        south, north = max(south, -90.0), min(north, 90.0)
-        west, east = (v if -180.0 <= v <= 180.0 else float(wrap_lon(v)) for v in (west, east))
-        return BBox(west, south, east, north)
+        _, south, _, north = bounds
+        in_degrees = crs == DEGREES
+        ground_m = (north - south) / height * (KM_PER_DEGREE * 1000 if in_degrees else 1.0)
+        t = self.georeference.transform
+        across, down = math.hypot(t.a, t.d), math.hypot(t.b, t.e)
+        pixel_m = self.georeference.pixel_m((south + north) / 2 if in_degrees else None)
+        coarser = ground_m / (pixel_m * max(across / down, 1.0))
+        fitting = {factor: i for i, factor in enumerate(self._overviews) if factor <= coarser * 1.001}
+        return fitting[max(fitting)] if fitting else None
 
-
-def alpha_band(dataset: Any) -> int | None:  # noqa: ANN401 - rasterio has no types
-    """Which band, counted from 1, tells where there is data; None where none does."""
-    from rasterio.enums import ColorInterp
-
-    kinds = dataset.colorinterp
-    return kinds.index(ColorInterp.alpha) + 1 if ColorInterp.alpha in kinds else None
-
-
-def read_valid(dataset: Any, window: Any = None) -> npt.NDArray[np.bool_]:  # noqa: ANN401
-    """(H, W) True where there is data: by the alpha band, a mask of the file's, or its nodata value."""
-    # GDAL takes an alpha band for the mask for some numbers and types of bands only.
-    alpha = alpha_band(dataset)
-    mask = dataset.dataset_mask(window=window) if alpha is None else dataset.read(alpha, window=window)
-    valid: npt.NDArray[np.bool_] = mask > 0
-    return valid
+    def _level(self, level: int | None) -> tuple[Any, Affine]:
+        """The view of an overview, or of the full resolution, open; and how many full pixels one of its pixels is."""
+        if level not in self._by_level:
+            options: dict[str, Any] = {} if level is None else {"overview_level": level}
+            if self._view.is_direct:
+                dataset = open_raster(self._view.path, **options)
+                view = self._view
+            else:
+                view = self._view
+                if level is not None:
+                    with open_raster(self._view.path, **options) as coarse:
+                        view = replace(view, width=coarse.width, height=coarse.height, level=level)
+                scale = Affine.scale(self._view.width / view.width, self._view.height / view.height)
+                place = replace(self._place, transform=self._place.transform @ scale)
+                dataset = open_raster(view.xml(place.xml()), self._path)
+            scale = Affine.scale(self._view.width / dataset.width, self._view.height / dataset.height)
+            self._by_level[level] = (dataset, scale)
+        return self._by_level[level]
 
 
 @functools.lru_cache(maxsize=8)
-def open_dataset(path: str, extent: BBox | None) -> Dataset:
+def open_dataset(path: str, extent: BBox | None = None, choice: BandChoice = RED_GREEN_BLUE) -> Dataset:
     """Open once a process; the least recently used of more than eight files is let go."""
-    return Dataset(path, extent)
+    return Dataset(path, extent, choice)
 
 
-def _opened(path: str, extent: BBox | None) -> Any:  # noqa: ANN401 - rasterio has no types
-    """Open for windowed reading, placed at `extent` where one is given.
+def told_place(path: str) -> str | None:
+    """In which words a file says where it lies; None where it doesn't.
 
     Raises:
-        NotAPictureError: not a raster.
-        UnreachableError: its server does not answer.
-        SourceError: it can't be read in windows.
+        SourceError: not a raster.
     """
-    import rasterio
-    from rasterio.errors import NotGeoreferencedWarning, RasterioError
-
-    with warnings.catch_warnings(), rasterio.Env(**STRICT):
-        warnings.simplefilter("ignore", NotGeoreferencedWarning)  # said in our own words by the caller
-        try:
-            dataset = rasterio.open(path)
-            if dataset.driver in _ONE_PIECE:
-                return _in_memory(dataset, extent)
-            if extent is None:
-                return dataset
-            west, south, east, north = unwrapped(extent)
-            # https://gdal.org/en/stable/drivers/raster/vrt.html#vrt-connection-string
-            return rasterio.open(f"vrt://{path}?a_srs=EPSG:4326&a_ullr={west},{north},{east},{south}")
-        except RasterioError as err:
-            raise read_error(f"{path.partition('?')[0]} can't be opened as a raster", path, err) from err
+    with open_raster(path) as header:
+        points, crs_of_points = header.gcps
+        if header.rpcs:
+            return "rational polynomials"
+        crs = header.crs or (crs_of_points if points else None)
+        if crs is None or (_is_identity(header.transform) and not points):
+            return None
+        return str(crs.to_string())[:60]
 
 
-def read_error(what: str, path: str, err: Exception) -> SourceError:
-    """What GDAL's error about a file means; the query of a signed address is kept out of the message."""
-    message = f"{what}: {str(err).replace(path, path.partition('?')[0])}"
-    is_remote = "://" in path or path.startswith("/vsicurl/")
-    answered = any(f"response code: {status}" in str(err) for status in (404, 410))
-    return UnreachableError(message) if is_remote and not answered else NotAPictureError(message)
+def _place_of(header: Any, path: str, extent: BBox | None) -> _Place:  # noqa: ANN401
+    """Where an open file lies, by the extent given or by what it says.
+
+    Raises:
+        SourceError: it does not say, or only in a way that needs a model of the terrain.
+    """
+    from rasterio.crs import CRS
+
+    if extent is not None:
+        return _Place(CRS.from_epsg(4326), box_transform(unwrapped(extent), header.width, header.height))
+    points, crs_of_points = header.gcps
+    crs = header.crs or (crs_of_points if points else None)
+    is_affine = not _is_identity(header.transform)
+    if crs is not None and is_affine:
+        return _Place(crs, header.transform)
+    if crs is not None and len(points) >= 3:
+        return _Place(crs, header.transform, points)
+    shown = path.partition("?")[0]
+    raise SourceError(f"{shown} {_why_no_place(header, crs, shown, is_affine=is_affine)}")
 
 
-def _in_memory(dataset: Any, extent: BBox | None) -> Any:  # noqa: ANN401
-    """Decode a picture once into memory, since it can't be read in windows.
+def _is_identity(transform: Affine) -> bool:
+    """Whether a transform is the one that stands for none: pixel numbers are coordinates, whichever way rows run."""
+    return tuple(transform[:6]) in ((1, 0, 0, 0, 1, 0), (1, 0, 0, 0, -1, 0))
+
+
+def _why_no_place(header: Any, crs: Any, shown: str, *, is_affine: bool) -> str:  # noqa: ANN401
+    """What is missing, and what to do about it."""
+    if header.rpcs:
+        return (
+            "is placed by rational polynomials (RPCs), which need a model of the terrain: warp it first, with "
+            f"`gdalwarp -rpc -to RPC_DEM=dem.tif -t_srs EPSG:4326 {shown} warped.tif`"
+        )
+    if header.gcps[0]:
+        return (
+            f"has {len(header.gcps[0])} ground control points, "
+            + ("too few to place it" if crs else "but does not say in which coordinate system they are")
+            + ": give --extent west,south,east,north in degrees"
+        )
+    if crs is not None:
+        return (
+            f"names a coordinate system ({crs.to_string()[:60]}) but not where in it its pixels lie: give --extent "
+            "west,south,east,north in degrees, or a geotransform with `gdal_edit -a_ullr`"
+        )
+    if is_affine:
+        return (
+            "has coordinates but does not say in which system: name it with `gdal_edit -a_srs EPSG:CODE`, or give "
+            "--extent west,south,east,north in degrees"
+        )
+    return "does not say where it lies: give --extent west,south,east,north in degrees"
+
+
+def _by_points(dataset: Any, place: _Place, view: View, path: str) -> Any:  # noqa: ANN401
+    """The raster warped through its ground control points into their own system, by GDAL's smooth fit.
+
+    Raises:
+        SourceError: no smooth fit comes near the points.
+    """
+    from rasterio.enums import Resampling
+    from rasterio.transform import GCPTransformer
+    from rasterio.vrt import WarpedVRT
+
+    shown = path.partition("?")[0]
+    columns, rows, x, y = np.array([(p.col, p.row, p.x, p.y) for p in place.points]).T
+    try:
+        with GCPTransformer(place.points) as fit:
+            fit_rows, fit_columns = fit.rowcol(x, y, op=lambda v: v)
+        warped = WarpedVRT(
+            dataset,
+            src_crs=place.crs,
+            resampling=Resampling.bilinear,
+            tolerance=1e-3,
+            src_nodata=view.nodata,
+            add_alpha=True,
+        )
+    except library_errors() as err:
+        raise read_error(f"{shown} can't be placed by its ground control points", path, err) from err
+    worst = float(np.hypot(np.asarray(fit_columns) - columns, np.asarray(fit_rows) - rows).max())
+    if not worst <= _WORST_POINT_PX:
+        raise SourceError(
+            f"{shown}: no smooth map fits its {len(place.points)} ground control points (one is {worst:.1f} pixels "
+            f"off): warp it first, with `gdalwarp -tps -t_srs EPSG:4326 {shown} warped.tif`"
+        )
+    return warped
+
+
+def _in_memory(header: Any, view: View) -> Any:  # noqa: ANN401
+    """Decode a picture once into memory, since it can't be read in windows: its bands, then one of where it has data.
 
     Raises:
         SourceError: it is too large for that.
     """
+    from rasterio.enums import ColorInterp
     from rasterio.io import MemoryFile
 
-    width, height = dataset.width, dataset.height
-    if width * height * dataset.count > _MOST_IN_MEMORY:
+    width, height = header.width, header.height
+    if width * height * header.count > _MOST_IN_MEMORY:
         raise SourceError(
-            f"{dataset.name} is a {dataset.driver} of {width} x {height} pixels, which can't be read in windows: "
+            f"{header.name} is a {header.driver} of {width} x {height} pixels, which can't be read in windows: "
             "convert it first, for example with `rio convert --co tiled=yes --co compress=deflate IN OUT.tif`"
         )
-    profile = {k: dataset.profile[k] for k in ("width", "height", "count", "dtype", "crs", "transform", "nodata")}
-    if extent is not None:
-        profile |= {"crs": "EPSG:4326", "transform": box_transform(unwrapped(extent), width, height)}
+    try:
+        values, valid = view.read(header)
+    except library_errors() as err:
+        raise read_error(f"{view.path} can't be read", view.path, err) from err
+    count = len(values)
+    anywhere = box_transform((0.0, 0.0, 1.0, 1.0), width, height)  # the view of the copy has the place
+    profile = {"width": width, "height": height, "count": count + 1, "dtype": values.dtype, "transform": anywhere}
     memory = MemoryFile()
     with memory.open(driver="GTiff", **profile) as copy:
-        copy.write(dataset.read())
-    return memory.open()
+        copy.write(values, list(range(1, count + 1)))
+        copy.write(valid.astype(values.dtype), count + 1)
+        copy.colorinterp = [*copy.colorinterp[:count], ColorInterp.alpha]
+    return memory
 
 
-def box_transform(bounds: Bounds, width: int, height: int) -> Any:  # noqa: ANN401
+def box_transform(bounds: Bounds, width: int, height: int) -> Affine:
     """Pixel to place for a picture of this size over west, south, east, north."""
-    from affine import Affine
-
     west, south, east, north = bounds
     return Affine((east - west) / width, 0.0, west, 0.0, (south - north) / height, north)
 

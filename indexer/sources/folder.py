@@ -5,15 +5,18 @@ from __future__ import annotations
 import csv
 import datetime as dt
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Final
 
 from indexer.sources.dataset import open_dataset
+from indexer.sources.intact import STRICT, check_intact_file
+from indexer.sources.library_errors import library_errors, read_error
 from indexer.sources.picture import read_picture
-from indexer.sources.pixels import Stretch
+from indexer.sources.pixels import Stretch, reading_of
 from indexer.sources.places import box_around, centre_in, cloud_share, slug
 from indexer.sources.protocol import Candidate, LeftOut, NotAPictureError, Reading
+from indexer.sources.view import BandChoice
 from wildsat_core.bands import RGB
 from wildsat_core.errors import SourceError
 from wildsat_core.geo import check_lon_lat
@@ -32,7 +35,8 @@ class FolderSource:
         table: CSV with a column `file` and, for pictures without georeference, `lon` and `lat`; further columns are
             `date` (YYYY-MM-DD), `cloud` (0..1), `gsd_m` and `id`. None reads every georeferenced picture of the folder.
         gsd_m: ground size of a pixel of pictures without georeference, where the table does not say.
-        band_indexes: which of the files' bands, counted from 1; `bands` names them.
+        band_indexes: which of the files' bands, counted from 1; `bands` names them. None takes those that a file itself
+            calls red, green and blue, or else the first ones.
         stretch: map of stored values to eight bits; None leaves them as they are.
         area: only pictures with their centre in this box.
     """
@@ -40,7 +44,7 @@ class FolderSource:
     root: str
     table: str | None = None
     gsd_m: float | None = None
-    band_indexes: tuple[int, ...] = (1, 2, 3)
+    band_indexes: tuple[int, ...] | None = None
     bands: tuple[str, ...] = RGB
     stretch: Stretch | None = None
     area: BBox | None = None
@@ -83,7 +87,20 @@ class FolderSource:
         Raises:
             SourceError: not readable, or bands are missing.
         """
-        return read_picture(str(candidate.locator), self.band_indexes, self.stretch)
+        import rasterio
+
+        path, says_where = candidate.locator
+        if not says_where:
+            return read_picture(path, self.band_indexes, self.stretch)
+        check_intact_file(Path(path))
+        dataset = open_dataset(path, None, self._choice)
+        where = dataset.georeference
+        try:
+            with rasterio.Env(**STRICT):
+                values, valid = dataset.read(0, 0, where.width, where.height)
+        except library_errors() as err:
+            raise read_error(f"{path} can't be read as a picture", path, err) from err
+        return replace(reading_of(values, valid, self.stretch), place=where.of_window(0, 0))
 
     def inputs(self) -> Iterator[str]:
         """The table, and the pictures that it names, or all of them."""
@@ -96,7 +113,7 @@ class FolderSource:
             "source": self.name,
             "input": Path(self.root).resolve().name,
             "bands": list(self.bands),
-            "band_indexes": list(self.band_indexes),
+            "band_indexes": list(self.band_indexes) if self.band_indexes else None,
             "stretch": str(self.stretch) if self.stretch else None,
         }
 
@@ -125,7 +142,7 @@ class FolderSource:
                 raise SourceError(f"{where}: the row names no file")
             if not path.resolve().is_relative_to(Path(self.root).resolve()):
                 raise SourceError(f"{where}: {name} lies outside of {self.root}")
-            box, outline, gsd_m = self._place(path, row)
+            box, outline, gsd_m, says_where = self._place(path, row)
             date = dt.date.fromisoformat(row["date"]) if row.get("date") else None
             cloud = cloud_share(row.get("cloud"))
         except ValueError as err:
@@ -141,19 +158,23 @@ class FolderSource:
             cloud_cover=cloud,
             footprint_wkb=outline,
         )
-        return Candidate(tile, str(path))
+        return Candidate(tile, (str(path), says_where))
 
-    def _place(self, path: Path, row: dict[str, str]) -> tuple[BBox, bytes | None, float]:
-        """Box, outline where the box says too much, and pixel size: of the file itself, or of its row in the table."""
+    @property
+    def _choice(self) -> BandChoice:
+        return BandChoice(self.bands, self.band_indexes)
+
+    def _place(self, path: Path, row: dict[str, str]) -> tuple[BBox, bytes | None, float, bool]:
+        """Box, outline where the box says too much, pixel size, and whether that is what the file itself says."""
         if row.get("lon") and row.get("lat"):
             gsd_m = float(row.get("gsd_m") or self.gsd_m or 0)
             if gsd_m > 0:
                 width, height = _size(path)
                 lon, lat = float(row["lon"]), float(row["lat"])
                 check_lon_lat(lon, lat)
-                return box_around(lon, lat, width * gsd_m / 1000, height * gsd_m / 1000), None, gsd_m
+                return box_around(lon, lat, width * gsd_m / 1000, height * gsd_m / 1000), None, gsd_m, False
         try:
-            dataset = open_dataset(str(path), None)
+            where = open_dataset(str(path), None, self._choice).georeference
         except NotAPictureError:
             raise
         except SourceError as err:
@@ -161,11 +182,11 @@ class FolderSource:
                 f"{path} has no place: it is not georeferenced, and a table with lon and lat and a pixel size "
                 "(column gsd_m, or --gsd-m) is needed"
             ) from err
-        [place] = dataset.window_outlines([(0, 0)], dataset.dataset.width, dataset.dataset.height)
+        [place] = where.window_places([(0, 0)], where.width, where.height)
         if place is None:
             raise NotAPictureError(f"{path} reaches off the globe in its projection, so it has no place")
         box, outline = place
-        return box, outline, dataset.pixel_m(box.centre[1])
+        return box, outline, where.pixel_m(box.centre[1]), True
 
 
 def _pictures(root: str) -> Iterator[Path]:

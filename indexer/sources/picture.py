@@ -2,40 +2,26 @@
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
-import numpy as np
-import numpy.typing as npt
-
-from indexer.sources.dataset import read_valid
 from indexer.sources.intact import STRICT, check_intact, check_intact_file
+from indexer.sources.library_errors import library_errors, read_error
 from indexer.sources.pixels import Stretch, reading_of
 from indexer.sources.protocol import Reading
+from indexer.sources.view import BandChoice, open_raster, view_of
+from wildsat_core.bands import RGB
 from wildsat_core.errors import SourceError
 
-Pixels = npt.NDArray[Any]
 
-
-def read_picture(path: str, band_indexes: Sequence[int], stretch: Stretch | None = None) -> Reading:
-    """Bands of a picture, as stored or stretched, (C, H, W).
+def read_picture(path: str, band_indexes: Sequence[int] | None, stretch: Stretch | None = None) -> Reading:
+    """Bands of a picture file, as stored or stretched, (C, H, W); None takes red, green and blue.
 
     Raises:
         SourceError: not a picture, or it lacks a band.
     """
-    import rasterio
-    from rasterio.errors import NotGeoreferencedWarning, RasterioError
-
     check_intact_file(Path(path))
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", NotGeoreferencedWarning)
-        try:
-            with rasterio.Env(**STRICT), rasterio.open(path) as dataset:
-                return _read(dataset, band_indexes, path, stretch)
-        except RasterioError as err:
-            raise SourceError(f"{path} can't be read as a picture: {err}") from err
+    return _read(path, band_indexes, stretch, path)
 
 
 def decode_picture(data: bytes, band_indexes: Sequence[int], what: str) -> Reading:
@@ -44,45 +30,24 @@ def decode_picture(data: bytes, band_indexes: Sequence[int], what: str) -> Readi
     Raises:
         SourceError: not a picture, or it lacks a band.
     """
-    import rasterio
-    from rasterio.errors import NotGeoreferencedWarning, RasterioError
     from rasterio.io import MemoryFile
 
     check_intact(data, what)
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", NotGeoreferencedWarning)
-        try:
-            with rasterio.Env(**STRICT), MemoryFile(data) as file, file.open() as dataset:
-                return _read(dataset, band_indexes, what)
-        except RasterioError as err:
-            raise SourceError(f"{what} can't be read as a picture: {err}") from err
+    with MemoryFile(data) as file:
+        return _read(file.name, band_indexes, None, what)
 
 
-def _read(
-    dataset: Any,  # noqa: ANN401 - rasterio has no types
-    band_indexes: Sequence[int],
-    what: str,
-    stretch: Stretch | None = None,
-) -> Reading:
-    if is_palette(dataset):
-        pixels = _paint(dataset)[[i - 1 for i in band_indexes]]
-        return reading_of(pixels, np.ones(pixels.shape[1:], bool), stretch)
-    if max(band_indexes) > dataset.count:
-        raise SourceError(f"{what} has {dataset.count} bands, asked for {tuple(band_indexes)}")
-    return reading_of(dataset.read(list(band_indexes)), read_valid(dataset), stretch)
+def _read(path: str, band_indexes: Sequence[int] | None, stretch: Stretch | None, what: str) -> Reading:
+    import rasterio
 
+    names = RGB if band_indexes is None or len(band_indexes) == 3 else tuple(f"band {i}" for i in band_indexes)
+    choice = BandChoice(names, None if band_indexes is None else tuple(band_indexes))
 
-def is_palette(dataset: Any) -> bool:  # noqa: ANN401
-    """Whether the one band is numbers of colours."""
-    from rasterio.enums import ColorInterp
-
-    return bool(dataset.count == 1 and dataset.colorinterp[0] == ColorInterp.palette)
-
-
-def _paint(dataset: Any) -> npt.NDArray[np.uint8]:  # noqa: ANN401
-    """A palette picture, as many map tiles are, in its colours: (3, H, W)."""
-    table = np.zeros((256, 3), np.uint8)
-    for index, colour in dataset.colormap(1).items():
-        table[index] = colour[:3]
-    painted: npt.NDArray[np.uint8] = table[dataset.read(1)].transpose(2, 0, 1)
-    return painted
+    try:
+        with rasterio.Env(**STRICT), open_raster(path) as header:
+            values, valid = view_of(header, path, choice).read(header)
+    except library_errors() as err:
+        raise read_error(f"{what} can't be read as a picture", path, err) from err
+    except SourceError as err:
+        raise type(err)(str(err).replace(path, what)) from err
+    return reading_of(values, valid, stretch)

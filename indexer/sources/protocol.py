@@ -87,6 +87,19 @@ class LeftOut:
 
 
 @dataclass(frozen=True, slots=True)
+class PixelPlace:
+    """Where the pixels of a reading lie.
+
+    Attributes:
+        crs: coordinate system, as WKT or a name that GDAL knows.
+        transform: a, b, c, d, e, f of x = a column + b row + c, y = d column + e row + f, from the outer corner.
+    """
+
+    crs: str
+    transform: tuple[float, float, float, float, float, float]
+
+
+@dataclass(frozen=True, slots=True)
 class Reading:
     """What reading a tile gave.
 
@@ -94,11 +107,13 @@ class Reading:
         pixels: (C, H, W) uint8, uint16 or float, bands in the source's order.
         missing: share of pixels without data, in [0, 1].
         tile: the tile as it turned out, where reading decides what it is made from; None for the candidate's own.
+        place: where they lie; None for squares of the tile's box, north up.
     """
 
     pixels: Pixels
     missing: float = 0.0
     tile: Tile | None = None
+    place: PixelPlace | None = None
 
 
 class Source(Protocol):

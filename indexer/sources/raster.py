@@ -10,22 +10,21 @@ from __future__ import annotations
 import datetime as dt
 import warnings
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Final, NamedTuple
 
-import numpy as np
-import numpy.typing as npt
-
-from indexer.sources.dataset import Dataset, open_dataset, read_error, read_valid
+from indexer.sources.dataset import Dataset, box_transform, open_dataset, unwrapped
+from indexer.sources.georeference import DEGREES
 from indexer.sources.grid import KilometreGrid
 from indexer.sources.intact import STRICT
-from indexer.sources.picture import is_palette
+from indexer.sources.library_errors import library_errors, read_error
 from indexer.sources.pixels import Stretch, reading_of
 from indexer.sources.places import centre_in, slug
-from indexer.sources.protocol import Candidate, LeftOut, Reading
+from indexer.sources.protocol import Candidate, LeftOut, PixelPlace, Reading
+from indexer.sources.view import BandChoice, Mask, Pixels
 from wildsat_core.bands import RGB
-from wildsat_core.errors import InvalidInputError, SourceError
+from wildsat_core.errors import InvalidInputError
 from wildsat_core.geo import wrap_lon
 from wildsat_core.types import BBox, Tile
 
@@ -67,8 +66,9 @@ class RasterSource:
     Attributes:
         path: a file, or any name that GDAL opens.
         grid: how it is cut.
-        extent: where a picture without georeference lies, EPSG:4326; None for a georeferenced raster.
-        band_indexes: which of the file's bands, counted from 1; `bands` names them.
+        extent: where it lies, EPSG:4326; None for where the file says.
+        band_indexes: which of the file's bands, counted from 1; `bands` names them. None takes those that the file
+            itself calls red, green and blue, or else the first ones.
         stretch: map of stored values to eight bits; None leaves them as they are.
         nodata: value that means no data, None for what the file says.
         tile_px: side of a kilometre-grid tile in pixels; None for the raster's own resolution.
@@ -80,7 +80,7 @@ class RasterSource:
     path: str
     grid: KilometreGrid | PixelGrid
     extent: BBox | None = None
-    band_indexes: tuple[int, ...] = (1, 2, 3)
+    band_indexes: tuple[int, ...] | None = None
     bands: tuple[str, ...] = RGB
     stretch: Stretch | None = None
     nodata: float | None = None
@@ -93,34 +93,29 @@ class RasterSource:
 
     def __post_init__(self) -> None:
         """Refuse settings that contradict the file, before any work."""
-        if len(self.band_indexes) != len(self.bands):
+        if self.band_indexes is not None and len(self.band_indexes) != len(self.bands):
             raise InvalidInputError(f"{len(self.band_indexes)} band indexes for the bands {self.bands}", "bands")
         if self.extent is not None and (self.extent.width_deg == 0 or self.extent.south == self.extent.north):
             raise InvalidInputError(f"extent must have width and height, got {self.extent.as_tuple()}", "extent")
         if self.tile_px is not None and not _TILE_PX[0] <= self.tile_px <= _TILE_PX[1]:
             raise InvalidInputError(f"tile-px must lie in {_TILE_PX}, got {self.tile_px}", "tile-px")
-        raster = self._raster
-        count, palette = raster.dataset.count, is_palette(raster.dataset)
-        if any(not 1 <= i <= count for i in self.band_indexes):
-            raise SourceError(
-                f"{self.path} has {count} bands, asked for {self.band_indexes}; choose others with --band-indexes"
-                + ("; it is a palette picture: `gdal_translate -expand rgb` makes it three bands" if palette else "")
-            )
+        assert self._raster.bands
 
     @property
     def _raster(self) -> Dataset:
-        return open_dataset(self.path, self.extent)
+        choice = BandChoice(self.bands, self.band_indexes, self.nodata)
+        return open_dataset(self.path, self.extent, choice)
 
     @property
     def _scene(self) -> str:
-        return self.scene or slug(Path(self.path).stem)
+        return self.scene or slug(file_stem(self.path))
 
     def count(self) -> int | None:
         """Number of grid squares that meet the raster."""
         if isinstance(self.grid, KilometreGrid):
             return self.grid.count(self._box())
-        raster = self._raster.dataset
-        return len(self.grid.starts(raster.height)) * len(self.grid.starts(raster.width)) if self.area is None else None
+        where = self._raster.georeference
+        return len(self.grid.starts(where.height)) * len(self.grid.starts(where.width)) if self.area is None else None
 
     def candidates(self) -> Iterator[Candidate | LeftOut]:
         """Squares from north to south, or from the raster's top row down."""
@@ -134,17 +129,17 @@ class RasterSource:
         """
         import rasterio
 
-        locator = candidate.locator
+        raster, locator = self._raster, candidate.locator
         try:
             with rasterio.Env(**STRICT):
                 if isinstance(locator, _Window):
-                    values, valid = self._read_window(locator)
+                    values, valid, place = self._read_window(raster, locator)
                 else:
-                    values, valid = self._read_box(candidate.tile.bbox, locator)
-        except rasterio.errors.RasterioError as err:
+                    values, valid, place = self._read_box(raster, candidate.tile.bbox, locator)
+        except library_errors() as err:
             what = f"{self.path.partition('?')[0]}: tile {candidate.tile.tile_id} can't be read"
             raise read_error(what, self.path, err) from err
-        return reading_of(values, valid, self.stretch)
+        return replace(reading_of(values, valid, self.stretch), place=place)
 
     def inputs(self) -> Iterator[str]:
         """The file with those that belong to it, as the parts of a VRT; or the address."""
@@ -167,7 +162,7 @@ class RasterSource:
             "input": Path(self.path).name,
             "grid": cut,
             "bands": list(self.bands),
-            "band_indexes": list(self.band_indexes),
+            "band_indexes": list(self._raster.bands),
             "stretch": str(self.stretch) if self.stretch else None,
         }
 
@@ -192,11 +187,11 @@ class RasterSource:
             yield Candidate(tile, (px, centre))
 
     def _windows(self, grid: PixelGrid) -> Iterator[Candidate | LeftOut]:
-        raster = self._raster
-        columns = grid.starts(raster.dataset.width)
-        for row in grid.starts(raster.dataset.height):
-            outlines = raster.window_outlines([(column, row) for column in columns], grid.size_px, grid.size_px)
-            for column, place in zip(columns, outlines, strict=True):
+        where = self._raster.georeference
+        columns = grid.starts(where.width)
+        for row in grid.starts(where.height):
+            places = where.window_places([(column, row) for column in columns], grid.size_px, grid.size_px)
+            for column, place in zip(columns, places, strict=True):
                 if place is None:
                     yield LeftOut("off the globe", f"{self.path}: the window at column {column}, row {row}")
                     continue
@@ -206,7 +201,7 @@ class RasterSource:
                 tile = Tile(
                     tile_id=self._tile_id(f"{grid.size_px}px-y{row:05d}-x{column:05d}"),
                     bbox=bbox,
-                    gsd_m=raster.pixel_m(bbox.centre[1]),
+                    gsd_m=where.pixel_m(bbox.centre[1]),
                     source=self.name,
                     href=Path(self.path).name,
                     captured_on=self.captured_on,
@@ -217,40 +212,43 @@ class RasterSource:
 
     def _box(self) -> BBox | None:
         """Where grid centres may lie: the asked area cut by the raster's extent; None is the globe."""
-        own = self._raster.box
+        own = self._raster.georeference.box
         return own if self.area is None else self.area if own is None else _common(own, self.area)
 
     def _own_px(self, size_km: float) -> int:
-        px = round(size_km * 1000 / self._raster.pixel_m())
+        px = round(size_km * 1000 / self._raster.georeference.pixel_m())
         return min(max(px, _TILE_PX[0]), _TILE_PX[1])
 
-    def _read_window(self, window: _Window) -> tuple[npt.NDArray[Any], npt.NDArray[np.bool_]]:
-        from rasterio.windows import Window
-
+    def _read_window(self, raster: Dataset, window: _Window) -> tuple[Pixels, Mask, PixelPlace]:
         assert isinstance(self.grid, PixelGrid)
-        dataset = self._raster.dataset
-        cut = Window(window.column, window.row, self.grid.size_px, self.grid.size_px)
-        values = dataset.read(list(self.band_indexes), window=cut)
-        return values, self._valid(values, read_valid(dataset, cut))
+        values, valid = raster.read(window.column, window.row, self.grid.size_px, self.grid.size_px)
+        return values, valid, raster.georeference.of_window(window.column, window.row)
 
-    def _read_box(self, bbox: BBox, locator: tuple[int, tuple[float, float] | None]) -> tuple[Any, Any]:
+    def _read_box(
+        self, raster: Dataset, bbox: BBox, locator: tuple[int, tuple[float, float] | None]
+    ) -> tuple[Pixels, Mask, PixelPlace]:
         """Resample a box of degrees, or near a pole a square around the centre, to px x px."""
         px, centre = locator
-        raster = self._raster
+        crs, bounds = DEGREES, unwrapped(bbox)
         if centre is not None:
             assert isinstance(self.grid, KilometreGrid)
             lon, lat = centre
             half_m = self.grid.size_km * 500
             crs = f"+proj=laea +lat_0={lat} +lon_0={lon} +datum=WGS84 +units=m"
             bounds = (-half_m, -half_m, half_m, half_m)
-            values, mask = raster.warp(crs, bounds, px, px, self.band_indexes, self.nodata)
-        else:
-            values, mask = raster.warp_box(bbox, px, self.band_indexes, self.nodata)
-        return values, self._valid(values, mask)
+        values, valid = raster.warp(crs, bounds, px, px)
+        t = box_transform(bounds, px, px)
+        return values, valid, PixelPlace(crs, (t.a, t.b, t.c, t.d, t.e, t.f))
 
-    def _valid(self, values: npt.NDArray[Any], mask: npt.NDArray[np.bool_]) -> npt.NDArray[np.bool_]:
-        """(H, W) True where there is data: by the file's mask and the nodata value given."""
-        return mask if self.nodata is None else mask & ~(values == self.nodata).all(axis=0)
+
+def file_stem(path: str) -> str:
+    """The name of a file without folders and suffix; of a part of a container, as NETCDF:a.nc:sst, with the part's."""
+    driver, colon, rest = path.partition(":")
+    if not colon or len(driver) < 2 or rest.startswith("//"):
+        return Path(path.partition("?")[0]).stem
+    file, _, part = rest.strip('"').rpartition(":")
+    stem = Path(file.strip('"') or rest).stem
+    return f"{stem}-{part.strip('/')}" if file else stem
 
 
 def _common(extent: BBox, area: BBox) -> BBox:

@@ -87,7 +87,8 @@ class SatlasSource:
         """
         image, file_name = candidate.locator
         folder = Path(self.root) / image
-        by_band = {band: read_picture(str(folder / band / file_name), (1,)) for band in self.bands if band not in RGB}
+        others = [band for band in self.bands if band not in RGB]
+        by_band = {band: read_picture(str(folder / band / file_name), (1,)) for band in others}
         colours = read_picture(str(folder / "tci" / file_name), (1, 2, 3))
         layers = [colours.pixels[RGB.index(band)] if band in RGB else by_band[band].pixels[0] for band in self.bands]
         if len({layer.shape for layer in layers}) > 1:

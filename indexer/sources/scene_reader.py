@@ -11,11 +11,13 @@ from typing import Final
 
 import numpy as np
 
-from indexer.sources.dataset import open_dataset, read_error
+from indexer.sources.dataset import open_dataset
 from indexer.sources.intact import STRICT
+from indexer.sources.library_errors import library_errors, read_error
 from indexer.sources.mosaics import Mask, Pixels
 from indexer.sources.protocol import UnreachableError
 from indexer.sources.scenes import Asset
+from indexer.sources.view import BandChoice
 from wildsat_core.addresses import public_name, without_secrets
 from wildsat_core.errors import InvalidInputError, SourceError
 from wildsat_core.types import BBox, Tile
@@ -98,14 +100,12 @@ class SceneReader:
 
     def _read_asset(self, place: ScenePlace, tile: Tile, asset: Asset) -> tuple[Pixels, Mask]:
         """Of the first of its addresses that can be read."""
-        import rasterio
-
         fault: SourceError | None = None
         for href in asset.hrefs:
             try:
                 indexes = (1, 2, 3) if asset.band is None else (asset.band,)
                 return _warp_box(self._signed(href), tile.bbox, self.px, indexes)
-            except rasterio.errors.RasterioError as err:
+            except library_errors() as err:
                 what = f"{tile.tile_id}: {place.scene_id} can't be read"
                 fault = fault or read_error(what, href, err)
             except SourceError as err:
@@ -146,9 +146,8 @@ def _check_offset(values: Pixels, valid: Mask, place: ScenePlace) -> None:
 
 def _warp_box(href: str, box: BBox, px: int, indexes: tuple[int, ...]) -> tuple[Pixels, Mask]:
     """Resample a box of degrees; UTM scenes go on beyond 180 degrees, so a box over it is one piece."""
-    dataset = open_dataset(href, None)
-    east = box.east + (360.0 if box.crosses_antimeridian else 0.0)
-    values, valid = dataset.warp("EPSG:4326", (box.west, box.south, east, box.north), px, px, indexes)
+    choice = BandChoice(tuple(f"band {i}" for i in indexes), indexes)
+    values, valid = open_dataset(href, None, choice).warp_box(box, px)
     # Sentinel-2 products use 0 for no data, whether or not the file says so.
     return values, valid & (values != 0).any(axis=0)
 

@@ -1,0 +1,90 @@
+"""One table from what libraries raise when a file is damaged, odd or out of reach to sentences that help.
+
+Around every call into a library that reads what users give, code says `except library_errors() as err:` and raises
+`read_error(...)`. Errors of our own pass, and so do those that only a mistake in this program could cause.
+"""
+
+from __future__ import annotations
+
+import functools
+import sqlite3
+import struct
+import zlib
+
+from indexer.sources.protocol import NotAPictureError, UnreachableError
+from wildsat_core.errors import SourceError
+
+# Beginnings of GDAL's, PROJ's and others' own words, for errors whose class says nothing; the first that fits.
+_BY_WORDS = (
+    ("more than one dtype found", "its bands are of different types of numbers"),
+    ("null color table", "it calls itself a palette picture but has no table of colours"),
+    ("has no color table", "it calls itself a palette picture but has no table of colours"),
+    ("cannot find coordinate operations", "its coordinate system has no known way to longitudes and latitudes"),
+    ("point outside of projection domain", "it reaches beyond what its projection can show of the Earth"),
+    ("unable to compute a transformation", "its pixels are not tied to places"),
+    ("too many open files", "too many files are open: give fewer --workers, or raise the limit (ulimit -n)"),
+)
+
+
+@functools.cache
+def _table() -> tuple[tuple[tuple[type[BaseException], ...], str], ...]:
+    """Classes, and what they mean; the first that fits. Made on first use, since it imports the libraries."""
+    import pyarrow as pa
+    import rasterio.errors as of_rasterio
+    import shapely
+    from PIL import Image
+    from rasterio import _err as of_gdal
+
+    return (
+        ((MemoryError, of_gdal.CPLE_OutOfMemoryError), "there is too little memory for it"),
+        ((Image.DecompressionBombError,), "it is suspiciously large"),
+        ((of_rasterio.CRSError,), "its coordinate system can't be understood"),
+        (
+            (of_gdal.CPLE_NotSupportedError, of_gdal.CPLE_IllegalArgError),
+            "it uses something that GDAL does not support here",
+        ),
+        ((of_gdal.CPLE_HttpResponseError, of_gdal.CPLE_AWSError), "its server does not give it"),
+        ((of_gdal.CPLE_UserInterruptError,), "reading it was interrupted"),
+        ((of_rasterio.RasterioError, of_gdal.CPLE_BaseError), ""),
+        ((pa.ArrowException,), "it is not the Parquet that its footer promises"),
+        ((sqlite3.Error,), "its database is damaged"),
+        ((shapely.errors.ShapelyError,), "its geometry is damaged"),
+        ((zlib.error, struct.error, EOFError, SyntaxError), "its bytes are damaged"),
+        ((UnicodeError,), "its text is not UTF-8"),
+        ((OSError, ValueError, OverflowError, RecursionError), ""),
+    )
+
+
+@functools.cache
+def library_errors() -> tuple[type[BaseException], ...]:
+    """All classes of the table, for an `except`; none of ours: those say already what is wrong.
+
+    `SourceError` is no OSError or ValueError, but some of our errors are; raise those outside of the `try`.
+    """
+    return tuple(kind for kinds, _ in _table() for kind in kinds)
+
+
+def sentence(err: BaseException) -> str:
+    """What an error of a library means, and its own words where they say more."""
+    words = " ".join(str(err).split()) or type(err).__name__
+    meaning = next((told for found, told in _BY_WORDS if found in words.lower()), None)
+    if meaning is None:
+        meaning = next((told for kinds, told in _table() if isinstance(err, kinds)), "")
+    return f"{meaning} ({words})" if meaning else words
+
+
+def read_error(what: str, path: str, err: BaseException) -> SourceError:
+    """Our error for a library's about a file; the query of a signed address is kept out of the message.
+
+    Args:
+        what: names the file and says what could not be done.
+        path: the file, as it was opened.
+        err: what the library raised.
+
+    Returns:
+        `UnreachableError` where a server might answer later, else `NotAPictureError`.
+    """
+    message = f"{what}: {sentence(err).replace(path, path.partition('?')[0])}"
+    is_remote = "://" in path or path.startswith("/vsicurl/")
+    answered = any(f"response code: {status}" in str(err) for status in (404, 410))
+    return UnreachableError(message) if is_remote and not answered else NotAPictureError(message)
