@@ -109,6 +109,9 @@ def problem_of(error: Exception, request_id: str) -> dict[str, Any]:
     if status == 500:
         log.error("request %s failed", request_id, exc_info=error)
         return problem(500, UNEXPECTED, request_id)
+    if isinstance(error, MissingExtraError):  # its message has the command for the operator, with paths of the machine
+        log.error("request %s: %s", request_id, error)
+        return problem(status, f"{error.purpose} needs a package that this service was installed without", request_id)
     if status == 503 and _seldom.may_say(f"{type(error).__name__} {error}"):
         log.warning("request %s, and perhaps more of the kind: %s", request_id, error)
     said = UNTOLD if isinstance(error, FOR_OPERATORS) else str(error)

@@ -16,11 +16,13 @@ from starlette.exceptions import HTTPException
 from starlette.types import Message, Receive, Scope, Send
 
 from app.answers.exporting import FORMATS, ExportFormat
+from app.errors import problem_of
 from app.layers.body_limit import BodyLimitMiddleware
 from app.layers.clients import TokenBuckets
 from app.main import create_app
 from app.policies import Body, Policy
 from tests.app.conftest import ToyModel, toy_settings
+from wildsat_core.errors import MissingExtraError
 
 KEY, OTHER = "k" * 16, "o" * 16
 
@@ -249,6 +251,16 @@ def test_the_unforeseen_is_a_500_that_tells_nothing_but_its_id(
     metrics = client.get("/metrics").text
     for method in ("GET", "HEAD"):
         assert f'wildsat_request_seconds_count{{method="{method}",route="/search",status="500"}} 1.0' in metrics
+
+
+def test_what_is_not_installed_is_told_without_the_machines_paths(caplog: pytest.LogCaptureFixture) -> None:
+    error = MissingExtraError("rasterio", "serve", "reading a GeoTIFF")
+    told = problem_of(error, "an-id")
+    assert (told["status"], told["detail"]) == (
+        501,
+        "reading a GeoTIFF needs a package that this service was installed without",
+    )
+    assert "pip install" in caplog.text
 
 
 def test_queries_are_not_logged_unless_wanted(
