@@ -6,7 +6,7 @@ MINUTES ?= 30
 BIN := $(VENV)/bin
 export PIP_DISABLE_PIP_VERSION_CHECK = 1
 
-.PHONY: demo test test-imagery test-docker test-package mutants package lint install install-test assets clean
+.PHONY: demo test test-clients test-imagery test-docker test-package mutants package lint install install-test assets clean
 
 demo: install assets  ## build the demo collection from NASA Blue Marble and serve it on http://localhost:$(PORT)
 	$(BIN)/wildsat demo --port $(PORT)
@@ -30,6 +30,10 @@ mutants: install-test assets  ## how many small faults the tests notice: a sampl
 
 package: install-test  ## a source archive and a wheel, with the map page, in dist/
 	$(BIN)/python -m build
+
+test-clients: install-test  ## programs of the field against a running service, those that the suite does without included
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[clients]'
+	$(BIN)/python -m pytest tests/app/test_clients_md.py tests/app/test_stac_api.py tests/app/test_agents.py -v
 
 lint: assets
 	$(BIN)/ruff check .
