@@ -1,27 +1,35 @@
 """A small language for claims about land, such as `zone('Aw As') & (rain < 1700) & tropics`.
 
 A predicate is read from a table and gives a truth value for every land cell. Only names, numbers, comparisons, `& | ~`,
-arithmetic and the four functions below are understood; nothing is ever executed as Python.
+arithmetic and the functions below are understood; nothing is ever executed as Python.
 
 * numbers, one a cell: `lat lon abs_lat temp coldest warmest temp_range rain driest wettest dry_months
   summer_rain winter_rain frost_months warm_months elev relief coast island`
   (degrees, degrees Celsius, millimetres a year or month, metres, kilometres, square kilometres);
+* shares of land cover, one a cell, 0 to 1: the names of `training.earth.cover.COVERS` and the sums of its `GROUPS`,
+  such as `evergreen_broad`, `crop`, `trees`, `farmed`; `ndvi_low ndvi_high` greenness of the least and most green
+  month;
 * truth: `tropics`;
 * `zone('Af Am')` Koeppen-Geiger zones, `facet('savanna')` a facet by name, `place('Andes')` a place by name,
-  `box(w, s, e, n, ...)` one or more boxes in degrees; west > east crosses the antimeridian.
+  `box(w, s, e, n, ...)` one or more boxes in degrees; west > east crosses the antimeridian;
+  `near(lon, lat, km)` within a distance; `country('GAB CMR')` ISO codes;
+  `ecoregion('mangrove|swamp')` words in the name of an ecoregion, for evaluation only.
 """
 
 from __future__ import annotations
 
 import ast
 import operator
+import re
 from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from training.earth.cells import ZONES, Cells
+from training.earth.cells import EARTH_RADIUS_KM, ZONES, Cells, package_folder, unit_vectors
+from training.earth.cover import COVERS, GROUPS, ecoregions
+from wildsat_core.countries import load_countries
 from wildsat_core.errors import InvalidInputError
 
 Mask = NDArray[np.bool_]
@@ -64,7 +72,11 @@ class Predicates:
             "facet": facet,
             "place": place,
             "box": self.box,
+            "near": self.near,
+            "country": self._country,
+            "ecoregion": self._ecoregion,
         }
+        self._codes: NDArray[np.str_] | None = None
 
     def mask(self, text: str) -> Mask:
         """Truth of a predicate for every cell, (N,) bool.
@@ -91,6 +103,28 @@ class Predicates:
             across = (lon >= west) & (lon <= east) if west <= east else (lon >= west) | (lon <= east)
             inside |= across & (lat >= south) & (lat <= north)
         return inside
+
+    def near(self, lon: float, lat: float, km: float) -> Mask:
+        """Cells whose centre is within a great-circle distance."""
+        here = unit_vectors(np.float64(lat), np.float64(lon))  # type: ignore[arg-type]  # one point
+        cosine = unit_vectors(self._values["lat"], self._values["lon"]) @ here
+        return np.asarray(cosine >= np.cos(km / EARTH_RADIUS_KM))
+
+    def _country(self, codes: str) -> Mask:
+        if self._codes is None:
+            countries = load_countries()
+            if countries is None:
+                raise InvalidInputError("country() needs the outlines; install them with 'python -m app.assets'")
+            lon_lat = np.stack([self._cells.lon, self._cells.lat], 1)
+            self._codes = np.asarray([code or "" for code in countries.code_at(lon_lat)])
+        return np.isin(self._codes, codes.split())
+
+    def _ecoregion(self, words: str) -> Mask:
+        names, grid = ecoregions(package_folder("bw2_lcimpact") / "data" / "land_use.gpkg")
+        chosen = [number for number, name in enumerate(names) if re.search(words, name)]
+        if not chosen:
+            raise InvalidInputError(f"no ecoregion's name has {words!r}")
+        return np.isin(grid.ravel()[self._cells.index], chosen)
 
     def _zone(self, names: str) -> Mask:
         unknown = [name for name in names.split() if name not in ZONES]
@@ -145,4 +179,13 @@ def _cell_values(cells: Cells) -> dict[str, NDArray[Any]]:
         "relief": cells.relief_m,
         "coast": cells.coast_km,
         "island": cells.island_km2,
+        "ndvi_low": cells.ndvi_low,
+        "ndvi_high": cells.ndvi_high,
+        **_covers(cells),
     }
+
+
+def _covers(cells: Cells) -> dict[str, NDArray[Any]]:
+    single = dict(zip(COVERS, cells.cover, strict=True))
+    groups = {name: np.sum([single[part] for part in parts], 0) for name, parts in GROUPS.items()}
+    return {**single, **groups}

@@ -105,6 +105,11 @@ def overlap(cells: Cells, tiles: TileTable) -> csr_matrix:
     return csr_matrix(parts, shape=(len(tiles), len(cells)))
 
 
+def land_of(cells: Cells, tiles: TileTable) -> NDArray[np.float64]:
+    """(N,) share of each tile's area that is land."""
+    return np.asarray(overlap(cells, tiles).sum(1), dtype=np.float64).ravel()
+
+
 def land_shares(cells: Cells, tiles: TileTable) -> csr_matrix:
     """(N tiles, cells) sparse, rows summing to 1: how a tile's land divides among cells (all zero without land).
 

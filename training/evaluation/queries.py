@@ -5,17 +5,20 @@ from __future__ import annotations
 import hashlib
 from dataclasses import dataclass
 from importlib import resources
+from typing import Any
 
 import numpy as np
 import yaml
 from numpy.typing import NDArray
 
 from training.earth.cells import Cells
-from training.earth.squares import TileTable, land_shares
+from training.earth.squares import TileTable, land_of, land_shares
 from training.earth.vocabulary import Vocabulary
 
 FRESH = "fresh.yaml"
 RELEVANT_SHARE = 0.3  # of the land in a tile's footprint
+LEAST_LAND_SHOWN = 0.25  # of a tile, for a query that is not about coasts
+COASTAL_KM, COASTAL_SHARE = 60.0, 0.5
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,11 +60,34 @@ def read_nonsense() -> list[str]:
     return [line for line in _table("nonsense.txt").splitlines() if line.strip()]
 
 
+def read_asked() -> dict[str, Any]:
+    """Questions with a place, a negation, a misspelt word, or in another language, and what is right for each."""
+    return dict(yaml.safe_load(_table("asked.yaml")))
+
+
 def relevance(queries: list[BenchmarkQuery], cells: Cells, tiles: TileTable) -> NDArray[np.bool_]:
-    """(Q, N) whether at least 30 % of a tile's land satisfies a query's predicate."""
+    """(Q, N) which tiles are right; see `judge`."""
+    return judge(queries, cells, tiles)[0]
+
+
+def judge(queries: list[BenchmarkQuery], cells: Cells, tiles: TileTable) -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:
+    """Which tiles are right, and which queries are about coasts.
+
+    A tile is right when at least 30 % of its land satisfies the query's claim, and, unless the query is about coasts,
+    at least a quarter of it is land: a picture of the sea does not show a forest. A query is about coasts when at least
+    half of the land that satisfies its claim lies within 60 km of the sea.
+
+    Returns:
+        (Q, N) and (Q,).
+    """
     predicates = Vocabulary(cells).predicates
     masks = np.stack([predicates.mask(query.predicate) for query in queries], 1).astype(np.float32)
-    return np.asarray((land_shares(cells, tiles) @ masks).T >= RELEVANT_SHARE)
+    area = (np.cos(np.radians(cells.lat)) * cells.land)[:, None] * masks
+    by_the_sea = area[cells.coast_km < COASTAL_KM].sum(0) / np.maximum(area.sum(0), 1e-9)
+    coastal = by_the_sea >= COASTAL_SHARE
+    right = np.asarray((land_shares(cells, tiles) @ masks).T >= RELEVANT_SHARE)
+    shows_land = land_of(cells, tiles) >= LEAST_LAND_SHOWN
+    return right & (coastal[:, None] | shows_land), coastal
 
 
 def _table(name: str) -> str:

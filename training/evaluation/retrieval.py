@@ -21,6 +21,7 @@ from training.evaluation.measures import (
 )
 from training.evaluation.queries import BenchmarkQuery, read_nonsense, read_paraphrases, read_queries, relevance
 from training.evaluation.searchable import searchable
+from wildsat_core.countries import load_countries
 from wildsat_core.models.model import WildSATModel
 from wildsat_core.search.engine import SearchEngine
 from wildsat_core.search.query import Query, TextTerm
@@ -84,7 +85,8 @@ def embed_benchmark(model: WildSATModel, cells: Cells) -> Evaluated:
     pixels = crop_tiles(load_bmng(), tiles, size_px).transpose(0, 3, 1, 2)
     text = [model.embed_pixels(pixels[start : start + BATCH])["text"] for start in range(0, len(tiles), BATCH)]
     place = model.embed_places(tiles.lon_lat)["place"]
-    engine, rows = searchable(model, tiles, {"text": np.concatenate(text), "place": place})
+    countries = load_countries().code_at(tiles.lon_lat)
+    engine, rows = searchable(model, tiles, {"text": np.concatenate(text), "place": place}, countries)
     queries = read_queries()
     return Evaluated(model, engine, rows, tiles, pixels, place, queries, relevance(queries, cells, tiles))
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import tempfile
 import weakref
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Protocol
 
@@ -29,7 +29,10 @@ class SpacedModel(QueryModel, Protocol):
 
 
 def searchable(
-    model: SpacedModel, tiles: TileTable, vectors: Mapping[Space, NDArray[np.floating]]
+    model: SpacedModel,
+    tiles: TileTable,
+    vectors: Mapping[Space, NDArray[np.floating]],
+    countries: Sequence[str | None] = (),
 ) -> tuple[SearchEngine, NDArray[np.int64]]:
     """A search engine over tiles, whose collection lies in a temporary folder as long as the engine is in use.
 
@@ -37,6 +40,7 @@ def searchable(
         model: made the vectors.
         tiles: N squares.
         vectors: (N, D) by space.
+        countries: alpha-3 code of each tile's country; empty leaves them unknown.
 
     Returns:
         The engine, and the row of each tile in its collection, (N,).
@@ -44,7 +48,10 @@ def searchable(
     folder = tempfile.TemporaryDirectory(prefix="wildsat-benchmark-")
     root = Path(folder.name) / NAME
     squares = zip(tiles.lon, tiles.lat, tiles.side_km, strict=True)
-    made = [Tile(str(i), square_bbox(*map(float, square)), 0.0, NAME) for i, square in enumerate(squares)]
+    codes = countries or [None] * len(tiles)
+    made = [
+        Tile(str(i), square_bbox(*map(float, square)), 0.0, NAME, country=codes[i]) for i, square in enumerate(squares)
+    ]
     with CollectionWriter(root, NAME, model.ref, {space: model.spaces[space] for space in vectors}) as writer:
         writer.add(made, vectors)
         writer.publish()

@@ -25,6 +25,9 @@ Shares = NDArray[np.float32]
 FULL = 255  # shares are stored as bytes
 BATCH = 64
 LEAST_BEST_SHARE = 0.25  # a predicate that fills no tile to this share teaches nothing
+# A picture that is mostly sea shows little of what its land is said to be, unless what is said is said of coasts.
+FULL_LAND = 0.5
+COASTAL_LAND = 0.65
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,11 +64,13 @@ class BankBuilder:
 
     Args:
         land_shares: (N tiles, cells) sparse, rows summing to 1.
+        land: (N,) share of each tile that is land.
     """
 
-    def __init__(self, land_shares: csr_matrix) -> None:
+    def __init__(self, land_shares: csr_matrix, land: Shares) -> None:
         """Start empty."""
         self._land_shares = land_shares
+        self.land = land
         self._sentences: list[str] = []
         self._kinds: list[str] = []
         self._predicate: list[int] = []
@@ -91,7 +96,13 @@ class BankBuilder:
         """A predicate given directly by its (N,) shares in [0, 1]."""
         self._flush()
         self._name(sentences, kind)
-        self._rows.append(_bytes(shares[None]))
+        self._rows.append(_bytes(self._shown(shares[None])))
+
+    def add_sea(self, sentences: list[str]) -> None:
+        """What may be said of water without land."""
+        self._flush()
+        self._name(sentences, "word")
+        self._rows.append(_bytes((1 - self.land)[None]))
 
     def build(self) -> Bank:
         """The bank, without the predicates that fill no tile, and without repeated sentences of one predicate."""
@@ -113,8 +124,14 @@ class BankBuilder:
 
     def _flush(self) -> None:
         if self._pending:
-            self._rows.append(_bytes(self.shares_of(np.stack(self._pending))))
+            self._rows.append(_bytes(self._shown(self.shares_of(np.stack(self._pending)))))
             self._pending = []
+
+    def _shown(self, shares: Shares) -> Shares:
+        """(M, N) shares of land, less where little of the picture is land; what is true of coasts stays as it is."""
+        land_of = (shares @ self.land) / np.maximum(shares.sum(1), 1e-6)  # (M, N) @ (N,) -> (M,)
+        inland = (land_of >= COASTAL_LAND)[:, None]
+        return np.where(inland, shares * np.minimum(self.land / FULL_LAND, 1), shares)
 
 
 def _bytes(shares: Shares) -> NDArray[np.uint8]:

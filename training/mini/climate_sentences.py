@@ -11,7 +11,7 @@ from training.earth.claims import Mask
 from training.earth.vocabulary import Phrase, Vocabulary, read_yaml
 from training.mini.bank import BATCH, BankBuilder
 
-COMBINATIONS = 13_000
+COMBINATIONS = 8_000
 LEAST_CELLS = 12
 TRUE_SHARE = 0.55
 LAND = ("land", "country", "region", "landscape", "place", "area", "territory")

@@ -24,10 +24,14 @@ def train_mini(
     hold_out: Annotated[
         bool, typer.Option(help="Keep the image encoder from the held-out blocks, to measure it there.")
     ] = False,
-    vision_steps: Annotated[int, typer.Option(min=1, help="Steps of the image encoder.")] = 3000,
-    teacher_steps: Annotated[int, typer.Option(min=1, help="Steps of the place teacher and the text head.")] = 1200,
+    start: Annotated[
+        str | None,
+        typer.Option(help="Name or directory of a wildsat-mini to go on from; random weights when not given."),
+    ] = None,
+    vision_steps: Annotated[int, typer.Option(min=0, help="Steps of the image encoder.")] = 3000,
+    teacher_steps: Annotated[int, typer.Option(min=0, help="Steps of the place teacher and the text head.")] = 1200,
     text_steps: Annotated[int, typer.Option(min=1, help="Steps of the text head after its teacher.")] = 1500,
-    position_steps: Annotated[int, typer.Option(min=1, help="Steps of the position encoder.")] = 2000,
+    position_steps: Annotated[int, typer.Option(min=0, help="Steps of the position encoder.")] = 2000,
     threads: Annotated[int, typer.Option(min=1, help="Threads to compute with.")] = 2,
 ) -> None:
     """Train wildsat-mini from facts about land, generated texts and Blue Marble.
@@ -43,6 +47,10 @@ def train_mini(
             "name it with --data or set WILDSAT_DATA",
             "data",
         )
+    if start is None and not (vision_steps and teacher_steps and position_steps):
+        raise InvalidInputError("a part of 0 steps stays that of another model: name it with --start", "start")
+    if vision_steps and not teacher_steps:
+        raise InvalidInputError("the image encoder learns from the teacher: give --teacher-steps, too", "teacher_steps")
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s")
     import torch
 
@@ -57,12 +65,13 @@ def train_mini(
     torch.set_num_threads(threads)
     settings = MiniSettings(
         hold_out=hold_out,
+        start=start,
         teacher=TeacherSettings(steps=teacher_steps),
         student=StudentSettings(steps=position_steps),
         text_head=TextHeadSettings(steps=text_steps),
         vision=VisionSettings(steps=vision_steps),
     )
     material = prepare_material(folder, work, settings)
-    model = make_model(material, settings)
+    model = make_model(material, settings, work)
     export_model(model, embed_benchmark(model, material.cells), material.bank, material.embeddings, out)
     typer.echo(f"wrote {out}; measure it with: wildsat eval retrieval --model {out}", err=True)

@@ -17,7 +17,7 @@ from wildsat_core.text.familiarity import Familiarity
 
 log = logging.getLogger(__name__)
 
-KNOWN_KINDS = ("atom", "attribute", "use", "flagship", "place", "family", "ecoregion")
+KNOWN_KINDS = ("word", "atom", "attribute", "use", "flagship", "place", "family", "ecoregion")
 KNOWN_TEXTS = 2048
 NEAREST = 8
 LEAST_REAL = 0.02  # quantile of the tuning queries' familiarity that the threshold may not pass

@@ -1,4 +1,4 @@
-"""What the place teacher knows of a tile: position, climate, terrain and coast. Inference needs none of it."""
+"""What the place teacher knows of a tile: position, climate, terrain, coast, cover. Inference needs none of it."""
 
 from __future__ import annotations
 
@@ -25,10 +25,10 @@ class Standard:
 
 
 def tile_facts(cells: Cells, tiles: TileTable) -> Float:
-    """(N, F) climate and terrain of tiles: means, deviations within the tile of the later ones, shares of zones.
+    """(N, F) climate, terrain and cover of tiles: means, deviations within the tile of the later ones, shares of zones.
 
-    Amounts are brought to scales on which a step means about as much everywhere: square roots of rain and height,
-    logarithms of distance and area. A tile without land has zeros.
+    Amounts are brought to scales on which a step means about as much everywhere: square roots of rain, height and
+    cover, logarithms of distance and area. A tile without land has zeros.
     """
     shares = land_shares(cells, tiles)
     values = _cell_columns(cells)
@@ -71,5 +71,8 @@ def _cell_columns(cells: Cells) -> Float:
         np.sqrt(cells.relief_m),
         np.log1p(cells.coast_km / 20),
         np.log(cells.island_km2 + 100),
+        cells.ndvi_low,
+        cells.ndvi_high,
+        *np.sqrt(cells.cover),
     ]
     return np.stack(columns, 1)

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from training.earth.vocabulary import Phrase, Vocabulary
+from training.earth.vocabulary import Phrase, Vocabulary, read_yaml
 from training.mini.bank import BankBuilder
 
 FRAMES = (
@@ -38,14 +38,27 @@ KIND_OF_LAND = {
     "islands": "island < 900000",
     "highlands": "elev > 1000",
 }
-COMPOSITIONS = 12_000
+COMPOSITIONS = 7_000
 LEAST_CELLS = 15
+SEA = [
+    "sea",
+    "open sea",
+    "ocean",
+    "open ocean",
+    "the deep blue sea",
+    "high seas",
+    "sea water",
+    "nothing but sea",
+    "water",
+]
+WORD_FRAMES = ("{} landscape", "where is {}", "show me {}", "{} from space", "{} nature", "find {}")
 
 
 def add_habitat_sentences(builder: BankBuilder, vocabulary: Vocabulary, seed: int = 0) -> None:
     """All sentences of this module, in a fixed order for a fixed seed."""
     rng = random.Random(seed)
     _add_single(builder, vocabulary, rng)
+    _add_words(builder, vocabulary, rng)
     _add_in_places(builder, vocabulary, rng)
     _add_demonyms(builder, vocabulary, rng)
     Composer(builder, vocabulary, seed).add(COMPOSITIONS)
@@ -67,6 +80,14 @@ def _add_single(builder: BankBuilder, vocabulary: Vocabulary, rng: random.Random
         name = place.name
         said = [name, f"landscapes of {name}", f"nature and wildlife of {name}", f"{name} countryside"]
         builder.add(place.mask, said, "place")
+
+
+def _add_words(builder: BankBuilder, vocabulary: Vocabulary, rng: random.Random) -> None:
+    """One to three words, as people type them, and half of them in a frame."""
+    for entry in read_yaml("words.yaml"):
+        framed = [rng.choice(WORD_FRAMES).format(text) for text in entry["say"] if rng.random() < 0.5]
+        builder.add(vocabulary.predicates.mask(entry["where"]), [*entry["say"], *framed], "word")
+    builder.add_sea(SEA)
 
 
 def _add_in_places(builder: BankBuilder, vocabulary: Vocabulary, rng: random.Random) -> None:

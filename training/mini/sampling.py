@@ -8,9 +8,10 @@ from numpy.typing import NDArray
 from training.mini.bank import FULL, Bank
 
 KIND_WEIGHTS = {
-    "composed": 0.16,
-    "combined": 0.20,
-    "atom": 0.20,
+    "word": 0.16,
+    "composed": 0.12,
+    "combined": 0.17,
+    "atom": 0.18,
     "attribute": 0.05,
     "use": 0.04,
     "in_place": 0.12,

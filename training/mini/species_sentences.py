@@ -28,7 +28,8 @@ COMMON_WORDS = {
     "Delta", "Cape", "Plains", "Island", "Lakes", "Ocean",
 }
 # fmt: on
-BIRD_SAMPLE = 0.65  # the rest would only add more of the same
+# Of single species a part is enough: the rest would only add more of the same, and queries find species in tables.
+MAMMAL_SAMPLE, BIRD_SAMPLE = 0.5, 0.25
 NUMEROUS = 0.98  # a tile with as many species of a family as this quantile of tiles has the full share
 
 
@@ -135,7 +136,8 @@ def _add_mammals(
     richness: dict[str, list[Shares]],
     rng: random.Random,
 ) -> None:
-    for batch in _batches([(mammal, mammal.mask(vocabulary)) for mammal in mammals]):
+    chosen = [(mammal, mammal.mask(vocabulary)) for mammal in mammals if rng.random() < MAMMAL_SAMPLE]
+    for batch in _batches(chosen):
         for (mammal, _), shares in zip(batch, builder.shares_of(np.stack([mask for _, mask in batch])), strict=True):
             if not shares.any():
                 continue

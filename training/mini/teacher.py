@@ -28,6 +28,7 @@ TEXT_NOISE, FACT_NOISE = 0.01, 0.05
 # read as a third.
 PARAPHRASE_WEIGHT = 2.0
 MOST_MIXED = 0.5
+ANCHOR_WEIGHT = 2.0  # of staying in the space of the weights that a run goes on from
 
 
 class PlaceTeacher(nn.Module):
@@ -54,12 +55,29 @@ class PlaceTeacher(nn.Module):
 
 
 @dataclass(frozen=True, slots=True)
-class TeacherRun:
-    """A trained teacher, the text head beside it, and the scale of their similarities."""
+class Anchor:
+    """What a run goes on from: a trained text head, and the place vectors of the tiles, (N, D) of length 1."""
 
-    teacher: PlaceTeacher
     text_head: ResidualHead
-    scale: float
+    places: NDArray[np.float32]
+
+
+class TeacherRun(nn.Module):
+    """A teacher, the text head beside it, and the logarithm of the scale of their similarities.
+
+    Args:
+        features: length of a place's facts.
+        anchor: what the run goes on from; None begins with random weights.
+    """
+
+    def __init__(self, features: int, anchor: Anchor | None = None) -> None:
+        """Build, with the anchor's text head where there is one."""
+        super().__init__()
+        self.teacher = PlaceTeacher(features)
+        self.text_head = ResidualHead(TEXT_SIZE, DIM, TEXT_HIDDEN)
+        self.log_scale = nn.Parameter(torch.tensor(np.log(FIRST_SCALE), dtype=torch.float32))
+        if anchor is not None:
+            self.text_head.load_state_dict(anchor.text_head.state_dict())
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,28 +92,31 @@ class TeacherSettings:
 
 
 def train_teacher(
+    run: TeacherRun,
     facts: NDArray[np.float32],
     embeddings: NDArray[np.float16],
     sampler: SentenceSampler,
     rows: NDArray[np.int64],
     settings: TeacherSettings,
+    anchor: Anchor | None = None,
 ) -> TeacherRun:
-    """Train teacher and text head with exact soft positives.
+    """Train teacher and text head with exact soft positives, in place.
 
     Args:
+        run: with random weights, or with the anchor's text head.
         facts: (N, F) the teacher's input for every tile.
         embeddings: (S, 384) of the bank's sentences, length 1.
         sampler: draws sentences and knows what they are true of.
         rows: training tiles.
         settings: length and size of the run.
+        anchor: what the run goes on from; its place vectors are not left far behind.
 
     Raises:
         TrainingError: the loss is not finite.
     """
     torch.manual_seed(settings.seed)
     rng = np.random.default_rng(settings.seed)
-    teacher, head = PlaceTeacher(facts.shape[1]), ResidualHead(TEXT_SIZE, DIM, TEXT_HIDDEN)
-    log_scale = nn.Parameter(torch.tensor(np.log(FIRST_SCALE), dtype=torch.float32))
+    teacher, head, log_scale = run.teacher, run.text_head, run.log_scale
     weights = [*teacher.parameters(), *head.parameters()]
     groups = [{"params": weights, "weight_decay": 1e-2}, {"params": [log_scale], "weight_decay": 0.0}]
     optimiser = torch.optim.AdamW(groups, lr=settings.rate)
@@ -110,6 +131,9 @@ def train_teacher(
         logits = texts @ places.T * log_scale.exp().clamp(max=HIGHEST_SCALE)  # (S, D) @ (D, N)
         loss = alignment(logits, torch.from_numpy(sampler.truth(sentences, tiles)))
         loss = loss + PARAPHRASE_WEIGHT * (1 - (texts * said_otherwise).sum(1)).mean()
+        if anchor is not None:
+            known = torch.from_numpy(anchor.places[tiles])
+            loss = loss + ANCHOR_WEIGHT * (1 - (places * known).sum(1)).mean()
         if not torch.isfinite(loss):
             raise TrainingError(f"the teacher's loss is {loss.item()} at step {step}; lower the rate")
         optimiser.zero_grad()
@@ -120,7 +144,7 @@ def train_teacher(
             log.info(
                 "teacher step %d/%d loss %.3f scale %.1f", step + 1, settings.steps, loss.item(), log_scale.exp().item()
             )
-    return TeacherRun(teacher.eval(), head.eval(), float(log_scale.detach().exp().clamp(max=HIGHEST_SCALE)))
+    return run.eval()
 
 
 def read_texts(

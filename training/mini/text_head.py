@@ -21,7 +21,9 @@ from wildsat_core.models.model import WildSATModel
 log = logging.getLogger(__name__)
 
 
-KNOWN_KINDS = ("atom", "attribute", "use", "flagship", "place", "family", "ecoregion")
+PICTURE_WEIGHT = 0.5
+MEMORY = ("keys", "values")
+KNOWN_KINDS = ("word", "atom", "attribute", "use", "flagship", "place", "family", "ecoregion")
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,6 +38,20 @@ class TextHeadSettings:
     seed: int = 7
 
 
+def plain_text_head(model: WildSATModel) -> ResidualHead:
+    """A copy of a model's trained text head, without its memory.
+
+    Raises:
+        TrainingError: the model's text head is of another kind.
+    """
+    config, trained = model.config.text_head, model.text_head
+    if config is None or trained is None or config.hidden is None:
+        raise TrainingError(f"{model.config.name!r} has no text head with a hidden layer to go on from")
+    head = ResidualHead(config.in_features, config.out_features, config.hidden)
+    head.load_state_dict({name: value for name, value in trained.state_dict().items() if name not in MEMORY})
+    return head
+
+
 def tune_text_head(
     head: ResidualHead,
     places: NDArray[np.float32],
@@ -44,6 +60,7 @@ def tune_text_head(
     rows: NDArray[np.int64],
     *,
     settings: TextHeadSettings,
+    pictures: NDArray[np.float32] | None = None,
 ) -> ResidualHead:
     """Tune the head, in place.
 
@@ -54,6 +71,7 @@ def tune_text_head(
         sampler: draws sentences and knows what they are true of.
         rows: training tiles.
         settings: length and size of the run.
+        pictures: (N, D) of length 1: the text vectors of the tiles' pictures, where these are known already.
 
     Raises:
         TrainingError: the loss is not finite.
@@ -61,6 +79,7 @@ def tune_text_head(
     torch.manual_seed(settings.seed)
     rng = np.random.default_rng(settings.seed)
     fixed = torch.from_numpy(places)
+    seen = None if pictures is None else torch.from_numpy(pictures)
     optimiser = torch.optim.AdamW(head.parameters(), lr=settings.rate, weight_decay=1e-2)
     schedule = torch.optim.lr_scheduler.OneCycleLR(optimiser, settings.rate, total_steps=settings.steps, pct_start=0.1)
     head.train()
@@ -69,7 +88,10 @@ def tune_text_head(
         tiles = rng.choice(rows, min(settings.tiles, len(rows)), replace=False)
         texts, said_otherwise = read_texts(head, embeddings, sentences, sampler.paraphrases(sentences))
         logits = texts @ fixed[tiles].T * settings.scale  # (S, D) @ (D, N)
-        loss = alignment(logits, torch.from_numpy(sampler.truth(sentences, tiles)))
+        truth = torch.from_numpy(sampler.truth(sentences, tiles))
+        loss = alignment(logits, truth)
+        if seen is not None:
+            loss = loss + PICTURE_WEIGHT * alignment(texts @ seen[tiles].T * settings.scale, truth)
         loss = loss + PARAPHRASE_WEIGHT * (1 - F.cosine_similarity(texts, said_otherwise)).mean()
         if not torch.isfinite(loss):
             raise TrainingError(f"the text head's loss is {loss.item()} at step {step}; lower the rate")

@@ -31,4 +31,7 @@ def six_cells() -> Cells:
         relief_m=np.asarray([50.0, 100.0, 200.0, 1400.0, 500.0, 800.0], np.float32)[order],
         coast_km=np.asarray([1000.0, 900.0, 800.0, 700.0, 5.0, 5.0], np.float32)[order],
         island_km2=np.asarray([2e7, 3e7, 8e7, 8e7, 5e3, 400.0], np.float32)[order],
+        cover=np.eye(17, dtype=np.float32)[[2, 16, 3, 10, 2, 2]].T[:, order],
+        ndvi_low=np.asarray([0.7, 0.05, 0.0, 0.1, 0.6, 0.6], np.float32)[order],
+        ndvi_high=np.asarray([0.8, 0.1, 0.6, 0.4, 0.8, 0.8], np.float32)[order],
     )

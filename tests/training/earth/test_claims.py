@@ -5,6 +5,7 @@ import pytest
 
 from training.earth.cells import ZONES
 from training.earth.claims import Predicates
+from training.earth.vocabulary import Vocabulary
 from wildsat_core.errors import InvalidInputError
 
 
@@ -65,3 +66,16 @@ def test_what_is_not_a_predicate_is_refused_and_shown(predicates, text, seen):
 
 def test_there_are_31_zones():
     assert len(set(ZONES)) == 31
+
+
+def test_land_cover_is_a_number_like_any_other(six_cells):
+    predicates = Vocabulary(six_cells).predicates
+    np.testing.assert_array_equal(predicates.mask("barren > 0.5"), np.round(six_cells.lat) == 24)
+    np.testing.assert_array_equal(predicates.mask("trees > 0.5"), six_cells.cover[[1, 2, 3, 4, 5]].sum(0) > 0.5)
+
+
+def test_near_is_a_great_circle_and_a_country_its_outline(six_cells):
+    predicates = Vocabulary(six_cells).predicates
+    near = predicates.mask("near(180, -16.7, 60)")
+    np.testing.assert_array_equal(near, np.abs(six_cells.lon) > 179)
+    np.testing.assert_array_equal(predicates.mask("country('BRA')"), np.abs(six_cells.lat + 3.1) < 0.5)

@@ -18,7 +18,20 @@ def tiles(six_cells):
 
 @pytest.fixture
 def builder(six_cells, tiles):
-    return BankBuilder(land_shares(six_cells, tiles))
+    return BankBuilder(land_shares(six_cells, tiles), np.ones(6, np.float32))
+
+
+def test_a_picture_of_the_sea_shows_little_of_its_land_unless_coasts_are_meant(six_cells, tiles):
+    land = np.asarray([1, 1, 1, 1, 0.1, 0.1], np.float32)
+    builder = BankBuilder(land_shares(six_cells, tiles), land)
+    everywhere, islands = np.ones(6, bool), six_cells.coast_km < 10
+    builder.add(everywhere, ["land"], "atom")
+    builder.add(islands, ["islands"], "atom")
+    builder.add_sea(["sea"])
+    shares = builder.build().shares / FULL
+    np.testing.assert_allclose(shares[0], [1, 1, 1, 1, 0.2, 0.2], atol=1 / FULL)
+    np.testing.assert_allclose(shares[1], islands, atol=1 / FULL)
+    np.testing.assert_allclose(shares[2], 1 - land, atol=1 / FULL)
 
 
 def test_shares_are_exact(builder, six_cells):

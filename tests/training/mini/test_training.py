@@ -9,7 +9,7 @@ from training.mini import vision
 from training.mini.bank import FULL, Bank
 from training.mini.sampling import SentenceSampler
 from training.mini.student import StudentSettings, train_student
-from training.mini.teacher import TEXT_SIZE, TeacherSettings, teach, train_teacher
+from training.mini.teacher import TEXT_SIZE, TeacherRun, TeacherSettings, teach, train_teacher
 from training.mini.text_head import TextHeadSettings, install_text_head, tune_text_head
 from training.mini.views import Views
 from training.mini.vision import VisionSettings, VisionStudent, VisionTargets, VisionTrainer
@@ -51,7 +51,8 @@ def test_the_teacher_learns_which_text_fits_which_place(bank, embeddings, wet):
     rows = np.arange(TILES)
     sampler = SentenceSampler(bank, rows, np.random.default_rng(0))
     settings = TeacherSettings(steps=30, sentences=8, tiles=8)
-    run = train_teacher(facts_of(wet), embeddings, sampler, rows, settings)
+    torch.manual_seed(0)
+    run = train_teacher(TeacherRun(3), facts_of(wet), embeddings, sampler, rows, settings)
     places = teach(run.teacher, facts_of(wet))
     with torch.inference_mode():
         texts = torch.nn.functional.normalize(run.text_head(torch.from_numpy(embeddings.astype(np.float32))), dim=1)
@@ -64,7 +65,9 @@ def test_the_teacher_learns_which_text_fits_which_place(bank, embeddings, wet):
 def test_the_same_seed_gives_the_same_teacher(bank, embeddings, wet):
     def train():
         sampler = SentenceSampler(bank, np.arange(TILES), np.random.default_rng(0))
-        return train_teacher(facts_of(wet), embeddings, sampler, np.arange(TILES), TeacherSettings(steps=3, tiles=8))
+        torch.manual_seed(0)
+        settings = TeacherSettings(steps=3, tiles=8)
+        return train_teacher(TeacherRun(3), facts_of(wet), embeddings, sampler, np.arange(TILES), settings)
 
     first, second = train(), train()
     torch.testing.assert_close(first.teacher.state_dict(), second.teacher.state_dict(), atol=0, rtol=0)
@@ -74,7 +77,7 @@ def test_a_loss_that_is_not_finite_stops_the_teacher(bank, embeddings, wet):
     sampler = SentenceSampler(bank, np.arange(TILES), np.random.default_rng(0))
     facts = np.full((TILES, 3), np.nan, np.float32)
     with pytest.raises(TrainingError, match="step 0"):
-        train_teacher(facts, embeddings, sampler, np.arange(TILES), TeacherSettings(steps=2))
+        train_teacher(TeacherRun(3), facts, embeddings, sampler, np.arange(TILES), TeacherSettings(steps=2))
 
 
 def test_the_position_encoder_memorises_its_teacher():
