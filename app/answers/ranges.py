@@ -124,9 +124,9 @@ def _pieces(source: Source, start: int, stop: int) -> Iterator[bytes]:
 
 def media_types(*kinds: str) -> dict[int | str, dict[str, object]]:
     """For the OpenAPI document: what an answer may be, in whole or in part."""
-    content = {kind: {"schema": {"type": "string", "format": "binary"}} for kind in kinds}
+    binary = {"schema": {"type": "string", "format": "binary"}}
     return {
-        200: {"content": content},
-        206: {"description": "the part that Range asks for", "content": content},
+        200: {"content": {kind: {"schema": {"type": "object"}} if "json" in kind else binary for kind in kinds}},
+        206: {"description": "the part that Range asks for", "content": dict.fromkeys(kinds, binary)},
         416: {"description": "there is no such part"},
     }

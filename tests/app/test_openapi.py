@@ -32,7 +32,10 @@ EASY = settings(
 )
 
 # What a document can't know: the toy collection has no imagery.
-WITHOUT_AN_ANSWER = {("/collections/{name}/imagery/{z}/{x}/{y}", "get")}
+WITHOUT_AN_ANSWER = {
+    ("/collections/{name}/imagery/{z}/{x}/{y}", "get"),
+    ("/collections/{name}/imagery/tilejson.json", "get"),
+}
 TILES = st.sampled_from([row[0] for row in ROWS])
 PATHS = {"tile_id": TILES, "name": st.just("demo"), "z": st.just(2), "x": st.integers(0, 3), "y": st.integers(0, 3)}
 # Every other parameter is left as drawn where one can't refuse the rest, and left out where it could.
