@@ -13,6 +13,7 @@ from __future__ import annotations
 import csv
 import io
 import json
+import math
 import os
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -20,9 +21,11 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
+from xml.sax.saxutils import escape
 
 import numpy as np
 import numpy.typing as npt
+from affine import Affine
 
 from indexer.pipeline.estimate import Plan, spread_sample
 from indexer.pipeline.inputs import InputGuard
@@ -30,7 +33,8 @@ from indexer.pipeline.left_out import MAX_BAD, LeftOutCounter, check_faults
 from indexer.pipeline.listing import REASONS_BEFORE_READING, Chooser
 from indexer.pipeline.reading import ReadOptions, read_chunk, read_chunks
 from indexer.sources.dataset import box_transform, unwrapped
-from indexer.sources.protocol import Source
+from indexer.sources.georeference import DEGREES
+from indexer.sources.protocol import PixelPlace, Source
 from wildsat_core.errors import InvalidInputError, SourceError
 from wildsat_core.files import TEMPORARY_PREFIX, is_disk_full, write_text_atomically
 from wildsat_core.geo import KM_PER_DEGREE
@@ -98,7 +102,7 @@ class CutFolder:
             guard.begin(goes_on=len(self) > 0)
         return guard
 
-    def add(self, tiles: Sequence[Tile], pixels: Sequence[Pixels]) -> None:
+    def add(self, tiles: Sequence[Tile], pixels: Sequence[Pixels], places: Sequence[PixelPlace | None]) -> None:
         """Write tiles, (C, H, W) each; they are safe on disk when this returns.
 
         Raises:
@@ -108,7 +112,7 @@ class CutFolder:
             (self.root / PICTURES).mkdir(parents=True, exist_ok=True)
             if not (self.root / FACTS).exists():
                 self._write_facts(LeftOutCounter())
-            self._note([self._write(tile, array) for tile, array in zip(tiles, pixels, strict=True)])
+            self._note([self._write(*one) for one in zip(tiles, pixels, places, strict=True)])
 
     def finish(self, left_out: LeftOutCounter) -> None:
         """Make the table that readers look for.
@@ -152,15 +156,13 @@ class CutFolder:
                 "out",
             )
 
-    def _write(self, tile: Tile, pixels: Pixels) -> Row:
-        suffix, data = encode_picture(tile, pixels)
+    def _write(self, tile: Tile, pixels: Pixels, place: PixelPlace | None) -> Row:
+        suffix, data = encode_picture(tile, pixels, place)
         name = f"{tile.tile_id}{suffix}"
-        aside = self.root / PICTURES / f"{TEMPORARY_PREFIX}{name}"
-        with aside.open("wb") as file:
-            file.write(data)
-            file.flush()
-            os.fsync(file.fileno())
-        aside.replace(self.root / PICTURES / name)
+        is_plain = suffix == ".png" and _is_square(tile, place)
+        if suffix == ".png" and place is not None and not is_plain:
+            self._write_whole(f"{name}.aux.xml", _georeference_xml(place).encode())
+        self._write_whole(name, data)
         lon, lat = tile.lon_lat
         return {
             "file": f"{PICTURES}/{name}",
@@ -168,10 +170,19 @@ class CutFolder:
             "lat": f"{lat:.7f}",
             "date": tile.captured_on.isoformat() if tile.captured_on else "",
             "cloud": f"{tile.cloud_cover:g}" if tile.cloud_cover is not None else "",
-            "gsd_m": f"{tile.gsd_m!r}" if suffix == ".png" else "",  # a GeoTIFF says itself where it lies
+            "gsd_m": f"{tile.gsd_m!r}" if is_plain else "",  # the others say themselves where they lie
             "side_km": f"{(tile.bbox.north - tile.bbox.south) * KM_PER_DEGREE:.4f}",
             "id": tile.tile_id,
         }
+
+    def _write_whole(self, name: str, data: bytes) -> None:
+        """Safe on disk under its name, or not there."""
+        aside = self.root / PICTURES / f"{TEMPORARY_PREFIX}{name}"
+        with aside.open("wb") as file:
+            file.write(data)
+            file.flush()
+            os.fsync(file.fileno())
+        aside.replace(self.root / PICTURES / name)
 
     def _note(self, rows: list[Row]) -> None:
         """Remember tiles that are on disk, so that an interrupted run goes on after them."""
@@ -221,7 +232,7 @@ def cut_tiles(
     listed = LeftOutCounter()
     read_so_far = reported = 0
     for chunk in read_chunks(source, chooser.choose(source, listed), read, workers):
-        folder.add(chunk.tiles, chunk.pixels)
+        folder.add(chunk.tiles, chunk.pixels, chunk.places)
         report.written += len(chunk.tiles)
         report.left_out.add(chunk.left_out)
         read_so_far += chunk.listed
@@ -246,14 +257,39 @@ def plan_cut(source: Source, chooser: Chooser, read: ReadOptions, workers: int) 
     start = time.perf_counter()
     chunk = read_chunk(source, read, sample)
     read_s, start = time.perf_counter() - start, time.perf_counter()
-    size = sum(len(encode_picture(*pair)[1]) for pair in zip(chunk.tiles, chunk.pixels, strict=True))
+    size = sum(len(encode_picture(*one)[1]) for one in zip(chunk.tiles, chunk.pixels, chunk.places, strict=True))
     write_s = time.perf_counter() - start
     per_tile_s = max(read_s / max(workers, 1), write_s) / len(sample)
     return Plan(tiles, left_out, len(sample), round(tiles * size / len(sample)), tiles * per_tile_s)
 
 
-def encode_picture(tile: Tile, pixels: Pixels) -> tuple[str, bytes]:
-    """File suffix and bytes of a tile, (C, H, W): nothing is lost, and a GeoTIFF says where it lies."""
+def _is_square(tile: Tile, place: PixelPlace | None) -> bool:
+    """Whether pixels are squares on the ground in a box of degrees, north up, as the table takes them to be."""
+    if place is None:
+        return True
+    a, b, _, d, e, _ = place.transform
+    width, height = a * math.cos(math.radians(tile.lon_lat[1])), -e
+    return place.crs == DEGREES and b == d == 0 and height > 0 and abs(width / height - 1) < 0.02
+
+
+def _georeference_xml(place: PixelPlace) -> str:
+    """What lies beside a PNG and tells GDAL where it lies."""
+    from rasterio.crs import CRS
+
+    a, b, c, d, e, f = place.transform
+    wkt = escape(CRS.from_user_input(place.crs).to_wkt(version="WKT2_2019"))
+    numbers = ", ".join(repr(float(v)) for v in (c, a, b, f, d, e))
+    return f"<PAMDataset><SRS>{wkt}</SRS><GeoTransform>{numbers}</GeoTransform></PAMDataset>\n"
+
+
+def encode_picture(tile: Tile, pixels: Pixels, place: PixelPlace | None = None) -> tuple[str, bytes]:
+    """File suffix and bytes of a tile, (C, H, W): nothing is lost, and a GeoTIFF says where its pixels lie.
+
+    Args:
+        tile: whose box they fill, north up, unless `place` says otherwise.
+        pixels: as read.
+        place: where they lie.
+    """
     if pixels.dtype == np.uint8 and len(pixels) == 3:
         from PIL import Image
 
@@ -269,8 +305,8 @@ def encode_picture(tile: Tile, pixels: Pixels) -> tuple[str, bytes]:
         "height": height,
         "width": width,
         "dtype": pixels.dtype,
-        "crs": "EPSG:4326",
-        "transform": box_transform(unwrapped(tile.bbox), width, height),
+        "crs": DEGREES if place is None else place.crs,
+        "transform": Affine(*place.transform) if place else box_transform(unwrapped(tile.bbox), width, height),
         "compress": "deflate",
     }
     with MemoryFile() as memory:

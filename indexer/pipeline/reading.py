@@ -21,7 +21,7 @@ import numpy.typing as npt
 from indexer.pipeline.left_out import LeftOutCounter
 from indexer.pipeline.thumbnails import webp_thumbnail
 from indexer.sources.pixels import Stretch, fault_of
-from indexer.sources.protocol import Candidate, LeftOut, NotEightBitError, Reading, Source, UnreachableError
+from indexer.sources.protocol import Candidate, LeftOut, NotEightBitError, PixelPlace, Reading, Source, UnreachableError
 from wildsat_core.addresses import keep_secrets_out_of_logs
 from wildsat_core.bands import RGB
 from wildsat_core.errors import SourceError
@@ -56,7 +56,7 @@ class Chunk:
     """Some tiles as read, in order, without those left out.
 
     Attributes:
-        tiles, pixels, thumbnails: of equal length; pixels (C, H, W) each.
+        tiles, pixels, thumbnails, places: of equal length; pixels (C, H, W) each, and where they lie.
         listed: number of candidates that the chunk was read from.
         left_out: how many were left out, by reason.
         read_s: time spent reading, in the process that read.
@@ -65,6 +65,7 @@ class Chunk:
     tiles: list[Tile] = field(default_factory=list)
     pixels: list[npt.NDArray[np.generic]] = field(default_factory=list)
     thumbnails: list[bytes | None] = field(default_factory=list)
+    places: list[PixelPlace | None] = field(default_factory=list)
     listed: int = 0
     left_out: LeftOutCounter = field(default_factory=LeftOutCounter)
     read_s: float = 0.0
@@ -100,6 +101,7 @@ def read_chunk(source: Source, options: ReadOptions, candidates: Sequence[Candid
         chunk.tiles.append(tile)
         chunk.pixels.append(reading.pixels)
         chunk.thumbnails.append(_thumbnail(reading.pixels, rgb, options))
+        chunk.places.append(reading.place)
     chunk.read_s = time.perf_counter() - start
     return chunk
 

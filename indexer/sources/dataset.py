@@ -68,8 +68,8 @@ class Dataset:
         """
         self._path = path
         with open_raster(path) as header:
-            place = _place_of(header, path, extent)
             view = view_of(header, path, choice, placed_anew=extent is not None)
+            place = _place_of(header, path, extent)
             self.bands = view.indexes
             self._overviews: list[int] = [] if place.points else header.overviews(view.first_band)
             self._memory = None
@@ -293,7 +293,8 @@ def _by_points(dataset: Any, place: _Place, view: View, path: str) -> Any:  # no
             add_alpha=True,
         )
     except library_errors() as err:
-        raise read_error(f"{shown} can't be placed by its ground control points", path, err) from err
+        advice = f"warp it first, with `gdalwarp -tps -t_srs EPSG:4326 {shown} warped.tif`"
+        raise read_error(f"{shown} can't be placed by its ground control points: {advice}", path, err) from err
     worst = float(np.hypot(np.asarray(fit_columns) - columns, np.asarray(fit_rows) - rows).max())
     if not worst <= _WORST_POINT_PX:
         raise SourceError(

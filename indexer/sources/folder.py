@@ -190,7 +190,11 @@ class FolderSource:
 
 
 def _pictures(root: str) -> Iterator[Path]:
-    return (path for path in Path(root).rglob("*") if path.suffix.lower() in SUFFIXES)
+    """Pictures below a folder, but for what programs keep for themselves: hidden folders, checkpoints, __MACOSX."""
+    for path in Path(root).rglob("*"):
+        parts = path.relative_to(root).parts
+        if path.suffix.lower() in SUFFIXES and not any(part.startswith((".", "__MACOSX", "@eaDir")) for part in parts):
+            yield path
 
 
 def find_table(root: str) -> str | None:

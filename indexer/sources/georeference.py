@@ -103,7 +103,7 @@ class Georeference:
     def of_window(self, column: int, row: int) -> PixelPlace:
         """Where the pixels from this one on lie."""
         t = self.transform @ Affine.translation(column, row)
-        return PixelPlace(self.wkt, (t.a, t.b, t.c, t.d, t.e, t.f))
+        return PixelPlace(DEGREES if self.is_degrees else self.wkt, (t.a, t.b, t.c, t.d, t.e, t.f))
 
     def pixel_m(self, lat: float | None = None) -> float:
         """Ground size of a pixel along the raster's second axis, in metres.

@@ -1,0 +1,193 @@
+"""Rasters as people have them: without a place, of another body, with palettes, masks and containers."""
+
+import numpy as np
+import pytest
+import rasterio
+import rasterio.shutil
+from affine import Affine
+from PIL import Image
+
+from indexer.commands.sources import RasterOptions
+from indexer.pipeline.cutting import CutFolder, cut_tiles
+from indexer.pipeline.listing import Chooser
+from indexer.pipeline.reading import ReadOptions
+from indexer.sources.folder import FolderSource, find_table
+from indexer.sources.pixels import Stretch
+from indexer.sources.raster import PixelGrid, RasterSource
+from wildsat_core.errors import InvalidInputError, SourceError
+from wildsat_core.types import BBox
+
+HERE = Affine(0.001, 0, 10, 0, -0.001, 50)
+EXTENT = BBox(10, 49, 11, 50)
+
+
+def noise(count=3, dtype="uint8"):
+    return np.random.default_rng(0).integers(1, 255, (count, 128, 128)).astype(dtype)
+
+
+def write(path, values, crs="EPSG:4326", transform=HERE, **creation):
+    count, height, width = values.shape
+    size = {"width": width, "height": height, "count": count, "dtype": values.dtype}
+    with rasterio.open(path, "w", driver="GTiff", crs=crs, transform=transform, **size, **creation) as out:
+        out.write(values)
+    return path
+
+
+def only_tile(path, extent=None, **options):
+    source = RasterSource(str(path), PixelGrid(128, 128), extent, **options)
+    [candidate] = source.candidates()
+    return candidate.tile, source.read(candidate)
+
+
+def virtual(folder, place):
+    """A VRT over a plain picture, placed as said."""
+    Image.fromarray(noise().transpose(1, 2, 0)).save(folder / "plain.tif")
+    band = (
+        """<VRTRasterBand dataType="Byte" band="{0}"><SimpleSource><SourceFilename relativeToVRT="1">plain.tif"""
+        """</SourceFilename><SourceBand>{0}</SourceBand></SimpleSource></VRTRasterBand>"""
+    )
+    bands = "".join(band.format(b) for b in (1, 2, 3))
+    text = f"""<VRTDataset rasterXSize="128" rasterYSize="128">{place}{bands}</VRTDataset>"""
+    (folder / "it.vrt").write_text(text)
+    return folder / "it.vrt"
+
+
+def test_ground_control_points_place_a_picture(tmp_path):
+    points = "".join(
+        f"""<GCP Pixel="{c}" Line="{r}" X="{700000 + 100 * c}" Y="{2800000 - 100 * r}"/>"""
+        for c, r in ((0, 0), (128, 0), (0, 128), (128, 128))
+    )
+    path = virtual(tmp_path, f"""<GCPList Projection="EPSG:32618">{points}</GCPList>""")
+    tile, reading = only_tile(path)
+    assert tile.lon_lat == (pytest.approx(-72.95, abs=0.01), pytest.approx(25.24, abs=0.01))
+    assert np.array_equal(reading.pixels, noise())
+
+
+@pytest.mark.parametrize(
+    ("place", "message"),
+    [
+        ("<SRS>EPSG:32618</SRS>", "not where in it its pixels lie: give --extent"),
+        ("", "does not say where it lies: give --extent"),
+        ("<GeoTransform>10, 1, 0, 50, 0, -1</GeoTransform>", "does not say in which system"),
+        (
+            """<GCPList Projection="EPSG:32618"><GCP Pixel="0" Line="0" X="7" Y="8"/></GCPList>""",
+            "1 ground control points, too few",
+        ),
+        (
+            """<SRS>IAU_2015:30100</SRS><GeoTransform>10, 0.1, 0, 50, 0, -0.1</GeoTransform>""",
+            "not of the Earth: .* radius of 1,737 km",
+        ),
+    ],
+)
+def test_what_has_no_place_on_the_earth_is_refused_and_says_what_to_do(tmp_path, place, message):
+    with pytest.raises(SourceError, match=message):
+        only_tile(virtual(tmp_path, place))
+
+
+def test_points_that_no_smooth_map_fits_are_refused_with_the_command(tmp_path):
+    jump = [(0, 0, 179.9), (128, 0, -179.9), (0, 128, 179.9), (128, 128, -179.9), (64, 0, 180.0), (64, 128, 180.0)]
+    points = "".join(f"""<GCP Pixel="{c}" Line="{r}" X="{x}" Y="{50 - r / 1000}"/>""" for c, r, x in jump)
+    with pytest.raises(SourceError, match=r"gdalwarp -tps"):
+        only_tile(virtual(tmp_path, f"""<GCPList Projection="EPSG:4326">{points}</GCPList>"""))
+
+
+def test_an_extent_does_not_move_a_raster_that_says_where_it_lies(tmp_path):
+    path = write(tmp_path / "geo.tif", noise(), "EPSG:32633", Affine(100, 0, 500_000, 0, -100, 5_316_300))
+    options = {"input": str(path), "tile_px": 64, "extent": "100,10,101,11"}
+    with pytest.raises(InvalidInputError, match=r"EPSG:32633.*--override-georeference"):
+        RasterOptions(**options).source()
+    moved = RasterOptions(**options, override_georeference=True).source()
+    assert next(moved.candidates()).tile.bbox.west == 100
+    with pytest.raises(InvalidInputError, match="goes with --extent"):
+        RasterOptions(input=str(path), tile_px=64, override_georeference=True).source()
+
+
+def test_missing_data_is_that_of_the_bands_that_are_read(tmp_path):
+    values = np.concatenate([noise(3, "int16") * 10, np.full((1, 128, 128), 7, "int16")])
+    values[:3, :, :64] = -9999
+    values[0, :, 64:96] = -9999  # in one band only
+    path = write(tmp_path / "rgb_dem.tif", values, nodata=-9999)
+    assert only_tile(path, stretch=Stretch(0, 2550))[1].missing == 0.75
+    assert only_tile(path, stretch=Stretch(0, 2550), band_indexes=(2, 3, 4))[1].missing == 0.5
+
+
+@pytest.mark.parametrize("kind", ["grey", "deep", "palette"])
+def test_transparency_survives_a_copy_in_memory(tmp_path, kind):
+    alpha = np.full((128, 128), 255, "uint8")
+    alpha[:, :64] = 0
+    path, options = tmp_path / "it.png", {}
+    if kind == "grey":
+        Image.merge("LA", (Image.fromarray(noise()[0]), Image.fromarray(alpha))).save(path)
+        options["band_indexes"] = (1, 1, 1)
+    elif kind == "deep":
+        with rasterio.open(
+            path, "w", driver="PNG", width=128, height=128, count=4, dtype="uint16", transform=HERE
+        ) as d:
+            d.write(np.concatenate([noise(), alpha[None]]).astype("uint16") * 257)
+        options["stretch"] = Stretch(0, 65535)
+    else:
+        numbers = np.where(alpha == 0, 255, noise()[0] % 200).astype("uint8")
+        picture = Image.fromarray(numbers, "P")
+        picture.putpalette([v for i in range(256) for v in (i, 255 - i, 7)])
+        picture.save(path, transparency=255)
+    assert only_tile(path, EXTENT, **options)[1].missing == 0.5
+
+
+def test_a_palette_is_its_colours_and_never_its_numbers(tmp_path):
+    path = write(tmp_path / "cover.tif", noise(1) % 5, photometric="PALETTE")
+    with rasterio.open(path, "r+") as file:
+        file.write_colormap(1, {i: (i * 60, 255 - i * 60, 20, 255) for i in range(5)})
+    numbers = noise(1)[0] % 5
+    assert np.array_equal(only_tile(path)[1].pixels, [numbers * 60, 255 - numbers * 60, np.full((128, 128), 20)])
+    with pytest.raises(SourceError, match="palette picture: its band holds numbers"):
+        only_tile(path, band_indexes=(1, 1, 1))
+
+
+def test_bands_are_read_by_the_colours_that_the_file_tells(tmp_path, caplog):
+    path = write(tmp_path / "bgr.tif", noise())
+    with rasterio.open(path, "r+") as file:
+        file.colorinterp = [rasterio.enums.ColorInterp[c] for c in ("blue", "green", "red")]
+    assert np.array_equal(only_tile(path)[1].pixels, noise()[::-1])
+    assert "bands 3,2,1 are read as red, green and blue" in caplog.text
+    assert np.array_equal(only_tile(path, band_indexes=(1, 2, 3))[1].pixels, noise())
+
+
+def test_a_container_names_what_is_in_it(tmp_path):
+    rasterio.shutil.copy(write(tmp_path / "t.tif", noise()), tmp_path / "two.nc", driver="netCDF")
+    with pytest.raises(SourceError, match=r"holds 3 rasters; name one of them .*two.nc:Band1"):
+        only_tile(tmp_path / "two.nc")
+    one = f"netcdf:{tmp_path / 'two.nc'}:Band2"
+    tile, _ = only_tile(one, bands=("any",))
+    assert tile.tile_id.startswith("two-Band2-")
+
+
+def test_hidden_folders_hold_no_pictures(tmp_path):
+    for name in ("a.tif", ".ipynb_checkpoints/a.tif", "__MACOSX/._a.tif", "deep/.git/a.tif", "deep/b.tif"):
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        write(tmp_path / name, noise())
+    assert [c.tile.tile_id for c in FolderSource(str(tmp_path)).candidates()] == ["a", "deep-b"]
+
+
+@pytest.mark.parametrize("dtype", ["uint8", "uint16"])
+@pytest.mark.parametrize(
+    ("crs", "transform"),
+    [
+        ("EPSG:4326", HERE),
+        ("EPSG:4326", Affine(0.001, 0, 10, 0, 0.001, 48)),
+        ("EPSG:3413", Affine(500, 0, 800_000, 0, -500, -300_000)),
+        ("EPSG:32633", Affine(20, 30, 500_000, 30, -20, 5_316_300)),
+    ],
+)
+def test_cut_tiles_say_where_their_own_pixels_lie(tmp_path, crs, transform, dtype):
+    path = write(tmp_path / "it.tif", noise(3, dtype), crs, transform)
+    source = RasterSource(str(path), PixelGrid(64, 64))
+    made = CutFolder(tmp_path / "out", source.bands, source.provenance())
+    cut_tiles(source, made, Chooser(made.known), ReadOptions(None), workers=0)
+    again = FolderSource(str(tmp_path / "out"), find_table(str(tmp_path / "out")))
+    for old, new in zip(source.candidates(), again.candidates(), strict=True):
+        assert new.tile.bbox.as_tuple() == pytest.approx(old.tile.bbox.as_tuple(), abs=1e-4)
+        assert np.array_equal(again.read(new).pixels, source.read(old).pixels)
+        if dtype == "uint16" or transform != HERE:
+            with rasterio.open(new.locator[0]) as file:
+                assert file.crs == rasterio.crs.CRS.from_string(crs)
+                assert np.allclose(file.transform[:6], source.read(old).place.transform)
