@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Final
 
 IDS: Final = ("tile_id", "unique_id", "id", "item_id", "image_id", "scene_id", "chip_id", "patch_id", "uid")
-FILES: Final = ("file", "file_name", "filename", "filepath", "file_path", "path", "image", "image_path")
+FILES: Final = ("file", "file_name", "filename", "filepath", "file_path", "image", "image_path")
 LONGITUDES_LATITUDES: Final = (
     *(("lon", "lat"), ("longitude", "latitude"), ("lng", "lat"), ("long", "lat")),
     *(("centre_lon", "centre_lat"), ("center_lon", "center_lat"), ("centroid_lon", "centroid_lat")),

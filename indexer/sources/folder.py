@@ -3,23 +3,25 @@
 from __future__ import annotations
 
 import csv
-import datetime as dt
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Final
 
+from indexer.sources.columns import CLOUDS, DATES, FILES, IDS, LONGITUDES_LATITUDES, find, find_all
 from indexer.sources.dataset import open_dataset
 from indexer.sources.intact import STRICT, check_intact_file
 from indexer.sources.library_errors import library_errors, read_error
 from indexer.sources.picture import read_picture
 from indexer.sources.pixels import Stretch, reading_of
 from indexer.sources.places import box_around, centre_in, cloud_share, slug
-from indexer.sources.protocol import Candidate, LeftOut, NotAPictureError, Reading
+from indexer.sources.protocol import Candidate, LeftOut, NoPlaceError, NotAPictureError, Reading
+from indexer.sources.times import utc_day
 from indexer.sources.view import BandChoice
 from wildsat_core.bands import RGB
 from wildsat_core.errors import SourceError
 from wildsat_core.geo import check_lon_lat
+from wildsat_core.ids import tile_id_of
 from wildsat_core.types import BBox, Tile
 
 SUFFIXES: Final = frozenset({".tif", ".tiff", ".jp2", ".png", ".jpg", ".jpeg", ".webp"})
@@ -62,16 +64,22 @@ class FolderSource:
         return sum(1 for _ in self._rows())
 
     def candidates(self) -> Iterator[Candidate | LeftOut]:
-        """In the order of the table, or of the file names; a file that is missing or damaged is left out.
+        """In the order of the table, or of the file names; what is missing, damaged or has no place is left out.
 
         Raises:
-            SourceError: a row of the table can't be understood, or a picture has no place.
+            SourceError: the table can't be read, or names no files.
         """
         for number, row in enumerate(self._rows(), start=2):
             try:
                 candidate = self._candidate(row, number)
             except NotAPictureError as err:
                 yield LeftOut("not a picture", str(err))
+                continue
+            except NoPlaceError as err:
+                yield LeftOut(err.reason, str(err))
+                continue
+            except SourceError as err:
+                yield LeftOut("bad row", str(err))
                 continue
             if self.area is None or centre_in(self.area, candidate.tile.bbox):
                 yield candidate
@@ -123,11 +131,16 @@ class FolderSource:
             return
         try:
             with Path(self.table).open(encoding="utf-8-sig", newline="") as file:
-                reader = csv.DictReader(file)
+                first = file.readline()
+                file.seek(0)
+                between = max(",;\t", key=first.count)  # as spreadsheets write it, too
+                reader = csv.DictReader(file, delimiter=between)
                 names = reader.fieldnames or []
-                if "file" not in names:
+                columns = _columns(names)
+                if "file" not in columns:
                     raise SourceError(f"{self.table} has no column 'file'; it has: {', '.join(names)}")
-                yield from reader
+                for row in reader:
+                    yield {known: row[name] for known, name in columns.items()}
         except UnicodeDecodeError as err:
             raise SourceError(f"{self.table} is not UTF-8 ({err.reason} at byte {err.start}): save it as such") from err
         except csv.Error as err:
@@ -143,11 +156,12 @@ class FolderSource:
             if not path.resolve().is_relative_to(Path(self.root).resolve()):
                 raise SourceError(f"{where}: {name} lies outside of {self.root}")
             box, outline, gsd_m, says_where = self._place(path, row)
-            date = dt.date.fromisoformat(row["date"]) if row.get("date") else None
+            date = utc_day(row.get("date"))
             cloud = cloud_share(row.get("cloud"))
         except ValueError as err:
             raise SourceError(f"{where}: {err}") from err
-        given = row.get("id") or slug(str(Path(row["file"]).with_suffix("")).replace("/", "-"))
+        stem = str(Path(row["file"]).with_suffix("")).replace("/", "-")
+        given = tile_id_of(row["id"]) if row.get("id") else slug(stem)
         tile = Tile(
             tile_id=f"{given}-{date}" if date and not row.get("id") else given,
             bbox=box,
@@ -178,7 +192,7 @@ class FolderSource:
         except NotAPictureError:
             raise
         except SourceError as err:
-            raise SourceError(
+            raise NoPlaceError(
                 f"{path} has no place: it is not georeferenced, and a table with lon and lat and a pixel size "
                 "(column gsd_m, or --gsd-m) is needed"
             ) from err
@@ -187,6 +201,14 @@ class FolderSource:
             raise NotAPictureError(f"{path} reaches off the globe in its projection, so it has no place")
         box, outline = place
         return box, outline, where.pixel_m(box.centre[1]), True
+
+
+def _columns(names: Sequence[str]) -> dict[str, str]:
+    """Columns of a table by what is asked of them, whatever they are called."""
+    found = {"file": find(names, FILES), "id": find(names, IDS), "gsd_m": find(names, ["gsd_m", "gsd"])}
+    found |= {"date": find(names, DATES), "cloud": find(names, CLOUDS)}
+    found |= dict(zip(("lon", "lat"), find_all(names, LONGITUDES_LATITUDES) or (None, None), strict=True))
+    return {known: name for known, name in found.items() if name is not None}
 
 
 def _pictures(root: str) -> Iterator[Path]:

@@ -23,6 +23,7 @@ from indexer.sources.pixels import Stretch, reading_of
 from indexer.sources.places import centre_in, slug
 from indexer.sources.protocol import Candidate, LeftOut, PixelPlace, Reading
 from indexer.sources.view import BandChoice, Mask, Pixels
+from wildsat_core.addresses import public_name
 from wildsat_core.bands import RGB
 from wildsat_core.errors import InvalidInputError
 from wildsat_core.geo import wrap_lon
@@ -159,7 +160,7 @@ class RasterSource:
         cut = grid.name if isinstance(grid, KilometreGrid) else f"{grid.size_px}px, step {grid.step_px}px"
         return {
             "source": self.name,
-            "input": Path(self.path).name,
+            "input": Path(public_name(self.path)).name,
             "grid": cut,
             "bands": list(self.bands),
             "band_indexes": list(self._raster.bands),
@@ -179,7 +180,7 @@ class RasterSource:
                 bbox=cell.bbox,
                 gsd_m=grid.size_km * 1000 / px,
                 source=self.name,
-                href=Path(self.path).name,
+                href=Path(public_name(self.path)).name,
                 captured_on=self.captured_on,
                 cloud_cover=self.cloud_cover,
             )
@@ -203,7 +204,7 @@ class RasterSource:
                     bbox=bbox,
                     gsd_m=where.pixel_m(bbox.centre[1]),
                     source=self.name,
-                    href=Path(self.path).name,
+                    href=Path(public_name(self.path)).name,
                     captured_on=self.captured_on,
                     cloud_cover=self.cloud_cover,
                     footprint_wkb=outline,

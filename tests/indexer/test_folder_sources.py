@@ -2,6 +2,7 @@
 
 import datetime as dt
 import json
+import re
 import sqlite3
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -16,7 +17,7 @@ from indexer.pipeline.build import build_collection
 from indexer.pipeline.options import BuildOptions
 from indexer.sources.folder import FolderSource, find_table
 from indexer.sources.pixels import Stretch
-from indexer.sources.protocol import UnreachableError
+from indexer.sources.protocol import LeftOut, UnreachableError
 from indexer.sources.satlas import SatlasSource
 from indexer.sources.xyz import XyzSource
 from tests.indexer.conftest import write_raster
@@ -76,9 +77,39 @@ def test_without_a_table_every_georeferenced_picture_is_a_tile(tmp_path):
     assert np.array_equal(source.read(tiles[0]).pixels[0], Stretch(0, 300)(picture().transpose(2, 0, 1)[2:])[0])
 
 
-def test_a_picture_without_a_place_says_what_is_needed(pictures):
+def test_a_picture_without_a_place_is_left_out_and_says_what_is_needed(pictures, model, tmp_path):
+    found = [fault for fault in FolderSource(str(pictures)).candidates() if isinstance(fault, LeftOut)]
+    assert {fault.reason for fault in found} == {"no place"}
+    assert all("--gsd-m" in fault.what for fault in found)
+    for path in pictures.rglob("*.tif"):
+        path.unlink()
     with pytest.raises(SourceError, match="--gsd-m"):
-        list(FolderSource(str(pictures)).candidates())
+        build_collection(FolderSource(str(pictures)), model, tmp_path / "c", BuildOptions(workers=0), {})
+    write_raster(pictures / "placed.tif", picture().transpose(2, 0, 1), "EPSG:4326", 10, 50, 0.001)
+    report = build_collection(
+        FolderSource(str(pictures)), model, tmp_path / "c", BuildOptions(workers=0, batch_tiles=4), {}
+    )
+    assert (report.added, report.left_out["no place"]) == (1, len(found))
+    assert "has no place" in report.text()
+
+
+def test_columns_of_a_table_are_found_by_their_usual_names_and_bad_rows_left_out(pictures):
+    (pictures / "index.csv").write_text(
+        "Item ID;Filename;Longitude;Latitude;Datetime;cloud_cover;GSD\n"
+        "a/b;prairie.png;-98;33.5;2023-08-01T01:00:00+02:00;0.1;10\n"
+        "c;prairie.png;180.1;33.5;;;10\n"
+    )
+    good, bad = FolderSource(str(pictures), str(pictures / "index.csv")).candidates()
+    assert good.tile.tile_id.startswith("a-b-")
+    assert (good.tile.captured_on.isoformat(), good.tile.cloud_cover) == ("2023-07-31", 0.1)
+    assert (bad.reason, "line 3: longitude" in bad.what) == ("bad row", True)
+
+
+def test_hidden_folders_are_not_looked_into(tmp_path):
+    for folder in (".ipynb_checkpoints", "shown"):
+        (tmp_path / folder).mkdir()
+        write_raster(tmp_path / folder / "a.tif", picture().transpose(2, 0, 1), "EPSG:4326", 10, 50, 0.001)
+    assert [c.tile.tile_id for c in FolderSource(str(tmp_path)).candidates()] == ["shown-a"]
 
 
 @pytest.mark.parametrize(
@@ -90,12 +121,18 @@ def test_a_picture_without_a_place_says_what_is_needed(pictures):
         ("prairie.png,-98,33.5,,55,10", "line 2: cloud cover is a share from 0 to 1, got 55"),
         (",-98,33.5,,,10", "line 2: the row names no file"),
         ("a\0b.png,-98,33.5,,,10", "line 2: .*null"),
-        ("prärie.png,-98,33.5,,,10", "is not UTF-8"),
     ],
 )
 def test_a_wrong_row_of_the_table_is_named(pictures, row, message):
     (pictures / "index.csv").write_text(f"file,lon,lat,date,cloud,gsd_m\n{row}\n", encoding="latin-1")
-    with pytest.raises(SourceError, match=message):
+    [fault] = FolderSource(str(pictures), str(pictures / "index.csv")).candidates()
+    assert fault.reason == "bad row"
+    assert re.search(message, fault.what)
+
+
+def test_a_table_that_is_no_text_is_refused(pictures):
+    (pictures / "index.csv").write_text("file,lon,lat\nprärie.png,1,2\n", encoding="latin-1")
+    with pytest.raises(SourceError, match="is not UTF-8"):
         list(FolderSource(str(pictures), str(pictures / "index.csv")).candidates())
 
 
@@ -116,8 +153,8 @@ def test_missing_and_damaged_pictures_and_ids_given_twice_are_counted(pictures, 
 
 def test_a_row_that_is_too_short_names_no_file(pictures):
     (pictures / "index.csv").write_text("lon,lat,file\n-98,33.5\n")
-    with pytest.raises(SourceError, match="line 2: the row names no file"):
-        list(FolderSource(str(pictures), str(pictures / "index.csv")).candidates())
+    [fault] = FolderSource(str(pictures), str(pictures / "index.csv")).candidates()
+    assert "line 2: the row names no file" in fault.what
 
 
 def test_pictures_that_a_found_table_does_not_name_are_told(pictures, caplog):
