@@ -75,8 +75,10 @@ def asked_report(evaluated: Evaluated, cells: Cells) -> dict[str, Any]:
             firsts[way] += [answer.tiles[:HUB_RANK] for answer in answers]
             if way == "read":
                 denied += [q.text for q, answer in zip(queries, answers, strict=True) if answer.no_match]
+            apart = way == "read"  # hits that may not overlap can't be as many as there are right tiles
+            possible = [_most_apart(evaluated, right) if apart else int(right.sum()) for right in truth]
             told.setdefault(name.removesuffix(".yaml"), {})[way] = _set_report(
-                evaluated, cells, queries, answers, truth, coastal
+                evaluated, cells, queries, answers, truth, coastal, possible
             )
     real = sum(len(queries) for queries in tables.values())
     return {
@@ -100,10 +102,26 @@ def hubness(firsts: list[Rows], count: int) -> dict[str, Any]:
     return {"skew": round(skew, 2), "most": int(times.max()), "queries": len(firsts)}
 
 
-def precision_of(answer: Rows, truth: NDArray[np.bool_]) -> float:
-    """Share of right tiles among the hits, or of those that could be found where these are fewer."""
-    possible = min(int(truth.sum()), HITS)
-    return float(truth[answer].sum() / possible) if possible else 1.0
+def precision_of(answer: Rows, truth: NDArray[np.bool_], possible: int | None = None) -> float:
+    """Share of right tiles among the hits, or of those that could be found where these are fewer.
+
+    Args:
+        answer: the hits.
+        truth: (N,) which tiles are right.
+        possible: how many could be found, all that are right when not given.
+    """
+    most = min(int(truth.sum()) if possible is None else possible, HITS)
+    return min(float(truth[answer].sum() / most), 1.0) if most else 1.0
+
+
+def _most_apart(evaluated: Evaluated, truth: NDArray[np.bool_]) -> int:
+    """How many right tiles can stand among the hits when none may overlap another, up to HITS; taken one by one."""
+    tiles, kept = evaluated.tiles, np.empty(0, np.int64)
+    for row in np.flatnonzero(truth):
+        away = great_circle_km(float(tiles.lon[row]), float(tiles.lat[row]), tiles.lon[kept], tiles.lat[kept])
+        if len(kept) < HITS and (away >= 0.98 * tiles.side_km[row]).all():
+            kept = np.append(kept, row)
+    return len(kept)
 
 
 def _set_report(
@@ -113,8 +131,10 @@ def _set_report(
     answers: list[Answer],
     truth: NDArray[np.bool_],
     coastal: NDArray[np.bool_],
+    findable: list[int],
 ) -> dict[str, Any]:
-    precision = np.asarray([precision_of(a.tiles, t) for a, t in zip(answers, truth, strict=True)])
+    judged = zip(answers, truth, findable, strict=True)
+    precision = np.asarray([precision_of(a.tiles, right, most) for a, right, most in judged])
     possible = truth.any(1)
     land = land_of(cells, evaluated.tiles)
     sea = np.concatenate([land[a.tiles] < SEA for a, near in zip(answers, coastal, strict=True) if not near])

@@ -32,6 +32,7 @@ def test_precision_counts_what_could_be_found():
     truth = np.zeros(100, bool)
     truth[:4] = True
     assert precision_of(np.asarray([0, 1, 50, 51]), truth) == 0.5
+    assert precision_of(np.asarray([0]), truth, 1) == 1.0
     assert precision_of(np.arange(20), np.ones(100, bool)) == 1.0
 
 
