@@ -8,20 +8,22 @@ and there the picture is a true square in an equal-area projection centred on th
 from __future__ import annotations
 
 import datetime as dt
+import itertools
+import math
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Final, NamedTuple
 
 from indexer.sources.dataset import Dataset, box_transform, open_dataset, unwrapped
 from indexer.sources.georeference import DEGREES
-from indexer.sources.grid import KilometreGrid
+from indexer.sources.grid import Cell, KilometreGrid
 from indexer.sources.intact import STRICT
 from indexer.sources.library_errors import library_errors, read_error
 from indexer.sources.pixels import Stretch, reading_of
 from indexer.sources.places import centre_in, slug
-from indexer.sources.protocol import Candidate, LeftOut, PixelPlace, Reading
+from indexer.sources.protocol import MOST_IN_PARTITION, Candidate, LeftOut, Partition, PixelPlace, Reading
 from indexer.sources.view import BandChoice, Mask, Pixels
 from wildsat_core.addresses import public_name
 from wildsat_core.bands import RGB
@@ -118,9 +120,27 @@ class RasterSource:
         where = self._raster.georeference
         return len(self.grid.starts(where.height)) * len(self.grid.starts(where.width)) if self.area is None else None
 
-    def candidates(self) -> Iterator[Candidate | LeftOut]:
-        """Squares from north to south, or from the raster's top row down."""
-        return self._cells(self.grid) if isinstance(self.grid, KilometreGrid) else self._windows(self.grid)
+    def partitions(self) -> Iterator[Partition]:
+        """Compact blocks of grid cells, or of windows of the raster's own pixels."""
+        if isinstance(self.grid, KilometreGrid):
+            for block in self.grid.blocks(self._box()):
+                yield Partition(block.key, block.cells, block)
+            return
+        where, side = self._raster.georeference, math.isqrt(MOST_IN_PARTITION)
+        rows, columns = self.grid.starts(where.height), self.grid.starts(where.width)
+        for down, across in itertools.product(range(0, len(rows), side), range(0, len(columns), side)):
+            windows = rows[down : down + side], columns[across : across + side]
+            yield Partition(f"y{down}-x{across}", len(windows[0]) * len(windows[1]), windows)
+
+    def candidates(self, partition: Partition | None = None) -> Iterator[Candidate | LeftOut]:
+        """Squares from north to south, or from the raster's top row down; those of a partition by its own squares."""
+        if isinstance(self.grid, KilometreGrid):
+            box = self._box()
+            cells = self.grid.cells(box) if partition is None else self.grid.cells_of(partition.locator, box)
+            return self._cells(self.grid, cells)
+        where = self._raster.georeference
+        starts = (self.grid.starts(where.height), self.grid.starts(where.width))
+        return self._windows(self.grid, *(starts if partition is None else partition.locator))
 
     def read(self, candidate: Candidate) -> Reading:
         """Resample or cut one square.
@@ -172,9 +192,9 @@ class RasterSource:
         date = f"-{self.captured_on:%Y%m%d}" if self.captured_on else ""
         return f"{self._scene}-{square}{date}"
 
-    def _cells(self, grid: KilometreGrid) -> Iterator[Candidate]:
+    def _cells(self, grid: KilometreGrid, cells: Iterable[Cell]) -> Iterator[Candidate]:
         px = self.tile_px or self._own_px(grid.size_km)
-        for cell in grid.cells(self._box()):
+        for cell in cells:
             tile = Tile(
                 tile_id=self._tile_id(grid.cell_id(cell)),
                 bbox=cell.bbox,
@@ -187,10 +207,9 @@ class RasterSource:
             centre = (cell.lon, cell.lat) if abs(cell.lat) > POLAR_LATITUDE else None
             yield Candidate(tile, (px, centre))
 
-    def _windows(self, grid: PixelGrid) -> Iterator[Candidate | LeftOut]:
+    def _windows(self, grid: PixelGrid, rows: list[int], columns: list[int]) -> Iterator[Candidate | LeftOut]:
         where = self._raster.georeference
-        columns = grid.starts(where.width)
-        for row in grid.starts(where.height):
+        for row in rows:
             places = where.window_places([(column, row) for column in columns], grid.size_px, grid.size_px)
             for column, place in zip(columns, places, strict=True):
                 if place is None:

@@ -352,3 +352,14 @@ def test_a_tile_near_a_pole_is_made_from_an_overview_too(tmp_path):
     after = source.read(cell).pixels
     assert after.std() > 1.2 * before.std()
     assert after.mean() == pytest.approx(before.mean(), abs=6)
+
+
+@pytest.mark.parametrize("grid", [KilometreGrid(300, 300), PixelGrid(16, 8)])
+def test_partitions_of_a_raster_hold_every_tile_once(globe, grid, monkeypatch):
+    monkeypatch.setattr("indexer.sources.raster.MOST_IN_PARTITION", 400)
+    source = RasterSource(str(globe), grid, tile_px=32 if isinstance(grid, KilometreGrid) else None)
+    partitions = list(source.partitions())
+    parts = [[c.tile.tile_id for c in source.candidates(partition)] for partition in partitions]
+    assert [len(part) for part in parts] == [partition.at_most for partition in partitions]
+    assert len({partition.key for partition in partitions}) == len(partitions)
+    assert sorted(i for part in parts for i in part) == sorted(c.tile.tile_id for c in source.candidates())
