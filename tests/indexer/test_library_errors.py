@@ -1,0 +1,62 @@
+"""Whatever a library raises while a file is read becomes one of our errors with a sentence; mistakes of ours do not."""
+
+import sqlite3
+import struct
+import zlib
+
+import pyarrow as pa
+import pytest
+import rasterio.errors
+import shapely
+from PIL import Image
+from rasterio import _err as gdal
+
+from indexer.sources.library_errors import library_errors, read_error, sentence
+from indexer.sources.protocol import NotAPictureError, UnreachableError
+
+KINDS = [
+    (MemoryError(), "too little memory"),
+    (gdal.CPLE_OutOfMemoryError(3, 2, "no room"), "too little memory"),
+    (Image.DecompressionBombError("large"), "suspiciously large"),
+    (rasterio.errors.CRSError("The WKT could not be parsed"), "coordinate system can't be understood"),
+    (gdal.CPLE_NotSupportedError(3, 6, "Cannot find coordinate operations from `A' to `B'"), "no known way"),
+    (gdal.CPLE_NotSupportedError(3, 6, "Unsupported data format"), "does not support"),
+    (gdal.CPLE_IllegalArgError(3, 5, "odd"), "does not support"),
+    (gdal.CPLE_HttpResponseError(3, 11, "403"), "server does not give it"),
+    (gdal.CPLE_AppDefinedError(3, 1, "Point outside of projection domain"), "beyond what its projection"),
+    (rasterio.errors.RasterioIOError("more than one dtype found"), "different types of numbers"),
+    (rasterio.errors.RasterioIOError("Read failed"), "Read failed"),
+    (ValueError("NULL color table"), "no table of colours"),
+    (pa.ArrowInvalid("magic bytes"), "not the Parquet"),
+    (sqlite3.DatabaseError("malformed"), "database is damaged"),
+    (shapely.errors.GEOSException("ring"), "geometry is damaged"),
+    (zlib.error("incorrect header"), "bytes are damaged"),
+    (struct.error("unpack"), "bytes are damaged"),
+    (SyntaxError("broken PNG file"), "bytes are damaged"),
+    (EOFError(), "bytes are damaged"),
+    (UnicodeDecodeError("utf-8", b"\xff", 0, 1, "invalid"), "not UTF-8"),
+    (OSError(24, "Too many open files"), "too many files are open"),
+]
+
+
+@pytest.mark.parametrize(("err", "told"), KINDS, ids=lambda v: type(v).__name__ if isinstance(v, Exception) else None)
+def test_each_kind_becomes_a_sentence(err, told):
+    assert isinstance(err, library_errors())
+    assert told in sentence(err)
+    ours = read_error("a.tif: tile t can't be read", "a.tif", err)
+    assert isinstance(ours, NotAPictureError)
+    assert str(ours).startswith("a.tif: tile t can't be read: ")
+    assert "\n" not in str(ours)
+
+
+def test_mistakes_of_our_own_are_not_passed_off_as_a_files():
+    for err in (AssertionError(), TypeError(), AttributeError(), KeyError(), KeyboardInterrupt()):
+        assert not isinstance(err, library_errors())
+
+
+@pytest.mark.parametrize(("words", "kind"), [("timed out", UnreachableError), ("response code: 404", NotAPictureError)])
+def test_a_server_may_answer_later_and_its_address_keeps_its_secret(words, kind):
+    address = "https://host/a.tif?sig=secret"
+    err = read_error("a.tif can't be read", address, rasterio.errors.RasterioIOError(f"{address}: {words}"))
+    assert type(err) is kind
+    assert "secret" not in str(err)
