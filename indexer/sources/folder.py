@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import itertools
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -15,7 +16,15 @@ from indexer.sources.library_errors import library_errors, read_error
 from indexer.sources.picture import read_picture
 from indexer.sources.pixels import Stretch, reading_of
 from indexer.sources.places import box_around, centre_in, cloud_share, slug
-from indexer.sources.protocol import Candidate, LeftOut, NoPlaceError, NotAPictureError, Reading
+from indexer.sources.protocol import (
+    MOST_IN_PARTITION,
+    Candidate,
+    LeftOut,
+    NoPlaceError,
+    NotAPictureError,
+    Partition,
+    Reading,
+)
 from indexer.sources.times import utc_day
 from indexer.sources.view import BandChoice
 from wildsat_core.bands import RGB
@@ -63,13 +72,21 @@ class FolderSource:
         """Number of rows or files."""
         return sum(1 for _ in self._rows())
 
-    def candidates(self) -> Iterator[Candidate | LeftOut]:
+    def partitions(self) -> Iterator[Partition]:
+        """Rows of the table, or files, that follow one another."""
+        rows = self.count() or 0
+        for first in range(0, rows, MOST_IN_PARTITION):
+            above = min(first + MOST_IN_PARTITION, rows)
+            yield Partition(f"rows-{first}", above - first, (first, above))
+
+    def candidates(self, partition: Partition | None = None) -> Iterator[Candidate | LeftOut]:
         """In the order of the table, or of the file names; what is missing, damaged or has no place is left out.
 
         Raises:
             SourceError: the table can't be read, or names no files.
         """
-        for number, row in enumerate(self._rows(), start=2):
+        rows = enumerate(self._rows(), start=2)
+        for number, row in rows if partition is None else itertools.islice(rows, *partition.locator):
             try:
                 candidate = self._candidate(row, number)
             except NotAPictureError as err:

@@ -395,3 +395,12 @@ def test_a_file_that_is_not_map_tiles_is_refused(tmp_path):
     (tmp_path / "empty").mkdir()
     with pytest.raises(SourceError, match="no map tiles"):
         list(XyzSource(str(tmp_path / "empty")).candidates())
+
+
+def test_partitions_of_a_folder_hold_every_picture_once(pictures, monkeypatch):
+    monkeypatch.setattr("indexer.sources.folder.MOST_IN_PARTITION", 2)
+    source = FolderSource(str(pictures))
+    partitions = list(source.partitions())
+    parts = [list(source.candidates(partition)) for partition in partitions]
+    assert [len(part) for part in parts] == [partition.at_most for partition in partitions]
+    assert [found for part in parts for found in part] == list(source.candidates())
