@@ -176,14 +176,16 @@ class SpeciesTable:
 def _merged(rows: Iterable[Species]) -> tuple[tuple[Species, ...], list[tuple[str, Species]]]:
     """Each species once, the first row of it with the range of a later one; and the later rows' names."""
     first: dict[str, Species] = {}
+    moved: dict[tuple[str, str], str] = {}
     later: list[tuple[str, str]] = []
     for number, one in enumerate(rows):
         key = plain(one.scientific_name) or f"row {number}"
+        key = key if key in first else moved.setdefault(_whatever_the_genus(one), key)
         known = first.get(key)
         if known is None:
             first[key] = one
             continue
-        later += [(name, key) for name in (one.common_name, one.also)]
+        later += [(name, key) for name in (one.common_name, one.scientific_name, one.also)]
         if known.box is None:
             first[key] = replace(known, box=one.box, steps=one.steps)
     for key, one in first.items():  # a subspecies lives somewhere in the range of its species
@@ -191,6 +193,15 @@ def _merged(rows: Iterable[Species]) -> tuple[tuple[Species, ...], list[tuple[st
         if one.box is None and of_species is not None:
             first[key] = replace(one, box=of_species.box, steps=of_species.steps)
     return tuple(first.values()), [(name, first[key]) for name, key in later]
+
+
+def _whatever_the_genus(one: Species) -> tuple[str, str]:
+    """What stays of a name when a species is moved to another genus, as *Uncia uncia* was to *Panthera uncia*.
+
+    The epithet's ending may follow the gender of the genus; without one, common names mean what they like.
+    """
+    epithet = plain(one.scientific_name).split()[1:]
+    return plain(one.common_name), epithet[0][:5] if epithet else plain(one.scientific_name)
 
 
 def _read_facts(path: Path) -> list[Species]:

@@ -102,3 +102,11 @@ def test_a_later_row_lends_its_range_and_its_names() -> None:
     (one,) = table.species
     assert (one.common_name, one.habitat, one.box) == ("my cat", "sofas", box)
     assert table.find("house cat") is one is table.find("Moggy")
+
+
+def test_a_species_that_was_moved_to_another_genus_is_one_and_found_by_both_names():
+    table = load_species()
+    assert [one.scientific_name for one in table.matching("snow leopard", 9)] == ["Panthera uncia"]
+    moved = table.find("Uncia uncia")
+    assert (moved.scientific_name, moved.common_name) == ("Panthera uncia", "snow leopard")
+    assert moved.region is not None
