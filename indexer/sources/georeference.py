@@ -375,7 +375,7 @@ class Georeference:
         around = {}
         for lat in (-90.0, 90.0):
             x, y = _transform_each(DEGREES, self.crs, lon, np.full(lon.shape, lat * (1 - 1e-8)))
-            x, y = np.where(np.isfinite(x), x, 1e300), np.where(np.isfinite(y), y, 1e300)
+            x, y = np.where(np.isfinite(x), x, np.nan), np.where(np.isfinite(y), y, np.nan)
             t = ~self.transform
             around[lat] = (t.a * x + t.b * y + t.c, t.d * x + t.e * y + t.f)
         return around

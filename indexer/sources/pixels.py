@@ -45,7 +45,8 @@ class Stretch:
 
     def __call__(self, values: Pixels) -> npt.NDArray[np.uint8]:
         """(C, H, W) of any number type to uint8; NaN becomes 0."""
-        scaled = (values.astype(np.float32) - self.low) * np.float32(255.0 / (self.high - self.low))
+        with np.errstate(over="ignore", invalid="ignore"):  # of values that mean no data, as -3.4e38
+            scaled = (values.astype(np.float32) - self.low) * np.float32(255.0 / (self.high - self.low))
         eight_bit: npt.NDArray[np.uint8] = np.rint(np.clip(np.nan_to_num(scaled, nan=0.0), 0, 255)).astype(np.uint8)
         return eight_bit
 

@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from rasterio.enums import ColorInterp
 
 from indexer.sources.dataset import open_dataset
 from indexer.sources.grid import KilometreGrid
@@ -68,7 +69,8 @@ def check_pixel_tiles(raster, path, most=6):
             assert reading.missing == pytest.approx(hole.mean(), abs=1e-9)
             expected = np.where(hole, 0, source.stretch(raster.stored[(np.s_[:], *cut)]))
             assert np.array_equal(reading.pixels, expected)
-        assert np.allclose(reading.place.transform, (raster.transform @ earth.Affine.translation(column, row))[:6])
+        own = raster.transform @ earth.Affine.translation(column, row)
+        assert np.allclose(reading.place.transform, own[:6], atol=1e-5 * abs(own.determinant) ** 0.5)
 
 
 def check_box(raster, tile, column, row):
@@ -375,7 +377,7 @@ def check_format(driver, bands, mask, dtype, tmp_path):
             tiles = listed(source_of(raster, path, PixelGrid(WINDOW, WINDOW)))
         except SourceError:
             pytest.skip(f"refused: {why}")
-        if "place" in why and tiles:
+        if why == "place" and tiles:
             pytest.fail(f"{driver} lost the place, and the raster is indexed all the same")
         pytest.skip(why)
     check_pixel_tiles(raster, path)
@@ -395,8 +397,10 @@ def _lost(raster, path):
             with rasterio.open(path) as kept:
                 if kept.count < raster.bands:
                     return "bands"
-                if kept.crs is None or not np.allclose(kept.transform, raster.transform, rtol=1e-6, atol=1e-6):
-                    return "place"
+                if kept.crs is None or not np.allclose(kept.transform, raster.transform, rtol=1e-6, atol=1e-5):
+                    return "place" if kept.crs is None else "grid"  # some formats resample, or know few systems
+                if not kept.crs.is_projected or kept.crs.to_dict().get("zone") != 14:
+                    return "system"
                 if (kept.width, kept.height) != (raster.width, raster.height):
                     return "size"
                 indexes = list(range(1, raster.bands + 1))
@@ -404,7 +408,7 @@ def _lost(raster, path):
                 if not np.array_equal(values[:, ~raster.hole], raster.stored[:, ~raster.hole]):
                     return "values"
                 told = kept.dataset_mask() == 0
-                if kept.count > raster.bands and raster.mask == "alpha":
+                if raster.mask == "alpha" and ColorInterp.alpha in kept.colorinterp:
                     told = kept.read(raster.bands + 1) == 0
                 if raster.mask in ("nodata", "nan"):
                     told |= ~np.isfinite(values.astype(float)).all(axis=0)
