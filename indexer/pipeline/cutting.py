@@ -25,7 +25,6 @@ from xml.sax.saxutils import escape
 
 import numpy as np
 import numpy.typing as npt
-from affine import Affine
 
 from indexer.pipeline.estimate import Plan, spread_sample
 from indexer.pipeline.inputs import InputGuard
@@ -296,6 +295,7 @@ def encode_picture(tile: Tile, pixels: Pixels, place: PixelPlace | None = None) 
         buffer = io.BytesIO()
         Image.fromarray(np.ascontiguousarray(pixels.transpose(1, 2, 0))).save(buffer, "PNG")
         return ".png", buffer.getvalue()
+    from affine import Affine
     from rasterio.io import MemoryFile
 
     count, height, width = pixels.shape

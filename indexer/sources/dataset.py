@@ -6,11 +6,10 @@ import functools
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 from xml.sax.saxutils import escape
 
 import numpy as np
-from affine import Affine
 
 from indexer.sources.georeference import DEGREES, Bounds, Georeference
 from indexer.sources.library_errors import library_errors, read_error
@@ -18,6 +17,9 @@ from indexer.sources.view import RED_GREEN_BLUE, BandChoice, Mask, Pixels, View,
 from wildsat_core.errors import SourceError
 from wildsat_core.geo import KM_PER_DEGREE
 from wildsat_core.types import BBox
+
+if TYPE_CHECKING:
+    from affine import Affine
 
 # Formats that are compressed as one piece: reading a window of one decodes everything above it, each time anew.
 _ONE_PIECE: Final = frozenset({"JPEG", "PNG", "WEBP", "GIF", "BIGGIF", "BMP"})
@@ -177,6 +179,8 @@ class Dataset:
 
     def _level(self, level: int | None) -> tuple[Any, Affine]:
         """The view of an overview, or of the full resolution, open; and how many full pixels one of its pixels is."""
+        from affine import Affine
+
         if level not in self._by_level:
             options: dict[str, Any] = {} if level is None else {"overview_level": level}
             if self._view.is_direct:
@@ -336,6 +340,8 @@ def _in_memory(header: Any, view: View) -> Any:  # noqa: ANN401
 
 def box_transform(bounds: Bounds, width: int, height: int) -> Affine:
     """Pixel to place for a picture of this size over west, south, east, north."""
+    from affine import Affine
+
     west, south, east, north = bounds
     return Affine((east - west) / width, 0.0, west, 0.0, (south - north) / height, north)
 

@@ -11,17 +11,19 @@ import functools
 import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 import numpy.typing as npt
-from affine import Affine
 
 from indexer.sources.library_errors import library_errors, sentence
 from indexer.sources.protocol import PixelPlace
 from wildsat_core.errors import SourceError
 from wildsat_core.geo import EARTH_RADIUS_KM, wrap_lon
 from wildsat_core.types import BBox
+
+if TYPE_CHECKING:
+    from affine import Affine
 
 DEGREES: Final = "EPSG:4326"
 GLOBE: Final = BBox(-180.0, -90.0, 180.0, 90.0)
@@ -102,6 +104,8 @@ class Georeference:
 
     def of_window(self, column: int, row: int) -> PixelPlace:
         """Where the pixels from this one on lie."""
+        from affine import Affine
+
         t = self.transform @ Affine.translation(column, row)
         return PixelPlace(DEGREES if self.is_degrees else self.wkt, (t.a, t.b, t.c, t.d, t.e, t.f))
 
@@ -241,6 +245,8 @@ class Georeference:
 
     def moved(self, turns: int) -> Affine:
         """The transform of the raster moved east by whole turns of the globe."""
+        from affine import Affine
+
         return Affine.translation(turns * (self.period or 0.0), 0) @ self.transform if turns else self.transform
 
     @functools.cached_property
