@@ -53,7 +53,7 @@ $(VENV)/.installed: pyproject.toml constraints.txt
 
 $(VENV)/.installed-test: $(VENV)/.installed training/earth/packages.txt
 	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[dev]'
-	$(BIN)/python -m pip install --quiet --no-deps --no-build-isolation --requirement training/earth/packages.txt
+	$(BIN)/python -m pip install --quiet --no-deps --requirement training/earth/packages.txt
 	$(BIN)/python -m pip install --quiet --no-deps gritlm==1.0.2  # its metadata asks for 2 GB that embedding never uses
 	touch $@
 
