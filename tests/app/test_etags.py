@@ -15,13 +15,15 @@ from app.main import create_app
 from tests.app.conftest import ROWS, ToyModel, toy_settings, write_rows
 from wildsat_core.collection import open_collection
 from wildsat_core.collection.maintain import delete_tiles
-from wildsat_core.collection.manifest import Manifest, read_current_manifest
+from wildsat_core.collection.manifest import Manifest, publish_manifest, read_current_manifest, read_identity
 
 KEPT = ("/search?q=forest", "/tiles/congo/similar", "/tiles/congo/habitats", "/heatmap/0/0/0.png?q=forest")
 
 
-def tag(manifest: Manifest, *asked: object) -> str:
-    return etag_of(SimpleNamespace(collection=SimpleNamespace(manifest=manifest)), *asked)
+def tag(root: Path, manifest: Manifest, *asked: object) -> str:
+    """ETag of what was asked of a folder whose live generation has this manifest."""
+    publish_manifest(root, manifest)
+    return etag_of(SimpleNamespace(collection=SimpleNamespace(manifest=manifest), identity=read_identity(root)), *asked)
 
 
 @pytest.mark.parametrize(
@@ -31,21 +33,27 @@ def tag(manifest: Manifest, *asked: object) -> str:
         lambda manifest: {"generation": manifest.generation + 1},
         lambda manifest: {"created_at": manifest.created_at + dt.timedelta(microseconds=1)},  # built anew
         lambda manifest: {"model": replace(manifest.model, weights_sha256="1" * 64)},
+        lambda manifest: {"provenance": {}},
     ],
 )
-def test_each_thing_that_decides_an_answer_decides_its_tag(toy_folder: Path, change: Callable) -> None:
+def test_each_thing_that_decides_an_answer_decides_its_tag(
+    toy_folder: Path, tmp_path: Path, change: Callable[[Manifest], dict]
+) -> None:
     manifest = read_current_manifest(toy_folder / "demo")
-    assert tag(manifest, "search", {"q": "x"}) == tag(manifest, "search", {"q": "x"})
-    assert tag(manifest.model_copy(update=change(manifest))) != tag(manifest)
+    asked = ("search", {"q": "x"})
+    assert tag(tmp_path / "a", manifest, *asked) == tag(tmp_path / "b", manifest, *asked)
+    assert tag(tmp_path / "a", manifest.model_copy(update=change(manifest))) != tag(tmp_path / "b", manifest)
 
 
-def test_what_is_asked_and_the_program_decide_the_tag(toy_folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_what_is_asked_and_the_program_decide_the_tag(
+    toy_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     manifest = read_current_manifest(toy_folder / "demo")
     asked = [(), ("search",), ("search", {"q": "x"}), ("search", {"q": "y"}), ("heatmap", {"q": "x"})]
-    before = [tag(manifest, *parts) for parts in asked]
+    before = [tag(tmp_path, manifest, *parts) for parts in asked]
     assert len(set(before)) == len(asked)
     monkeypatch.setattr(etags, "__version__", "0.0.0")
-    assert not set(before) & {tag(manifest, *parts) for parts in asked}
+    assert not set(before) & {tag(tmp_path, manifest, *parts) for parts in asked}
 
 
 def test_an_answer_of_the_generation_before_is_not_taken_for_one_of_this(tmp_path: Path) -> None:

@@ -15,7 +15,7 @@ NAMES = sorted(point.name for point in entry_points(group=COMMAND_GROUP))
 
 
 def test_the_registered_commands_are_the_designs():
-    assert NAMES == ["area", "dataset", "demo", "eval", "index", "models", "search", "serve", "train"]
+    assert NAMES == ["area", "dataset", "demo", "eval", "index", "mcp", "models", "search", "serve", "train"]
 
 
 def test_help_lists_every_command_and_says_where_to_start():

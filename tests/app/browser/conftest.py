@@ -63,8 +63,10 @@ def prefixed_url() -> Iterator[str]:
         yield f"{url}/habitats"
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def chromium() -> Iterator[Any]:
+    """A browser for the tests of one file: the driver keeps an event loop running, in which other files could not run
+    theirs."""
     path = find_chromium()
     if path is None:
         pytest.skip("no chromium found; install the system's package or set WILDSAT_CHROMIUM")
