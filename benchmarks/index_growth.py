@@ -5,6 +5,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Iterator
 from dataclasses import dataclass
 from multiprocessing import get_context
 from multiprocessing.connection import Connection
@@ -21,6 +22,7 @@ from indexer.pipeline.build import build_collection
 from indexer.pipeline.options import BuildOptions
 from indexer.pipeline.reading import ReadOptions
 from indexer.sources import Candidate, Reading
+from indexer.sources.protocol import MOST_IN_PARTITION, Partition
 from wildsat_core.collection import CollectionWriter, open_collection
 from wildsat_core.machine import peak_memory_mib
 from wildsat_core.search.query import Query, VectorTerm
@@ -96,8 +98,13 @@ class NoiseSource:
     def count(self) -> int:
         return self.tiles
 
-    def candidates(self):
-        for i in range(self.tiles):
+    def partitions(self) -> Iterator[Partition]:
+        for first in range(0, self.tiles, MOST_IN_PARTITION):
+            above = min(first + MOST_IN_PARTITION, self.tiles)
+            yield Partition(f"from-{first}", above - first, range(first, above))
+
+    def candidates(self, partition: Partition | None = None) -> Iterator[Candidate]:
+        for i in range(self.tiles) if partition is None else partition.locator:
             lon, lat = -180 + (i * 0.618034 % 1) * 359.9, -80 + i / self.tiles * 160
             yield Candidate(Tile(f"noise-{i}", BBox(lon, lat, lon + 0.05, lat + 0.05), 10.0, "noise"), i)
 

@@ -14,8 +14,9 @@ from indexer.pipeline.options import BuildOptions, Progress
 from indexer.pipeline.reading import ReadOptions
 from indexer.pipeline.report import BuildReport
 from indexer.sources.pixels import Stretch
-from indexer.sources.protocol import Candidate, LeftOut, Reading
+from indexer.sources.protocol import Candidate, LeftOut, Partition, Reading
 from indexer.sources.raster import PixelGrid, RasterSource
+from indexer.sources.walking import files_below
 from wildsat_core.bands import RGB
 from wildsat_core.collection import read_current_manifest
 from wildsat_core.countries import load_countries
@@ -50,13 +51,20 @@ class ChipsSource:
         grid = PixelGrid(TILE_PX, TILE_PX)
         return [
             RasterSource(str(path), grid, band_indexes=TRUE_COLOUR, stretch=STRETCH, scene=path.stem)
-            for path in sorted(Path(self.folder).glob("*.tif"))
+            for path in sorted(files_below(self.folder, {".tif"}))
         ]
 
-    def candidates(self) -> Iterator[Candidate | LeftOut]:
-        """Raster after raster."""
+    def partitions(self) -> Iterator[Partition]:
+        """Those of each raster."""
         for number, raster in enumerate(self._rasters):
-            for found in raster.candidates():
+            for part in raster.partitions():
+                yield Partition(f"{raster.scene}-{part.key}", part.at_most, (number, part))
+
+    def candidates(self, partition: Partition | None = None) -> Iterator[Candidate | LeftOut]:
+        """Raster after raster."""
+        for part in self.partitions() if partition is None else (partition,):
+            number, of_raster = part.locator
+            for found in self._rasters[number].candidates(of_raster):
                 yield found if isinstance(found, LeftOut) else Candidate(found.tile, (number, found.locator))
 
     def count(self) -> int | None:
@@ -78,7 +86,7 @@ def samples_folder() -> Path | None:
     """The chips of the folder that $WILDSAT_DATA names; None when there are none."""
     data = os.environ.get(DATA)
     folder = Path(data) / "sentinel2" if data else None
-    return folder if folder and any(folder.glob("*.tif")) else None
+    return folder if folder and any(files_below(folder, {".tif"})) else None
 
 
 def is_there(root: Path) -> bool:

@@ -27,6 +27,7 @@ from indexer.sources.protocol import (
 )
 from indexer.sources.times import utc_day
 from indexer.sources.view import BandChoice
+from indexer.sources.walking import files_below
 from wildsat_core.bands import RGB
 from wildsat_core.errors import SourceError
 from wildsat_core.geo import check_lon_lat
@@ -104,7 +105,7 @@ class FolderSource:
     def unnamed(self) -> int:
         """How many pictures of the folder its table does not name."""
         named = {(Path(self.root) / (row["file"] or "")).resolve() for row in self._rows()}
-        return sum(path.resolve() not in named for path in _pictures(self.root))
+        return sum(path.resolve() not in named for path in files_below(self.root, SUFFIXES))
 
     def read(self, candidate: Candidate) -> Reading:
         """The whole picture.
@@ -144,7 +145,7 @@ class FolderSource:
 
     def _rows(self) -> Iterator[dict[str, str]]:
         if self.table is None:
-            yield from ({"file": str(p.relative_to(self.root))} for p in sorted(_pictures(self.root)))
+            yield from ({"file": str(p.relative_to(self.root))} for p in sorted(files_below(self.root, SUFFIXES)))
             return
         try:
             with Path(self.table).open(encoding="utf-8-sig", newline="") as file:
@@ -226,14 +227,6 @@ def _columns(names: Sequence[str]) -> dict[str, str]:
     found |= {"date": find(names, DATES), "cloud": find(names, CLOUDS)}
     found |= dict(zip(("lon", "lat"), find_all(names, LONGITUDES_LATITUDES) or (None, None), strict=True))
     return {known: name for known, name in found.items() if name is not None}
-
-
-def _pictures(root: str) -> Iterator[Path]:
-    """Pictures below a folder, but for what programs keep for themselves: hidden folders, checkpoints, __MACOSX."""
-    for path in Path(root).rglob("*"):
-        parts = path.relative_to(root).parts
-        if path.suffix.lower() in SUFFIXES and not any(part.startswith((".", "__MACOSX", "@eaDir")) for part in parts):
-            yield path
 
 
 def find_table(root: str) -> str | None:

@@ -17,6 +17,7 @@ from indexer.sources.picture import decode_picture
 from indexer.sources.places import centre_in, cloud_share, slug
 from indexer.sources.protocol import MOST_IN_PARTITION, Candidate, LeftOut, Partition, Reading
 from indexer.sources.times import utc_day
+from indexer.sources.walking import files_below
 from wildsat_core.bands import RGB
 from wildsat_core.errors import SourceError
 from wildsat_core.geo import check_lon_lat, square_bbox
@@ -118,7 +119,7 @@ class MajorTomSource:
         if path.is_file():
             return [path]
         skip = Path(self.metadata).resolve() if self.metadata else None
-        return sorted(p for p in path.rglob("*.parquet") if p.resolve() != skip) if path.is_dir() else []
+        return sorted(p for p in files_below(path, {".parquet"}) if p.resolve() != skip)
 
     def _facts(self, rows: list[dict[str, Any]], names: list[str]) -> dict[tuple[Any, Any], dict[str, Any]]:
         """Where and when of some rows from the metadata file, by product and cell.

@@ -19,7 +19,6 @@ from wildsat_core.types import Tile
 
 Pixels = npt.NDArray[np.generic]
 
-
 MOST_IN_PARTITION: Final = 16_384
 
 
@@ -133,8 +132,20 @@ class Source(Protocol):
     @property
     def bands(self) -> tuple[str, ...]: ...
 
-    def candidates(self) -> Iterator[Candidate | LeftOut]:
-        """All tiles, in order, without decoding pixels, and what could not be listed.
+    def partitions(self) -> Iterator[Partition]:
+        """All tiles cut into pieces of work, in order, by what is cheap to know: nothing is decoded or searched for.
+
+        Raises:
+            SourceError: the source can't be listed as asked.
+        """
+        ...
+
+    def candidates(self, partition: Partition | None = None) -> Iterator[Candidate | LeftOut]:
+        """Tiles, in order, without decoding pixels, and what could not be listed.
+
+        Args:
+            partition: one of `partitions()`, perhaps of an equal source in another process; None for all of them.
+                Together they give what None gives: each tile once.
 
         Raises:
             SourceError: the source can't be listed as asked.

@@ -21,6 +21,7 @@ from indexer.sources.picture import read_picture
 from indexer.sources.places import centre_in, slug
 from indexer.sources.protocol import MOST_IN_PARTITION, Candidate, LeftOut, Partition, Reading
 from indexer.sources.times import utc_day
+from indexer.sources.walking import files_below, is_of_a_program
 from wildsat_core.bands import RGB
 from wildsat_core.errors import SourceError
 from wildsat_core.mercator import map_tile_box, pixel_m
@@ -60,7 +61,7 @@ class SatlasSource:
 
     def partitions(self) -> Iterator[Partition]:
         """An image each: one scene."""
-        for image in sorted(p.name for p in Path(self.root).iterdir() if (p / "tci").is_dir()):
+        for image in self._images():
             tiles = len(self._tiles(image))
             for first in range(0, tiles, MOST_IN_PARTITION):
                 above = min(first + MOST_IN_PARTITION, tiles)
@@ -98,11 +99,17 @@ class SatlasSource:
     def inputs(self) -> Iterator[str]:
         """All files of the tree's images, and the table of their times."""
         yield from ([self.dates] if self.dates else [])
-        yield from map(str, Path(self.root).glob("*/*/*.png"))
+        for image in self._images():
+            yield from map(str, files_below(Path(self.root) / image, {".png"}))
 
     def provenance(self) -> dict[str, Any]:
         """What."""
         return {"source": self.name, "input": Path(self.root).resolve().name, "bands": list(self.bands)}
+
+    def _images(self) -> list[str]:
+        """Folders of images by name."""
+        folders = (path for path in Path(self.root).iterdir() if not is_of_a_program(path.name))
+        return sorted(path.name for path in folders if (path / "tci").is_dir())
 
     def _tiles(self, image: str) -> list[tuple[int, int]]:
         """Column and row of an image's tiles, by file name."""

@@ -12,6 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from indexer.sources.protocol import Candidate, LeftOut
+from indexer.sources.walking import files_below
 from indexer.vectors.rows import BAD_ROW, RowReader
 from wildsat_core.errors import InvalidInputError, ModelNotFoundError, SourceError
 from wildsat_core.models.registry import model_ref
@@ -63,6 +64,11 @@ class Rows:
         return {space: array[kept] for space, array in self.vectors.items()}, [self.thumbnails[i] for i in kept]
 
 
+def parquet_files(path: Path) -> list[Path]:
+    """The file itself, or all below a folder, as those of a data set in parts (`year=2024/part-0.parquet`)."""
+    return sorted(files_below(path, {".parquet"})) if path.is_dir() else [path]
+
+
 class VectorFiles:
     """One Parquet file, or all of a folder, that hold the same kind of vectors.
 
@@ -78,11 +84,11 @@ class VectorFiles:
         """Read what the files say of themselves.
 
         Args:
-            path: a file, or a folder of *.parquet.
+            path: a file, or a folder with *.parquet at any depth.
             given: for files that were not exported here.
         """
         self.path, self._given = path, given
-        self._files = sorted(path.glob("*.parquet")) if path.is_dir() else [path]
+        self._files = parquet_files(path)
         if not self._files:
             raise SourceError(f"{path} is a folder without *.parquet files")
         contents = [_contents_of(file, given) for file in self._files]
@@ -168,7 +174,7 @@ def given_vectors(path: Path, column: str, space: str, metric: str, made_by: str
         raise InvalidInputError(
             f"--space must be one of {', '.join(SPACES)}, --metric cosine or inner_product", "space"
         )
-    files = sorted(path.glob("*.parquet")) if path.is_dir() else [path]
+    files = parquet_files(path)
     if not files:
         raise SourceError(f"{path} is a folder without *.parquet files")
     try:

@@ -15,7 +15,7 @@ from indexer.pipeline.listing import Chooser
 from indexer.pipeline.reading import ReadOptions
 from indexer.sources.folder import FolderSource, find_table
 from indexer.sources.majortom import MajorTomSource
-from indexer.sources.protocol import Candidate, Reading
+from indexer.sources.protocol import Candidate, Partition, Reading
 from indexer.sources.raster import PixelGrid, RasterSource
 from tests.indexer.conftest import png, write_raster
 from tests.indexer.stac_server import scene
@@ -73,7 +73,10 @@ class Fiji:
 
     name, bands = "fiji", ("red", "green", "blue", "b08")
 
-    def candidates(self):
+    def partitions(self):
+        yield Partition("all", 2)
+
+    def candidates(self, partition=None):
         for west, east in ((179.0, 179.5), (179.75, -179.75)):
             yield Candidate(Tile(f"t{west}", BBox(west, -17.5, east, -17.0), 800.0, "fiji", "x"), int(west * 4))
 

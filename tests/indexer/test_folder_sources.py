@@ -105,13 +105,6 @@ def test_columns_of_a_table_are_found_by_their_usual_names_and_bad_rows_left_out
     assert (bad.reason, "line 3: longitude" in bad.what) == ("bad row", True)
 
 
-def test_hidden_folders_are_not_looked_into(tmp_path):
-    for folder in (".ipynb_checkpoints", "shown"):
-        (tmp_path / folder).mkdir()
-        write_raster(tmp_path / folder / "a.tif", picture().transpose(2, 0, 1), "EPSG:4326", 10, 50, 0.001)
-    assert [c.tile.tile_id for c in FolderSource(str(tmp_path)).candidates()] == ["shown-a"]
-
-
 @pytest.mark.parametrize(
     ("row", "message"),
     [

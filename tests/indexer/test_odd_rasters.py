@@ -161,13 +161,6 @@ def test_a_container_names_what_is_in_it(tmp_path):
     assert tile.tile_id.startswith("two-Band2-")
 
 
-def test_hidden_folders_hold_no_pictures(tmp_path):
-    for name in ("a.tif", ".ipynb_checkpoints/a.tif", "__MACOSX/._a.tif", "deep/.git/a.tif", "deep/b.tif"):
-        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
-        write(tmp_path / name, noise())
-    assert [c.tile.tile_id for c in FolderSource(str(tmp_path)).candidates()] == ["a", "deep-b"]
-
-
 @pytest.mark.parametrize("dtype", ["uint8", "uint16"])
 @pytest.mark.parametrize(
     ("crs", "transform"),

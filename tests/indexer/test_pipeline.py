@@ -25,7 +25,7 @@ from indexer.pipeline.options import BuildOptions
 from indexer.pipeline.reading import ReadOptions
 from indexer.sources import Candidate, Reading
 from indexer.sources.grid import KilometreGrid
-from indexer.sources.protocol import UnreachableError
+from indexer.sources.protocol import Partition, UnreachableError
 from indexer.sources.raster import PixelGrid, RasterSource
 from indexer.sources.satlas import SatlasSource
 from indexer.sources.sentinel2 import Sentinel2Source
@@ -316,8 +316,12 @@ class Odd:
     def count(self):
         return 12
 
-    def candidates(self):
-        return (Candidate(Tile(f"odd-{i}", BBox(i, 0, i + 1, 1), 10.0, "odd"), i) for i in range(12))
+    def partitions(self):
+        return (Partition(f"from-{first}", 4, range(first, first + 4)) for first in (0, 4, 8))
+
+    def candidates(self, partition=None):
+        numbers = range(12) if partition is None else partition.locator
+        return (Candidate(Tile(f"odd-{i}", BBox(i, 0, i + 1, 1), 10.0, "odd"), i) for i in numbers)
 
     def read(self, candidate):
         if candidate.locator == 3 and self.fail == "error":

@@ -34,6 +34,15 @@ def test_chips_become_tiles_of_640_m(chips, model_folder, tmp_path):
     assert collection.manifest.provenance["title"] == "Sentinel-2 samples"
 
 
+def test_partitions_of_chips_hold_every_tile_once(chips):
+    (chips / "._patch_0.tif").write_bytes(b"of a file manager")
+    source = samples.ChipsSource(str(chips))
+    parts = [list(source.candidates(partition)) for partition in source.partitions()]
+    assert [len(part) for part in parts] == [p.at_most for p in source.partitions()] == [4, 4]
+    assert [found for part in parts for found in part] == list(source.candidates())
+    assert all(source.read(candidate).pixels.shape == (3, 64, 64) for candidate in parts[1])
+
+
 def test_without_chips_there_are_no_samples(tmp_path, monkeypatch):
     monkeypatch.delenv("WILDSAT_DATA", raising=False)
     assert samples.samples_folder() is None

@@ -11,7 +11,7 @@ from app.main import create_app
 from app.settings import Settings
 from indexer.commands.index import index
 from indexer.pipeline.scale import ScaleGate, model_name
-from indexer.sources.protocol import Candidate, LeftOut
+from indexer.sources.protocol import Candidate, LeftOut, Partition
 from tests.indexer.conftest import write_raster
 from wildsat_core.collection import open_collection
 from wildsat_core.errors import InvalidInputError
@@ -34,8 +34,11 @@ def candidates(*sizes_m, side_deg=1.0):
 class Listed:
     items: list
 
-    def candidates(self):
-        return iter(self.items)
+    def partitions(self):
+        yield Partition("all", len(self.items), self.items)
+
+    def candidates(self, partition=None):
+        return iter(self.items if partition is None else partition.locator)
 
 
 def test_tiles_of_the_models_scale_and_of_unknown_scale_pass():
