@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Sequence
+from importlib import resources
 
 import numpy as np
 from numpy.typing import NDArray
 
+from wildsat_core.models.model import WildSATModel
 from wildsat_core.text.familiarity import Familiarity
 
 log = logging.getLogger(__name__)
@@ -29,17 +32,22 @@ def spread_sample(embeddings: Embeddings, count: int = KNOWN_TEXTS) -> Embedding
     return embeddings[chosen]
 
 
-def fit_familiarity(known: Embeddings, real: Embeddings, unrelated: Embeddings) -> Familiarity:
-    """Threshold half-way between unrelated texts and the least familiar real ones.
+def unrelated_texts() -> list[str]:
+    """Texts that no place answers."""
+    return (resources.files("training") / "tables" / "unrelated.txt").read_text(encoding="utf-8").splitlines()
+
+
+def fit_familiarity(model: WildSATModel, known: Embeddings, real: Sequence[str]) -> Familiarity:
+    """Threshold half-way between texts that no place answers and the least familiar real ones.
 
     Args:
+        model: encodes the texts.
         known: (M, E) a sample of the texts that the model was trained on.
-        real: (R, E) texts that people may ask and that were not trained on.
-        unrelated: (U, E) texts that no place answers.
+        real: what people may ask and the model was not trained on.
     """
     unscaled = Familiarity(known, min(NEAREST, len(known)), 0.0)
-    low = float(np.quantile(unscaled.of(unrelated), MOST_UNRELATED))
-    high = float(np.quantile(unscaled.of(real), LEAST_REAL))
+    low = float(np.quantile(unscaled.of(model.encode_texts(unrelated_texts())), MOST_UNRELATED))
+    high = float(np.quantile(unscaled.of(model.encode_texts(real)), LEAST_REAL))
     threshold = min((low + high) / 2, high)
     log.info("familiarity: unrelated texts up to %.3f, real ones from %.3f, threshold %.3f", low, high, threshold)
     return Familiarity(known, unscaled.nearest, threshold)

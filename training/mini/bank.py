@@ -28,6 +28,8 @@ LEAST_BEST_SHARE = 0.25  # a predicate that fills no tile to this share teaches 
 # A picture that is mostly sea shows little of what its land is said to be, unless what is said is said of coasts.
 FULL_LAND = 0.5
 COASTAL_LAND = 0.65
+# Sentences of other kinds are composed of these, or are about single species.
+PLAIN_KINDS = ("word", "atom", "attribute", "use", "flagship", "place", "family", "ecoregion")
 
 
 @dataclass(frozen=True, slots=True)

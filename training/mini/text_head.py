@@ -10,7 +10,7 @@ import torch
 import torch.nn.functional as F
 from numpy.typing import NDArray
 
-from training.mini.bank import Bank
+from training.mini.bank import PLAIN_KINDS, Bank
 from training.mini.sampling import SentenceSampler
 from training.mini.teacher import PARAPHRASE_WEIGHT, read_texts
 from training.soft_losses import alignment
@@ -23,7 +23,6 @@ log = logging.getLogger(__name__)
 
 PICTURE_WEIGHT = 0.5
 MEMORY = ("keys", "values")
-KNOWN_KINDS = ("word", "atom", "attribute", "use", "flagship", "place", "family", "ecoregion")
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,7 +119,7 @@ def install_text_head(
         raise TrainingError(f"the text head of {model.config.name!r} is a {type(kept).__name__}, not a MemoryHead")
     slots = len(kept.keys)
     order = np.random.default_rng(seed).permutation(len(bank.kinds))
-    plain = np.isin(np.asarray(bank.kinds)[order], KNOWN_KINDS)
+    plain = np.isin(np.asarray(bank.kinds)[order], PLAIN_KINDS)
     rows = np.concatenate([order[plain], order[~plain]])[:slots]
     if len(rows) < slots:
         raise TrainingError(f"the memory has {slots} slots and the bank only {len(rows)} sentences")

@@ -10,7 +10,6 @@ import json
 import logging
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from importlib import resources
 from pathlib import Path
 
 import numpy as np
@@ -101,9 +100,7 @@ def export_model(model: WildSATModel, texts: Texts, out: Path) -> None:
     out.mkdir(parents=True, exist_ok=True)
     known = spread_sample(np.concatenate([texts.kind_embeddings, texts.point_embeddings]))
     real = [wording.text for wording in benchmark_wordings() if not wording.held]
-    table = resources.files("training.mini") / "tables" / "unrelated.txt"
-    unrelated = table.read_text(encoding="utf-8").splitlines()
-    no_match = fit_familiarity(known, model.encode_texts(real), model.encode_texts(unrelated)).save(out)
+    no_match = fit_familiarity(model, known, real).save(out)
     model.config = model.config.model_copy(update={"no_match": no_match})
     log.info("weights %s", model.half().save(out))
     model.float()

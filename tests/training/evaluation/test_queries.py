@@ -4,6 +4,7 @@ import pytest
 
 from training.earth.vocabulary import read_csv, read_yaml
 from training.evaluation.queries import is_held, read_nonsense, read_paraphrases, read_queries
+from training.familiar import unrelated_texts
 
 
 def test_there_are_at_least_eighty_queries_of_six_kinds_with_both_halves_in_each():
@@ -41,12 +42,9 @@ def test_paraphrases_are_twenty_groups_of_three():
 
 
 def test_nonsense_is_thirty_texts_that_calibration_never_saw():
-    from importlib import resources
-
     nonsense = read_nonsense()
-    unrelated = (resources.files("training.mini") / "tables" / "unrelated.txt").read_text(encoding="utf-8").splitlines()
     assert len(set(nonsense)) == 30
-    assert not set(nonsense) & set(unrelated)
+    assert not set(nonsense) & set(unrelated_texts())
 
 
 @pytest.mark.parametrize("table", ["flagships.csv"])
