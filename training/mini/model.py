@@ -4,53 +4,33 @@ from __future__ import annotations
 
 from typing import Any
 
+from training.small_models import DEVIATION, small_config
 from wildsat_core.models.backbones import build_backbone
-from wildsat_core.models.config import HeadConfig, LocationConfig, ModelConfig
+from wildsat_core.models.config import ModelConfig
 from wildsat_core.preprocess import Preprocessing
 
-# Over all views of all training tiles.
-MEAN, DEVIATION = (0.35, 0.37, 0.33), (0.22, 0.20, 0.20)
-TEXT_DIM, IMAGE_DIM = 256, 128
-TILE_HIDDEN = 512
-TEXT_FEATURES, TEXT_HIDDEN = 384, 2048
-MEMORY_SLOTS = 7680
-POSITION = {"dim": TEXT_DIM, "waves": 256, "lowest": 1.0, "highest": 100.0, "width": 448, "depth": 3}
-
-
+MEAN = (0.35, 0.37, 0.33)  # over all views of all training tiles
 ARCHITECTURE = "timm:resnet10t"
 # Half as wide as usual: on two cores, pictures seen in training count for more than channels.
 ARCHITECTURE_ARGS: dict[str, Any] = {"channels": [32, 64, 128, 256], "stem_width": 16}
 GSD_M = (500.0, 8000.0)  # its training pictures show 45 to 300 km in 40 pixels; below that a little was tried
 INPUT_PX = 40  # the demo's imagery has 27 pixels in 200 km
+TEXT_HIDDEN = 2048
 
 
 def mini_config() -> ModelConfig:
     """Config of an untrained wildsat-mini."""
-    features = feature_size(ARCHITECTURE, ARCHITECTURE_ARGS, INPUT_PX)
-    return ModelConfig(
-        name="wildsat-mini",
-        title="WildSAT mini",
-        architecture=ARCHITECTURE,
-        architecture_args=ARCHITECTURE_ARGS,
-        feature_size=features,
+    return small_config(
+        "wildsat-mini",
+        "WildSAT mini",
+        backbone=(ARCHITECTURE, ARCHITECTURE_ARGS),
+        features=feature_size(ARCHITECTURE, ARCHITECTURE_ARGS, INPUT_PX),
         preprocessing=Preprocessing(input_px=INPUT_PX, normalisation="standard", mean=MEAN, std=DEVIATION),
         gsd_m=GSD_M,
-        tile_heads={
-            "text": HeadConfig(kind="mlp", in_features=features, out_features=TEXT_DIM, hidden=TILE_HIDDEN),
-            "image": HeadConfig(kind="mlp", in_features=features, out_features=IMAGE_DIM, hidden=TILE_HIDDEN),
-        },
-        text_encoder="minilm",
-        text_head=HeadConfig(
-            kind="memory",
-            in_features=TEXT_FEATURES,
-            out_features=TEXT_DIM,
-            hidden=TEXT_HIDDEN,
-            slots=MEMORY_SLOTS,
-        ),
-        location=LocationConfig(kind="position", parameters=dict(POSITION), spaces=("place",), out_features=TEXT_DIM),
-        metric="cosine",
-        licence="Apache-2.0",
-        source="trained by this project; see README.md beside this file for the command and the data",
+        text_hidden=TEXT_HIDDEN,
+        slots=7680,
+        waves=256,
+        highest_wave=100.0,
     )
 
 

@@ -28,9 +28,10 @@ from training.mini.species_sentences import add_species_sentences
 from training.mini.stages import Stages
 from training.mini.student import StudentSettings, train_student
 from training.mini.teacher import Anchor, TeacherRun, TeacherSettings, teach, train_teacher
-from training.mini.text_head import TextHeadSettings, install_text_head, plain_text_head, tune_text_head
+from training.mini.text_head import TextHeadSettings, memory_rows, tune_text_head
 from training.mini.views import Views, load_views, make_views, save_views
 from training.mini.vision import VisionSettings, VisionStudent, VisionTargets, VisionTrainer
+from training.small_models import install_text_head, plain_text_head
 from wildsat_core.models.heads import ResidualHead
 from wildsat_core.models.model import WildSATModel
 from wildsat_core.models.registry import find_model, load_model
@@ -209,7 +210,10 @@ def make_model(material: Material, settings: MiniSettings, work: Path | None = N
         stages.run("positions", model.location, lambda: teach_positions(model, material.cells, places, settings))
     head = plain_text_head(model) if places is None else places.run.text_head
     stages.run("text_head", head, lambda: finish_text_head(head, model, material, settings, start))
-    install_text_head(model, head, material.bank, material.embeddings)
+    assert model.config.text_head is not None
+    assert model.config.text_head.slots is not None
+    remembered = memory_rows(material.bank, model.config.text_head.slots)
+    install_text_head(model, head, material.embeddings[remembered].astype(np.float32))
     if places is None or not settings.vision.steps:
         return model
     return train_vision(model, material, places, settings)

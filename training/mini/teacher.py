@@ -14,14 +14,15 @@ import torch.nn.functional as F
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from training.mini.model import TEXT_HIDDEN
 from training.mini.sampling import SentenceSampler
+from training.small_models import TEXT_DIM, TEXT_FEATURES
 from training.soft_losses import alignment
 from wildsat_core.errors import TrainingError
 from wildsat_core.models.heads import ResidualHead
 
 log = logging.getLogger(__name__)
 
-TEXT_SIZE, DIM, TEXT_HIDDEN = 384, 256, 2048
 FIRST_SCALE, HIGHEST_SCALE = 14.0, 60.0
 TEXT_NOISE, FACT_NOISE = 0.01, 0.05
 # Texts that say the same thing go to the same place: their vectors are drawn together, and mixtures of two of them are
@@ -34,7 +35,7 @@ ANCHOR_WEIGHT = 2.0  # of staying in the space of the weights that a run goes on
 class PlaceTeacher(nn.Module):
     """Facts of a place (B, F) to (B, D) of length 1."""
 
-    def __init__(self, features: int, dim: int = DIM, width: int = 384, depth: int = 3) -> None:
+    def __init__(self, features: int, dim: int = TEXT_DIM, width: int = 384, depth: int = 3) -> None:
         """Build with random weights."""
         super().__init__()
         self.input = nn.Linear(features, width)
@@ -74,7 +75,7 @@ class TeacherRun(nn.Module):
         """Build, with the anchor's text head where there is one."""
         super().__init__()
         self.teacher = PlaceTeacher(features)
-        self.text_head = ResidualHead(TEXT_SIZE, DIM, TEXT_HIDDEN)
+        self.text_head = ResidualHead(TEXT_FEATURES, TEXT_DIM, TEXT_HIDDEN)
         self.log_scale = nn.Parameter(torch.tensor(np.log(FIRST_SCALE), dtype=torch.float32))
         if anchor is not None:
             self.text_head.load_state_dict(anchor.text_head.state_dict())

@@ -15,14 +15,12 @@ from training.mini.sampling import SentenceSampler
 from training.mini.teacher import PARAPHRASE_WEIGHT, read_texts
 from training.soft_losses import alignment
 from wildsat_core.errors import TrainingError
-from wildsat_core.models.heads import MemoryHead, ResidualHead
-from wildsat_core.models.model import WildSATModel
+from wildsat_core.models.heads import ResidualHead
 
 log = logging.getLogger(__name__)
 
 
 PICTURE_WEIGHT = 0.5
-MEMORY = ("keys", "values")
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,20 +33,6 @@ class TextHeadSettings:
     rate: float = 1e-3
     scale: float = 20.0
     seed: int = 7
-
-
-def plain_text_head(model: WildSATModel) -> ResidualHead:
-    """A copy of a model's trained text head, without its memory.
-
-    Raises:
-        TrainingError: the model's text head is of another kind.
-    """
-    config, trained = model.config.text_head, model.text_head
-    if config is None or trained is None or config.hidden is None:
-        raise TrainingError(f"{model.config.name!r} has no text head with a hidden layer to go on from")
-    head = ResidualHead(config.in_features, config.out_features, config.hidden)
-    head.load_state_dict({name: value for name, value in trained.state_dict().items() if name not in MEMORY})
-    return head
 
 
 def tune_text_head(
@@ -103,25 +87,12 @@ def tune_text_head(
     return head.eval()
 
 
-def install_text_head(
-    model: WildSATModel, head: ResidualHead, bank: Bank, embeddings: NDArray[np.float16], seed: int = 0
-) -> None:
-    """Put a trained head into a model and fill its memory with the bank's plainest sentences.
+def memory_rows(bank: Bank, slots: int, seed: int = 0) -> NDArray[np.int64]:
+    """Rows of the sentences that a memory keeps, (slots,) or as many as there are: the bank's plainest.
 
     Composed sentences and single species come last, by chance and only where slots are left: what they say is said by
     their parts and families.
-
-    Raises:
-        TrainingError: the model's text head has no memory, or the bank has fewer sentences than it has slots.
     """
-    kept = model.text_head
-    if not isinstance(kept, MemoryHead):
-        raise TrainingError(f"the text head of {model.config.name!r} is a {type(kept).__name__}, not a MemoryHead")
-    slots = len(kept.keys)
     order = np.random.default_rng(seed).permutation(len(bank.kinds))
     plain = np.isin(np.asarray(bank.kinds)[order], PLAIN_KINDS)
-    rows = np.concatenate([order[plain], order[~plain]])[:slots]
-    if len(rows) < slots:
-        raise TrainingError(f"the memory has {slots} slots and the bank only {len(rows)} sentences")
-    kept.load_state_dict({**head.state_dict(), "keys": kept.keys, "values": kept.values})
-    kept.remember(torch.from_numpy(embeddings[rows].astype(np.float32)))
+    return np.concatenate([order[plain], order[~plain]])[:slots]

@@ -21,10 +21,10 @@ from training.sentinel.points import Points
 from training.sentinel.scenes import SceneMaker
 from training.sentinel.texts import Sentences
 from training.sentinel.vision import VisionStudent
+from training.small_models import install_text_head, new_text_head
 from training.soft_losses import alignment
 from training.steps import Steps, take_steps
 from wildsat_core.errors import TrainingError
-from wildsat_core.models.heads import MemoryHead, ResidualHead
 from wildsat_core.models.model import WildSATModel
 
 FIRST_SCALE = 14.0
@@ -71,11 +71,10 @@ class HeadsStudent(nn.Module):
     def __init__(self, model: WildSATModel) -> None:
         """Take the parts from a model; the text head is put back by `install_text_head`."""
         super().__init__()
-        config = model.config.text_head
-        if config is None or config.hidden is None or model.location is None:
-            raise TrainingError(f"{model.config.name} needs a text head with a hidden layer and a location encoder")
+        if model.location is None:
+            raise TrainingError(f"{model.config.name!r} has no location encoder")
         self.tiles = model.tile_heads["text"]
-        self.texts = ResidualHead(config.in_features, config.out_features, config.hidden)
+        self.texts = new_text_head(model)
         self.places = model.location
         self.scales = nn.ModuleList(LogitScale(FIRST_SCALE, learned=True) for _ in range(2))
 
@@ -125,7 +124,7 @@ def train_heads(
         }
 
     take_steps(student, loss_at, settings.plan())
-    _install_text_head(model, student.texts, np.concatenate([sentences[1], points[1]]))
+    install_text_head(model, student.texts, np.concatenate([sentences[1], points[1]]))
 
 
 class _Drawer:
@@ -181,19 +180,3 @@ def _point_losses(
     logits = texts @ vectors.T * student.scales[1]()  # (S, D) @ (D, N)
     loss = alignment(logits, torch.from_numpy(points.true_of(rows, chosen)))
     return {"places": settings.place_weight * loss, "said otherwise": settings.place_weight * apart}
-
-
-def _install_text_head(model: WildSATModel, head: ResidualHead, embeddings: NDArray[np.float32]) -> None:
-    """Put a trained head into a model and fill its memory, kinds of ground first.
-
-    Raises:
-        TrainingError: there are fewer sentences than slots.
-    """
-    kept = model.text_head
-    assert isinstance(kept, MemoryHead)  # the config of this model says so
-    slots = len(kept.keys)
-    if len(embeddings) < slots:
-        raise TrainingError(f"the memory has {slots} slots and there are only {len(embeddings)} sentences")
-    kept.load_state_dict({**head.state_dict(), "keys": kept.keys, "values": kept.values})
-    kept.eval()
-    kept.remember(torch.from_numpy(embeddings[:slots]))

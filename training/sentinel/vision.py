@@ -18,9 +18,9 @@ from training.earth.stretches import Stretch, as_pictures
 from training.losses import LogitScale, symmetric_loss
 from training.sentinel.scenes import FINE, ROUGH, SceneMaker
 from training.setup import lay_out_channels_last
+from training.small_models import read_features
 from training.steps import Steps, take_steps
 from wildsat_core.models.model import WildSATModel
-from wildsat_core.preprocess import preprocess
 
 log = logging.getLogger(__name__)
 
@@ -63,9 +63,7 @@ class VisionStudent(nn.Module):
 
     def features(self, pictures: Tensor) -> Tensor:
         """Pictures (B, 3, H, W) in [0, 255] to features (B, F)."""
-        ready = preprocess(pictures, self.preprocessing).contiguous(memory_format=torch.channels_last)
-        features: Tensor = self.backbone(ready)
-        return features
+        return read_features(self.backbone, pictures, self.preprocessing)
 
 
 def train_vision(

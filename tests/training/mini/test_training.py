@@ -9,10 +9,11 @@ from training.mini import vision
 from training.mini.bank import FULL, Bank
 from training.mini.sampling import SentenceSampler
 from training.mini.student import StudentSettings, train_student
-from training.mini.teacher import TEXT_SIZE, TeacherRun, TeacherSettings, teach, train_teacher
-from training.mini.text_head import TextHeadSettings, install_text_head, tune_text_head
+from training.mini.teacher import TeacherRun, TeacherSettings, teach, train_teacher
+from training.mini.text_head import TextHeadSettings, memory_rows, tune_text_head
 from training.mini.views import Views
 from training.mini.vision import VisionSettings, VisionStudent, VisionTargets, VisionTrainer
+from training.small_models import TEXT_FEATURES, install_text_head, plain_text_head
 from wildsat_core.errors import TrainingError
 from wildsat_core.location.position import PositionEncoder
 from wildsat_core.models.config import HeadConfig, ModelConfig
@@ -38,8 +39,8 @@ def bank(wet):
 @pytest.fixture
 def embeddings():
     rng = np.random.default_rng(0)
-    kinds = rng.normal(size=(2, TEXT_SIZE))
-    found = kinds[np.arange(SENTENCES) % 2] + 0.3 * rng.normal(size=(SENTENCES, TEXT_SIZE))
+    kinds = rng.normal(size=(2, TEXT_FEATURES))
+    found = kinds[np.arange(SENTENCES) % 2] + 0.3 * rng.normal(size=(SENTENCES, TEXT_FEATURES))
     return (found / np.linalg.norm(found, axis=1, keepdims=True)).astype(np.float16)
 
 
@@ -182,7 +183,7 @@ def memory_model(slots):
         architecture_args={"channels": [4, 4, 8, 8], "stem_width": 8},
         feature_size=8,
         tile_heads={"text": HeadConfig(in_features=8, out_features=6)},
-        text_head=HeadConfig(kind="memory", in_features=TEXT_SIZE, out_features=6, hidden=16, slots=slots),
+        text_head=HeadConfig(kind="memory", in_features=TEXT_FEATURES, out_features=6, hidden=16, slots=slots),
     )
     return WildSATModel(config)
 
@@ -193,12 +194,13 @@ def test_a_tuned_text_head_finds_fixed_places_and_is_installed_with_its_memory(b
     kinds = rng.normal(size=(2, 6)).astype(np.float32)
     kinds /= np.linalg.norm(kinds, axis=1, keepdims=True)
     places, rows = np.where(wet[:, None], kinds[0], kinds[1]), np.arange(TILES)
-    head = ResidualHead(TEXT_SIZE, 6, 16)
+    head = ResidualHead(TEXT_FEATURES, 6, 16)
     sampler = SentenceSampler(bank, rows, np.random.default_rng(0))
     settings = TextHeadSettings(steps=40, sentences=8, tiles=8, rate=5e-3)
     tune_text_head(head, places, embeddings, sampler, rows, settings=settings)
     model = memory_model(slots=5).eval()
-    install_text_head(model, head, bank, embeddings)
+    install_text_head(model, head, embeddings.astype(np.float32))
+    torch.testing.assert_close(plain_text_head(model).state_dict(), head.state_dict(), atol=0, rtol=0)
     with torch.inference_mode():
         texts = model.project_texts(torch.from_numpy(embeddings.astype(np.float32))).numpy()
     scores = texts @ places.T
@@ -208,6 +210,26 @@ def test_a_tuned_text_head_finds_fixed_places_and_is_installed_with_its_memory(b
     assert {tuple(np.round(row, 3)) for row in model.text_head.keys.numpy()} <= known
 
 
-def test_a_memory_larger_than_the_bank_is_refused(bank, embeddings):
-    with pytest.raises(TrainingError, match=f"only {SENTENCES}"):
-        install_text_head(memory_model(slots=SENTENCES + 1), ResidualHead(TEXT_SIZE, 6, 16), bank, embeddings)
+def test_a_memory_keeps_the_plainest_sentences_of_the_bank():
+    kinds = ["composed", "atom", "bird", "word", "combined"]
+    bank = Bank([f"text {i}" for i in range(5)], kinds, np.arange(5), np.zeros((5, TILES), np.uint8))
+    assert set(memory_rows(bank, 2)) == {1, 3}
+    assert len(set(memory_rows(bank, 4))) == 4
+    assert set(memory_rows(bank, 9)) == set(range(5))
+
+
+def test_a_memory_that_there_are_too_few_sentences_for_is_refused(embeddings):
+    with pytest.raises(TrainingError, match=f"only {SENTENCES} sentences"):
+        install_text_head(
+            memory_model(slots=SENTENCES + 1), ResidualHead(TEXT_FEATURES, 6, 16), embeddings.astype(np.float32)
+        )
+
+
+def test_a_model_without_a_text_head_of_this_kind_is_refused(embeddings):
+    model = memory_model(slots=5)
+    model.config = model.config.model_copy(update={"text_head": None})
+    with pytest.raises(TrainingError, match="'tiny' has no text head"):
+        plain_text_head(model)
+    model.text_head = ResidualHead(TEXT_FEATURES, 6, 16)
+    with pytest.raises(TrainingError, match="a ResidualHead, not a MemoryHead"):
+        install_text_head(model, ResidualHead(TEXT_FEATURES, 6, 16), embeddings.astype(np.float32))

@@ -1,0 +1,127 @@
+"""What the small models have in common: the shape of their spaces, and the text head with a memory."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from wildsat_core.errors import TrainingError
+from wildsat_core.models.config import HeadConfig, LocationConfig, ModelConfig
+from wildsat_core.models.heads import MemoryHead, ResidualHead
+from wildsat_core.models.model import WildSATModel
+from wildsat_core.preprocess import Preprocessing, preprocess
+
+TEXT_FEATURES, TEXT_DIM, IMAGE_DIM = 384, 256, 128
+TILE_HIDDEN = 512
+DEVIATION = (0.22, 0.20, 0.20)  # of the pixels of both models' training pictures
+MEMORY = ("keys", "values")
+
+
+def small_config(
+    name: str,
+    title: str,
+    *,
+    backbone: tuple[str, dict[str, Any]],
+    features: int,
+    preprocessing: Preprocessing,
+    gsd_m: tuple[float, float],
+    text_hidden: int,
+    slots: int,
+    waves: int,
+    highest_wave: float,
+) -> ModelConfig:
+    """Config of an untrained small model: tiles, texts and positions meet in a space of 256 dimensions.
+
+    Args:
+        name: of the model.
+        title: of the model, for people.
+        backbone: its architecture, and the arguments of that.
+        features: length of the backbone's feature vector.
+        preprocessing: of pictures.
+        gsd_m: smallest and largest pixels that the model is for.
+        text_hidden: width of the text head.
+        slots: sentences that the text head remembers.
+        waves: how many the position encoder reads a position through.
+        highest_wave: frequency of the shortest of them.
+    """
+    architecture, arguments = backbone
+    position = {"dim": TEXT_DIM, "waves": waves, "lowest": 1.0, "highest": highest_wave, "width": 448, "depth": 3}
+    tile_head = {"kind": "mlp", "in_features": features, "hidden": TILE_HIDDEN}
+    return ModelConfig(
+        name=name,
+        title=title,
+        architecture=architecture,
+        architecture_args=arguments,
+        feature_size=features,
+        preprocessing=preprocessing,
+        gsd_m=gsd_m,
+        tile_heads={
+            "text": HeadConfig.model_validate(tile_head | {"out_features": TEXT_DIM}),
+            "image": HeadConfig.model_validate(tile_head | {"out_features": IMAGE_DIM}),
+        },
+        text_encoder="minilm",
+        text_head=HeadConfig(
+            kind="memory", in_features=TEXT_FEATURES, out_features=TEXT_DIM, hidden=text_hidden, slots=slots
+        ),
+        location=LocationConfig(kind="position", parameters=position, spaces=("place",), out_features=TEXT_DIM),
+        metric="cosine",
+        licence="Apache-2.0",
+        source="trained by this project; see README.md beside this file for the command and the data",
+    )
+
+
+def new_text_head(model: WildSATModel) -> ResidualHead:
+    """A text head of the model's size with random weights, without a memory.
+
+    Raises:
+        TrainingError: the model's text head is of another kind.
+    """
+    config = model.config.text_head
+    if config is None or config.hidden is None:
+        raise TrainingError(f"{model.config.name!r} has no text head with a hidden layer")
+    return ResidualHead(config.in_features, config.out_features, config.hidden)
+
+
+def plain_text_head(model: WildSATModel) -> ResidualHead:
+    """A copy of a model's trained text head, without its memory.
+
+    Raises:
+        TrainingError: the model's text head is of another kind.
+    """
+    head = new_text_head(model)
+    assert model.text_head is not None  # the config has one
+    head.load_state_dict({name: value for name, value in model.text_head.state_dict().items() if name not in MEMORY})
+    return head
+
+
+def install_text_head(model: WildSATModel, head: ResidualHead, embeddings: NDArray[np.float32]) -> None:
+    """Put a trained head into a model and fill its memory.
+
+    Args:
+        model: its text head has a memory.
+        head: of that head's size.
+        embeddings: (S, 384) of sentences; as many are remembered as there are slots, from the first.
+
+    Raises:
+        TrainingError: the model's text head has no memory, or there are fewer sentences than slots.
+    """
+    kept = model.text_head
+    if not isinstance(kept, MemoryHead):
+        raise TrainingError(f"the text head of {model.config.name!r} is a {type(kept).__name__}, not a MemoryHead")
+    slots = len(kept.keys)
+    if len(embeddings) < slots:
+        raise TrainingError(f"the memory has {slots} slots and there are only {len(embeddings)} sentences")
+    kept.load_state_dict({**head.state_dict(), "keys": kept.keys, "values": kept.values})
+    kept.eval()
+    kept.remember(torch.from_numpy(embeddings[:slots]))
+
+
+def read_features(backbone: nn.Module, pictures: Tensor, preprocessing: Preprocessing) -> Tensor:
+    """Pictures (B, 3, H, W) in [0, 255] to features (B, F)."""
+    ready = preprocess(pictures, preprocessing).contiguous(memory_format=torch.channels_last)
+    features: Tensor = backbone(ready)
+    return features
