@@ -19,11 +19,29 @@ _SIGNING: Final = (
     r"x-(?:amz|goog|oss|ms)-[a-z-]+|s[eprtv]|sk(?:oid|tid|[tesv])|spr|sr|sip|client_secret|session|credential"
 )
 _SECRET: Final = re.compile(rf"(?<![\w-])({_SIGNING})=[^\s&;,'\"<>|)]*", re.IGNORECASE)
+# The end of an address, as libraries name its file in messages: "a.tif?token=…, band 1".
+_QUERY: Final = re.compile(r"(?<=[\w/)])\?(?=[^\s'\"<>|=?]+=)[^\s'\"<>|]*[^\s'\"<>|,.;)]")
 _UNMISTAKABLE: Final = re.compile(
     r"(?<![\w-])((?:x-(?:amz|goog)-(?:signature|credential|security-token)|sig|signature|access_token|api_?key|password|"
     r"pwd|client_secret)=)[^\s&;,'\"<>|)]*",
     re.IGNORECASE,
 )
+
+
+# What GDAL opens on another machine, by either of its spellings.
+_REMOTE: Final = re.compile(r"\w+://|/vsi(curl|s3|gs|az|adls|oss|swift|webhdfs)")
+_HTTP: Final = re.compile(r"(?:/vsicurl/)?(https?://.+)", re.IGNORECASE | re.DOTALL)
+
+
+def is_remote(path: str) -> bool:
+    """Whether a name that GDAL opens is of a file on another machine."""
+    return _REMOTE.match(path) is not None
+
+
+def http_address(path: str) -> str | None:
+    """The address that a name that GDAL opens has in it, if it is fetched over HTTP without more ado."""
+    found = _HTTP.fullmatch(path)
+    return found[1] if found else None
 
 
 def without_secrets(text: str) -> str:
@@ -32,13 +50,13 @@ def without_secrets(text: str) -> str:
     def public(found: re.Match[str]) -> str:
         return found["scheme"] + found["place"] + ("?…" if found["query"] else "")
 
-    shown = _ADDRESS.sub(public, _VSI_QUERY.sub(r"\1?…", text))
+    shown = _QUERY.sub("?…", _ADDRESS.sub(public, _VSI_QUERY.sub(r"\1?…", text)))
     return _UNMISTAKABLE.sub(r"\1…", shown)
 
 
 def public_name(path: str) -> str:
     """A file's or address's name as it may stand in ids and provenance: without query, user and password."""
-    return without_secrets(path).removesuffix("?…")
+    return without_secrets(path.partition("?")[0] if is_remote(path) else path).removesuffix("?…")
 
 
 def same_when_signed_anew(text: str) -> str:

@@ -4,21 +4,21 @@ from __future__ import annotations
 
 import base64
 import datetime as dt
+import email.utils
 import hashlib
 import json
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Final, Self
+from typing import Self
 
 import numpy as np
 import numpy.typing as npt
 
+from indexer.sources.remote import ask
 from wildsat_core.addresses import public_name, same_when_signed_anew
 from wildsat_core.errors import SourceError
 from wildsat_core.files import write_text_atomically
-
-TIMEOUT_S: Final = 20.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -141,20 +141,14 @@ def _look(name: str) -> tuple[int, float, str] | None:
 
 def _ask(address: str) -> tuple[int, float, str] | None:
     """The same of an address, by its first byte: addresses may be signed for reading only. None without an answer."""
-    import email.utils
-
-    import httpx
-
-    try:
-        with httpx.stream(
-            "GET", address, headers={"Range": "bytes=0-0"}, timeout=TIMEOUT_S, follow_redirects=True
-        ) as answer:
-            if answer.status_code not in (200, 206):
-                return None
-            headers = answer.headers
-    except (httpx.HTTPError, httpx.InvalidURL):
+    answer = ask(address)
+    if answer.status not in (200, 206):
         return None
-    whole = headers.get("Content-Range", "").rpartition("/")[2] or headers.get("Content-Length", "")
-    changed = email.utils.parsedate_to_datetime(headers["Last-Modified"]) if headers.get("Last-Modified") else None
-    mark = f"{headers.get('ETag', '')}\0{headers.get('Last-Modified', '')}"
-    return int(whole) if whole.isdecimal() else 0, changed.timestamp() if changed else 0.0, mark
+    headers = answer.headers
+    whole = headers.get("content-range", "").rpartition("/")[2] or headers.get("content-length", "")
+    told = headers.get("last-modified", "")
+    try:
+        changed_s = email.utils.parsedate_to_datetime(told).timestamp()
+    except ValueError:
+        changed_s = 0.0
+    return int(whole) if whole.isdecimal() else 0, changed_s, f"{headers.get('etag', '')}\0{told}"

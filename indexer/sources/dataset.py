@@ -13,6 +13,7 @@ import numpy as np
 
 from indexer.sources.georeference import DEGREES, Bounds, Georeference
 from indexer.sources.library_errors import library_errors, read_error
+from indexer.sources.remote import patiently
 from indexer.sources.view import RED_GREEN_BLUE, BandChoice, Mask, Pixels, View, open_raster, view_of
 from wildsat_core.errors import SourceError
 from wildsat_core.geo import KM_PER_DEGREE
@@ -324,7 +325,7 @@ def _in_memory(header: Any, view: View) -> Any:  # noqa: ANN401
             "convert it first, for example with `rio convert --co tiled=yes --co compress=deflate IN OUT.tif`"
         )
     try:
-        values, valid = view.read(header)
+        values, valid = patiently(view.path, lambda: view.read(header))
     except library_errors() as err:
         raise read_error(f"{view.path} can't be read", view.path, err) from err
     count = len(values)

@@ -12,6 +12,7 @@ import struct
 import zlib
 
 from indexer.sources.protocol import NotAPictureError, UnreachableError
+from wildsat_core.addresses import http_address, is_remote, without_secrets
 from wildsat_core.errors import SourceError
 
 # Beginnings of GDAL's, PROJ's and others' own words, for errors whose class says nothing; the first that fits.
@@ -82,9 +83,9 @@ def read_error(what: str, path: str, err: BaseException) -> SourceError:
         err: what the library raised.
 
     Returns:
-        `UnreachableError` where a server might answer later, else `NotAPictureError`.
+        `UnreachableError` where a server may be at fault that can't be asked (`remote.py` asks those of HTTP), else
+        `NotAPictureError`.
     """
-    message = f"{what}: {sentence(err).replace(path, path.partition('?')[0])}"
-    is_remote = "://" in path or path.startswith("/vsicurl/")
-    answered = any(f"response code: {status}" in str(err) for status in (404, 410))
-    return UnreachableError(message) if is_remote and not answered else NotAPictureError(message)
+    message = without_secrets(f"{what}: {sentence(err)}")
+    is_unknown = is_remote(path) and http_address(path) is None
+    return UnreachableError(message) if is_unknown else NotAPictureError(message)

@@ -19,11 +19,11 @@ from typing import Any, Final, NamedTuple
 from indexer.sources.dataset import Dataset, box_transform, open_dataset, unwrapped
 from indexer.sources.georeference import DEGREES
 from indexer.sources.grid import Cell, KilometreGrid
-from indexer.sources.intact import STRICT
 from indexer.sources.library_errors import library_errors, read_error
 from indexer.sources.pixels import Stretch, reading_of
 from indexer.sources.places import centre_in, slug
 from indexer.sources.protocol import MOST_IN_PARTITION, Candidate, LeftOut, Partition, PixelPlace, Reading
+from indexer.sources.remote import patiently
 from indexer.sources.view import BandChoice, Mask, Pixels
 from wildsat_core.addresses import public_name
 from wildsat_core.bands import RGB
@@ -148,15 +148,10 @@ class RasterSource:
         Raises:
             SourceError: GDAL can't read it.
         """
-        import rasterio
-
-        raster, locator = self._raster, candidate.locator
         try:
-            with rasterio.Env(**STRICT):
-                if isinstance(locator, _Window):
-                    values, valid, place = self._read_window(raster, locator)
-                else:
-                    values, valid, place = self._read_box(raster, candidate.tile.bbox, locator)
+            values, valid, place = patiently(
+                self.path, lambda: self._pixels_of(candidate), between=open_dataset.cache_clear
+            )
         except library_errors() as err:
             what = f"{self.path.partition('?')[0]}: tile {candidate.tile.tile_id} can't be read"
             raise read_error(what, self.path, err) from err
@@ -238,6 +233,12 @@ class RasterSource:
     def _own_px(self, size_km: float) -> int:
         px = round(size_km * 1000 / self._raster.georeference.pixel_m())
         return min(max(px, _TILE_PX[0]), _TILE_PX[1])
+
+    def _pixels_of(self, candidate: Candidate) -> tuple[Pixels, Mask, PixelPlace]:
+        locator = candidate.locator
+        if isinstance(locator, _Window):
+            return self._read_window(self._raster, locator)
+        return self._read_box(self._raster, candidate.tile.bbox, locator)
 
     def _read_window(self, raster: Dataset, window: _Window) -> tuple[Pixels, Mask, PixelPlace]:
         assert isinstance(self.grid, PixelGrid)

@@ -12,29 +12,15 @@ from typing import Final
 import numpy as np
 
 from indexer.sources.dataset import open_dataset
-from indexer.sources.intact import STRICT
 from indexer.sources.library_errors import library_errors, read_error
 from indexer.sources.mosaics import Mask, Pixels
 from indexer.sources.protocol import UnreachableError
+from indexer.sources.remote import patiently
 from indexer.sources.scenes import Asset
 from indexer.sources.view import BandChoice
 from wildsat_core.addresses import public_name, without_secrets
 from wildsat_core.errors import InvalidInputError, SourceError
 from wildsat_core.types import BBox, Tile
-
-# https://gdal.org/en/stable/user/virtual_file_systems.html#vsicurl: no directory listings, patience with servers.
-GDAL_HTTP: Final = {
-    "GDAL_DISABLE_READDIR_ON_OPEN": "EMPTY_DIR",
-    "GDAL_HTTP_MAX_RETRY": "3",
-    "GDAL_HTTP_RETRY_DELAY": "0.5",
-    "GDAL_HTTP_TIMEOUT": "60",
-    "GDAL_INGESTED_BYTES_AT_OPEN": "32768",  # the whole directory of a cloud-optimised GeoTIFF, most often
-    "GDAL_HTTP_CONNECTTIMEOUT": "15",
-    # Neighbouring blocks of a cloud-optimised GeoTIFF lie side by side: larger parts are fewer requests.
-    "CPL_VSIL_CURL_CHUNK_SIZE": "262144",
-    "CPL_VSIL_CURL_CACHE_SIZE": "134217728",
-    "CPL_VSIL_CURL_NON_CACHED": "/vsicurl/",  # else a file that could not be reached once is missing ever after
-}
 
 # Reflectance below this is not to be had, but for noise: with 1000 added to it, land and water store no such numbers.
 LEAST_WITH_OFFSET: Final = 500
@@ -83,14 +69,11 @@ class SceneReader:
             OffsetInDoubtError: the offset that the catalogue tells is not in the pixels.
             SourceError: an asset can't be read.
         """
-        import rasterio
-
         layers, masks = [], []
-        with rasterio.Env(**GDAL_HTTP, **STRICT):
-            for asset in place.assets:
-                values, valid = self._read_asset(place, tile, asset)
-                layers.append(values)
-                masks.append(valid)
+        for asset in place.assets:
+            values, valid = self._read_asset(place, tile, asset)
+            layers.append(values)
+            masks.append(valid)
         values, valid = np.concatenate(layers), np.logical_and.reduce(masks)
         if place.offset:
             _check_offset(values, valid, place)
@@ -147,7 +130,9 @@ def _check_offset(values: Pixels, valid: Mask, place: ScenePlace) -> None:
 def _warp_box(href: str, box: BBox, px: int, indexes: tuple[int, ...]) -> tuple[Pixels, Mask]:
     """Resample a box of degrees; UTM scenes go on beyond 180 degrees, so a box over it is one piece."""
     choice = BandChoice(tuple(f"band {i}" for i in indexes), indexes)
-    values, valid = open_dataset(href, None, choice).warp_box(box, px)
+    values, valid = patiently(
+        href, lambda: open_dataset(href, None, choice).warp_box(box, px), between=open_dataset.cache_clear
+    )
     # Sentinel-2 products use 0 for no data, whether or not the file says so.
     return values, valid & (values != 0).any(axis=0)
 

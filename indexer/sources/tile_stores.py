@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, NamedTuple, Protocol
 
 from indexer.sources.protocol import MOST_IN_PARTITION, Partition, UnreachableError
+from indexer.sources.remote import BUSY, PATIENCE_S, asked_wait_s
 from indexer.sources.tile_schemes import (
     SCHEMES,
     TileScheme,
@@ -36,9 +37,6 @@ ALLOWED_HOSTS_VARIABLE: Final = "WILDSAT_XYZ_HOSTS"
 SQUARE: Final = 128  # tiles a side of a partition
 MAX_BYTES: Final = 16 * 2**20
 TIMEOUT_S: Final = 20.0
-BUSY: Final = frozenset({429, 500, 502, 503, 504})
-RETRY_AFTER_S: Final = (0.5, 2.0, 4.0)  # unless the server names a time
-LONGEST_WAIT_S: Final = 60.0
 _PICTURE: Final = re.compile(r"^(\d+)(?:@2x)?\.(png|jpg|jpeg|webp|tif|tiff)$", re.IGNORECASE)
 
 
@@ -354,7 +352,7 @@ def fetch(url: str) -> bytes:
     import httpx
 
     problem, shown = "", without_secrets(url)
-    for patience_s in (*RETRY_AFTER_S, None):
+    for patience_s in (*PATIENCE_S, None):
         try:
             with _client().stream("GET", url) as answer:
                 if answer.status_code not in BUSY:
@@ -364,7 +362,7 @@ def fetch(url: str) -> bytes:
         except httpx.HTTPError as err:
             problem, asked_s = f"can't be fetched: {without_secrets(repr(err))}", ""
         if patience_s is not None:
-            time.sleep(min(float(asked_s), LONGEST_WAIT_S) if asked_s.isdecimal() else patience_s)
+            time.sleep(asked_wait_s(asked_s, patience_s))
     raise UnreachableError(f"{shown} {problem}")
 
 

@@ -18,9 +18,9 @@ from xml.sax.saxutils import escape
 import numpy as np
 import numpy.typing as npt
 
-from indexer.sources.intact import STRICT
 from indexer.sources.library_errors import library_errors, read_error
 from indexer.sources.protocol import NotAPictureError
+from indexer.sources.remote import gdal_options, patiently
 from wildsat_core.bands import RGB
 from wildsat_core.errors import SourceError
 
@@ -117,7 +117,7 @@ class View:
         """All of it, from the open file: (C, H, W) as stored, and (H, W) True where there is data."""
         import rasterio
 
-        with rasterio.Env(**STRICT):
+        with rasterio.Env(**gdal_options(self.path)):
             if self.is_direct:
                 values = header.read()
                 return values, self.valid(values, None)
@@ -337,17 +337,17 @@ def open_raster(name: str, path: str | None = None, **options: Any) -> Any:  # n
         **options: as of rasterio.open.
 
     Raises:
-        NotAPictureError: not a raster.
-        UnreachableError: its server does not answer.
+        NotAPictureError: not a raster, or there is none.
+        UnreachableError: its server does not answer, or is busy.
     """
     import rasterio
     from rasterio.errors import NotGeoreferencedWarning
 
     path = path or name
-    with warnings.catch_warnings(), rasterio.Env(**STRICT):
+    with warnings.catch_warnings():
         warnings.simplefilter("ignore", NotGeoreferencedWarning)
         try:
-            return rasterio.open(name, **options)
+            return patiently(path, lambda: rasterio.open(name, **options))
         except library_errors() as err:
             raise read_error(f"{path.partition('?')[0]} can't be opened as a raster", path, err) from err
 

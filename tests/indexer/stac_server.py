@@ -20,8 +20,10 @@ WEST, NORTH, SIDE = 592_000, 3_707_000, 1024  # UTM 14 N, 10 m: 10.24 km near 33
 class StacServer:
     """Serves `items` and the files of `folder`; keeps what was asked for.
 
-    `failures` are statuses that the next requests of a kind ("GET", "POST") are answered with, once each. A catalogue
-    that is `endless` has one more page after the last, which is the last again.
+    `failures` are statuses that the next requests of a kind ("GET", "POST") are answered with, once each, and
+    `retry_after` goes with them. A catalogue that is `endless` has one more page after the last, which is the last.
+    A server without `heads` refuses HEAD, as stores do for addresses signed for GET; one without `parts` gives files
+    whole.
     """
 
     def __init__(self, folder):
@@ -32,6 +34,7 @@ class StacServer:
         self.full_reads = []
         self.failures = {"GET": [], "POST": []}
         self.endless = False
+        self.retry_after, self.heads, self.parts = "0", True, True
         server = self
 
         class Handler(BaseHTTPRequestHandler):
@@ -54,7 +57,9 @@ class StacServer:
                 return server._file(self, head=False)
 
             def do_HEAD(self):
-                server._file(self, head=True)
+                if not server.heads:
+                    return send(self, 403, b"", "text/plain")
+                return server._file(self, head=True)
 
         self._http = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
         self.url = f"http://127.0.0.1:{self._http.server_address[1]}"
@@ -72,7 +77,7 @@ class StacServer:
     def _fails(self, handler):
         if not self.failures[handler.command]:
             return False
-        send(handler, self.failures[handler.command].pop(0), b"busy", "text/plain", {"Retry-After": "0"})
+        send(handler, self.failures[handler.command].pop(0), b"busy", "text/plain", {"Retry-After": self.retry_after})
         return True
 
     def _landing(self):
@@ -114,10 +119,10 @@ class StacServer:
             return send(handler, 404, b"no such file", "text/plain")
         data = path.read_bytes()
         wanted = re.fullmatch(r"bytes=(\d+)-(\d*)", handler.headers.get("Range", ""))
-        if not wanted:
+        if not wanted or not self.parts:
             if not head:
                 self.full_reads.append(handler.path)
-            return send(handler, 200, data, "image/tiff", {"Accept-Ranges": "bytes"}, head)
+            return send(handler, 200, data, "image/tiff", {"Accept-Ranges": "bytes"} if self.parts else {}, head)
         first, last = int(wanted[1]), min(int(wanted[2] or len(data) - 1), len(data) - 1)
         self.ranges.append((handler.path, first, last))
         headers = {"Content-Range": f"bytes {first}-{last}/{len(data)}", "Accept-Ranges": "bytes"}

@@ -357,7 +357,7 @@ def test_a_busy_server_of_map_tiles_is_asked_again_and_given_up_in_the_end(map_s
     with pytest.raises(UnreachableError, match="answered 503"):
         source.read(first)
     assert len(BUSY) == 5
-    monkeypatch.setattr("indexer.sources.tile_stores.RETRY_AFTER_S", (0.0, 0.0))
+    monkeypatch.setattr("indexer.sources.tile_stores.PATIENCE_S", (0.0, 0.0))
     nobody = XyzSource("http://127.0.0.1:9/{z}/{x}/{y}", 2, BBox(0, 0, 90, 85), hosts=("127.0.0.1:9",))
     with pytest.raises(UnreachableError, match="can't be fetched"):
         nobody.read(next(nobody.candidates()))

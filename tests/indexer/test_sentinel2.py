@@ -9,10 +9,10 @@ import rasterio
 from indexer.pipeline import reading as reader
 from indexer.pipeline.build import build_collection
 from indexer.pipeline.options import BuildOptions
+from indexer.sources import remote
 from indexer.sources.dataset import open_dataset
 from indexer.sources.grid import KilometreGrid
 from indexer.sources.pixels import Stretch
-from indexer.sources.scene_reader import GDAL_HTTP
 from indexer.sources.scenes import reflectance_offset, search_scenes
 from indexer.sources.sentinel2 import Sentinel2Source
 from tests.indexer.stac_server import SIDE, scene
@@ -283,7 +283,7 @@ def test_a_file_server_that_is_gone_ends_the_build_and_the_same_command_goes_on(
     catalogue, model, tmp_path, monkeypatch
 ):
     server, area = catalogue
-    monkeypatch.setitem(GDAL_HTTP, "GDAL_HTTP_RETRY_DELAY", "0")
+    monkeypatch.setattr(remote, "PATIENCE_S", (0.0,))
     source = Sentinel2Source(server.url, area, **YEAR, grid=GRID)
     options = BuildOptions(workers=0, batch_tiles=1)
     monkeypatch.setattr(reader, "CHUNK_TILES", 2)

@@ -1,0 +1,157 @@
+"""Reading over HTTP: with which options GDAL does it, and patience with servers that are busy.
+
+GDAL asks again by itself, but does not heed how long a server asks to be left alone, and of a failure tells neither
+the status nor whether the server or the file is at fault. So it is told to try once; what failed is then found out by
+asking the server for the file's first byte.
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+import email.utils
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Final, TypeVar
+
+from indexer.sources.intact import STRICT
+from indexer.sources.library_errors import library_errors
+from indexer.sources.protocol import NotAPictureError, UnreachableError
+from wildsat_core.addresses import http_address, is_remote, public_name, without_secrets
+
+Done = TypeVar("Done")
+
+TIMEOUT_S: Final = 20.0
+BUSY: Final = frozenset({429, 500, 502, 503, 504})
+GONE: Final = frozenset({404, 410})
+PATIENCE_S: Final = (0.5, 2.0, 4.0)  # unless the server names a time
+LONGEST_WAIT_S: Final = 60.0
+_MOST_WITHOUT_CAUSE: Final = 3  # times that reading fails while the server is well: then it is the file
+
+# https://gdal.org/en/stable/user/virtual_file_systems.html#vsicurl
+_GDAL_HTTP: Final = {
+    "GDAL_HTTP_MAX_RETRY": "3",
+    "GDAL_HTTP_RETRY_DELAY": "0.5",
+    "GDAL_HTTP_CONNECTTIMEOUT": "15",
+    "GDAL_HTTP_TIMEOUT": "300",
+    "GDAL_HTTP_LOW_SPEED_TIME": "30",  # a server that says nothing, or as good as nothing, so long is gone
+    "GDAL_HTTP_LOW_SPEED_LIMIT": "100",
+    "GDAL_INGESTED_BYTES_AT_OPEN": "32768",  # the whole directory of a cloud-optimised GeoTIFF, most often
+    # Neighbouring blocks of a cloud-optimised GeoTIFF lie side by side: larger parts are fewer requests.
+    "CPL_VSIL_CURL_CHUNK_SIZE": "262144",
+    "CPL_VSIL_CURL_CACHE_SIZE": "134217728",
+}
+# No search for files beside a remote one: servers are listed or asked a dozen times for nothing and, asked for
+# a.tif?sig=x.msk, many a server gives a.tif?sig=x, so that the picture would become its own mask.
+_ALONE: Final = {"GDAL_DISABLE_READDIR_ON_OPEN": "EMPTY_DIR"}
+_ONCE: Final = {"GDAL_HTTP_MAX_RETRY": "0"}  # asking again is done here
+_OF_QUERIES: Final = {"CPL_VSIL_CURL_USE_HEAD": "NO"}  # many addresses that are signed may only be got
+# GDAL remembers which files it could not find: whatever failed once would be missing ever after.
+_ANEW: Final = {"CPL_VSIL_CURL_NON_CACHED": "/vsicurl/"}
+
+
+def gdal_options(path: str) -> Mapping[str, str]:
+    """What rasterio.Env is given around every opening and reading of a file."""
+    options = {**STRICT, **_GDAL_HTTP}  # a virtual raster of this machine may have parts elsewhere
+    if is_remote(path):
+        options |= _ALONE
+    if http_address(path):
+        options |= _ONCE | (_OF_QUERIES if "?" in path else {})
+    return options
+
+
+def patiently(path: str, action: Callable[[], Done], between: Callable[[], object] = lambda: None) -> Done:
+    """Do what may need a server; while that is busy, wait as long as it asks, and do it again.
+
+    Args:
+        path: the file, by any name that GDAL opens. What fails for one of this machine fails at once.
+        action: opens or reads it with GDAL.
+        between: done before every repetition.
+
+    Raises:
+        UnreachableError: the server does not answer, is busy each time, or does not give the file, by its answer.
+        NotAPictureError: the server has no such file.
+        Exception: that of `action`, where no server is at fault.
+    """
+    import rasterio
+
+    address = http_address(path)
+    waits = iter(PATIENCE_S)
+    failed = 0
+    while True:
+        try:
+            with rasterio.Env(**{**gdal_options(path), **(_ANEW if failed else {})}):
+                return action()
+        except library_errors():
+            failed += 1
+            if address is None:
+                raise
+            answer = ask(address)
+            if answer.is_well and failed == _MOST_WITHOUT_CAUSE:
+                raise
+        wait_s = 0.0 if answer.is_well else answer.wait_s(next(waits, None))
+        if wait_s is None:
+            raise answer.error(path)
+        time.sleep(wait_s)
+        between()
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """What a server says of a file.
+
+    Attributes:
+        status: of HTTP; None where it did not answer.
+        headers: of the answer, by names in small letters.
+        problem: why there is no answer.
+    """
+
+    status: int | None
+    headers: Mapping[str, str]
+    problem: str = ""
+
+    @property
+    def is_well(self) -> bool:
+        """Whether it gives the file."""
+        return self.status in (200, 206)
+
+    def wait_s(self, patience_s: float | None) -> float | None:
+        """Seconds until it makes sense to ask again, None for never.
+
+        Args:
+            patience_s: how long to wait where the server names no time; None when it was asked often enough.
+        """
+        if patience_s is None or (self.status is not None and self.status not in BUSY):
+            return None
+        return asked_wait_s(self.headers.get("retry-after", ""), patience_s)
+
+    def error(self, path: str) -> UnreachableError | NotAPictureError:
+        """As an error about a file."""
+        kind = NotAPictureError if self.status in GONE else UnreachableError
+        return kind(f"{public_name(path)} can't be read: its server {self.problem or f'answers {self.status}'}")
+
+
+def ask(address: str) -> Answer:
+    """Ask for the first byte of a file: addresses may be signed for getting only."""
+    import httpx
+
+    try:
+        with httpx.stream(
+            "GET", address, headers={"Range": "bytes=0-0"}, timeout=TIMEOUT_S, follow_redirects=True
+        ) as answer:
+            return Answer(answer.status_code, {name.lower(): value for name, value in answer.headers.items()})
+    except (httpx.HTTPError, httpx.InvalidURL) as err:
+        return Answer(None, {}, f"does not answer: {without_secrets(repr(err))}")
+
+
+def asked_wait_s(retry_after: str, otherwise_s: float) -> float:
+    """Seconds that a header Retry-After asks for, a number or a date, at most LONGEST_WAIT_S."""
+    told = retry_after.strip()
+    if told.isdecimal():
+        return min(float(told), LONGEST_WAIT_S)
+    try:
+        until = email.utils.parsedate_to_datetime(told)
+    except ValueError:
+        return otherwise_s
+    now = dt.datetime.now(dt.UTC if until.tzinfo else None)
+    return min(max((until - now).total_seconds(), 0.0), LONGEST_WAIT_S)

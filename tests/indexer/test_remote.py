@@ -1,0 +1,182 @@
+"""Rasters read over HTTP: signed addresses, servers that are busy, gone or refuse."""
+
+import datetime as dt
+import email.utils
+import io
+import logging
+
+import numpy as np
+import pytest
+
+from indexer.pipeline.build import build_collection
+from indexer.pipeline.job import job_of
+from indexer.pipeline.options import BuildOptions
+from indexer.sources import remote
+from indexer.sources.dataset import open_dataset
+from indexer.sources.grid import KilometreGrid
+from indexer.sources.protocol import NotAPictureError, UnreachableError
+from indexer.sources.raster import PixelGrid, RasterSource
+from tests.indexer.conftest import write_raster
+from tests.indexer.stac_server import StacServer
+from wildsat_core.addresses import keep_secrets_out_of_logs, without_secrets
+from wildsat_core.collection import open_collection
+
+SIGNATURES = (
+    "?sig=SECRET&se=2030-01-01T00%3A00%3A00Z&sp=r",  # Azure
+    "?X-Amz-Algorithm=AWS4-HMAC-SHA256&X-Amz-Credential=SECRET%2Fus&X-Amz-Signature=SECRET&X-Amz-Expires=60",  # S3
+    "?X-Goog-Algorithm=GOOG4-RSA-SHA256&X-Goog-Signature=SECRET",  # Google
+    "?Expires=1900000000&Signature=SECRET&Key-Pair-Id=SECRET",  # CloudFront
+    "?token=SECRET",
+    "?map=SECRET,1;x|y",
+)
+
+
+@pytest.fixture
+def server(tmp_path):
+    open_dataset.cache_clear()
+    (tmp_path / "files").mkdir()
+    with StacServer(tmp_path / "files") as running:
+        pixels = np.random.default_rng(0).integers(1, 255, (3, 512, 512)).astype(np.uint8)
+        write_raster(running.folder / "a.tif", pixels, "EPSG:32614", 592_000, 3_707_000, 10, tiled=True)
+        yield running
+    open_dataset.cache_clear()
+
+
+def raster(server, query="", **options):
+    return RasterSource(f"{server.url}/a.tif{query}", PixelGrid(128, 128), **options)
+
+
+def last_pixels(source):
+    return source.read(list(source.candidates())[-1]).pixels
+
+
+def first_pixels(source):
+    return source.read(next(iter(source.candidates()))).pixels
+
+
+@pytest.mark.parametrize("heads", [True, False])
+@pytest.mark.parametrize("query", SIGNATURES)
+def test_a_signed_raster_is_read_and_its_secret_kept(server, query, heads, model, tmp_path, caplog):
+    server.heads = heads
+    stream = io.StringIO()
+    handler = logging.StreamHandler(stream)
+    logging.getLogger().addHandler(handler)
+    try:
+        source = raster(server, query)
+        report = build_collection(source, model, tmp_path / "c", BuildOptions(workers=0), {})
+    finally:
+        logging.getLogger().removeHandler(handler)
+    assert report.added == 16
+    collection = open_collection(tmp_path / "c")
+    assert {(tile.href, tile.tile_id[:8]) for tile in map(collection.tile, range(16))} == {("a.tif", "a-128px-")}
+    kept = b"".join(path.read_bytes() for path in (tmp_path / "c").rglob("*") if path.is_file())
+    assert b"SECRET" not in kept
+    assert "SECRET" not in stream.getvalue()
+    assert {path for path, *_ in server.ranges} == {f"/a.tif{query}"}  # no file beside it is asked for
+
+
+@pytest.mark.parametrize("query", [*SIGNATURES, "", "?other=1"])
+def test_a_new_token_is_the_same_build_and_another_question_is_not(server, query, model):
+    jobs = [job_of(raster(server, text), model.ref, BuildOptions()) for text in (query, query.replace("SECRET", "NEW"))]
+    assert (jobs[0] == jobs[1]) == ("map=" not in query)
+
+
+def test_nothing_beside_a_remote_raster_is_asked_for(server):
+    (server.folder / "a.tif.msk").write_bytes((server.folder / "a.tif").read_bytes())
+    assert first_pixels(raster(server)).all()
+    assert {path for path, *_ in server.ranges} == {"/a.tif"}
+    assert len(server.ranges) <= 3
+
+
+@pytest.mark.parametrize("status", [429, 500, 502, 503, 504])
+@pytest.mark.parametrize("when", ["opening", "reading"])
+def test_a_busy_server_is_asked_again_when_it_says(server, status, when, monkeypatch):
+    slept = []
+    monkeypatch.setattr(remote.time, "sleep", slept.append)
+    server.retry_after = "7"
+    if when == "opening":
+        server.failures["GET"] = [status] * 5
+    source = raster(server, "?x=1")
+    if when == "reading":
+        server.failures["GET"] = [status] * 6
+    whole = last_pixels(RasterSource(str(server.folder / "a.tif"), PixelGrid(128, 128)))
+    assert np.array_equal(last_pixels(source), whole)
+    assert not server.failures["GET"]
+    assert set(slept) - {0.0} == {7.0}
+
+
+def test_a_server_that_stays_busy_is_given_up(server, monkeypatch):
+    monkeypatch.setattr(remote, "PATIENCE_S", (0.0, 0.0))
+    server.failures["GET"] = [503] * 99
+    with pytest.raises(UnreachableError, match=r"/a.tif can't be read: its server answers 503") as told:
+        raster(server, "?token=SECRET")
+    assert "SECRET" not in str(told.value)
+    server.failures["GET"] = []
+    assert first_pixels(raster(server, "?token=SECRET")).any()  # what failed once is not missing ever after
+
+
+@pytest.mark.parametrize(
+    ("status", "kind"), [(401, UnreachableError), (403, UnreachableError), (410, NotAPictureError)]
+)
+def test_a_server_that_refuses_is_not_asked_again(server, status, kind):
+    server.failures["GET"] = [status] * 9
+    with pytest.raises(kind, match=f"answers {status}"):
+        raster(server, "?x=1")
+    assert len(server.failures["GET"]) >= 5
+
+
+def test_what_is_not_there_or_no_raster_is_no_picture(server):
+    (server.folder / "b.tif").write_bytes(b"no raster at all" * 99)
+    for name, words in (("none.tif", "answers 404"), ("b.tif", "can't be opened as a raster")):
+        with pytest.raises(NotAPictureError, match=words):
+            RasterSource(f"{server.url}/{name}", PixelGrid(128, 128))
+
+
+def test_a_server_that_gives_files_only_whole_is_read_all_the_same(server):
+    server.parts = False
+    here = RasterSource(str(server.folder / "a.tif"), PixelGrid(128, 128))
+    assert np.array_equal(last_pixels(raster(server, "?x=1")), last_pixels(here))
+
+
+def test_nobody_answers(server, monkeypatch):
+    monkeypatch.setattr(remote, "PATIENCE_S", (0.0,))
+    with pytest.raises(UnreachableError, match="does not answer"):
+        RasterSource("http://127.0.0.1:9/a.tif?sig=SECRET", KilometreGrid(1, 1))
+
+
+@pytest.mark.parametrize(
+    ("asked", "seconds"),
+    [("3", 3.0), (" 4 ", 4.0), ("9999", 60.0), ("", 0.5), ("soon", 0.5), ("-1", 0.5), ("1.5", 0.5)],
+)
+def test_a_wait_is_as_long_as_asked_within_reason(asked, seconds):
+    assert remote.asked_wait_s(asked, 0.5) == seconds
+
+
+def test_a_wait_may_be_asked_for_by_a_date():
+    until = dt.datetime.now(dt.UTC) + dt.timedelta(seconds=20)
+    assert 18 <= remote.asked_wait_s(email.utils.format_datetime(until, usegmt=True), 0.5) <= 20
+    assert remote.asked_wait_s("Wed, 21 Oct 2015 07:28:00 GMT", 0.5) == 0
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "a.tif?token=SECRET, band 1: IReadBlock failed",
+        "'/vsicurl/http://h/a.tif?k=SECRET' not recognized",
+        "TIFFOpen:a.tif?x=1&sv=SECRET: cannot",
+    ],
+)
+def test_what_libraries_say_of_a_signed_file_has_no_secret(text):
+    assert "SECRET" not in without_secrets(text)
+    assert without_secrets("is it a.tif? yes, b=1") == "is it a.tif? yes, b=1"
+
+
+def test_gdals_own_log_has_no_secret(server, caplog):
+    keep_secrets_out_of_logs()
+    source = raster(server, "?token=SECRET")
+    assert first_pixels(source).any()
+    server.failures["GET"] = [403] * 9
+    with caplog.at_level(logging.DEBUG), pytest.raises(UnreachableError):
+        last_pixels(source)
+    assert "a.tif" in caplog.text
+    assert "SECRET" not in caplog.text
