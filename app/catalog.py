@@ -143,6 +143,11 @@ class Catalog:
             raise NotServedError(f"collection {name!r} can't be served: its files or its model don't fit; see the log")
         raise CollectionNotFoundError(f"no collection {name[:80]!r}; there are: {', '.join(sorted(served)) or 'none'}")
 
+    @property
+    def state(self) -> object:
+        """Another object whenever what is served has changed."""
+        return self._served
+
     def all(self) -> list[Served]:
         """Every served collection, the default one first."""
         served = self._served

@@ -10,10 +10,11 @@ import asyncio
 from collections import OrderedDict
 from typing import Any
 
-from uvicorn.protocols.http.h11_impl import H11Protocol
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 HEAD_S = 10.0  # from the beginning of a connection, or the end of an answer, to the end of a request's head
 UNREAD_S = 60.0  # while the client takes nothing of an answer
+HEAD_BYTES = 64 * 1024  # of a request's head
 
 
 class Room:
@@ -33,7 +34,7 @@ class Room:
         return BoundedProtocol(self, *args, **options)
 
 
-class BoundedProtocol(H11Protocol):
+class BoundedProtocol(HttpToolsProtocol):
     """HTTP/1.1 on one connection, under the limits of its room."""
 
     def __init__(self, room: Room, *args: Any, **options: Any) -> None:  # noqa: ANN401 - uvicorn's own
@@ -42,6 +43,8 @@ class BoundedProtocol(H11Protocol):
         self._room = room
         self._deadline: asyncio.TimerHandle | None = None
         self._unread: asyncio.TimerHandle | None = None
+        self._head_bytes = 0  # of a head that is not whole yet
+        self._in_head = False
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         """Make room for it, or end it at once where all others are being answered."""
@@ -52,10 +55,29 @@ class BoundedProtocol(H11Protocol):
         self._wait()
 
     def data_received(self, data: bytes) -> None:
-        """Stop waiting once a head is whole."""
+        """Stop waiting once a head is whole; refuse one that becomes too long."""
         super().data_received(data)
+        self._head_bytes = self._head_bytes + len(data) if self._in_head else 0
+        if self._head_bytes > HEAD_BYTES and not self.transport.is_closing():
+            self.send_400_response(f"The head of a request may have {HEAD_BYTES} bytes.")
         if self.cycle is not None and not self.cycle.response_complete:
             self._wait_no_more()
+
+    def on_message_begin(self) -> None:
+        """A head begins."""
+        self._in_head = True
+        super().on_message_begin()
+
+    def on_headers_complete(self) -> None:
+        """The head is whole.
+
+        Raises:
+            ValueError: it is too long; the parser makes a 400 of it.
+        """
+        self._in_head = False
+        if len(self.url) + sum(len(name) + len(value) + 4 for name, value in self.headers) > HEAD_BYTES:
+            raise ValueError("the head is too long")
+        super().on_headers_complete()
 
     def on_response_complete(self) -> None:
         """Wait for the next request."""

@@ -116,6 +116,9 @@ NOWHERE = Policy()  # for an address that has no route
 PolicyOf = Callable[[Scope], Policy]
 
 
+UNKEPT = "wildsat.unkept"  # set in a request's scope: its answer is worked out, or counted, each time anew
+
+
 class Directory:
     """Finds the policy of a request before it is routed.
 

@@ -79,6 +79,9 @@ class Settings(BaseSettings):
     max_upload_pixels: int = Field(
         default=25_000_000, ge=4096, description="largest uploaded picture, decoded: width times height"
     )
+    max_kept_bytes: int = Field(
+        default=32 * 2**20, ge=0, description="answers kept in memory for who asks the same again; 0: none"
+    )
     max_export_rows: int = Field(default=100_000, ge=1, le=1_000_000, description="rows that one export may hold")
 
     api_keys: CommaSeparated = Field(

@@ -4,9 +4,10 @@
     python -m benchmarks.http --rows 1000000
     python -m benchmarks.http --collections collections --name demo # a real collection: with its text encoder
 
-The server runs in a process of its own, the load in this one, both on the same machine. "cached" asks the same text
-again and again, "uncached" a new one each time. For the ratio to the engine alone, one client and an engine in this
-process take turns, so that both meet the same disturbances; processor time is given beside the time on the clock.
+The server runs in a process of its own, the load in this one, both on the same machine. "again" asks the same question,
+which is answered from memory; "narrowed" a text that is known, in another box each time; "new" a new text each time.
+For the ratio to the engine alone, one client and an engine in this process take turns, so that both meet the same
+disturbances; processor time is given beside the time on the clock.
 """
 
 import argparse
@@ -21,7 +22,7 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from urllib.parse import quote
 from urllib.request import urlopen
@@ -31,7 +32,8 @@ from app.threads import limit_threads
 from benchmarks.random_collection import RandomModel, random_collection
 from wildsat_core.collection import open_collection
 from wildsat_core.search.engine import SearchEngine
-from wildsat_core.search.query import Query, TextTerm
+from wildsat_core.search.query import Filters, Query, TextTerm
+from wildsat_core.types import BBox
 
 CLIENTS = (1, 8, 32)
 WORDS = ("mangrove", "steppe", "tundra", "glacier", "savanna", "rainforest", "dunes", "delta", "fjord", "taiga")
@@ -51,11 +53,14 @@ def serve(folder: Path, name: str, port: int) -> None:
     """The service as it is, with its guards; only random collections get a random model."""
     import uvicorn
 
+    from app.connections import Room
     from app.main import create_app
 
     load = (lambda model: RandomModel()) if name.startswith("random-") else None
     app = create_app(Settings(collections=folder, default_collection=name), load)
-    uvicorn.run(app, port=port, log_level="error", access_log=False, proxy_headers=False, server_header=False)
+    room = Room(app.state.settings.max_connections)
+    options = {"access_log": False, "proxy_headers": False, "server_header": False}
+    uvicorn.run(app, port=port, log_level="error", http=room.protocol, ws="none", **options)
 
 
 @contextmanager
@@ -183,7 +188,7 @@ def open_engine(folder: Path, name: str) -> SearchEngine:
 
 
 async def take_turns(
-    port: int, pid: int, engine: SearchEngine, kind: str, text: Callable[[], str], seconds: float
+    port: int, pid: int, engine: SearchEngine, kind: str, question: Callable[[], Query], seconds: float
 ) -> None:
     """Engine, service, engine, service ...: medians on the clock, means of processor time, and their ratios."""
     connection = await Connection.to(port)
@@ -192,10 +197,10 @@ async def take_turns(
     end = time.perf_counter() + seconds
     while time.perf_counter() < end:
         started, cpu = time.perf_counter(), time.process_time()
-        engine.search(Query((TextTerm(text()),)))
+        engine.search(question())
         between = time.perf_counter()
         used["engine"] += time.process_time() - cpu
-        status, _ = await connection.ask(get(f"/search?q={quote(text())}"))
+        status, _ = await connection.ask(address(question()))
         assert status == 200, status
         times_ms[0].append((between - started) * 1000)
         times_ms[1].append((time.perf_counter() - between) * 1000)
@@ -210,13 +215,22 @@ async def take_turns(
     )
 
 
-def measure(port: int, pid: int, engine: SearchEngine, kind: str, text: Callable[[], str], seconds: float) -> None:
-    def request() -> bytes:
-        return get(f"/search?q={quote(text())}")
+def address(question: Query) -> bytes:
+    """A question as the service is asked it."""
+    text, box = question.terms[0], question.filters.bbox
+    assert isinstance(text, TextTerm)
+    return get(f"/search?q={quote(text.text)}" + (f"&bbox={','.join(map(str, box.as_tuple()))}" if box else ""))
 
-    engine.search(Query((TextTerm(text()),)))
+
+def measure(
+    port: int, pid: int, engine: SearchEngine, kind: str, question: Callable[[], Query], seconds: float
+) -> None:
+    def request() -> bytes:
+        return address(question())
+
+    engine.search(question())
     asyncio.run(load(port, 1, min(1.0, seconds), request))
-    asyncio.run(take_turns(port, pid, engine, kind, text, seconds))
+    asyncio.run(take_turns(port, pid, engine, kind, question, seconds))
     for clients in CLIENTS:
         found = asyncio.run(load(port, clients, seconds, request))
         if not found.times_s:
@@ -244,9 +258,15 @@ def main() -> None:
     limit_threads(Settings().threads)  # the engine alone under the same bound as in the service
     engine = open_engine(options.collections, name)
     with server(options.collections, name) as (port, pid):
-        texts = new_texts()
-        measure(port, pid, engine, "cached", lambda: "mangrove coast", options.seconds)
-        measure(port, pid, engine, "uncached", lambda: next(texts), options.seconds)
+        texts, numbers = new_texts(), itertools.count()
+        same = Query((TextTerm("mangrove coast"),))
+        kinds = {
+            "again": lambda: same,
+            "narrowed": lambda: replace(same, filters=Filters(bbox=BBox(-180, -89 + next(numbers) / 1e6, 180, 90))),
+            "new": lambda: Query((TextTerm(next(texts)),)),
+        }
+        for kind, question in kinds.items():
+            measure(port, pid, engine, kind, question, options.seconds)
 
 
 if __name__ == "__main__":

@@ -9,6 +9,7 @@ import numpy as np
 from wildsat_core.collection import CollectionWriter, open_collection
 from wildsat_core.collection.reader import Collection
 from wildsat_core.geo import square_bbox
+from wildsat_core.ground_scale import GroundScale
 from wildsat_core.types import ModelRef, SpaceSpec, Tile
 
 DIM = 256
@@ -37,6 +38,9 @@ class RandomModel:
 
     ref = REF
     default_blend = 0.0
+
+    def notice_for(self, scale: GroundScale | None) -> str | None:
+        return None
 
     def embed_texts(self, texts: list[str]) -> np.ndarray:
         return np.concatenate([unit(np.random.default_rng(zlib.crc32(t.encode())), 1) for t in texts])

@@ -37,13 +37,17 @@ def etag_of_query(served: Served, kind: str, query: Query, *asked: Any) -> str: 
     return etag_of(served, kind, *asked, texts)
 
 
+def is_known(if_none_match: str, etag: str) -> bool:
+    """Whether a client has the answer of an ETag, by the header in which it says what it has."""
+    return etag.removeprefix("W/") in {tag.strip().removeprefix("W/") for tag in if_none_match.split(",")}
+
+
 def not_modified(request: Request, etag: str, cache_control: str | None = None) -> Response | None:
     """304 when the client has this very answer, else None.
 
     "*" asks whether there is any answer at all, which only the work would tell: it gets the whole answer.
     """
-    known = {tag.strip().removeprefix("W/") for tag in request.headers.get("if-none-match", "").split(",")}
-    if etag.removeprefix("W/") in known:
+    if is_known(request.headers.get("if-none-match", ""), etag):
         return Response(
             status_code=304, headers={"ETag": etag} | ({"Cache-Control": cache_control} if cache_control else {})
         )

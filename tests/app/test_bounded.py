@@ -34,7 +34,7 @@ def bounded(app: FastAPI, most: int) -> Iterator[tuple[str, Room]]:
     server = uvicorn.Server(config)
     thread = threading.Thread(target=server.run, daemon=True)
     thread.start()
-    wait_for(lambda: server.started)
+    wait_for(lambda: server.started, 60)
     try:
         yield f"http://127.0.0.1:{server.servers[0].sockets[0].getsockname()[1]}", room
     finally:
@@ -95,6 +95,23 @@ def test_a_head_that_does_not_come_is_not_waited_for(app: FastAPI, monkeypatch: 
                 answer += connection.recv(4096)
             assert answer.startswith(b"HTTP/1.1 200")
             time.sleep(0.25)
+
+
+@pytest.mark.parametrize("whole", [False, True])
+def test_a_head_without_end_is_refused(app: FastAPI, whole: bool) -> None:
+    line, end = b"X-Long: " + b"a" * 4000 + b"\r\n", b"\r\n" if whole else b""
+    with bounded(app, 100) as (url, _), ExitStack() as stack:
+        short, long = (b"GET /livez HTTP/1.1\r\nHost: x\r\n" + line * lines for lines in (15, 18))
+        assert connect(stack, url, short + b"\r\n").recv(4096).startswith(b"HTTP/1.1 200")
+        connection, answer = connect(stack, url, long + end), b""
+        while more := connection.recv(4096):
+            answer += more
+        assert answer.startswith(b"HTTP/1.1 400")
+        # Many small requests that come at once are no long head.
+        connection = connect(stack, url, b"GET /livez HTTP/1.1\r\nHost: x\r\n\r\n" * 3000)
+        answer = b""
+        while answer.count(b"HTTP/1.1 200") < 3000:
+            answer += connection.recv(1 << 16)
 
 
 def test_who_does_not_read_is_not_waited_for(app: FastAPI, monkeypatch: pytest.MonkeyPatch) -> None:

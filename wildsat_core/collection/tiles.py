@@ -301,6 +301,8 @@ class TileTable:
 
     def rows_of(self, tile_ids: Sequence[str]) -> npt.NDArray[np.int64]:
         """Live rows of these ids, in row order; unknown ids are left out."""
+        if not tile_ids:
+            return np.empty(0, np.int64)
         return np.flatnonzero(find_ids(self.column("tile_id"), tile_ids) & self.live)
 
     @staticmethod

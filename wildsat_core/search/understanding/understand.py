@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass, field
+from functools import lru_cache
 
 from wildsat_core.region import Region
 from wildsat_core.search.query import SpeciesTerm
@@ -62,7 +63,11 @@ def understand(
         gazetteer: knows places by name; None for the one that comes with the program.
         undone: ids of what was understood and taken back: those words are searched by their meaning.
     """
-    gazetteer = gazetteer or load_gazetteer()
+    return _understood(text, species, gazetteer or load_gazetteer(), undone)
+
+
+@lru_cache(maxsize=1024)  # the same question is asked for its hits, each map tile of its heat-map, and its export
+def _understood(text: str, species: SpeciesTable, gazetteer: Gazetteer, undone: frozenset[str]) -> Reading:
     work = _Work(species, gazetteer, undone)
     folded = fold(text)
     reading = work.read(folded)
