@@ -94,16 +94,18 @@ def _logits(
 class LogitScale(nn.Module):
     """The number that similarities are multiplied by: fixed as in the reference, or learned as its logarithm."""
 
-    def __init__(self, value: float = REFERENCE_SCALE, *, learned: bool = False) -> None:
-        """Start at `value`.
+    def __init__(
+        self, value: float = REFERENCE_SCALE, *, learned: bool = False, highest: float = HIGHEST_SCALE
+    ) -> None:
+        """Start at `value`; a learned scale stops at `highest`.
 
         Raises:
-            ValueError: the value is not in (0, 100].
+            ValueError: the value is not in (0, highest].
         """
         super().__init__()
-        if not 0 < value <= HIGHEST_SCALE:
-            raise ValueError(f"the scale must lie in (0, {HIGHEST_SCALE:g}], got {value}")
-        self.learned = learned
+        if not 0 < value <= highest:
+            raise ValueError(f"the scale must lie in (0, {highest:g}], got {value}")
+        self.learned, self.highest = learned, highest
         start = torch.tensor(math.log(value))
         if learned:
             self.log_scale = nn.Parameter(start)
@@ -113,4 +115,4 @@ class LogitScale(nn.Module):
 
     def forward(self) -> torch.Tensor | float:
         """The scale; with a gradient if learned."""
-        return self.log_scale.exp().clamp(max=HIGHEST_SCALE) if self.learned else self.fixed
+        return self.log_scale.exp().clamp(max=self.highest) if self.learned else self.fixed

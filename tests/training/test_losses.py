@@ -74,6 +74,15 @@ def test_fixed_scale_is_ln_ten_and_has_no_parameter() -> None:
     assert not list(scale.parameters())
 
 
+def test_a_learned_scale_stops_at_its_own_highest() -> None:
+    scale = LogitScale(14.0, learned=True, highest=60.0)
+    with torch.no_grad():
+        scale.log_scale += 3
+    assert scale().item() == 60.0
+    with pytest.raises(ValueError, match=r"\(0, 60\], got 61"):
+        LogitScale(61.0, highest=60.0)
+
+
 def test_learned_scale_has_a_gradient_and_a_ceiling(pairs: tuple[torch.Tensor, torch.Tensor]) -> None:
     scale = LogitScale(14.0, learned=True)
     symmetric_loss(*pairs, scale()).loss.backward()

@@ -21,6 +21,7 @@ from PIL import Image
 
 from training.earth.cover import cover_shares, greenness
 from wildsat_core.errors import MissingExtraError
+from wildsat_core.geo import EARTH_RADIUS_KM, unit_vectors
 
 Float = NDArray[np.float32]
 
@@ -32,7 +33,6 @@ ZONES = [
     "Dfa", "Dfb", "Dfc", "Dfd", "Dsa", "Dsb", "Dsc", "Dsd", "Dwa", "Dwb", "Dwc", "Dwd", "EF", "ET",
 ]
 # fmt: on
-EARTH_RADIUS_KM = 6371.0
 LAPSE_C_PER_M = 0.0055  # between the coarse temperature map and the finer terrain
 ICE_CAP_LATITUDE = -62.0  # the zone map stops short of Antarctica, which is ice
 
@@ -213,12 +213,6 @@ def _terrain() -> tuple[Float, Float, Float]:
     return elevation, _resample(spread, lat, lon), smooth
 
 
-def unit_vectors(lat: NDArray[Any], lon: NDArray[Any]) -> NDArray[np.float64]:
-    """Points on the unit sphere, (..., 3), from degrees."""
-    lat_rad, lon_rad = np.radians(lat), np.radians(lon)
-    return np.stack([np.cos(lat_rad) * np.cos(lon_rad), np.cos(lat_rad) * np.sin(lon_rad), np.sin(lat_rad)], -1)
-
-
 def _tenth_centres() -> tuple[NDArray[Any], NDArray[Any]]:
     return 90 - (np.arange(1800) + 0.5) * 0.1, -180 + (np.arange(3600) + 0.5) * 0.1
 
@@ -231,9 +225,9 @@ def _coast_km(tenth_land: NDArray[np.bool_]) -> Float:
     sea = ~tenth_land & (np.bincount(water.ravel())[water] > 800)  # lakes are smaller
     row, column = np.nonzero(sea & ndimage.binary_dilation(tenth_land))
     lat, lon = _tenth_centres()
-    shore = cKDTree(unit_vectors(lat[row], lon[column]))
+    shore = cKDTree(unit_vectors(lon[column], lat[row]))
     cell_lat, cell_lon = np.meshgrid(*grid_centres(), indexing="ij")
-    chord, _ = shore.query(unit_vectors(cell_lat.ravel(), cell_lon.ravel()))
+    chord, _ = shore.query(unit_vectors(cell_lon.ravel(), cell_lat.ravel()))
     arc = 2 * np.arcsin(np.clip(chord / 2, 0, 1)) * EARTH_RADIUS_KM
     return np.asarray(arc.reshape(ROWS, COLUMNS), dtype=np.float32)
 

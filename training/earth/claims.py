@@ -27,10 +27,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from training.earth.cells import EARTH_RADIUS_KM, ZONES, Cells, package_folder, unit_vectors
+from training.earth.cells import ZONES, Cells, package_folder
 from training.earth.cover import COVERS, GROUPS, ecoregions
 from wildsat_core.countries import load_countries
 from wildsat_core.errors import InvalidInputError
+from wildsat_core.geo import EARTH_RADIUS_KM, unit_vectors
 
 Mask = NDArray[np.bool_]
 Value = NDArray[Any] | float | str
@@ -106,8 +107,8 @@ class Predicates:
 
     def near(self, lon: float, lat: float, km: float) -> Mask:
         """Cells whose centre is within a great-circle distance."""
-        here = unit_vectors(np.float64(lat), np.float64(lon))  # type: ignore[arg-type]  # one point
-        cosine = unit_vectors(self._values["lat"], self._values["lon"]) @ here
+        here = unit_vectors(lon, lat)  # one point
+        cosine = unit_vectors(self._values["lon"], self._values["lat"]) @ here
         return np.asarray(cosine >= np.cos(km / EARTH_RADIUS_KM))
 
     def _country(self, codes: str) -> Mask:

@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from training.earth.cells import package_folder
-from training.earth.squares import KM_PER_DEG, TileTable
+from training.earth.squares import KM_PER_DEG, TileTable, east_deg
 from wildsat_core.errors import SourceError
 
 Pixels = NDArray[np.uint8]
@@ -54,7 +54,7 @@ class Mosaic:
     def crop(self, lon: float, lat: float, side_km: float, size_px: int) -> Pixels:
         """(size, size, 3) uint8: a square of `side_km` around a point, north up, bilinear, whole across 180 degrees."""
         height_deg = side_km / KM_PER_DEG
-        width_deg = height_deg / max(np.cos(np.radians(lat)), 0.12)
+        width_deg = east_deg(height_deg, lat)
         wanted = size_px / height_deg  # pixels a degree
         finest = self.levels[0].shape[1] / 360
         level = self.levels[int(np.clip(np.log2(max(finest / wanted, 1.0)), 0, len(self.levels) - 1))]

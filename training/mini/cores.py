@@ -12,9 +12,9 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from training.earth.cells import EARTH_RADIUS_KM, unit_vectors
 from training.earth.squares import TileTable
 from training.mini.bank import FULL, Bank
+from wildsat_core.geo import EARTH_RADIUS_KM, unit_vectors
 
 if TYPE_CHECKING:
     from scipy.sparse import csr_matrix
@@ -29,7 +29,7 @@ def surroundings(tiles: TileTable, reach_km: float = REACH_KM) -> csr_matrix:
     from scipy.spatial import cKDTree
 
     chord = 2 * np.sin(reach_km / EARTH_RADIUS_KM / 2)
-    tree = cKDTree(unit_vectors(tiles.lat, tiles.lon))
+    tree = cKDTree(unit_vectors(tiles.lon, tiles.lat))
     pairs = tree.query_pairs(chord, output_type="ndarray")
     one = np.arange(len(tiles))
     rows, columns = np.concatenate([pairs[:, 0], pairs[:, 1], one]), np.concatenate([pairs[:, 1], pairs[:, 0], one])

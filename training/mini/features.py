@@ -7,8 +7,9 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from training.earth.cells import ZONES, Cells, unit_vectors
+from training.earth.cells import ZONES, Cells
 from training.earth.squares import TileTable, land_shares
+from wildsat_core.geo import unit_vectors
 
 Float = NDArray[np.float32]
 
@@ -43,7 +44,7 @@ def position_waves(tiles: TileTable) -> Float:
     """(N, 15) coordinates on the unit sphere, and slow waves of longitude and latitude."""
     lat, lon = np.radians(tiles.lat), np.radians(tiles.lon)
     waves = [wave(k * angle) for k in (1, 2, 4) for angle in (lon, 2 * lat) for wave in (np.sin, np.cos)]
-    return np.concatenate([unit_vectors(tiles.lat, tiles.lon), np.stack(waves, 1)], 1).astype(np.float32)
+    return np.concatenate([unit_vectors(tiles.lon, tiles.lat), np.stack(waves, 1)], 1).astype(np.float32)
 
 
 def fit_standard(facts: Float) -> Standard:

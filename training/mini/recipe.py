@@ -23,16 +23,17 @@ from training.mini.cores import weigh_cores
 from training.mini.features import Standard, fit_standard, teacher_input, tile_facts
 from training.mini.habitat_sentences import add_habitat_sentences
 from training.mini.model import INPUT_PX, mini_config
+from training.mini.reading import Reader
 from training.mini.sampling import SentenceSampler
 from training.mini.species_sentences import add_species_sentences
-from training.mini.stages import Stages
 from training.mini.student import StudentSettings, train_student
 from training.mini.teacher import Anchor, TeacherRun, TeacherSettings, teach, train_teacher
 from training.mini.text_head import TextHeadSettings, memory_rows, tune_text_head
 from training.mini.views import Views, load_views, make_views, save_views
-from training.mini.vision import VisionSettings, VisionStudent, VisionTargets, VisionTrainer
+from training.mini.vision import VisionSettings, VisionStudent, VisionTargets, train_vision
 from training.small_models import install_text_head, plain_text_head
-from wildsat_core.models.heads import ResidualHead
+from training.steps import folder_for
+from wildsat_core.models.heads import MemoryHead, ResidualHead
 from wildsat_core.models.model import WildSATModel
 from wildsat_core.models.registry import find_model, load_model
 
@@ -40,7 +41,6 @@ log = logging.getLogger(__name__)
 
 DENSE_STRIDE_KM = 60.0  # places that the position encoder learns from
 EMBED_BATCH = 512
-NOTHING_KEPT = Stages(None, "")
 
 
 @dataclass(frozen=True, slots=True)
@@ -131,25 +131,27 @@ def training_rows(tiles: TileTable, hold_out: bool) -> NDArray[np.int64]:
 
 
 def make_places(
-    material: Material, settings: MiniSettings, start: WildSATModel | None = None, stages: Stages = NOTHING_KEPT
+    material: Material, settings: MiniSettings, start: WildSATModel | None = None, folder: Path | None = None
 ) -> Places:
-    """Train the place teacher and the text head."""
+    """Train the place teacher and the text head; the folder keeps checkpoints to go on from."""
     import torch
 
     rows = training_rows(material.tiles, settings.hold_out)
     facts = tile_facts(material.cells, material.tiles)
     standard = fit_standard(facts)
-    sampler = SentenceSampler(material.bank, rows, np.random.default_rng(settings.teacher.seed))
+    reader = _reader(material, material.bank, rows, settings.teacher)
     inputs = teacher_input(material.tiles, facts, standard)
     torch.manual_seed(settings.teacher.seed)
     anchor = None if start is None else Anchor(plain_text_head(start), _places(start, material.tiles))
     run = TeacherRun(inputs.shape[1], anchor)
+    train_teacher(run, inputs, reader, settings.teacher, anchor, folder)
+    return Places(run, standard)
 
-    def train() -> None:
-        train_teacher(run, inputs, material.embeddings, sampler, rows, settings.teacher, anchor)
 
-    stages.run("teacher", run, train)
-    return Places(run.eval(), standard)
+def _reader(
+    material: Material, bank: Bank, rows: NDArray[np.int64], settings: TeacherSettings | TextHeadSettings
+) -> Reader:
+    return Reader(material.embeddings, SentenceSampler(bank, rows), rows, settings.sentences, settings.tiles)
 
 
 def _places(model: WildSATModel, tiles: TileTable) -> NDArray[np.float32]:
@@ -194,57 +196,66 @@ def make_model(material: Material, settings: MiniSettings, work: Path | None = N
     Args:
         material: facts, tiles, texts and pictures.
         settings: everything that decides the weights, beside the data; a part of no steps stays that of the start.
-        work: folder where each part is kept once it is trained, and read again; None keeps nothing.
+        work: folder where each part keeps checkpoints to go on from; None keeps nothing.
     """
     import torch
 
-    stages = Stages(None if work is None else work / "parts", repr(settings))
+    def folder(part: str) -> Path | None:
+        return None if work is None else folder_for(work, "parts", settings) / part
+
     start = None if settings.start is None else load_model(find_model(settings.start))
-    places = make_places(material, settings, start, stages) if settings.teacher.steps else None
+    places = make_places(material, settings, start, folder("teacher")) if settings.teacher.steps else None
     torch.manual_seed(settings.vision.seed)
     model = WildSATModel(mini_config())
     if start is not None:
         model.load_state_dict(start.state_dict())
-    assert model.location is not None
     if places is not None and settings.student.steps:
-        stages.run("positions", model.location, lambda: teach_positions(model, material.cells, places, settings))
+        teach_positions(model, material.cells, places, settings, folder("positions"))
     head = plain_text_head(model) if places is None else places.run.text_head
-    stages.run("text_head", head, lambda: finish_text_head(head, model, material, settings, start))
-    assert model.config.text_head is not None
-    assert model.config.text_head.slots is not None
-    remembered = memory_rows(material.bank, model.config.text_head.slots)
-    install_text_head(model, head, material.embeddings[remembered].astype(np.float32))
+    finish_text_head(head, model, material, settings, start, folder("text_head"))
+    _install(model, head, material)
     if places is None or not settings.vision.steps:
-        return model
-    return train_vision(model, material, places, settings)
+        return model.eval()
+    return teach_pictures(model, material, places, settings, folder("vision"))
 
 
 def finish_text_head(
-    head: ResidualHead, model: WildSATModel, material: Material, settings: MiniSettings, start: WildSATModel | None
+    head: ResidualHead,
+    model: WildSATModel,
+    material: Material,
+    settings: MiniSettings,
+    start: WildSATModel | None,
+    folder: Path | None = None,
 ) -> None:
     """Tune the text head against the vectors that are searched, in place."""
     rows = training_rows(material.tiles, settings.hold_out)
-    cores = weigh_cores(material.bank, material.tiles)
-    sampler = SentenceSampler(cores, rows, np.random.default_rng(settings.text_head.seed))
+    reader = _reader(material, weigh_cores(material.bank, material.tiles), rows, settings.text_head)
     found = _places(model, material.tiles)
     pictures = None if start is None else _pictures(start, material.tiles)
-    tune_text_head(head, found, material.embeddings, sampler, rows, settings=settings.text_head, pictures=pictures)
+    tune_text_head(head, found, reader, settings.text_head, pictures, folder)
 
 
-def train_vision(model: WildSATModel, material: Material, places: Places, settings: MiniSettings) -> WildSATModel:
-    """Train the image encoder; the model with its averaged weights."""
-    import torch
+def _install(model: WildSATModel, head: ResidualHead, material: Material) -> None:
+    assert isinstance(model.text_head, MemoryHead)  # the config says so
+    remembered = memory_rows(material.bank, len(model.text_head.keys))
+    install_text_head(model, head, material.embeddings[remembered].astype(np.float32))
 
+
+def teach_pictures(
+    model: WildSATModel, material: Material, places: Places, settings: MiniSettings, folder: Path | None = None
+) -> WildSATModel:
+    """Train the model's image encoder."""
     assert material.views is not None, "made where the settings have steps for the image encoder"
     rows = training_rows(material.tiles, settings.hold_out)
     targets = vision_targets(material, material.views, places)
-    student = VisionStudent(model, targets.facts.shape[2], targets.facets.shape[2])
-    student.to(memory_format=torch.channels_last)  # type: ignore[call-overload]  # faster on processors
-    sampler = SentenceSampler(material.bank, rows, np.random.default_rng(settings.vision.seed))
-    return VisionTrainer(student, material.views, targets, sampler, rows, settings=settings.vision).run()
+    student = VisionStudent(model, targets)
+    sampler = SentenceSampler(material.bank, rows)
+    return train_vision(student, material.views, targets, sampler, rows, settings=settings.vision, folder=folder)
 
 
-def teach_positions(model: WildSATModel, cells: Cells, places: Places, settings: MiniSettings) -> None:
+def teach_positions(
+    model: WildSATModel, cells: Cells, places: Places, settings: MiniSettings, folder: Path | None = None
+) -> None:
     """Distil the teacher into the model's position encoder, in place."""
     from wildsat_core.location.position import PositionEncoder
 
@@ -253,4 +264,5 @@ def teach_positions(model: WildSATModel, cells: Cells, places: Places, settings:
     tiles = land_tiles(cells, grid_tiles(stride_km=DENSE_STRIDE_KM))
     rows = training_rows(tiles, settings.hold_out)
     log.info("%d places teach the position encoder", len(rows))
-    train_student(model.location.encoder, tiles.lon_lat[rows], places.vectors(cells, tiles)[rows], settings.student)
+    taught = places.vectors(cells, tiles)[rows]
+    train_student(model.location.encoder, tiles.lon_lat[rows], taught, settings.student, folder)

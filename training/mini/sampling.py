@@ -31,10 +31,9 @@ class SentenceSampler:
     Args:
         bank: the text bank.
         tiles: rows of the training tiles.
-        rng: source of chance.
     """
 
-    def __init__(self, bank: Bank, tiles: NDArray[np.int64], rng: np.random.Generator) -> None:
+    def __init__(self, bank: Bank, tiles: NDArray[np.int64]) -> None:
         """Work out the chance of each sentence."""
         useful = np.asarray((bank.shares[:, tiles] > TRUE_SHARE * FULL).any(1))[bank.predicate]
         kinds = np.asarray(bank.kinds)
@@ -44,20 +43,19 @@ class SentenceSampler:
             chance[rows] = weight / max(rows.sum(), 1)
         self._bank = bank
         self._cumulative = np.cumsum(chance / chance.sum())
-        self._rng = rng
         self._by_predicate = np.argsort(bank.predicate, kind="stable")
         self._count = np.bincount(bank.predicate, minlength=len(bank.shares))
         self._first = np.cumsum(self._count) - self._count
 
-    def sentences(self, count: int) -> NDArray[np.int64]:
+    def sentences(self, count: int, rng: np.random.Generator) -> NDArray[np.int64]:
         """(count,) rows of sentences, with repetition."""
-        drawn = np.searchsorted(self._cumulative, self._rng.random(count))
+        drawn = np.searchsorted(self._cumulative, rng.random(count))
         return np.minimum(drawn, len(self._cumulative) - 1)
 
-    def paraphrases(self, sentences: NDArray[np.int64]) -> NDArray[np.int64]:
+    def paraphrases(self, sentences: NDArray[np.int64], rng: np.random.Generator) -> NDArray[np.int64]:
         """For each sentence another of the same predicate, or itself where there is no other, (S,)."""
         predicate = self._bank.predicate[sentences]
-        pick = (self._rng.random(len(sentences)) * self._count[predicate]).astype(np.int64)
+        pick = (rng.random(len(sentences)) * self._count[predicate]).astype(np.int64)
         return np.asarray(self._by_predicate[self._first[predicate] + pick])
 
     def truth(self, sentences: NDArray[np.int64], tiles: NDArray[np.int64]) -> NDArray[np.float32]:

@@ -2,19 +2,18 @@
 
 from __future__ import annotations
 
-import logging
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 import torch
 import torch.nn.functional as F
 from numpy.typing import NDArray
+from torch import Tensor
 
 from training.soft_losses import follow_teacher
-from wildsat_core.errors import TrainingError
+from training.steps import Course, annealed, take_steps
 from wildsat_core.location.position import PositionEncoder
-
-log = logging.getLogger(__name__)
 
 SHARPNESS = 30.0
 COSINE_WEIGHT = 4.0
@@ -31,13 +30,18 @@ class StudentSettings:
     rate: float = 2e-3
     seed: int = 0
 
+    def course(self) -> Course:
+        """The run's length and optimiser."""
+        return Course("positions", self.steps, annealed(self.steps, self.rate, 0.1, weight_decay=1e-3), self.seed)
+
 
 def train_student(
     encoder: PositionEncoder,
     lon_lat: NDArray[np.float64],
     taught: NDArray[np.float32],
     settings: StudentSettings,
-) -> PositionEncoder:
+    folder: Path | None = None,
+) -> None:
     """Distil the teacher into the encoder, in place.
 
     Args:
@@ -45,32 +49,24 @@ def train_student(
         lon_lat: (N, 2) degrees.
         taught: (N, D) the teacher's vectors there, of length 1.
         settings: length and size of the run.
+        folder: for checkpoints to go on from.
 
     Raises:
         TrainingError: the loss is not finite.
     """
-    torch.manual_seed(settings.seed)
-    rng = np.random.default_rng(settings.seed)
     places, vectors = torch.from_numpy(lon_lat.astype(np.float32)), torch.from_numpy(taught)
     scale = torch.tensor(SHARPNESS)
-    optimiser = torch.optim.AdamW([*encoder.parameters()], lr=settings.rate, weight_decay=1e-3)
-    schedule = torch.optim.lr_scheduler.OneCycleLR(optimiser, settings.rate, total_steps=settings.steps, pct_start=0.1)
-    for step in range(settings.steps):
+
+    def loss_at(_step: int, rng: np.random.Generator) -> dict[str, Tensor]:
         rows = rng.choice(len(places), min(settings.places, len(places)), replace=False)
         others = rng.choice(len(places), min(MEMORY, len(places)), replace=False)
         found = F.normalize(encoder(_moved(places[rows])), dim=-1)
-        cosine = (found * vectors[rows]).sum(1).mean()
-        loss = COSINE_WEIGHT * (1 - cosine)
-        loss = loss + follow_teacher(found, vectors[rows], vectors[others], scale, SHARPNESS)
-        if not torch.isfinite(loss):
-            raise TrainingError(f"the position encoder's loss is {loss.item()} at step {step}; lower the rate")
-        optimiser.zero_grad()
-        loss.backward()  # type: ignore[no-untyped-call]
-        optimiser.step()
-        schedule.step()
-        if step % 100 == 0 or step == settings.steps - 1:
-            log.info("student step %d/%d loss %.3f cosine %.4f", step + 1, settings.steps, loss.item(), cosine.item())
-    return encoder.eval()
+        return {
+            "cosine": COSINE_WEIGHT * (1 - (found * vectors[rows]).sum(1).mean()),
+            "likeness": follow_teacher(found, vectors[rows], vectors[others], scale, SHARPNESS),
+        }
+
+    take_steps(encoder, loss_at, settings.course(), folder)
 
 
 def _moved(lon_lat: torch.Tensor) -> torch.Tensor:

@@ -2,23 +2,19 @@
 
 from __future__ import annotations
 
-import logging
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 import torch
-import torch.nn.functional as F
 from numpy.typing import NDArray
+from torch import Tensor
 
 from training.mini.bank import PLAIN_KINDS, Bank
-from training.mini.sampling import SentenceSampler
-from training.mini.teacher import PARAPHRASE_WEIGHT, read_texts
+from training.mini.reading import Reader
 from training.soft_losses import alignment
-from wildsat_core.errors import TrainingError
+from training.steps import Course, annealed, take_steps
 from wildsat_core.models.heads import ResidualHead
-
-log = logging.getLogger(__name__)
-
 
 PICTURE_WEIGHT = 0.5
 
@@ -34,57 +30,47 @@ class TextHeadSettings:
     scale: float = 20.0
     seed: int = 7
 
+    def course(self) -> Course:
+        """The run's length and optimiser."""
+        return Course("text head", self.steps, annealed(self.steps, self.rate, 0.1, weight_decay=1e-2), self.seed)
+
 
 def tune_text_head(
     head: ResidualHead,
     places: NDArray[np.float32],
-    embeddings: NDArray[np.float16],
-    sampler: SentenceSampler,
-    rows: NDArray[np.int64],
-    *,
+    reader: Reader,
     settings: TextHeadSettings,
     pictures: NDArray[np.float32] | None = None,
-) -> ResidualHead:
+    folder: Path | None = None,
+) -> None:
     """Tune the head, in place.
 
     Args:
         head: as the teacher's run left it.
         places: (N, D) of length 1: the vectors of the training tiles as the shipped position encoder gives them.
-        embeddings: (S, 384) of the bank's sentences, length 1.
-        sampler: draws sentences and knows what they are true of.
-        rows: training tiles.
+        reader: draws sentences and tiles.
         settings: length and size of the run.
         pictures: (N, D) of length 1: the text vectors of the tiles' pictures, where these are known already.
+        folder: for checkpoints to go on from.
 
     Raises:
         TrainingError: the loss is not finite.
     """
-    torch.manual_seed(settings.seed)
-    rng = np.random.default_rng(settings.seed)
     fixed = torch.from_numpy(places)
     seen = None if pictures is None else torch.from_numpy(pictures)
-    optimiser = torch.optim.AdamW(head.parameters(), lr=settings.rate, weight_decay=1e-2)
-    schedule = torch.optim.lr_scheduler.OneCycleLR(optimiser, settings.rate, total_steps=settings.steps, pct_start=0.1)
-    head.train()
-    for step in range(settings.steps):
-        sentences = sampler.sentences(settings.sentences)
-        tiles = rng.choice(rows, min(settings.tiles, len(rows)), replace=False)
-        texts, said_otherwise = read_texts(head, embeddings, sentences, sampler.paraphrases(sentences))
-        logits = texts @ fixed[tiles].T * settings.scale  # (S, D) @ (D, N)
-        truth = torch.from_numpy(sampler.truth(sentences, tiles))
-        loss = alignment(logits, truth)
+
+    def loss_at(_step: int, rng: np.random.Generator) -> dict[str, Tensor]:
+        read = reader.read(head, rng)
+
+        def told(vectors: Tensor) -> Tensor:
+            return alignment(read.texts @ vectors[read.tiles].T * settings.scale, read.truth)  # (S, D) @ (D, N)
+
+        parts = {"places": told(fixed), "wordings": read.apart}
         if seen is not None:
-            loss = loss + PICTURE_WEIGHT * alignment(texts @ seen[tiles].T * settings.scale, truth)
-        loss = loss + PARAPHRASE_WEIGHT * (1 - F.cosine_similarity(texts, said_otherwise)).mean()
-        if not torch.isfinite(loss):
-            raise TrainingError(f"the text head's loss is {loss.item()} at step {step}; lower the rate")
-        optimiser.zero_grad()
-        loss.backward()  # type: ignore[no-untyped-call]
-        optimiser.step()
-        schedule.step()
-        if step % 100 == 0 or step == settings.steps - 1:
-            log.info("text head step %d/%d loss %.3f", step + 1, settings.steps, loss.item())
-    return head.eval()
+            parts["pictures"] = PICTURE_WEIGHT * told(seen)
+        return parts
+
+    take_steps(head, loss_at, settings.course(), folder)
 
 
 def memory_rows(bank: Bank, slots: int, seed: int = 0) -> NDArray[np.int64]:

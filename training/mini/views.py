@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from training.earth.mosaics import Mosaic, Pixels
-from training.earth.squares import KM_PER_DEG, TileTable
+from training.earth.squares import KM_PER_DEG, TileTable, east_deg
 
 SHIFT_KM = 45.0
 SIDES_KM = {"bmng": (140.0, 300.0), "z7": (45.0, 300.0)}
@@ -44,7 +44,7 @@ def make_views(tiles: TileTable, mosaics: list[Mosaic], size_px: int, seed: int 
         low, high = np.log(SIDES_KM[mosaic.name])
         move = rng.uniform(-SHIFT_KM, SHIFT_KM, (2, len(tiles))) / KM_PER_DEG
         lat = np.clip(tiles.lat + move[1], -89.0, 89.0)
-        lon = (tiles.lon + move[0] / np.maximum(np.cos(np.radians(lat)), 0.12) + 180) % 360 - 180
+        lon = (tiles.lon + east_deg(move[0], lat) + 180) % 360 - 180
         table = TileTable(lon, lat, np.exp(rng.uniform(low, high, len(tiles))))
         for i in range(len(tiles)):
             pixels[i, v] = mosaic.crop(table.lon[i], table.lat[i], table.side_km[i], size_px)
@@ -63,7 +63,7 @@ def load_views(folder: Path) -> Views:
     return Views(np.load(folder / "pixels.npy", mmap_mode="r"), tuple(TileTable(*square) for square in squares))
 
 
-def distort(pixels: NDArray[np.uint8], generator: torch.Generator) -> Tensor:
+def distort(pixels: NDArray[np.uint8]) -> Tensor:
     """(B, S, S, 3) uint8 pictures to (B, 3, S, S) float32 in [0, 255], mirrored, turned, changed in light and colour.
 
     The changes stand for what differs between mosaics and sensors and says nothing about the habitat.
@@ -72,13 +72,13 @@ def distort(pixels: NDArray[np.uint8], generator: torch.Generator) -> Tensor:
     count = len(x)
 
     def noise(*shape: int) -> Tensor:
-        return torch.randn(count, *shape, generator=generator)
+        return torch.randn(count, *shape)
 
-    mirrored, turned = torch.rand(2, count, generator=generator) < 0.5
+    mirrored, turned = torch.rand(2, count) < 0.5
     x = torch.where(mirrored[:, None, None, None], x.flip(3), x)
     x = torch.where(turned[:, None, None, None], x.transpose(2, 3), x)
     gain = (1 + BRIGHTNESS * noise(1, 1, 1)) * (1 + COLOUR * noise(3, 1, 1))
     x = x * gain + LIFT * noise(1, 1, 1)
-    grain = torch.rand(count, 1, 1, 1, generator=generator) * GRAIN
-    x = x + grain * torch.randn(x.shape, generator=generator)
+    grain = torch.rand(count, 1, 1, 1) * GRAIN
+    x = x + grain * torch.randn(x.shape)
     return x.clamp(0, 1) * 255

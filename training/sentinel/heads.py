@@ -13,7 +13,6 @@ import torch.nn.functional as F
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from training.config import OptimiserSection
 from training.earth.chips import Chips
 from training.earth.stretches import STRETCHES, as_pictures
 from training.losses import LogitScale
@@ -23,7 +22,7 @@ from training.sentinel.texts import Sentences
 from training.sentinel.vision import VisionStudent
 from training.small_models import install_text_head, new_text_head
 from training.soft_losses import alignment
-from training.steps import Steps, take_steps
+from training.steps import Course, annealed, take_steps
 from wildsat_core.errors import TrainingError
 from wildsat_core.models.model import WildSATModel
 
@@ -49,12 +48,10 @@ class HeadSettings:
     place_weight: float = 1.0
     seed: int = 0
 
-    def plan(self) -> Steps:
+    def course(self) -> Course:
         """The run's length and optimiser."""
-        optimiser = OptimiserSection(
-            lr=self.rate, weight_decay=self.weight_decay, schedule="cosine", warmup_steps=self.steps // 20, clip=5.0
-        )
-        return Steps("heads", self.steps, optimiser)
+        optimiser = annealed(self.steps, self.rate, weight_decay=self.weight_decay, clip=5.0)
+        return Course("heads", self.steps, optimiser, self.seed)
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,14 +113,13 @@ def train_heads(
     student = HeadsStudent(model)
     said, about = _Drawer(*sentences), _Drawer(points[0], points[1])
 
-    def loss_at(step: int) -> dict[str, Tensor]:
-        rng = np.random.default_rng([settings.seed, step])
+    def loss_at(_step: int, rng: np.random.Generator) -> dict[str, Tensor]:
         return {
             **_tile_losses(student, tiles, said, rng, settings),
             **_point_losses(student, points[0], about, rng, settings),
         }
 
-    take_steps(student, loss_at, settings.plan())
+    take_steps(student, loss_at, settings.course())
     install_text_head(model, student.texts, np.concatenate([sentences[1], points[1]]))
 
 

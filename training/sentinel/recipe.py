@@ -5,7 +5,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 import logging
 from collections.abc import Callable
@@ -27,6 +26,7 @@ from training.sentinel.points import Points, load_points, make_points, save_poin
 from training.sentinel.scenes import FINE, SceneMaker
 from training.sentinel.texts import Sentences, embed_sentences, kind_sentences
 from training.sentinel.vision import VisionSettings, VisionStudent, accuracy, train_vision
+from training.steps import folder_for
 from wildsat_core.models.model import WildSATModel
 
 log = logging.getLogger(__name__)
@@ -68,7 +68,7 @@ def make_model(data: Path, work: Path, settings: SentinelSettings, out: Path) ->
     chips = read_eurosat(data, "train", settings.most_chips)
     world = read_world(data, "train")
     log.info("%d chips of EuroSAT", len(chips))
-    folder = work / f"vision-{_digest(settings.vision, settings.most_chips)}"
+    folder = folder_for(work, "vision", settings.vision, settings.most_chips)
     student = train_vision(model, chips, world, settings.vision, folder)
     scenes = SceneMaker(chips, world, settings.vision.seed, FINE)
     features = _features(folder, lambda: read_features(student, chips, scenes, settings.heads.scenes))
@@ -123,7 +123,3 @@ def _write_supervised(student: VisionStudent, data: Path, settings: SentinelSett
     reached = {name: round(accuracy(student, chips, STRETCHES[name]), 4) for name in SUPERVISED_STRETCHES}
     log.info("supervised accuracy %s", reached)
     (out / SUPERVISED_FILE).write_text(json.dumps({"chips": len(chips), "accuracy": reached}, indent=1) + "\n")
-
-
-def _digest(*settings: object) -> str:
-    return hashlib.sha256(repr(settings).encode()).hexdigest()[:8]

@@ -7,11 +7,11 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
+import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from training.config import OptimiserSection
 from training.earth.chips import Chips, WorldChip
 from training.earth.kinds import KINDS
 from training.earth.stretches import Stretch, as_pictures
@@ -19,7 +19,7 @@ from training.losses import LogitScale, symmetric_loss
 from training.sentinel.scenes import FINE, ROUGH, SceneMaker
 from training.setup import lay_out_channels_last
 from training.small_models import read_features
-from training.steps import Steps, take_steps
+from training.steps import Course, annealed, take_steps
 from wildsat_core.models.model import WildSATModel
 
 log = logging.getLogger(__name__)
@@ -41,13 +41,13 @@ class VisionSettings:
     image_weight: float = 0.2
     seed: int = 0
 
-    def plan(self, *, fine: bool) -> Steps:
+    def course(self, *, fine: bool) -> Course:
         """Length and optimiser of the rough or the fine part."""
-        steps, rate = (self.fine_steps, self.fine_rate) if fine else (self.steps, self.rate)
-        optimiser = OptimiserSection(
-            lr=rate, weight_decay=self.weight_decay, schedule="cosine", warmup_steps=steps // 20, clip=5.0, ema=0.998
+        name, steps, rate = (
+            ("fine vision", self.fine_steps, self.fine_rate) if fine else ("vision", self.steps, self.rate)
         )
-        return Steps("fine vision" if fine else "vision", steps, optimiser, log_every=50, checkpoint_every=150)
+        optimiser = annealed(steps, rate, weight_decay=self.weight_decay, clip=5.0, ema=0.998)
+        return Course(name, steps, optimiser, self.seed, log_every=50, checkpoint_every=150)
 
 
 class VisionStudent(nn.Module):
@@ -77,7 +77,7 @@ def train_vision(
     student = VisionStudent(model)
     lay_out_channels_last(student)
 
-    def loss_at(scenes: SceneMaker, step: int) -> dict[str, Tensor]:
+    def loss_at(scenes: SceneMaker, step: int, _rng: np.random.Generator) -> dict[str, Tensor]:
         batch = scenes.batch(settings.places, step)
         features = student.features(torch.cat([batch.first, batch.second]))
         named = F.cross_entropy(student.kinds(features), batch.truth.repeat(2, 1), label_smoothing=settings.smoothing)
@@ -88,7 +88,7 @@ def train_vision(
 
     for name, style in (("rough", ROUGH), ("fine", FINE)):
         scenes = SceneMaker(chips, world, settings.seed, style)
-        take_steps(student, partial(loss_at, scenes), settings.plan(fine=style is FINE), folder / name)
+        take_steps(student, partial(loss_at, scenes), settings.course(fine=style is FINE), folder / name)
     return student
 
 

@@ -73,7 +73,10 @@ def test_views_lie_near_their_tiles_and_are_read_again(earth, tmp_path):
 
 def test_distortion_is_repeatable_and_keeps_the_range():
     pixels = np.random.default_rng(0).integers(0, 256, (5, 8, 8, 3), dtype=np.uint8)
-    first, second = (distort(pixels, torch.Generator().manual_seed(3)) for _ in range(2))
+    torch.manual_seed(3)
+    first = distort(pixels)
+    torch.manual_seed(3)
+    second = distort(pixels)
     assert first.shape == (5, 3, 8, 8)
     torch.testing.assert_close(first, second)
     assert first.min() >= 0

@@ -56,14 +56,14 @@ def test_the_sampler_draws_only_what_is_true_of_training_tiles(builder, six_cell
     builder.add(six_cells.lat > 0, ["north"], "atom")
     builder.add(six_cells.lat < 0, ["south"], "atom")
     bank = builder.build()
-    sampler = SentenceSampler(bank, np.flatnonzero(six_cells.lat > 0), np.random.default_rng(0))
-    assert {bank.sentences[row] for row in sampler.sentences(50)} == {"north"}
+    sampler = SentenceSampler(bank, np.flatnonzero(six_cells.lat > 0))
+    assert {bank.sentences[row] for row in sampler.sentences(50, np.random.default_rng(0))} == {"north"}
 
 
 def test_truth_is_the_share_for_each_sentence_and_tile(builder, six_cells):
     builder.add(six_cells.lat > 0, ["north"], "atom")
     builder.add(six_cells.lat < 0, ["south"], "atom")
-    sampler = SentenceSampler(builder.build(), np.arange(6), np.random.default_rng(0))
+    sampler = SentenceSampler(builder.build(), np.arange(6))
     north = (six_cells.lat > 0).astype(np.float32)
     np.testing.assert_allclose(
         sampler.truth(np.asarray([1, 0]), np.asarray([0, 5])), [1 - north[[0, 5]], north[[0, 5]]]
@@ -72,7 +72,7 @@ def test_truth_is_the_share_for_each_sentence_and_tile(builder, six_cells):
 
 def test_truth_of_a_part_of_a_tile_is_that_part(builder):
     builder.add_shares(np.asarray([0, 0.2, 0.4, 0.6, 0.8, 1], np.float32), ["more and more"], "family")
-    sampler = SentenceSampler(builder.build(), np.arange(6), np.random.default_rng(0))
+    sampler = SentenceSampler(builder.build(), np.arange(6))
     truth = sampler.truth(np.zeros(1, int), np.asarray([5, 1, 3]))
     np.testing.assert_allclose(truth, [[1, 0.2, 0.6]], atol=0.5 / FULL)
 
@@ -109,7 +109,7 @@ def test_a_paraphrase_is_another_sentence_of_the_same_predicate(builder, six_cel
     builder.add(six_cells.lat > 0, ["north", "up north", "boreal"], "atom")
     builder.add(six_cells.lat < 0, ["south"], "atom")
     bank = builder.build()
-    sampler = SentenceSampler(bank, np.arange(6), np.random.default_rng(0))
-    said = sampler.paraphrases(np.asarray([0] * 40 + [3]))
+    sampler = SentenceSampler(bank, np.arange(6))
+    said = sampler.paraphrases(np.asarray([0] * 40 + [3]), np.random.default_rng(0))
     assert {bank.sentences[row] for row in said[:-1]} == {"north", "up north", "boreal"}
     assert bank.sentences[said[-1]] == "south"

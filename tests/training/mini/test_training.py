@@ -1,5 +1,7 @@
 """Tests of training/mini/teacher.py, student.py and vision.py: a few steps on a world of two kinds of land."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
@@ -7,13 +9,15 @@ import torch
 from training.earth.squares import TileTable
 from training.mini import vision
 from training.mini.bank import FULL, Bank
+from training.mini.reading import Reader
 from training.mini.sampling import SentenceSampler
 from training.mini.student import StudentSettings, train_student
 from training.mini.teacher import TeacherRun, TeacherSettings, teach, train_teacher
 from training.mini.text_head import TextHeadSettings, memory_rows, tune_text_head
 from training.mini.views import Views
-from training.mini.vision import VisionSettings, VisionStudent, VisionTargets, VisionTrainer
+from training.mini.vision import VisionLosses, VisionSettings, VisionStudent, VisionTargets, train_vision
 from training.small_models import TEXT_FEATURES, install_text_head, plain_text_head
+from training.steps import Course
 from wildsat_core.errors import TrainingError
 from wildsat_core.location.position import PositionEncoder
 from wildsat_core.models.config import HeadConfig, ModelConfig
@@ -48,12 +52,15 @@ def facts_of(wet):
     return np.stack([wet, ~wet, np.ones(TILES)], 1).astype(np.float32)
 
 
-def test_the_teacher_learns_which_text_fits_which_place(bank, embeddings, wet):
+def reader(bank, embeddings, sentences=8, tiles=8):
     rows = np.arange(TILES)
-    sampler = SentenceSampler(bank, rows, np.random.default_rng(0))
-    settings = TeacherSettings(steps=30, sentences=8, tiles=8)
+    return Reader(embeddings, SentenceSampler(bank, rows), rows, sentences, tiles)
+
+
+def test_the_teacher_learns_which_text_fits_which_place(bank, embeddings, wet):
     torch.manual_seed(0)
-    run = train_teacher(TeacherRun(3), facts_of(wet), embeddings, sampler, rows, settings)
+    run = TeacherRun(3)
+    train_teacher(run, facts_of(wet), reader(bank, embeddings), TeacherSettings(steps=30))
     places = teach(run.teacher, facts_of(wet))
     with torch.inference_mode():
         texts = torch.nn.functional.normalize(run.text_head(torch.from_numpy(embeddings.astype(np.float32))), dim=1)
@@ -63,22 +70,33 @@ def test_the_teacher_learns_which_text_fits_which_place(bank, embeddings, wet):
     assert scores[1, ~wet].min() > scores[1, wet].max()
 
 
-def test_the_same_seed_gives_the_same_teacher(bank, embeddings, wet):
-    def train():
-        sampler = SentenceSampler(bank, np.arange(TILES), np.random.default_rng(0))
+def test_a_teacher_that_was_cut_off_ends_as_it_would_have_ended(bank, embeddings, wet, tmp_path, monkeypatch):
+    monkeypatch.setattr(TeacherSettings, "course", lambda _: Course("teacher", 4, checkpoint_every=2))
+    read, steps = Reader.read, iter(range(3))
+
+    def train(folder=None):
         torch.manual_seed(0)
-        settings = TeacherSettings(steps=3, tiles=8)
-        return train_teacher(TeacherRun(3), facts_of(wet), embeddings, sampler, np.arange(TILES), settings)
+        run = TeacherRun(3)
+        train_teacher(run, facts_of(wet), reader(bank, embeddings), TeacherSettings(), folder=folder)
+        return run.state_dict()
 
-    first, second = train(), train()
-    torch.testing.assert_close(first.teacher.state_dict(), second.teacher.state_dict(), atol=0, rtol=0)
+    def read_thrice(*args):
+        if next(steps, None) is None:
+            raise KeyboardInterrupt
+        return read(*args)
+
+    whole = train()
+    monkeypatch.setattr(Reader, "read", read_thrice)
+    with pytest.raises(KeyboardInterrupt):
+        train(tmp_path)
+    monkeypatch.setattr(Reader, "read", read)
+    torch.testing.assert_close(train(tmp_path), whole, atol=0, rtol=0)
 
 
-def test_a_loss_that_is_not_finite_stops_the_teacher(bank, embeddings, wet):
-    sampler = SentenceSampler(bank, np.arange(TILES), np.random.default_rng(0))
+def test_a_loss_that_is_not_finite_stops_the_teacher(bank, embeddings):
     facts = np.full((TILES, 3), np.nan, np.float32)
-    with pytest.raises(TrainingError, match="step 0"):
-        train_teacher(TeacherRun(3), facts, embeddings, sampler, np.arange(TILES), TeacherSettings(steps=2))
+    with pytest.raises(TrainingError, match="loss of teacher is not finite at step 0"):
+        train_teacher(TeacherRun(3), facts, reader(bank, embeddings), TeacherSettings(steps=2))
 
 
 def test_the_position_encoder_memorises_its_teacher():
@@ -95,7 +113,7 @@ def test_the_position_encoder_memorises_its_teacher():
 
 
 @pytest.fixture
-def trainer(bank, wet):
+def losses(bank, wet):
     rng = np.random.default_rng(0)
     head = {"in_features": 8, "out_features": 4}
     config = ModelConfig(
@@ -117,37 +135,41 @@ def trainer(bank, wet):
         texts=kinds[np.arange(SENTENCES) % 2],
     )
     torch.manual_seed(0)
-    student = VisionStudent(WildSATModel(config), 1, 1)
+    student = VisionStudent(WildSATModel(config), targets)
     rows = np.arange(TILES)
-    sampler = SentenceSampler(bank, rows, np.random.default_rng(0))
     settings = VisionSettings(steps=25, places=8, sentences=6, memory=6, rate=5e-3)
-    return VisionTrainer(
-        student, Views(pixels.astype(np.uint8), (table,) * 3), targets, sampler, rows, settings=settings
+    views = Views(pixels.astype(np.uint8), (table,) * 3)
+    return VisionLosses(student, views, targets, SentenceSampler(bank, rows), rows, settings)
+
+
+def chance():
+    return np.random.default_rng(0)
+
+
+def test_every_loss_of_the_image_encoder_is_finite_and_reaches_what_it_trains(losses):
+    found = losses.at(0, chance())
+    assert set(found) == {"place", "facts", "facets", "text", "location", "image"}
+    assert all(torch.isfinite(loss) for loss in found.values())
+    sum(found.values()).backward()
+    assert [name for name, p in losses.student.named_parameters() if p.grad is None] == []
+
+
+def test_the_image_encoder_learns_to_tell_two_kinds_of_land_apart(losses, wet):
+    model = train_vision(
+        losses.student, losses.views, losses.targets, losses.sampler, losses.rows, settings=losses.settings
     )
-
-
-def test_every_loss_of_the_image_encoder_is_finite_and_learned_scales_are_in_the_optimiser(trainer):
-    losses = trainer.step()
-    assert set(losses) == {"place", "facts", "facets", "text", "location", "image"}
-    assert all(torch.isfinite(loss) for loss in losses.values())
-    optimised = {id(p) for group in trainer.optimiser.param_groups for p in group["params"]}
-    assert {id(p) for p in trainer.student.parameters()} == optimised
-
-
-def test_the_image_encoder_learns_to_tell_two_kinds_of_land_apart(trainer, wet):
-    model = trainer.run()
-    pixels = trainer.views.pixels[:, 0].transpose(0, 3, 1, 2)
+    pixels = losses.views.pixels[:, 0].transpose(0, 3, 1, 2)
     vectors = model.embed_pixels(pixels)["text"]
-    wet_text = trainer.targets.texts[0]
+    wet_text = losses.targets.texts[0]
     assert (vectors @ wet_text)[wet].mean() > (vectors @ wet_text)[~wet].mean() + 0.1
 
 
-def test_pictures_and_sentences_are_compared_by_the_shares_of_the_bank(trainer, monkeypatch):
+def test_pictures_and_sentences_are_compared_by_the_shares_of_the_bank(losses, monkeypatch):
     shares = np.stack([np.linspace(0, FULL, TILES), np.linspace(FULL, 0, TILES)]).astype(np.uint8)
     predicate = np.arange(SENTENCES) % 2
     part = Bank([f"text {i}" for i in range(SENTENCES)], ["atom"] * SENTENCES, predicate, shares)
-    trainer.sampler = SentenceSampler(part, np.arange(TILES), np.random.default_rng(0))
-    monkeypatch.setattr(trainer.sampler, "sentences", lambda count: np.arange(SENTENCES))
+    losses = replace(losses, sampler=SentenceSampler(part, np.arange(TILES)))
+    monkeypatch.setattr(losses.sampler, "sentences", lambda count, rng: np.arange(SENTENCES))
     given = {}
     there, back = vision.texts_to_tiles, vision.tiles_to_texts
     monkeypatch.setattr(
@@ -160,18 +182,18 @@ def test_pictures_and_sentences_are_compared_by_the_shares_of_the_bank(trainer, 
     )
     tiles, others = np.asarray([3, 7, 3, 7]), np.asarray([7, 0, 11])
     vectors = torch.nn.functional.normalize(torch.ones(4, 4), dim=1)
-    trainer._text_loss(vectors, tiles, others, torch.tensor(20.0))
+    losses._text_loss(vectors, tiles, others, chance())
     np.testing.assert_allclose(given["there"], shares[predicate][:, [3, 7, 3, 7, 0, 11]] / FULL, rtol=1e-6)
     np.testing.assert_allclose(given["back"], given["there"][:, :4])
     np.testing.assert_allclose(given["mass"], given["there"].sum(1))
 
 
-def test_only_training_rows_are_seen(trainer):
-    trainer.rows = np.arange(0, TILES, 2)
-    trainer.settings = VisionSettings(places=4, sentences=4, memory=4)
-    before = trainer.memory.clone()
-    trainer.step()
-    changed = (trainer.memory != before).any(1).numpy()
+def test_only_training_rows_are_seen(losses):
+    settings = VisionSettings(places=4, sentences=4, memory=4)
+    losses = replace(losses, rows=np.arange(0, TILES, 2), settings=settings)
+    before = losses.student.remembered.clone()
+    losses.at(0, chance())
+    changed = (losses.student.remembered != before).any(1).numpy()
     assert changed.any()
     assert not changed[1::2].any()
 
@@ -193,11 +215,9 @@ def test_a_tuned_text_head_finds_fixed_places_and_is_installed_with_its_memory(b
     rng = np.random.default_rng(1)
     kinds = rng.normal(size=(2, 6)).astype(np.float32)
     kinds /= np.linalg.norm(kinds, axis=1, keepdims=True)
-    places, rows = np.where(wet[:, None], kinds[0], kinds[1]), np.arange(TILES)
+    places = np.where(wet[:, None], kinds[0], kinds[1])
     head = ResidualHead(TEXT_FEATURES, 6, 16)
-    sampler = SentenceSampler(bank, rows, np.random.default_rng(0))
-    settings = TextHeadSettings(steps=40, sentences=8, tiles=8, rate=5e-3)
-    tune_text_head(head, places, embeddings, sampler, rows, settings=settings)
+    tune_text_head(head, places, reader(bank, embeddings), TextHeadSettings(steps=40, rate=5e-3))
     model = memory_model(slots=5).eval()
     install_text_head(model, head, embeddings.astype(np.float32))
     torch.testing.assert_close(plain_text_head(model).state_dict(), head.state_dict(), atol=0, rtol=0)
