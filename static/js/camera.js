@@ -79,6 +79,11 @@ export function zoomOf(radius, lat, px) {
   return Math.min(zoom, MOST_ZOOM);
 }
 
+/** The zoom at which a pixel of the ground takes one of the screen. @param {number} gsdM @param {number} lat */
+export function nativeZoom(gsdM, lat) {
+  return Math.log2((KM_PER_DEGREE * 360_000 * Math.max(Math.cos(radians(lat)), 0.05)) / (WORLD_PX * gsdM));
+}
+
 /** The zoom at which a tile's side is so many pixels long. @param {Tile} tile @param {number} px */
 export function zoomOfTile(tile, px) {
   return zoomOf(reach(tile) / Math.SQRT2, tile.properties.lat, px);

@@ -14,15 +14,17 @@ import { hasTerms, newQuestion, patchState } from "./state.js";
  * @param {(patch: Record<string, unknown>) => void} options.go
  * @param {() => import("./state.js").State} options.state
  * @param {(feature: import("./api.js").Tile) => string} options.likeUrl
+ * @param {(feature: import("./api.js").Tile) => string} options.tileUrl
  * @param {(tileId: string) => void} options.onSelect
  * @param {(features: import("./api.js").Tile[]) => void} options.onFeatures
  */
-export function createCompare({ api, root, go, state, likeUrl, onSelect, onFeatures }) {
+export function createCompare({ api, root, go, state, likeUrl, tileUrl, onSelect, onFeatures }) {
   const latest = createLatest();
   const results = createResults({
     list: byId("others"),
     root,
     likeUrl,
+    tileUrl,
     onHover: (id) => results.highlight(id),
     onSelect,
     onJudge: () => {},

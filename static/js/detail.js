@@ -1,19 +1,22 @@
 /** One hit in full: its picture, where and when, why it ranks where it does, what it looks like, and its neighbours. */
 
 import { isAbort } from "./api.js";
+import { visitStrip, visitsOf } from "./dates.js";
 import { byId, element, icon, unseen } from "./dom.js";
 import { formatLonLat } from "./geo.js";
 import { createLatest } from "./latest.js";
 import { hasTerms, newQuestion, patchState } from "./state.js";
-import { fitWords, formatMonth, pictureAlt, placeName } from "./words.js";
+import { FIT_WORDS, fitWords, formatLength, formatMonth, pictureAlt, placeName } from "./words.js";
 
 /**
  * @param {object} options
  * @param {import("./api.js").Api} options.api
  * @param {(patch: Record<string, unknown>) => void} options.go
  * @param {() => void} options.onClose
+ * @param {any} options.collection as the page tells it
+ * @param {ReturnType<typeof import("./around.js").createAround>} options.around
  */
-export function createDetail({ api, go, onClose }) {
+export function createDetail({ api, go, onClose, collection, around }) {
   const box = byId("detail");
   const latest = createLatest();
   /** @type {string | null} */
@@ -31,7 +34,7 @@ export function createDetail({ api, go, onClose }) {
     box.replaceChildren(
       close,
       element("img", {
-        class: "detail-picture",
+        class: "detail-picture tile-picture",
         src: api.url(p.thumbnail),
         alt: pictureAlt(p, place),
         width: 320,
@@ -41,8 +44,10 @@ export function createDetail({ api, go, onClose }) {
       element("p", { class: "detail-where", text: formatLonLat(p.lon, p.lat, 2) }),
       facts(p),
       ...(p.percentile === undefined ? [] : [why(p)]),
+      element("div", { id: "detail-visits" }),
       element("div", { id: "detail-habitats" }),
       element("div", { id: "detail-neighbours" }),
+      around.figure(feature),
       element("div", { class: "actions" }, ...actions(feature, query)),
     );
     box.setAttribute("aria-labelledby", "detail-title");
@@ -86,9 +91,10 @@ export function createDetail({ api, go, onClose }) {
     const { rank } = feature.properties;
     await latest.run(async (signal) => {
       const ask = (path) => api.get(path, signal).catch((error) => (isAbort(error) ? Promise.reject(error) : null));
-      const [habitats, similar, explained] = await Promise.all([
+      const [habitats, similar, visits, explained] = await Promise.all([
         ask(`/tiles/${id}/habitats?${where}`),
         ask(`/tiles/${id}/similar?k=6&${where}`),
+        visitsOf(api, collection?.name ?? "", feature, signal).catch(() => []),
         rank && hasTerms(state)
           ? api.search(patchState(state, { k: 1, offset: rank - 1 }), { explain: true, signal }).catch(() => null)
           : null,
@@ -96,6 +102,7 @@ export function createDetail({ api, go, onClose }) {
       if (signal.aborted) return;
       const shares = explained?.features.find((one) => one.id === feature.id)?.properties.shares;
       if (shares?.length) showShares(shares);
+      if (visits.length > 1) showVisits(visits, feature.id, go);
       if (habitats) showHabitats(habitats);
       if (similar) showNeighbours(similar.features.filter((other) => other.id !== feature.id).slice(0, 5), api, go);
     });
@@ -126,7 +133,7 @@ function facts(p) {
   const rows = [
     ["Taken", formatMonth(p.captured_on)],
     ["Cloud", p.cloud_cover === null || p.cloud_cover === undefined ? "" : `${Math.round(p.cloud_cover * 100)} %`],
-    ["Pixel", p.gsd_m ? (p.gsd_m >= 1000 ? `${(p.gsd_m / 1000).toFixed(1)} km` : `${Math.round(p.gsd_m)} m`) : ""],
+    ["Pixel", p.gsd_m ? formatLength(p.gsd_m) : ""],
     ["Tile", p.tile_id],
   ];
   return element(
@@ -140,13 +147,14 @@ function facts(p) {
 
 /** Percentile and score in words, and what each term gave. */
 function why(p) {
-  const better = p.percentile >= 99.995 ? "none fits" : `${(100 - p.percentile).toFixed(2)} % fit`;
+  const share = Math.floor(p.percentile * 100) / 100; // never rounded up to all
   const raw = `The raw score is ${p.score.toFixed(3)}; it only ranks, and means nothing by itself.`;
+  const fit = FIT_WORDS[p.fit]?.toLowerCase() ?? fitWords(p.percentile);
   return element(
     "section",
     { class: "detail-why" },
-    element("h3", { text: `Why rank ${p.rank}: ${fitWords(p.percentile)}` }),
-    element("p", { text: `Of all tiles, ${better} better. ${raw}` }),
+    element("h3", { text: `Why rank ${p.rank}: ${fit}` }),
+    element("p", { text: `It fits better than ${share} % of all tiles. ${raw}` }),
     element("div", { id: "detail-shares" }),
   );
 }
@@ -190,6 +198,13 @@ function showHabitats(answer) {
   );
 }
 
+function showVisits(visits, current, go) {
+  byId("detail-visits").replaceChildren(
+    element("h3", { text: `This place on ${visits.length} days` }),
+    visitStrip(visits, current, (tile) => go({ tile })),
+  );
+}
+
 function showNeighbours(features, api, go) {
   if (features.length === 0) return;
   const picture = (feature) =>
@@ -202,6 +217,7 @@ function showNeighbours(features, api, go) {
         onclick: () => go({ tile: feature.id }),
       },
       element("img", {
+        class: "tile-picture",
         src: api.url(feature.properties.thumbnail),
         alt: pictureAlt(feature.properties, feature.properties.country_name ?? "the sea"),
         width: 56,

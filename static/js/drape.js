@@ -1,6 +1,8 @@
 /** Pictures of the hits on the map itself, once their footprints are large enough on screen to show something. */
 
 import { lonBeside, zoomOfTile } from "./camera.js";
+import { chosen } from "./choices.js";
+import { filterOf } from "./pictures.js";
 
 const LEAST_PX = 48; // side of a footprint from which on its picture is worth more than an outline
 const MOST_PICTURES = 24;
@@ -32,7 +34,7 @@ export function createDrapes(map, url) {
       if (pictures.get(hit.id) !== "comes") return;
       pictures.set(hit.id, "there");
       const id = PREFIX + hit.id;
-      map.addSource(id, { type: "image", url: picture.src, coordinates: corners(hit) });
+      map.addSource(id, { type: "canvas", canvas: asShown(picture), animate: false, coordinates: corners(hit) });
       const paint = { "raster-fade-duration": 0, "raster-resampling": /** @type {const} */ ("nearest") };
       map.addLayer({ id, type: "raster", source: id, paint }, BELOW);
       update();
@@ -48,16 +50,35 @@ export function createDrapes(map, url) {
     pictures.delete(id);
   }
 
+  function clear() {
+    for (const [id, state] of pictures) if (state === "there") remove(id);
+    pictures.clear();
+  }
+
   map.on("moveend", update);
   return {
+    /** After it was chosen whether pictures are stretched. */
+    again() {
+      clear();
+      update();
+    },
     /** @param {import("./api.js").Tile[]} features */
     show(features) {
-      for (const [id, state] of pictures) if (state === "there") remove(id);
-      pictures.clear();
+      clear();
       hits = features;
       update();
     },
   };
+}
+
+/** A picture, stretched for the eye unless true ones were chosen. @param {HTMLImageElement} picture */
+function asShown(picture) {
+  const { naturalWidth: width, naturalHeight: height } = picture;
+  const canvas = Object.assign(document.createElement("canvas"), { width, height });
+  const pen = canvas.getContext("2d");
+  if (pen && chosen("colours") !== "true") pen.filter = filterOf(picture);
+  pen?.drawImage(picture, 0, 0);
+  return canvas;
 }
 
 /** @param {import("maplibre-gl").Map} map @param {import("./api.js").Tile} hit */

@@ -120,6 +120,7 @@ function chip(part, go, kind, api) {
   const picture =
     part.thumbnail && api
       ? element("img", {
+          class: "tile-picture",
           src: api.url(`/tiles/${encodeURIComponent(part.thumbnail)}/thumbnail.webp`),
           alt: "",
           width: 22,

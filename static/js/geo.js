@@ -37,9 +37,10 @@ export function parseBbox(text) {
   return valid ? [west, south, east, north] : null;
 }
 
-/** @param {BBox} bbox @returns {string} two decimals (about a kilometre), so that a link stays short */
+/** @param {BBox} bbox @returns {string} to a hundredth of its height, so that a link stays short, at least to 0.01 */
 export function formatBbox(bbox) {
-  return bbox.map((value) => String(Math.round(value * 100) / 100)).join(",");
+  const digits = Math.max(2, Math.min(6, 2 - Math.floor(Math.log10(bbox[3] - bbox[1] || 1))));
+  return bbox.map((value) => String(Number(value.toFixed(digits)))).join(",");
 }
 
 /** @param {LonLat} point @param {BBox} bbox */

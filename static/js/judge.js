@@ -30,7 +30,13 @@ export function createJudge({ api, onJudge, onSelect }) {
       element(
         "button",
         { type: "button", class: "neighbour", onclick: () => onSelect(id) },
-        element("img", { src: api.url(p.thumbnail), alt: pictureAlt(p, place), width: 76, height: 64 }),
+        element("img", {
+          class: "tile-picture",
+          src: api.url(p.thumbnail),
+          alt: pictureAlt(p, place),
+          width: 76,
+          height: 64,
+        }),
       ),
       element("span", { class: "judge-thumbs" }, thumb("up", "Good match"), thumb("down", "Poor match")),
     );

@@ -1,6 +1,8 @@
 /** Connects the parts: address bar, search service, list and map. Everything that happens is a change of state. */
 
 import { createApi, isAnswerError } from "./api.js";
+import { createAround, installAround } from "./around.js";
+import { installChoice } from "./choices.js";
 import { createCompare } from "./compare.js";
 import { createDetail } from "./detail.js";
 import { byId, byIdIfThere } from "./dom.js";
@@ -10,6 +12,7 @@ import { createJudge } from "./judge.js";
 import { createLatest } from "./latest.js";
 import { createMessages } from "./messages.js";
 import { createPicture } from "./picture.js";
+import { adaptAll, installPictures } from "./pictures.js";
 import { titleOf } from "./queries.js";
 import { createResults } from "./results.js";
 import { createStage } from "./stage.js";
@@ -29,7 +32,6 @@ import {
 } from "./state.js";
 import { createSuggestions, remember } from "./suggest.js";
 import { createTakeaway } from "./takeaway.js";
-import { installTheme } from "./theme.js";
 import { createUnderstood } from "./understood.js";
 import { placeName } from "./words.js";
 
@@ -63,8 +65,18 @@ const messages = createMessages({ onRetry: () => search(), onPatch: (patch) => g
 /** @param {Tile} feature */
 const likeUrl = (feature) =>
   `${root}/${formatState(patchState({}, { like: feature.properties.tile_id, collection: state.collection }))}`;
+/** @param {Tile} feature */
+const tileUrl = (feature) => `${root}/${formatState(patchState(state, { tile: feature.id }))}`;
 const onSelect = (id) => go({ tile: id === state.tile ? null : id });
-const results = createResults({ list: byId("hits"), root, likeUrl, onHover: highlight, onSelect, onJudge: judge });
+const results = createResults({
+  list: byId("hits"),
+  root,
+  likeUrl,
+  tileUrl,
+  onHover: highlight,
+  onSelect,
+  onJudge: judge,
+});
 const stage = createStage({
   root,
   api,
@@ -77,7 +89,8 @@ const stage = createStage({
   onWorld: useWorld,
   say: messages.say,
 });
-const detail = createDetail({ api, go, onClose: () => go({ tile: null }) });
+const around = createAround(api, page.collection);
+const detail = createDetail({ api, go, onClose: () => go({ tile: null }), collection: page.collection, around });
 const picture = createPicture({ onPicture: usePicture, say: messages.say });
 const filters = createFilters({
   api,
@@ -96,6 +109,7 @@ const compare = createCompare({
   go,
   state: now,
   likeUrl,
+  tileUrl,
   onSelect,
   onFeatures: (others) => stage.showHits(results.features(), others),
 });
@@ -152,7 +166,7 @@ function drawControls() {
   filters.draw(state);
   takeaway.draw(asked());
   compare.draw();
-  byId("spread").hidden = !asks();
+  byId("list-tools").hidden = !asks();
   byId("spread").setAttribute("aria-pressed", String(Boolean(state.spacing_km)));
   if (blend && document.activeElement !== blend) blend.value = state.blend ?? blend.dataset.default ?? "";
 }
@@ -321,7 +335,11 @@ function followLink(event) {
   ask(newQuestion(parseState(new URL(link.href).search)));
 }
 
-installTheme(byId("theme"));
+installChoice(byId("theme"), "theme", ["light", "dark"]);
+installChoice(byId("density"), "density", ["list", "grid"], adaptAll);
+installChoice(byId("colours"), "colours", ["stretched", "true"], stage.redrape);
+installPictures();
+installAround(around, featureOf);
 listen();
 drawControls();
 if (page.problem) messages.error(page.problem);

@@ -230,6 +230,7 @@ function controls(map, { url }) {
     showCard(lonLat, card) {
       place.setLngLat(lonLat).setDOMContent(card).addTo(map);
     },
+    redrape: drapes.again,
     hideCard: () => place.remove(),
     drawArea() {
       map.getContainer().dataset.drawing = "true";

@@ -83,10 +83,8 @@ export function createMessages({ onRetry, onPatch }) {
 }
 
 /** @param {import("./api.js").Answer} found */
-function statusLine({ returned, matched, total, timings_ms: timings }) {
+function statusLine({ returned, matched, total }) {
   const among =
     matched === total ? `all ${formatCount(total)} tiles` : `${formatCount(matched)} of ${formatCount(total)} tiles`;
-  const ms = Object.values(timings ?? {}).reduce((sum, stage) => sum + stage, 0);
-  const took = ms ? ` in ${ms < 1000 ? `${Math.max(1, Math.round(ms))} ms` : `${(ms / 1000).toFixed(1)} s`}` : "";
-  return `Best ${plural(returned, "hit")} among ${among}${took}`;
+  return `Best ${plural(returned, "hit")} among ${among}`;
 }

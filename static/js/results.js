@@ -2,7 +2,7 @@
 
 import { byId, element, slot } from "./dom.js";
 import { formatLonLat } from "./geo.js";
-import { fitWords, formatMonth, pictureAlt, placeName } from "./words.js";
+import { FIT_WORDS, fitWords, formatMonth, pictureAlt, placeName } from "./words.js";
 
 /** @typedef {import("./api.js").Tile} Tile */
 
@@ -11,11 +11,12 @@ import { fitWords, formatMonth, pictureAlt, placeName } from "./words.js";
  * @param {HTMLElement} options.list
  * @param {string} options.root
  * @param {(feature: Tile) => string} options.likeUrl address of "more like this"
+ * @param {(feature: Tile) => string} options.tileUrl address of the page with this hit selected
  * @param {(tileId: string | null) => void} options.onHover
  * @param {(tileId: string) => void} options.onSelect
  * @param {(tileId: string, verdict: "up" | "down") => void} options.onJudge
  */
-export function createResults({ list, root, likeUrl, onHover, onSelect, onJudge }) {
+export function createResults({ list, root, likeUrl, tileUrl, onHover, onSelect, onJudge }) {
   const template = byId("hit-template", HTMLTemplateElement);
   /** @type {Map<string, {item: HTMLElement, feature: Tile}>} */
   const items = new Map();
@@ -34,7 +35,11 @@ export function createResults({ list, root, likeUrl, onHover, onSelect, onJudge 
     slot(item, "rank").textContent = String(rank);
     slot(item, "where").textContent = formatLonLat(feature.properties.lon, feature.properties.lat);
     slot(item, "date").textContent = formatMonth(feature.properties.captured_on);
-    slot(item, "fit").textContent = fitWords(feature.properties.percentile);
+    const fit = slot(item, "fit");
+    fit.textContent = FIT_WORDS[feature.properties.fit ?? ""] ?? fitWords(feature.properties.percentile);
+    fit.dataset.fit = feature.properties.fit ?? "";
+    fit.title = fitWords(feature.properties.percentile);
+    slot(item, "open", HTMLAnchorElement).href = tileUrl(feature);
     slot(item, "like", HTMLAnchorElement).href = likeUrl(feature);
     name(item, feature);
     wire(item, id, verdicts);
@@ -52,7 +57,11 @@ export function createResults({ list, root, likeUrl, onHover, onSelect, onJudge 
     item.addEventListener("pointerenter", () => onHover(id));
     item.addEventListener("pointerleave", () => onHover(null));
     item.addEventListener("focusin", () => onHover(id));
-    slot(item, "open").addEventListener("click", () => onSelect(id));
+    slot(item, "open").addEventListener("click", (event) => {
+      if (event.ctrlKey || event.metaKey || event.shiftKey) return; // another tab or window
+      event.preventDefault();
+      onSelect(id);
+    });
     for (const verdict of /** @type {const} */ (["up", "down"])) {
       const button = slot(item, verdict);
       button.setAttribute("aria-pressed", String(verdicts[verdict].includes(id)));
@@ -92,7 +101,9 @@ export function createResults({ list, root, likeUrl, onHover, onSelect, onJudge 
     select(tileId, { scroll = false } = {}) {
       for (const [id, { item }] of items) {
         item.classList.toggle("is-selected", id === tileId);
-        slot(item, "open").toggleAttribute("aria-current", id === tileId);
+        const open = slot(item, "open");
+        if (id === tileId) open.setAttribute("aria-current", "true");
+        else open.removeAttribute("aria-current");
       }
       if (scroll && tileId) items.get(tileId)?.item.scrollIntoView({ block: "nearest", behavior: "smooth" });
     },

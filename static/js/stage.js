@@ -1,10 +1,10 @@
 /** Right of the list: the map, or a still map where there is no WebGL, and the tools that float on it. */
 
-import { zoomOfTile } from "./camera.js";
+import { nativeZoom, zoomOfTile } from "./camera.js";
 import { byId, element, icon } from "./dom.js";
 import { bboxPolygon, circlePolygon, formatBbox, formatLonLat, parseBbox } from "./geo.js";
 import { formatSearch, formatView, hasTerms, newQuestion, patchState, readView, without } from "./state.js";
-import { plural } from "./words.js";
+import { formatLength, plural } from "./words.js";
 
 // Loaded when needed, so that the list works even where the third-party assets are not installed.
 const loadWorld = async (root, scale) => (await import("./world.js")).loadWorld(root, scale);
@@ -12,6 +12,7 @@ const loadWorld = async (root, scale) => (await import("./world.js")).loadWorld(
 const DEFAULT_HEAT = 70; // per cent of opacity
 // What decides which hits are listed does not change how well tiles fit; without it map tiles keep their addresses.
 const PLAY_NO_PART = ["k", "offset", "explain", "spacing_km", "max_per_country", "min_percentile"];
+const MAGNIFIED = 2; // zooms past one pixel of imagery on one of the screen
 const DETAIL_PX = 110; // side of a selected tile, at least
 
 /** @typedef {import("./api.js").Tile} Tile */
@@ -56,6 +57,7 @@ export function createStage({ root, api, collection, state, asked, go, onMove, o
       url: api.url,
       onMove: (center, zoom) => {
         onMove(formatView(center, zoom));
+        tellEnd(center[1], zoom);
         drawTools();
       },
       onPlace: offerPlace,
@@ -84,6 +86,14 @@ export function createStage({ root, api, collection, state, asked, go, onMove, o
   /** Without any map, as when the connection is lost while one loads, there is still the list. */
   function startWithout() {
     note("The map could not be loaded; the list works without it. Load the page again to have it.");
+  }
+
+  /** Where a pixel of the imagery is several of the screen, there is nothing more to see. */
+  function tellEnd(lat, zoom) {
+    const [gsd] = collection?.wildsat?.gsd_m ?? [];
+    const ended = Boolean(gsd) && zoom > nativeZoom(gsd, lat) + MAGNIFIED;
+    byId("imagery-end").hidden = !ended;
+    if (ended) byId("imagery-end").textContent = `Imagery ends here: one of its pixels is ${formatLength(gsd)} wide`;
   }
 
   function note(sentence) {
@@ -235,6 +245,8 @@ export function createStage({ root, api, collection, state, asked, go, onMove, o
       const stays = touched > askedAt || (!anew && (touched > 0 || features.slice(0, 10).every(isInSight)));
       if (!stays) map.fit(features);
     },
+    /** After pictures are to be stretched or true. */
+    redrape: () => map?.redrape(),
     highlight(feature, label) {
       map?.highlight(feature, label);
       still?.mark("hovered", feature?.properties.tile_id ?? null);

@@ -126,5 +126,6 @@ export function readView(text) {
 
 /** @param {[number, number]} center longitude first @param {number} zoom */
 export function formatView([lon, lat], zoom) {
-  return `${lon.toFixed(2)},${lat.toFixed(2)},${zoom.toFixed(1)}`;
+  const digits = Math.max(2, Math.ceil(0.301 * zoom + 0.16)); // about a pixel
+  return `${lon.toFixed(digits)},${lat.toFixed(digits)},${zoom.toFixed(1)}`;
 }

@@ -4,6 +4,7 @@
 const EMPTY = { type: "FeatureCollection", features: [] };
 /** @typedef {import("maplibre-gl").LayerSpecification} Layer */
 
+const RANK = { ink: "#2b1a00", halo: "#ffb020" };
 const MOST_RANK = 99; // three digits do not fit on a dot
 const HOVERED = ["boolean", ["feature-state", "hovered"], false];
 const SELECTED = ["boolean", ["feature-state", "selected"], false];
@@ -129,22 +130,26 @@ function hitLayers() {
         "text-ignore-placement": true,
         "symbol-z-order": "source",
       },
-      paint: { "text-color": "#2b1a00", "text-halo-color": "#ffb020", "text-halo-width": 2 },
+      paint: { "text-color": RANK.ink, "text-halo-color": RANK.halo, "text-halo-width": 1.6 },
     },
   ];
 }
+
+/** @typedef {"circle-opacity" | "circle-stroke-opacity" | "fill-opacity" | "text-color" | "text-halo-color"} Faded */
 
 /**
  * How dots give way to footprints, and the tint of footprints to their pictures.
  *
  * @param {number} until the zoom from which on footprints are large enough
- * @returns {[string, "circle-opacity" | "circle-stroke-opacity" | "fill-opacity", any][]}
+ * @returns {[string, Faded, any][]}
  */
 export function fadeOfDots(until) {
   const fade = ["interpolate", ["linear"], ["zoom"], until - 1, 1, until, 0];
   return [
     ["dots", "circle-opacity", fade],
     ["dots", "circle-stroke-opacity", fade],
+    ["ranks", "text-color", ["step", ["zoom"], RANK.ink, until - 0.5, "#ffffff"]],
+    ["ranks", "text-halo-color", ["step", ["zoom"], RANK.halo, until - 0.5, "#0a120f"]],
     ["hits-fill", "fill-opacity", ["interpolate", ["linear"], ["zoom"], until, tint(1), until + 1, tint(0.2)]],
   ];
 }

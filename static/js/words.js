@@ -33,6 +33,17 @@ export function formatMonth(date) {
   return found ? `${MONTHS[Number(found[2]) - 1]} ${found[1]}` : "";
 }
 
+/** "2004-07-01" to "1 Jul 2004". @param {string} date */
+export function formatDay(date) {
+  const [year, month, day] = date.split("-");
+  return `${Number(day)} ${monthName(month)} ${year}`;
+}
+
+/** @param {number} metres @returns {string} "7.4 km", "10 m" */
+export function formatLength(metres) {
+  return metres >= 1000 ? `${Number((metres / 1000).toFixed(1))} km` : `${Math.round(metres)} m`;
+}
+
 /** @param {string} month "7" @returns {string} "Jul" */
 export function monthName(month) {
   return (MONTHS[Number(month) - 1] ?? month).slice(0, 3);
@@ -72,6 +83,9 @@ export function placeName(properties, countryBoxes) {
   const part = partOf([lon, lat], box);
   return part === "central" ? `Central ${name}` : `${part[0].toUpperCase()}${part.slice(1)} ${name}`;
 }
+
+/** The service's word for how well a hit fits, as people say it. @type {Readonly<Record<string, string>>} */
+export const FIT_WORDS = { strong: "Strong match", fair: "Fair match", weak: "Weak match", none: "Hardly a match" };
 
 /** Alt text tells place and date. @param {import("./api.js").TileProperties} properties @param {string} place */
 export function pictureAlt(properties, place) {

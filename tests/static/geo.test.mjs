@@ -37,6 +37,7 @@ test("a box is four numbers in range, south below north", () => {
 
 test("a box survives being written and read", () => {
   assert.equal(formatBbox([170.123, -20, -170.129, -10.5]), "170.12,-20,-170.13,-10.5");
+  assert.equal(formatBbox([10.12341, 46.5, 10.14341, 46.52]), "10.1234,46.5,10.1434,46.52");
 });
 
 test("a box across the antimeridian holds both sides and not the middle", () => {

@@ -83,6 +83,7 @@ test("views out of range are not taken", () => {
   for (const wrong of [undefined, "", "1,2", "1,2,", "181,0,3", "0,91,3", "0,0,-1", "a,b,c"])
     assert.equal(readView(wrong), null, String(wrong));
   assert.equal(formatView([-60.4999, 3], 4.46), "-60.50,3.00,4.5");
+  assert.equal(formatView([10.1234567, 46.5], 14), "10.12346,46.50000,14.0"); // a tile of 640 m fills the screen
 });
 
 test("lists without entries are empty", () => {

@@ -44,6 +44,7 @@ COLLECTION = {
         "generation": 1,
         "model": "wildsat-mini",
         "default_blend": 0.2,
+        "gsd_m": [7400, 7400],
         "spaces": {"text": {}, "place": {}},
     },
 }
@@ -79,6 +80,7 @@ def feature(tile: dict[str, Any], rank: int) -> dict[str, Any]:
             "rank": rank,
             "score": round(0.5 - rank / 1000, 4),
             "percentile": round(100 - rank / 10, 2),
+            "fit": "strong" if rank <= 3 else "fair",
             "lon": lon,
             "lat": lat,
             "captured_on": "2004-07-01",
@@ -194,13 +196,24 @@ async def tile(request: Request) -> Response:
     if found is None:
         return JSONResponse({"title": "Not found", "status": 404, "detail": "no such tile"}, status_code=404)
     alone = feature(found, 1)
-    for name in ("rank", "score", "percentile"):
+    for name in ("rank", "score", "percentile", "fit"):
         del alone["properties"][name]
     return JSONResponse(alone)
 
 
 async def similar(request: Request) -> Response:
     return JSONResponse(answer({"like": request.path_params["tile_id"], **request.query_params}))
+
+
+async def items(request: Request) -> Response:
+    """Tiles in a box as STAC Items; each place was visited on two days."""
+    found = [tile for tile in tiles() if inside(tile, request.query_params["bbox"])]
+    visits = [(tile, "2004-07-01", "") for tile in found] + [(tile, "2004-12-01", "_later") for tile in found]
+    items = [
+        feature(tile, 1) | {"id": tile["tile_id"] + suffix, "properties": {"datetime": f"{day}T00:00:00Z"}}
+        for tile, day, suffix in visits
+    ]
+    return JSONResponse({"type": "FeatureCollection", "features": items})
 
 
 async def habitats(request: Request) -> Response:
@@ -259,6 +272,7 @@ def create_fake(prefix: str = "") -> Any:
         Route("/tiles/{tile_id}/similar", similar),
         Route("/tiles/{tile_id}/habitats", habitats),
         Route("/tiles/{tile_id}/thumbnail.webp", thumbnail),
+        Route("/collections/demo/items", items),
         Route("/heatmap/{z}/{x}/{y}.png", heat),
         Route("/species", species),
         Route("/suggest", suggest),

@@ -102,6 +102,7 @@ def test_zooming_keeps_the_selected_tile_and_shows_pictures(open_page: Any, fake
     lon, lat = map(float, first.removeprefix("t").split("_"))
     assert abs(centre(page)[0] - lon) < 4
     assert abs(centre(page)[1] - lat) < 4
+    page.wait_for_selector("#imagery-end >> text=one of its pixels is 7.4 km wide")
     box = page.locator("#map").bounding_box()
     page.mouse.dblclick(box["x"] + 60, box["y"] + box["height"] - 80)
     page.wait_for_timeout(800)

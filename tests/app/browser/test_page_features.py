@@ -203,6 +203,43 @@ def test_a_dropped_picture_is_a_question(open_page: Any, fake_url: str) -> None:
     assert "is-dropping" not in (page.get_attribute("body", "class") or "")
 
 
+def test_pictures_are_large_stretched_and_honest_and_the_choice_is_kept(open_page: Any, fake_url: str) -> None:
+    page = open_page(f"{fake_url}/?q=fen", live_map=False)
+    picture = page.locator(".hit img").first
+    look = (
+        "picture => [picture.clientWidth, getComputedStyle(picture).filter, getComputedStyle(picture).imageRendering]"
+    )
+    until(page, lambda: picture.evaluate(look)[1] != "none")
+    width, _, rendering = picture.evaluate(look)
+    assert width >= 128
+    assert rendering == "pixelated", "32 pixels are shown as they are"
+    page.get_by_role("button", name="True brightness").click()
+    assert picture.evaluate(look)[1] == "none"
+    page.get_by_role("button", name="Grid").click()
+    assert picture.evaluate(look)[0] >= 150
+    page.reload()
+    until(page, lambda: picture.evaluate(look)[2] == "pixelated")
+    assert picture.evaluate(look)[0] >= 150
+    assert picture.evaluate(look)[1] == "none"
+
+
+def test_the_area_around_and_other_days_are_shown(open_page: Any, fake_url: str) -> None:
+    page = open_page(f"{fake_url}/?q=fen", live_map=False)
+    page.locator(".hit-picture").first.hover()
+    page.wait_for_selector(".around-card:visible >> text=Around it: ")
+    middle = "canvas => canvas.getContext('2d').getImageData(canvas.width / 2, canvas.height / 2, 1, 1).data[3]"
+    until(page, lambda: page.locator(".around-card canvas").evaluate(middle) == 255)
+    page.mouse.move(600, 500)
+    page.wait_for_selector(".around-card", state="hidden")
+    tile = listed(page)[0]
+    page.locator(".hit-main").first.click()
+    page.wait_for_selector("#detail >> text=This place on 2 days")
+    assert page.locator(".visit").all_inner_texts() == ["1 Jul 2004", "1 Dec 2004"]
+    assert page.locator(".visit[aria-current]").inner_text() == "1 Jul 2004"
+    page.locator(".visit").nth(1).click()
+    until(page, lambda: parameters(page)["tile"] == f"{tile}_later")
+
+
 def test_on_paper_the_list_stays_and_the_controls_go(open_page: Any, fake_url: str) -> None:
     page = open_page(fake_url, live_map=False)
     search(page, "salt lake")
