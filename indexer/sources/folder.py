@@ -241,10 +241,10 @@ def _size(path: Path) -> tuple[int, int]:
     Raises:
         NotAPictureError: missing or damaged.
     """
-    from PIL import Image, UnidentifiedImageError
+    from PIL import Image
 
     try:
         with Image.open(path) as picture:
             return picture.size
-    except (OSError, UnidentifiedImageError) as err:
-        raise NotAPictureError(f"{path} can't be read as a picture: {err}") from err
+    except library_errors() as err:
+        raise read_error(f"{path} can't be read as a picture", str(path), err) from err

@@ -6,17 +6,16 @@ Around every call into a library that reads what users give, code says `except l
 
 from __future__ import annotations
 
-import functools
-import sqlite3
-import struct
-import zlib
+import sys
+from collections.abc import Iterable
+from typing import Final
 
 from indexer.sources.protocol import NotAPictureError, UnreachableError
 from wildsat_core.addresses import http_address, is_remote, without_secrets
 from wildsat_core.errors import SourceError
 
 # Beginnings of GDAL's, PROJ's and others' own words, for errors whose class says nothing; the first that fits.
-_BY_WORDS = (
+_BY_WORDS: Final = (
     ("more than one dtype found", "its bands are of different types of numbers"),
     ("null color table", "it calls itself a palette picture but has no table of colours"),
     ("has no color table", "it calls itself a palette picture but has no table of colours"),
@@ -27,42 +26,52 @@ _BY_WORDS = (
 )
 
 
-@functools.cache
-def _table() -> tuple[tuple[tuple[type[BaseException], ...], str], ...]:
-    """Classes, and what they mean; the first that fits. Made on first use, since it imports the libraries."""
-    import pyarrow as pa
-    import rasterio.errors as of_rasterio
-    import shapely
-    from PIL import Image
-    from rasterio import _err as of_gdal
-
-    return (
-        ((MemoryError, of_gdal.CPLE_OutOfMemoryError), "there is too little memory for it"),
-        ((Image.DecompressionBombError,), "it is suspiciously large"),
-        ((of_rasterio.CRSError,), "its coordinate system can't be understood"),
+# Classes, and what they mean; the first row that fits. They are named, not imported: what raised is loaded already.
+_TABLE: Final[tuple[tuple[tuple[str, ...], str], ...]] = (
+    (("builtins.MemoryError", "rasterio._err.CPLE_OutOfMemoryError"), "there is too little memory for it"),
+    (("PIL.Image.DecompressionBombError",), "it is suspiciously large"),
+    (("rasterio.errors.CRSError", "pyproj.exceptions.CRSError"), "its coordinate system can't be understood"),
+    (
+        ("rasterio._err.CPLE_NotSupportedError", "rasterio._err.CPLE_IllegalArgError"),
+        "it uses something that GDAL does not support here",
+    ),
+    (("rasterio._err.CPLE_HttpResponseError", "rasterio._err.CPLE_AWSError"), "its server does not give it"),
+    (("rasterio._err.CPLE_UserInterruptError",), "reading it was interrupted"),
+    (("rasterio.errors.RasterioError", "rasterio._err.CPLE_BaseError"), ""),
+    (("pyarrow.lib.ArrowException",), "it is not the Parquet that its footer promises"),
+    (("sqlite3.Error",), "its database is damaged"),
+    (("shapely.errors.ShapelyError",), "its geometry is damaged"),
+    (("zlib.error", "struct.error", "builtins.EOFError", "builtins.SyntaxError"), "its bytes are damaged"),
+    (("builtins.UnicodeError",), "its text is not UTF-8"),
+    (
         (
-            (of_gdal.CPLE_NotSupportedError, of_gdal.CPLE_IllegalArgError),
-            "it uses something that GDAL does not support here",
+            "requests.exceptions.JSONDecodeError",
+            "pystac.errors.STACError",
+            "pystac.errors.STACTypeError",
+            "pystac_client.errors.ClientTypeError",
+            "pystac_client.warnings.PystacClientWarning",
         ),
-        ((of_gdal.CPLE_HttpResponseError, of_gdal.CPLE_AWSError), "its server does not give it"),
-        ((of_gdal.CPLE_UserInterruptError,), "reading it was interrupted"),
-        ((of_rasterio.RasterioError, of_gdal.CPLE_BaseError), ""),
-        ((pa.ArrowException,), "it is not the Parquet that its footer promises"),
-        ((sqlite3.Error,), "its database is damaged"),
-        ((shapely.errors.ShapelyError,), "its geometry is damaged"),
-        ((zlib.error, struct.error, EOFError, SyntaxError), "its bytes are damaged"),
-        ((UnicodeError,), "its text is not UTF-8"),
-        ((OSError, ValueError, OverflowError, RecursionError), ""),
-    )
+        "its server does not answer as a STAC API does",
+    ),
+    (("requests.exceptions.RequestException", "httpx.HTTPError"), "its server does not answer"),
+    (("pystac_client.exceptions.APIError",), "its server refuses"),
+    (("pystac_client.exceptions.ParametersError",), "it can't be asked for this"),
+    (("builtins.OSError", "builtins.ValueError", "builtins.OverflowError", "builtins.RecursionError"), ""),
+)
 
 
-@functools.cache
+def _loaded(names: Iterable[str]) -> tuple[type[BaseException], ...]:
+    """Classes by name, of the modules that are loaded."""
+    parts = (name.rpartition(".") for name in names)
+    return tuple(getattr(sys.modules[module], kind) for module, _, kind in parts if module in sys.modules)
+
+
 def library_errors() -> tuple[type[BaseException], ...]:
     """All classes of the table, for an `except`; none of ours: those say already what is wrong.
 
     `SourceError` is no OSError or ValueError, but some of our errors are; raise those outside of the `try`.
     """
-    return tuple(kind for kinds, _ in _table() for kind in kinds)
+    return _loaded(name for names, _ in _TABLE for name in names)
 
 
 def sentence(err: BaseException) -> str:
@@ -70,7 +79,7 @@ def sentence(err: BaseException) -> str:
     words = " ".join(str(err).split()) or type(err).__name__
     meaning = next((told for found, told in _BY_WORDS if found in words.lower()), None)
     if meaning is None:
-        meaning = next((told for kinds, told in _table() if isinstance(err, kinds)), "")
+        meaning = next((told for names, told in _TABLE if isinstance(err, _loaded(names))), "")
     return f"{meaning} ({words})" if meaning else words
 
 

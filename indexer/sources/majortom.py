@@ -7,12 +7,14 @@ The columns are those of the data set's cards (https://huggingface.co/Major-TOM)
 
 from __future__ import annotations
 
+import contextlib
 import functools
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
+from indexer.sources.library_errors import library_errors, read_error
 from indexer.sources.picture import decode_picture
 from indexer.sources.places import centre_in, cloud_share, slug
 from indexer.sources.protocol import MOST_IN_PARTITION, Candidate, LeftOut, Partition, Reading
@@ -79,7 +81,8 @@ class MajorTomSource:
             names = file.schema_arrow.names
             if "thumbnail" not in names or "grid_cell" not in names:
                 raise SourceError(f"{path} has no columns grid_cell and thumbnail; it has: {', '.join(names)}")
-            rows = file.read(columns=[c for c in _WANTED if c in names]).slice(first, above - first).to_pylist()
+            with _reading(path):
+                rows = file.read(columns=[c for c in _WANTED if c in names]).slice(first, above - first).to_pylist()
             facts = self._facts(rows, names)
             groups = [file.metadata.row_group(group).num_rows for group in range(file.num_row_groups)]
             places = [(group, number) for group, size in enumerate(groups) for number in range(size)][first:above]
@@ -99,8 +102,9 @@ class MajorTomSource:
             SourceError: the row has no picture, or one that can't be decoded.
         """
         path, group, number = candidate.locator
-        column = _open(path).read_row_group(group, columns=["thumbnail"])["thumbnail"]
-        data = column[number].as_py()
+        file = _open(path)
+        with _reading(path):
+            data = file.read_row_group(group, columns=["thumbnail"])["thumbnail"][number].as_py()
         if not data:
             raise SourceError(f"{path}: {candidate.tile.tile_id} has no thumbnail")
         return decode_picture(data, (1, 2, 3), candidate.tile.tile_id)
@@ -135,8 +139,9 @@ class MajorTomSource:
 
         # Filtered while it is read, so that the metadata of the whole planet is never in memory.
         cells = sorted({row["grid_cell"] for row in rows})
-        table = pq.read_table(self.metadata, filters=[("grid_cell", "in", cells)])
-        known = table.select([c for c in _WANTED if c in table.column_names]).to_pylist()
+        with _reading(self.metadata):
+            table = pq.read_table(self.metadata, filters=[("grid_cell", "in", cells)])
+            known = table.select([c for c in _WANTED if c in table.column_names]).to_pylist()
         return {_key(row): row for row in known}
 
     def _tile(self, row: Mapping[str, Any]) -> Tile:
@@ -170,10 +175,16 @@ def _open(path: str) -> pq.ParquetFile:
     Raises:
         SourceError: not a Parquet file.
     """
-    import pyarrow as pa
     import pyarrow.parquet as pq
 
-    try:
+    with _reading(path):
         return pq.ParquetFile(path)
-    except (pa.ArrowException, OSError) as err:
-        raise SourceError(f"{path} can't be read as Parquet: {err}") from err
+
+
+@contextlib.contextmanager
+def _reading(path: str) -> Iterator[None]:
+    """Errors of reading Parquet as one of ours that names the file."""
+    try:
+        yield
+    except library_errors() as err:
+        raise read_error(f"{path} can't be read as Parquet", path, err) from err

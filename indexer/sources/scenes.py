@@ -13,6 +13,7 @@ from urllib.parse import urljoin
 
 import numpy as np
 
+from indexer.sources.library_errors import library_errors, sentence
 from indexer.sources.outlines import outline_on_globe
 from indexer.sources.places import cloud_share
 from indexer.sources.protocol import LeftOut
@@ -193,11 +194,9 @@ def search_scenes(
 def _items(api: str, collection: str, area: BBox, since: dt.date, until: dt.date) -> Iterator[Mapping[str, Any]]:
     try:
         from pystac_client import Client
-        from pystac_client.exceptions import APIError
         from pystac_client.stac_api_io import StacApiIO
     except ImportError as err:
         raise MissingExtraError("pystac-client", "stac", "searching a STAC catalogue") from err
-    import requests
     from urllib3.util import Retry
 
     days = f"{since.isoformat()}T00:00:00Z/{until.isoformat()}T23:59:59Z"
@@ -206,8 +205,11 @@ def _items(api: str, collection: str, area: BBox, since: dt.date, until: dt.date
         for box in _boxes(area):
             pages = client.search(collections=[collection], bbox=box, datetime=days, limit=100).pages_as_dicts()
             yield from _until_nothing_new(pages, api)
-    except (APIError, requests.RequestException, KeyError, TypeError, ValueError, NotImplementedError) as err:
-        raise SourceError(without_secrets(f"{api} can't be searched as a STAC API: {err}")) from err
+    except library_errors() as err:
+        raise SourceError(without_secrets(f"{api} can't be searched as a STAC API: {sentence(err)}")) from err
+    except (AttributeError, KeyError, TypeError, NotImplementedError) as err:
+        # pystac takes for granted what a catalogue has to say.
+        raise SourceError(without_secrets(f"{api} does not answer as a STAC API does: {err!r}")) from err
 
 
 def _until_nothing_new(pages: Iterable[Mapping[str, Any]], api: str) -> Iterator[Mapping[str, Any]]:

@@ -6,6 +6,7 @@ Rows and columns are numbered here as the store has them; what places they are i
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import itertools
 import os
@@ -17,6 +18,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, NamedTuple, Protocol
 
+from indexer.sources.library_errors import library_errors, read_error
 from indexer.sources.protocol import MOST_IN_PARTITION, Partition, UnreachableError
 from indexer.sources.remote import BUSY, PATIENCE_S, asked_wait_s
 from indexer.sources.tile_schemes import (
@@ -109,7 +111,7 @@ class MBTilesFile:
 
     def finest_zoom(self) -> int | None:
         """The largest in its table."""
-        [(finest,)] = self._query("SELECT max(zoom_level) FROM tiles")
+        [(finest,)] = self._query("SELECT max(zoom_level) FROM tiles WHERE typeof(zoom_level) = 'integer'")
         return None if finest is None else int(finest)
 
     def count(self, zoom: int) -> int | None:
@@ -122,7 +124,8 @@ class MBTilesFile:
         # One look at the table's index gives them all.
         query = (
             "SELECT tile_column / ? AS across, tile_row / ? AS up, count(*) FROM tiles "
-            "WHERE zoom_level = ? GROUP BY up, across ORDER BY up DESC, across"
+            "WHERE zoom_level = ? AND typeof(tile_column) = 'integer' AND typeof(tile_row) = 'integer' "
+            "GROUP BY up, across ORDER BY up DESC, across"
         )
         for across, up, count in self._query(query, SQUARE, SQUARE, zoom):
             yield Partition(f"{zoom}-{across}-{up}", int(count), (int(across) * SQUARE, int(up) * SQUARE))
@@ -158,8 +161,8 @@ class MBTilesFile:
     def _query(self, query: str, *values: int) -> Iterator[tuple[Any, ...]]:
         try:
             yield from _mbtiles(self.path).execute(query, values)
-        except sqlite3.DatabaseError as err:
-            raise SourceError(f"{self.path} is damaged: {err}") from err
+        except library_errors() as err:
+            raise read_error(f"{self.path} can't be read as MBTiles", self.path, err) from err
 
 
 @dataclass(frozen=True)
@@ -325,12 +328,14 @@ def _mbtiles(path: str) -> sqlite3.Connection:
     Raises:
         SourceError: not an MBTiles file.
     """
-    connection = sqlite3.connect(f"{Path(path).absolute().as_uri()}?mode=ro", uri=True)
     try:
-        connection.execute("SELECT zoom_level, tile_column, tile_row FROM tiles LIMIT 1")
-    except sqlite3.DatabaseError as err:
-        connection.close()
-        raise SourceError(f"{path} is not an MBTiles file: {err}") from err
+        connection = sqlite3.connect(f"{Path(path).absolute().as_uri()}?mode=ro", uri=True)
+        with contextlib.ExitStack() as closing:
+            closing.callback(connection.close)
+            connection.execute("SELECT zoom_level, tile_column, tile_row FROM tiles LIMIT 1")
+            closing.pop_all()
+    except library_errors() as err:
+        raise read_error(f"{path} is not an MBTiles file", path, err) from err
     return connection
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import io
 from collections.abc import Iterator
@@ -9,6 +10,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Final
 
+from indexer.sources.library_errors import library_errors
 from indexer.sources.picture import decode_picture
 from indexer.sources.places import centre_in, slug
 from indexer.sources.protocol import Candidate, LeftOut, Partition, Reading
@@ -173,11 +175,12 @@ class XyzSource:
 
         if self.is_address:
             return DEFAULT_TILE_PX
-        try:
-            with Image.open(io.BytesIO(self._store.picture(place))) as picture:
-                return picture.width
-        except (OSError, SourceError):
-            return DEFAULT_TILE_PX
+        with (
+            contextlib.suppress(*library_errors(), SourceError),
+            Image.open(io.BytesIO(self._store.picture(place))) as picture,
+        ):
+            return int(picture.width)
+        return DEFAULT_TILE_PX
 
     def _zoom(self) -> int:
         zoom = self._store.finest_zoom() if self.zoom is None else self.zoom

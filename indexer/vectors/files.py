@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, Final
 import numpy as np
 import numpy.typing as npt
 
+from indexer.sources.library_errors import library_errors, read_error
 from indexer.sources.protocol import Candidate, LeftOut
 from indexer.sources.walking import files_below
 from indexer.vectors.rows import BAD_ROW, RowReader
@@ -134,8 +135,8 @@ class VectorFiles:
                     for batch in file.iter_batches(ROWS_AT_ONCE, columns=columns):
                         yield self._rows(pa.Table.from_batches([batch]), reader, first_row, with_vectors)
                         first_row += len(batch)
-            except (pa.ArrowException, OSError) as err:
-                raise SourceError(f"{path} can't be read as Parquet: {err}") from err
+            except library_errors() as err:
+                raise read_error(f"{path} can't be read as Parquet", str(path), err) from err
 
     def _rows(self, table: pa.Table, reader: RowReader, first_row: int, with_vectors: bool) -> Rows:
         columns = self._columns.items() if with_vectors else ()
@@ -166,7 +167,6 @@ def given_vectors(path: Path, column: str, space: str, metric: str, made_by: str
         InvalidInputError: an unknown space or metric.
         SourceError: the file can't be read, or lacks the column.
     """
-    import pyarrow as pa
     import pyarrow.parquet as pq
 
     known = next((s for s in SPACES if s == space), None)
@@ -181,8 +181,8 @@ def given_vectors(path: Path, column: str, space: str, metric: str, made_by: str
         with pq.ParquetFile(files[0]) as file:
             _check_column(file, files[0], column)
             dim = _dimension(file, column)
-    except (pa.ArrowException, OSError) as err:
-        raise SourceError(f"{files[0]} can't be read as Parquet: {err}") from err
+    except library_errors() as err:
+        raise read_error(f"{files[0]} can't be read as Parquet", str(files[0]), err) from err
     if dim is None:
         raise SourceError(f"{files[0]}: column {column!r} is empty")
     spec = SpaceSpec(dim, "cosine" if metric == "cosine" else "inner_product")
@@ -215,14 +215,13 @@ def _check_column(file: pq.ParquetFile, path: Path, column: str) -> None:
 def _contents_of(
     path: Path, given: GivenVectors | None
 ) -> tuple[ModelRef, dict[Space, str], dict[Space, SpaceSpec], dict[str, Any]]:
-    import pyarrow as pa
     import pyarrow.parquet as pq
 
     try:
         with pq.ParquetFile(path) as file:
             return _contents(file, path, given)
-    except (pa.ArrowException, OSError) as err:
-        raise SourceError(f"{path} can't be read as Parquet: {err}") from err
+    except library_errors() as err:
+        raise read_error(f"{path} can't be read as Parquet", str(path), err) from err
 
 
 def _contents(

@@ -4,9 +4,16 @@ import sqlite3
 import struct
 import zlib
 
+import httpx
 import pyarrow as pa
+import pyproj.exceptions
+import pystac
+import pystac_client.errors
+import pystac_client.exceptions
+import pystac_client.warnings
 import pytest
 import rasterio.errors
+import requests
 import shapely
 from PIL import Image
 from rasterio import _err as gdal
@@ -36,6 +43,16 @@ KINDS = [
     (EOFError(), "bytes are damaged"),
     (UnicodeDecodeError("utf-8", b"\xff", 0, 1, "invalid"), "not UTF-8"),
     (OSError(24, "Too many open files"), "too many files are open"),
+    (pyproj.exceptions.CRSError("Invalid projection"), "coordinate system can't be understood"),
+    (requests.exceptions.JSONDecodeError("Expecting value", "<html>", 0), "does not answer as a STAC API does"),
+    (requests.exceptions.ConnectionError("refused"), "server does not answer"),
+    (requests.exceptions.RetryError("too many 503"), "server does not answer"),
+    (httpx.ReadTimeout("slow"), "server does not answer"),
+    (pystac.errors.STACTypeError({}, pystac.Catalog), "does not answer as a STAC API does"),
+    (pystac_client.errors.ClientTypeError("not a Client"), "does not answer as a STAC API does"),
+    (pystac_client.warnings.DoesNotConformTo("ITEM_SEARCH"), "does not answer as a STAC API does"),
+    (pystac_client.exceptions.APIError("500"), "server refuses"),
+    (pystac_client.exceptions.ParametersError("bbox"), "can't be asked for this"),
 ]
 
 
