@@ -6,7 +6,7 @@ from fastapi import Request
 
 from app.catalog import Catalog, Served
 from app.metrics import Metrics
-from app.policies import UNKEPT
+from app.policies import ANEW
 from app.settings import Settings
 from wildsat_core.search.query import Query, SearchResult
 from wildsat_core.search.species import TABLE, SpeciesTable, load_species
@@ -39,7 +39,7 @@ def run_search(request: Request, served: Served, query: Query) -> SearchResult:
     metrics.observe_stages({stage: ms / 1000.0 for stage, ms in result.timings_ms.items()})
     if result.no_match:
         metrics.no_match.inc()
-        request.scope[UNKEPT] = True
+        request.scope[ANEW] = True
     return result
 
 

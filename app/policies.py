@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from enum import Enum, auto
+from typing import Final
 
 from starlette.routing import BaseRoute, Mount, Route
 from starlette.types import Scope
@@ -39,8 +40,8 @@ class Key(Enum):
 
 
 REVALIDATED = "no-cache"  # may be kept, is asked for again with its ETag
-UNKEPT = "no-store"
-PICTURE_CACHE = "public, max-age=3600"
+UNKEPT: Final = "no-store"
+PICTURE_CACHE: Final = "public, max-age=3600"
 FIXED_CACHE = "public, max-age=86400, immutable"  # of an address that names the generation
 
 
@@ -116,7 +117,7 @@ NOWHERE = Policy()  # for an address that has no route
 PolicyOf = Callable[[Scope], Policy]
 
 
-UNKEPT = "wildsat.unkept"  # set in a request's scope: its answer is worked out, or counted, each time anew
+ANEW: Final = "wildsat.anew"  # set in a request's scope: its answer is worked out, or counted, each time anew
 
 
 class Directory:

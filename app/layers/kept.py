@@ -16,7 +16,7 @@ from starlette.datastructures import Headers
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from app.answers.etags import is_known
-from app.policies import UNKEPT, Cost, PolicyOf
+from app.policies import ANEW, Cost, PolicyOf
 
 MOST_OF_ONE = 1 << 20  # bytes; a larger answer is asked for once, to be stored elsewhere
 OVERHEAD_BYTES = 2048  # of an answer beside its body: headers, address, the objects themselves
@@ -125,7 +125,7 @@ class KeptMiddleware:
         self, scope: Scope, key: Key, state: object, headers: tuple[tuple[bytes, bytes], ...], body: bytes
     ) -> None:
         etag = next((value for name, value in headers if name.lower() == b"etag"), b"").decode("latin-1")
-        if etag and not scope.get(UNKEPT):
+        if etag and not scope.get(ANEW):
             self.answers.put(key, state, Kept(headers, body, etag, scope.get("route"), time.monotonic()))
 
 
