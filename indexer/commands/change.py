@@ -16,7 +16,6 @@ from rich.console import Console
 from indexer.commands.days import parse_day
 from indexer.commands.progress import progress_bar
 from indexer.commands.roots import CollectionName, CollectionsFolder, collection_root
-from indexer.pipeline.left_out import MAX_BAD
 from wildsat_core.area import Area
 from wildsat_core.errors import InvalidInputError
 from wildsat_core.geo import parse_bbox
@@ -191,7 +190,10 @@ def import_(
     ] = None,
     attribution: Annotated[str, typer.Option(help="Who must be named beside the imagery.")] = "",
     replace: Annotated[bool, typer.Option("--replace", help="Replace tiles that are there already.")] = False,
-    max_bad: Annotated[float, typer.Option(min=0, max=1, metavar="SHARE", help="Most bad rows among all.")] = MAX_BAD,
+    max_bad: Annotated[
+        float | None,
+        typer.Option(min=0, max=1, metavar="SHARE", help="Most bad rows among all.", show_default="half, or three"),
+    ] = None,
     wait: Wait = 0.0,
     collections: CollectionsFolder = Path("collections"),
 ) -> None:

@@ -12,7 +12,6 @@ from typing import Annotated, Final
 import typer
 
 from indexer.pipeline.land import LandMask
-from indexer.pipeline.left_out import MAX_BAD
 from indexer.sources.pixels import Stretch
 from indexer.sources.places import area_box
 from indexer.sources.protocol import Source
@@ -63,7 +62,10 @@ class WhereOptions:
     area: Annotated[Path | None, tiles(metavar="FILE", help="Only tiles that meet the polygons of a GeoJSON file.")] = (
         None
     )
-    max_bad: Annotated[float, tiles(min=0, max=1, metavar="SHARE", help="Most bad pictures or rows, 0 to 1.")] = MAX_BAD
+    max_bad: Annotated[
+        float | None,
+        tiles(min=0, max=1, metavar="SHARE", help="Most bad pictures or rows, 0 to 1.", show_default="half, or three"),
+    ] = None
     min_land: Annotated[
         float, tiles(min=0, max=1, metavar="SHARE", help="Least land of a tile, 0 to 1; 0 takes the sea, too.")
     ] = 0.0

@@ -28,7 +28,7 @@ import numpy.typing as npt
 
 from indexer.pipeline.estimate import Plan, spread_sample
 from indexer.pipeline.inputs import InputGuard
-from indexer.pipeline.left_out import MAX_BAD, LeftOutCounter, check_faults
+from indexer.pipeline.left_out import LeftOutCounter, check_faults
 from indexer.pipeline.listing import REASONS_BEFORE_READING, Chooser
 from indexer.pipeline.reading import ReadOptions, read_chunk, read_chunks
 from indexer.sources.dataset import box_transform, unwrapped
@@ -209,7 +209,7 @@ def cut_tiles(
     read: ReadOptions,
     workers: int,
     on_progress: Callable[[int], None] = lambda _: None,
-    max_bad: float = MAX_BAD,
+    max_bad: float | None = None,
 ) -> CutReport:
     """Write every tile that the chooser takes and that shows something.
 
@@ -220,7 +220,7 @@ def cut_tiles(
         read: how; thumbnails are not used.
         workers: processes that read tiles; 0 reads in this one.
         on_progress: called with the number of candidates dealt with since the last call.
-        max_bad: largest share of what the source gives that may be unreadable.
+        max_bad: largest share of what the source gives that may be unreadable; None for half, or three.
 
     Raises:
         SourceError: the disk is full, nothing could be cut, or too much is bad.

@@ -13,7 +13,10 @@ from wildsat_core.errors import SourceError
 
 logger = logging.getLogger(__name__)
 
-MAX_BAD: Final = 0.75  # share of faults beyond which it is sooner the command that is wrong
+# Where most of what was given is bad, it is sooner the command that is wrong than the imagery. Of a handful of pictures
+# a share says little.
+MAX_BAD: Final = 0.5
+FEW_BAD: Final = 3
 NAMED: Final = 5  # of each reason are kept by name
 LOGGED: Final = 100  # of each reason are logged, by each process; a million lines would hide what else there is
 
@@ -74,22 +77,23 @@ class LeftOutCounter(Counter[str]):
         return {reason: n for reason, n in sorted(self.items()) if n}
 
 
-def check_faults(left_out: LeftOutCounter, good: int, max_bad: float) -> None:
+def check_faults(left_out: LeftOutCounter, good: int, max_bad: float | None) -> None:
     """Refuse to go on where too much of what was given is bad.
 
     Args:
         left_out: what was left out so far.
         good: how many were not.
-        max_bad: largest share of faults in all that was looked at.
+        max_bad: largest share of faults in all that was looked at; None for MAX_BAD, or FEW_BAD if that is more.
 
     Raises:
         SourceError: saying how many of how many, and naming some.
     """
     seen = good + sum(left_out.values())
-    if left_out.faults <= max_bad * seen:
+    share = MAX_BAD if max_bad is None else max_bad
+    if left_out.faults <= max(share * seen, FEW_BAD if max_bad is None else 0):
         return
     some = [f"{reason}: {name}" for reason, names in left_out.names.items() if reason in FAULTS for name in names]
     raise SourceError(
-        f"{left_out.faults:,} of {seen:,} can't be indexed, more than --max-bad {max_bad:g} allows; nothing was "
+        f"{left_out.faults:,} of {seen:,} can't be indexed, more than --max-bad {share:g} allows; nothing was "
         f"published. Mend them and give --restart, or allow more. Some of them:\n  " + "\n  ".join(some[: 2 * NAMED])
     )

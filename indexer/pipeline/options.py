@@ -7,7 +7,6 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 from indexer.pipeline.land import LandMask
-from indexer.pipeline.left_out import MAX_BAD
 from indexer.pipeline.reading import ReadOptions, default_workers
 from wildsat_core.area import Area
 from wildsat_core.countries import Countries
@@ -29,7 +28,8 @@ class BuildOptions:
         area: only tiles that meet these polygons; centres_in: only tiles centred in this box, where the source itself
             does not see to it.
         any_scale: index tiles of a scale that the model is not for, too.
-        max_bad: largest share of what is given that may be bad: damaged pictures, rows that can't be understood.
+        max_bad: largest share of what is given that may be bad: damaged pictures, rows that can't be
+            understood. None for half, or three.
         on_known: what to do with tiles that are indexed already.
         restart: begin anew: drop what an interrupted build of the same kind left, instead of going on from it.
         wait_s: how long to wait for another writer of the same collection.
@@ -48,7 +48,7 @@ class BuildOptions:
     area: Area | None = None
     centres_in: BBox | None = None
     any_scale: bool = False
-    max_bad: float = MAX_BAD
+    max_bad: float | None = None
     on_known: Literal["skip", "replace"] = "skip"
     restart: bool = False
     wait_s: float = 0.0

@@ -54,7 +54,7 @@ class BuildReport:
             raise SourceError("the source has no tile there")
         raise SourceError(f"no tile was indexed; left out: {self.left_out.text()}")
 
-    def check_faults(self, max_bad: float) -> None:
+    def check_faults(self, max_bad: float | None) -> None:
         """Refuse a build of which too much is bad.
 
         Raises:

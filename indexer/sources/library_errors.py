@@ -38,6 +38,7 @@ _TABLE: Final[tuple[tuple[tuple[str, ...], str], ...]] = (
     (("rasterio._err.CPLE_HttpResponseError", "rasterio._err.CPLE_AWSError"), "its server does not give it"),
     (("rasterio._err.CPLE_UserInterruptError",), "reading it was interrupted"),
     (("rasterio.errors.RasterioError", "rasterio._err.CPLE_BaseError"), ""),
+    (("builtins.SystemError",), "GDAL fails without a reason"),  # rasterio's word for that
     (("pyarrow.lib.ArrowException",), "it is not the Parquet that its footer promises"),
     (("sqlite3.Error",), "its database is damaged"),
     (("shapely.errors.ShapelyError",), "its geometry is damaged"),

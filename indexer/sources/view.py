@@ -18,6 +18,7 @@ from xml.sax.saxutils import escape
 import numpy as np
 import numpy.typing as npt
 
+from indexer.sources.lengths import check_length
 from indexer.sources.library_errors import library_errors, read_error
 from indexer.sources.protocol import NotAPictureError
 from indexer.sources.remote import gdal_options, patiently
@@ -177,6 +178,7 @@ def view_of(header: Any, path: str, choice: BandChoice, *, placed_anew: bool = F
     """
     _check_container(header)
     _check_parts(header)
+    check_length(header)
     indexes = _indexes(header, choice)
     plain = View(path, header.width, header.height, indexes, "uint8")
     if is_palette(header, indexes):

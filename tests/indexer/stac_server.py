@@ -124,6 +124,8 @@ class StacServer:
                 self.full_reads.append(handler.path)
             return send(handler, 200, data, "image/tiff", {"Accept-Ranges": "bytes"} if self.parts else {}, head)
         first, last = int(wanted[1]), min(int(wanted[2] or len(data) - 1), len(data) - 1)
+        if first >= len(data):
+            return send(handler, 416, b"", "image/tiff", {"Content-Range": f"bytes */{len(data)}"}, head)
         self.ranges.append((handler.path, first, last))
         headers = {"Content-Range": f"bytes {first}-{last}/{len(data)}", "Accept-Ranges": "bytes"}
         return send(handler, 206, data[first : last + 1], "image/tiff", headers, head)

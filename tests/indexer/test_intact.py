@@ -3,17 +3,23 @@
 import contextlib
 import io
 import random
+from functools import partial
 
 import numpy as np
 import pytest
 import rasterio.shutil
+from affine import Affine
 from PIL import Image
 from rasterio.io import MemoryFile
 
+from indexer.sources.dataset import open_dataset
 from indexer.sources.intact import check_intact, check_intact_file
+from indexer.sources.lengths import _Classic
 from indexer.sources.picture import decode_picture, read_picture
 from indexer.sources.protocol import NotAPictureError
 from indexer.sources.raster import PixelGrid, RasterSource
+from tests.indexer.conftest import write_raster
+from tests.indexer.stac_server import StacServer
 from wildsat_core.errors import SourceError
 from wildsat_core.types import BBox
 
@@ -40,7 +46,8 @@ def picture():
 
 def tiff(compress):
     with MemoryFile() as plain, MemoryFile() as made:
-        with plain.open(driver="GTiff", width=128, height=128, count=3, dtype="uint8") as out:
+        where = {"crs": "EPSG:4326", "transform": Affine(0.001, 0, 10, 0, -0.001, 50)}
+        with plain.open(driver="GTiff", width=128, height=128, count=3, dtype="uint8", **where) as out:
             out.write(picture().transpose(2, 0, 1))
         with plain.open() as dataset:
             tiles = {"TILED": "YES", "BLOCKXSIZE": 64, "BLOCKYSIZE": 64}
@@ -113,17 +120,99 @@ def test_a_raster_that_is_a_cut_png_or_is_put_together_of_such_gives_no_tile(pic
     data = pictures["png"]
     (tmp_path / "cut.png").write_bytes(data[: int(len(data) * share)])
     bands = "".join(
-        f"""<VRTRasterBand dataType="Byte" band="{band}"><SimpleSource><SourceFilename relativeToVRT="1">cut.png
-        </SourceFilename><SourceBand>{band}</SourceBand></SimpleSource></VRTRasterBand>"""
+        f'<VRTRasterBand dataType="Byte" band="{band}"><SimpleSource><SourceFilename relativeToVRT="1">{{name}}'
+        f"</SourceFilename><SourceBand>{band}</SourceBand></SimpleSource></VRTRasterBand>"
         for band in (1, 2, 3)
     )
-    (tmp_path / "of.vrt").write_text(
-        f"""<VRTDataset rasterXSize="128" rasterYSize="128"><SRS>EPSG:4326</SRS>
-        <GeoTransform>10, 0.001, 0, 50, 0, -0.001</GeoTransform>{bands.replace(chr(10), "")}</VRTDataset>"""
-    )
-    for name, extent in (("cut.png", BBox(10, 49, 11, 50)), ("of.vrt", None)):
-        with pytest.raises(SourceError, match=name):
+    (tmp_path / "whole.png").write_bytes(data)
+    for of in ("cut", "whole"):
+        (tmp_path / f"of-{of}.vrt").write_text(
+            '<VRTDataset rasterXSize="128" rasterYSize="128"><SRS>EPSG:4326</SRS>'
+            f"<GeoTransform>10, 0.001, 0, 50, 0, -0.001</GeoTransform>{bands.format(name=f'{of}.png')}</VRTDataset>"
+        )
+    for name, extent in (("cut.png", BBox(10, 49, 11, 50)), ("of-cut.vrt", None)):
+        with pytest.raises(NotAPictureError, match=name):
             _first_tile(RasterSource, str(tmp_path / name), PixelGrid(128, 128), extent)
+    reading = _first_tile(RasterSource, str(tmp_path / "of-whole.vrt"), PixelGrid(128, 128))
+    assert np.array_equal(reading.pixels, picture().transpose(2, 0, 1))
+
+
+# Formats beside pictures: what GDAL's driver says of a cut file, or else what its length says.
+CONTAINERS = {
+    "ENVI": ("bin", {}),
+    "PCRaster": ("map", {}),
+    "netCDF": ("nc", {"FORMAT": "NC"}),
+    "netCDF 64": ("nc", {"FORMAT": "NC2"}),
+    "netCDF on HDF5": ("nc", {"FORMAT": "NC4"}),
+    "EHdr": ("bil", {}),
+    "HFA": ("img", {}),
+    "NITF": ("ntf", {}),
+    "PCIDSK": ("pix", {}),
+    "GPKG": ("gpkg", {}),
+    "GSBG": ("grd", {}),
+    "RST": ("rst", {}),
+}
+
+
+@pytest.mark.parametrize("name", CONTAINERS)
+def test_a_raster_that_is_cut_is_refused_or_read_right(name, tmp_path):
+    suffix, options = CONTAINERS[name]
+    write_raster(tmp_path / "plain.tif", picture()[..., 0][None], "EPSG:32614", 592_000, 3_707_000, 10)
+    path = tmp_path / f"it.{suffix}"
+    rasterio.shutil.copy(tmp_path / "plain.tif", path, driver=name.partition(" ")[0], **options)
+    whole = _one_band(path)
+    data = path.read_bytes()
+    refused = 0
+    for part in (data[: len(data) * share // 8] for share in range(8)):
+        path.write_bytes(part)
+        try:
+            assert np.array_equal(_one_band(path), whole), len(part)
+        except SourceError:
+            refused += 1
+    assert refused >= 4
+
+
+def test_a_cut_netcdf_says_how_long_it_should_be_whichever_of_its_rasters_is_read(tmp_path):
+    write_raster(tmp_path / "plain.tif", picture().transpose(2, 0, 1), "EPSG:32614", 592_000, 3_707_000, 10)
+    path = tmp_path / "it.nc"
+    rasterio.shutil.copy(tmp_path / "plain.tif", path, driver="netCDF")
+    assert _one_band(f"netcdf:{path}:Band2").shape == (1, 128, 128)
+    path.write_bytes(path.read_bytes()[:-9000])
+    with pytest.raises(NotAPictureError, match=r"it.nc is damaged: it ends after [\d,]+ bytes, and its numbers need"):
+        _one_band(f"netcdf:{path}:Band2")
+
+
+@pytest.mark.parametrize("records", [0, 1, 3])
+@pytest.mark.parametrize("kinds", [["i2"], ["i1"], ["i2", "f4"], ["i1", "f8", "i2"]])
+@pytest.mark.parametrize("version", [1, 2])
+def test_the_length_of_a_netcdf_is_that_of_its_numbers(version, kinds, records, tmp_path):
+    from scipy.io import netcdf_file
+
+    with netcdf_file(tmp_path / "it.nc", "w", version=version) as file:
+        file.createDimension("t", None)
+        file.createDimension("x", 5)
+        file.title = "abc"
+        file.createVariable("x", "f8", ("x",))[:] = np.arange(5.0)
+        for i, kind in enumerate(kinds):
+            variable = file.createVariable(f"v{i}", kind, ("t", "x"))
+            for record in range(records):
+                variable[record] = np.arange(5)
+    data = (tmp_path / "it.nc").read_bytes()
+    assert 0 <= len(data) - _Classic(data).needed() < 4
+
+
+def test_a_cut_raster_on_a_server_is_no_picture(pictures, tmp_path):
+    with StacServer(tmp_path) as server:
+        # Not a TIFF: GDAL asks for more of a cut one while it holds the lock that this server's thread needs, too.
+        for name in ("jp2", "png"):
+            (tmp_path / f"it.{name}").write_bytes(pictures[name][: len(pictures[name]) // 2])
+            with pytest.raises(NotAPictureError, match="it"):
+                _first_tile(RasterSource, f"{server.url}/it.{name}", PixelGrid(128, 128), BBox(10, 49, 11, 50))
+
+
+def _one_band(path):
+    open_dataset.cache_clear()
+    return _first_tile(partial(RasterSource, bands=("any",)), str(path), PixelGrid(128, 128)).pixels
 
 
 def _first_tile(kind, *arguments):

@@ -33,6 +33,7 @@ KINDS = [
     (gdal.CPLE_AppDefinedError(3, 1, "Point outside of projection domain"), "beyond what its projection"),
     (rasterio.errors.RasterioIOError("more than one dtype found"), "different types of numbers"),
     (rasterio.errors.RasterioIOError("Read failed"), "Read failed"),
+    (SystemError("Unknown GDAL Error."), "GDAL fails without a reason"),
     (ValueError("NULL color table"), "no table of colours"),
     (pa.ArrowInvalid("magic bytes"), "not the Parquet"),
     (sqlite3.DatabaseError("malformed"), "database is damaged"),

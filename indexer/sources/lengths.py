@@ -1,0 +1,132 @@
+"""Whether the file of a raster is as long as its numbers need. Some of GDAL's drivers read zeros beyond its end."""
+
+from __future__ import annotations
+
+import math
+import mmap
+from pathlib import Path
+from typing import Any, Final
+
+import numpy as np
+
+from indexer.sources.protocol import NotAPictureError
+
+_RAW: Final = frozenset({"ENVI", "PCRaster"})  # numbers one after another, as they are
+_GZIP: Final = b"\x1f\x8b"
+_TYPE_BYTES: Final = {1: 1, 2: 1, 3: 2, 4: 4, 5: 4, 6: 8, 7: 1, 8: 2, 9: 4, 10: 8, 11: 8}  # of netCDF's types by number
+
+
+def check_length(header: Any) -> None:  # noqa: ANN401 - rasterio has no types
+    """Refuse an open file that was cut, of a format whose driver does not see it.
+
+    Raises:
+        NotAPictureError: saying how long it is and should be.
+    """
+    path = next((Path(name) for name in header.files if Path(name).is_file()), None)
+    if path is None:
+        return
+    if header.driver in _RAW:
+        needed = header.width * header.height * sum(np.dtype(kind).itemsize for kind in header.dtypes)
+    elif header.driver == "netCDF":
+        needed = _netcdf_bytes(path)
+    else:
+        return
+    length = path.stat().st_size
+    if length < needed and not _starts_with(path, _GZIP):
+        raise NotAPictureError(f"{path} is damaged: it ends after {length:,} bytes, and its numbers need {needed:,}")
+
+
+def _starts_with(path: Path, magic: bytes) -> bool:
+    with path.open("rb") as file:
+        return file.read(len(magic)) == magic
+
+
+def _netcdf_bytes(path: Path) -> int:
+    """How many bytes a classic netCDF file needs; 0 for those on HDF5, whose library looks itself.
+
+    Raises:
+        NotAPictureError: it ends within its own description.
+    """
+    if not _starts_with(path, b"CDF"):
+        return 0
+    with path.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as data:
+        try:
+            return _Classic(data).needed()
+        except (IndexError, KeyError, OverflowError) as err:
+            raise NotAPictureError(f"{path} is damaged: its description of its own contents is cut or wrong") from err
+
+
+def _in_words(length: int) -> int:
+    """A length in bytes filled up to whole words of four."""
+    return (length + 3) // 4 * 4
+
+
+class _Classic:
+    """The header of a classic netCDF file.
+
+    Source: https://docs.unidata.ucar.edu/netcdf-c/current/file_format_specifications.html
+    """
+
+    def __init__(self, data: mmap.mmap) -> None:
+        """Stand behind the magic number; the fourth byte tells how wide sizes and offsets are."""
+        self._data, self._at = data, 4
+        self._size, self._offset = {1: (4, 4), 2: (4, 8), 5: (8, 8)}[data[3]]
+
+    def needed(self) -> int:
+        """Bytes up to the end of the last number of any variable."""
+        records = self._number(self._size)
+        lengths = [self._dimension() for _ in range(self._count())]
+        self._attributes()
+        variables = [self._variable(lengths) for _ in range(self._count())]
+        record_bytes = sum(_in_words(size) for _, size, is_record in variables if is_record)
+        if sum(is_record for *_, is_record in variables) == 1:  # then records are not filled up to whole words
+            record_bytes = next(size for _, size, is_record in variables if is_record)
+        written = 0 if records == 2 ** (8 * self._size) - 1 else records  # not told: a file that is still written
+        return max((self._end(variable, written, record_bytes) for variable in variables), default=0)
+
+    @staticmethod
+    def _end(variable: tuple[int, int, bool], records: int, record_bytes: int) -> int:
+        begin, size, is_record = variable
+        if not is_record:
+            return begin + size
+        return begin + (records - 1) * record_bytes + size if records else 0
+
+    def _number(self, width: int) -> int:
+        self._at += width
+        if self._at > len(self._data):
+            raise IndexError
+        return int.from_bytes(self._data[self._at - width : self._at], "big")
+
+    def _count(self) -> int:
+        """Of a list, behind its tag; a list that is not there has tag and count 0."""
+        self._number(4)
+        count = self._number(self._size)
+        if count > len(self._data):
+            raise IndexError
+        return count
+
+    def _name(self) -> None:
+        self._skip(self._number(self._size))
+
+    def _skip(self, length: int) -> None:
+        self._at += _in_words(length)
+
+    def _dimension(self) -> int:
+        self._name()
+        return self._number(self._size)
+
+    def _attributes(self) -> None:
+        for _ in range(self._count()):
+            self._name()
+            item_bytes = _TYPE_BYTES[self._number(4)]
+            self._skip(self._number(self._size) * item_bytes)
+
+    def _variable(self, lengths: list[int]) -> tuple[int, int, bool]:
+        """Where it begins, its bytes or those of one of its records, and whether it has records."""
+        self._name()
+        shape = [lengths[self._number(self._size)] for _ in range(self._number(self._size))]
+        self._attributes()
+        item_bytes = _TYPE_BYTES[self._number(4)]
+        self._number(self._size)  # its size as the file tells it, which is wrong for large ones
+        is_record = bool(shape) and shape[0] == 0
+        return self._number(self._offset), item_bytes * math.prod(shape[is_record:]), is_record
