@@ -15,13 +15,11 @@ from typing import TYPE_CHECKING
 
 from app.failures import NotServedError
 from wildsat_core.collection import Collection, list_collections, open_collection
-from wildsat_core.collection.manifest import read_identity
+from wildsat_core.collection.manifest import Manifest, read_identity
 from wildsat_core.collection.map_tiles import Imagery
 from wildsat_core.errors import CollectionFormatError, CollectionNotFoundError, WildsatError
 from wildsat_core.printable import printable
-from wildsat_core.search.extents import spatial_extent, temporal_extent
 from wildsat_core.search.habitats import HabitatNames
-from wildsat_core.search.paging import Pages
 from wildsat_core.search.phrases import read_phrases
 
 if TYPE_CHECKING:
@@ -39,7 +37,6 @@ RETRY_S = 60.0  # after which a collection is tried again though its files are t
 class Served:
     """One generation of one collection with everything that answers need. A request uses one Served throughout."""
 
-    collection: Collection
     engine: SearchEngine
     model: QueryModel
     imagery: Imagery | None = None  # map tiles of the collection's own, None when it has none
@@ -47,28 +44,18 @@ class Served:
 
     @property
     def name(self) -> str:
-        return self.collection.name
+        return self.manifest.name
+
+    @property
+    def manifest(self) -> Manifest:
+        """What is served."""
+        return self.engine.manifest
 
     @cached_property
     def notice(self) -> str | None:
         """What a reader must be told: of the imagery, and of a model that is for pixels of another size."""
-        told = (self.collection.manifest.provenance.get("notice"), self.model.notice_for(self.collection.ground_scale))
+        told = (self.manifest.provenance.get("notice"), self.model.notice_for(self.engine.ground_scale))
         return " ".join(filter(None, told)) or None
-
-    @cached_property
-    def spatial_extent(self) -> tuple[float, float, float, float]:
-        """West, south, east, north of all tiles."""
-        return spatial_extent(self.collection.tiles)
-
-    @cached_property
-    def temporal_extent(self) -> tuple[str, str]:
-        """First and last time of all tiles."""
-        return temporal_extent(self.collection.tiles, self.collection.manifest.created_at)
-
-    @cached_property
-    def pages(self) -> Pages:
-        """Cuts the tiles into pages."""
-        return Pages(self.collection.tiles)
 
     @cached_property
     def habitats(self) -> HabitatNames:
@@ -189,7 +176,7 @@ class Catalog:
                 self._accept(name)
             elif self._may_be_tried(name):
                 self._open(name)
-                log.info("collection %s: serving generation %d", name, self._served[name].collection.generation)
+                log.info("collection %s: serving generation %d", name, self._served[name].manifest.generation)
         except Exception as err:  # noqa: BLE001 - whatever is wrong with one collection, the others are looked at
             self._refuse(name, err)
 
@@ -208,7 +195,7 @@ class Catalog:
         message = printable(str(error) or type(error).__name__)
         if self.refused.get(name) != message:
             stays = (
-                f"; still serving generation {self._served[name].collection.generation}" if name in self._served else ""
+                f"; still serving generation {self._served[name].manifest.generation}" if name in self._served else ""
             )
             unforeseen = None if isinstance(error, WildsatError | OSError) else error
             log.error("collection %s can't be served: %s%s", printable(name), message, stays, exc_info=unforeseen)
@@ -222,14 +209,14 @@ class Catalog:
         self._failures[name] = Failure(_files_of(root), time.monotonic() + RETRY_S)
         identity = read_identity(root)
         before = self._served.get(name)
-        collection = open_collection(root, previous=before.collection if before else None)
+        collection = open_collection(root, previous=before.engine.collection if before else None)
         if collection.name != name:
             raise CollectionFormatError(f"the collection in {root} calls itself {collection.name!r}; rename the folder")
         model = self._model(collection.manifest.model.name)
         previous = before.engine if before else None
         engine = SearchEngine(collection, model, ann_rows=self._ann_rows, device=self._scan_device, previous=previous)
         engine.warm()  # before it is swapped in, so that no request waits for it
-        served = Served(collection, engine, model, _imagery_of(collection), identity)
+        served = Served(engine, model, _imagery_of(collection), identity)
         self._served = self._served | {name: served}
         self._accept(name)
 

@@ -68,8 +68,8 @@ class _CatalogCollector(Collector):
         tiles = GaugeMetricFamily("wildsat_collection_tiles", "Live tiles served", labels=["collection"])
         generation = GaugeMetricFamily("wildsat_collection_generation", "Generation served", labels=["collection"])
         for served in self._catalog.all():
-            tiles.add_metric([served.name], len(served.collection))
-            generation.add_metric([served.name], served.collection.generation)
+            tiles.add_metric([served.name], served.manifest.tiles)
+            generation.add_metric([served.name], served.manifest.generation)
         refused = GaugeMetricFamily(
             "wildsat_collections_refused", "Collections that can't be served", value=len(self._catalog.refused)
         )

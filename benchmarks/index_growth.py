@@ -56,11 +56,11 @@ def added_and_answered(catalog: Catalog, root: Path) -> tuple[float, float]:
     writer = get_context("spawn").Process(target=add_tiles, args=(root, there))
     writer.start()
     tile_id, vector = here.recv()
-    generation = catalog.get(root.name).collection.generation
+    generation = catalog.get(root.name).manifest.generation
     time.sleep(np.random.default_rng().uniform(0, 1))  # at any moment between two looks
     start = time.perf_counter()
     here.send("write")
-    while catalog.get(root.name).collection.generation == generation:
+    while catalog.get(root.name).manifest.generation == generation:
         time.sleep(0.002)
     best = catalog.get(root.name).engine.search(Query(terms=(VectorTerm(space="text", vector=vector),), k=1))
     answered = time.perf_counter() - start

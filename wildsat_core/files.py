@@ -5,11 +5,14 @@ from __future__ import annotations
 import errno
 import hashlib
 import os
+import secrets
 import shutil
 import sqlite3
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import BinaryIO
 
 import numpy as np
 import numpy.typing as npt
@@ -17,6 +20,21 @@ import numpy.typing as npt
 from wildsat_core.errors import DiskFullError, InvalidInputError
 
 TEMPORARY_PREFIX = ".tmp-"
+ABANDONED_S = 24 * 3600.0  # nothing is written for so long, so what is temporary and older has no writer any more
+
+
+def name_aside(name: str) -> str:
+    """A temporary name for what is to be called `name`; no two writers get the same one."""
+    return f"{TEMPORARY_PREFIX}{secrets.token_hex(4)}-{name}"
+
+
+def is_abandoned(path: Path, *, older_than_s: float = ABANDONED_S) -> bool:
+    """Whether nothing in a temporary file or folder was written for so long: its writer was killed."""
+    try:
+        newest: float = max(one.stat().st_mtime for one in (path, *(path.iterdir() if path.is_dir() else ())))
+    except FileNotFoundError:  # another writer has just finished it, or swept it up
+        return False
+    return time.time() - newest > older_than_s
 
 
 def sha256_file(path: Path) -> str:
@@ -42,23 +60,38 @@ def fsync_path(path: Path) -> None:
 def write_text_atomically(path: Path, text: str) -> None:
     """Replace a file by one with this text; a reader sees the old or the new one, never a part."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    aside = path.with_name(f"{TEMPORARY_PREFIX}{path.name}")
-    with aside.open("w", encoding="utf-8") as file:
-        file.write(text)
-        file.flush()
-        os.fsync(file.fileno())
-    aside.replace(path)
+    with file_aside(path) as file:
+        file.write(text.encode())
     fsync_path(path.parent)
 
 
 def write_array_atomically(path: Path, array: npt.NDArray[np.generic]) -> None:
     """Write a .npy file aside and rename it into place; the caller flushes the folder."""
-    aside = path.with_name(f"{TEMPORARY_PREFIX}{path.name}")
-    with aside.open("wb") as file:
+    with file_aside(path) as file:
         np.save(file, array, allow_pickle=False)
-        file.flush()
-        os.fsync(file.fileno())
-    aside.replace(path)
+
+
+@contextmanager
+def file_aside(path: Path) -> Iterator[BinaryIO]:
+    """A file aside, which is flushed and takes the place of `path` when the block ends, and goes when it fails.
+
+    The caller flushes the folder.
+    """
+    aside = path.with_name(name_aside(path.name))
+    try:
+        with aside.open("wb") as file:
+            yield file
+            file.flush()
+            os.fsync(file.fileno())
+        aside.replace(path)
+    except BaseException:
+        aside.unlink(missing_ok=True)
+        raise
+
+
+def remove_abandoned(path: Path) -> None:
+    """Remove what a killed writer left; another one may be sweeping at the same time."""
+    shutil.rmtree(path, ignore_errors=True) if path.is_dir() else path.unlink(missing_ok=True)
 
 
 def require_new(folder: Path, option: str) -> None:
@@ -104,11 +137,9 @@ def is_disk_full(err: Exception) -> bool:
 
 @contextmanager
 def folder_aside(parent: Path, name: str) -> Iterator[Path]:
-    """A temporary folder beside its final place; removed when the block fails."""
+    """A temporary folder beside its final place, of this writer alone; removed when the block fails."""
     parent.mkdir(parents=True, exist_ok=True)
-    aside = parent / f"{TEMPORARY_PREFIX}{name}"
-    if aside.exists():
-        shutil.rmtree(aside)
+    aside = parent / name_aside(name)
     aside.mkdir()
     try:
         yield aside
@@ -118,9 +149,13 @@ def folder_aside(parent: Path, name: str) -> Iterator[Path]:
 
 
 def settle_folder(aside: Path, final: Path) -> None:
-    """Flush every file of a temporary folder, then rename it into place."""
+    """Flush every file of a temporary folder, then rename it into place, unless an equal one is there."""
     for file in aside.iterdir():
         fsync_path(file)
     fsync_path(aside)
-    aside.rename(final)
+    try:
+        aside.rename(final)
+    except OSError:
+        if not final.is_dir():  # else another writer was faster; what has one name has one content
+            raise
     fsync_path(final.parent)

@@ -54,6 +54,15 @@ def wrap_lon(lon: Any) -> Any:  # noqa: ANN401 - a float or an array of any shap
     return (lon + 180.0) % 360.0 - 180.0
 
 
+def box_centres(
+    west: npt.ArrayLike, south: npt.ArrayLike, east: npt.ArrayLike, north: npt.ArrayLike
+) -> tuple[Floats, Floats]:
+    """Longitudes and latitudes of the centres of boxes in degrees; west > east crosses the antimeridian."""
+    west, east = np.asarray(west, np.float64), np.asarray(east, np.float64)
+    lon = wrap_lon((west + np.where(east < west, east + 360.0, east)) / 2)
+    return lon, (np.asarray(south, np.float64) + np.asarray(north, np.float64)) / 2
+
+
 def unit_vectors(lon: npt.ArrayLike, lat: npt.ArrayLike) -> Floats:
     """Degrees to points on the unit sphere, (..., 3)."""
     lam, phi = np.radians(np.asarray(lon, np.float64)), np.radians(np.asarray(lat, np.float64))

@@ -19,7 +19,7 @@ def etag_of(served: Served, *parts: Any) -> str:  # noqa: ANN401 - anything that
 
     Weak, since the timings in two answers to the same question differ.
     """
-    manifest = served.collection.manifest
+    manifest = served.manifest
     decides = [
         __version__,
         manifest.name,

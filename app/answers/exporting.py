@@ -18,6 +18,7 @@ from app.answers.stac import STAC_VERSION, stac_item
 from app.catalog import Served
 from wildsat_core.arrays import plain_numbers
 from wildsat_core.collection.tiles import for_pruning, geo_metadata, multi_polygons
+from wildsat_core.geo import box_centres
 from wildsat_core.search.geojson import DECIMALS, country_name, rounded, tile_geometry
 from wildsat_core.search.ranking import Ranking
 from wildsat_core.types import Tile
@@ -42,7 +43,7 @@ BYTE_ORDER_MARK = b"\xef\xbb\xbf"  # by which Excel knows UTF-8
 def ranked_tiles(served: Served, ranking: Ranking, skip: int = 0) -> Iterator[tuple[dict[str, Any], Tile]]:
     """Rank, score and percentile with each tile, best first; without the first `skip`."""
     for start in range(skip, len(ranking.rows), PIECE_ROWS):
-        tiles = served.collection.tiles.tiles_at(ranking.rows[start : start + PIECE_ROWS])
+        tiles = served.engine.tiles_at(ranking.rows[start : start + PIECE_ROWS])
         for i, tile in enumerate(tiles, start):
             score, percentile = round(float(ranking.scores[i]), 6), round(float(ranking.percentiles[i]), 4)
             yield {"rank": i + 1, "score": score, "percentile": percentile}, tile
@@ -106,32 +107,34 @@ def _drain(out: io.StringIO) -> bytes:
 def write_geoparquet(served: Served, ranking: Ranking, query: dict[str, Any], base: str) -> Iterator[bytes]:
     """GeoParquet 1.1: the same columns, with the outlines and the boxes by which readers prune."""
     import pyarrow as pa
+    import pyarrow.compute as pc
     import pyarrow.parquet as pq
 
-    tiles, rows = served.collection.tiles, ranking.rows
-    held = tiles.take(rows)
+    held = served.engine.table(ranking.rows)
     pruned = for_pruning(held)
-    codes = np.where(tiles.country[rows] < 0, len(tiles.countries), tiles.country[rows])
-    names = pa.array([*(country_name(code) for code in tiles.countries), None], pa.string())
+    west, south, east, north = (
+        pc.struct_field(held["bbox"], name).to_numpy() for name in ("xmin", "ymin", "xmax", "ymax")
+    )
+    lon, lat = box_centres(west, south, east, north)
+    countries = held["country"].to_pylist()
     links = [tile_links(served, tile_id) for tile_id in held["tile_id"].to_pylist()]
-    east = np.where(tiles.east[rows] > 180.0, tiles.east[rows] - 360.0, tiles.east[rows])
     columns = {
-        "rank": np.arange(1, len(rows) + 1, dtype=np.int32),
+        "rank": np.arange(1, len(held) + 1, dtype=np.int32),
         "tile_id": held["tile_id"],
         "score": np.round(ranking.scores.astype(np.float64), 6),
         "percentile": np.round(ranking.percentiles.astype(np.float64), 4),
-        "lon": np.round(tiles.lon[rows], DECIMALS),
-        "lat": np.round(tiles.lat[rows], DECIMALS),
-        "west": np.round(tiles.west[rows], DECIMALS),
-        "south": np.round(tiles.south[rows], DECIMALS),
+        "lon": np.round(lon, DECIMALS),
+        "lat": np.round(lat, DECIMALS),
+        "west": np.round(west, DECIMALS),
+        "south": np.round(south, DECIMALS),
         "east": np.round(east, DECIMALS),
-        "north": np.round(tiles.north[rows], DECIMALS),
+        "north": np.round(north, DECIMALS),
         "captured_on": held["captured_on"],
-        "cloud_cover": pa.array(plain_numbers(tiles.cloud_cover[rows]), from_pandas=True),
+        "cloud_cover": pa.array(plain_numbers(held["cloud_cover"].to_numpy().astype(np.float32)), from_pandas=True),
         "gsd_m": np.nan_to_num(plain_numbers(held["gsd_m"].to_numpy())),
         "source": held["source"],
         "country": held["country"],
-        "country_name": names.take(pa.array(codes)),
+        "country_name": pa.array([country_name(code) for code in countries], pa.string()),
         "thumbnail": [base + one["thumbnail"] for one in links],
         "similar": [base + one["similar"] for one in links],
         "bbox": pruned["bbox"],
@@ -161,7 +164,7 @@ def write_stac(served: Served, ranking: Ranking, query: dict[str, Any], base: st
 
 
 def _provenance(served: Served, ranking: Ranking) -> dict[str, Any]:
-    manifest = served.collection.manifest
+    manifest = served.manifest
     return {
         "collection": served.name,
         "generation": manifest.generation,

@@ -58,7 +58,7 @@ def understood(result: SearchResult) -> dict[str, Any] | None:
 
 def notes(served: Served) -> dict[str, Any]:
     """What a reader must be told about the imagery."""
-    return {"notice": served.notice, "attribution": served.collection.manifest.provenance.get("attribution")}
+    return {"notice": served.notice, "attribution": served.manifest.provenance.get("attribution")}
 
 
 def _page_links(path: str, query: dict[str, Any], returned: int, matched: int) -> list[dict[str, str]]:
@@ -85,5 +85,5 @@ def _page_links(path: str, query: dict[str, Any], returned: int, matched: int) -
 def tile_links(served: Served, tile_id: str) -> dict[str, str]:
     """Where a tile's picture and the tiles like it are; the picture's address changes when the collection does."""
     base, where = f"/tiles/{quote(tile_id, safe='')}", f"?collection={quote(served.name)}"
-    picture = f"{base}/thumbnail.webp{where}&generation={served.collection.generation}"
+    picture = f"{base}/thumbnail.webp{where}&generation={served.manifest.generation}"
     return {"thumbnail": picture, "similar": f"{base}/similar{where}"}

@@ -14,9 +14,9 @@ CRS84 = "http://www.opengis.net/def/crs/OGC/1.3/CRS84"
 
 def collection_entry(served: Served) -> dict[str, Any]:
     """A collection with its extent and what this service adds under "wildsat"; without links."""
-    manifest = served.collection.manifest
+    manifest = served.manifest
     told = manifest.provenance
-    imagery, scale = imagery_entry(served), served.collection.ground_scale
+    imagery, scale = imagery_entry(served), served.engine.ground_scale
     return {
         "id": served.name,
         "name": served.name,
@@ -27,13 +27,13 @@ def collection_entry(served: Served) -> dict[str, Any]:
         "imagery": imagery is not None,
         "imagery_max_zoom": imagery["maxzoom"] if imagery else None,
         "extent": {
-            "spatial": {"bbox": [list(served.spatial_extent)], "crs": CRS84},
-            "temporal": {"interval": [list(served.temporal_extent)]},
+            "spatial": {"bbox": [list(served.engine.spatial_extent)], "crs": CRS84},
+            "temporal": {"interval": [list(served.engine.temporal_extent)]},
         },
         "itemType": "feature",
         "crs": [CRS84],
         "wildsat": {
-            "tiles": len(served.collection),
+            "tiles": served.manifest.tiles,
             "generation": manifest.generation,
             "model": manifest.model.name,
             "notice": served.notice,
@@ -48,7 +48,7 @@ def collection_entry(served: Served) -> dict[str, Any]:
 
 
 def default_blend(served: Served) -> float:
-    return float(served.model.default_blend) if "place" in served.collection.spaces else 0.0
+    return float(served.model.default_blend) if "place" in served.manifest.spaces else 0.0
 
 
 def imagery_entry(served: Served) -> dict[str, Any] | None:

@@ -39,7 +39,7 @@ def stac_item(served: Served, tile: Tile, at: Addresses) -> dict[str, Any]:
         },
         "assets": {
             "thumbnail": {
-                "href": at.picture(served.name, served.collection.generation, tile.tile_id),
+                "href": at.picture(served.name, served.manifest.generation, tile.tile_id),
                 "type": "image/webp",
                 "roles": ["thumbnail"],
                 "title": "Thumbnail",
@@ -63,13 +63,13 @@ def _times(served: Served, tile: Tile) -> dict[str, Any]:
             "start_datetime": f"{day}T00:00:00Z",
             "end_datetime": f"{day}T23:59:59Z",
         }
-    made = served.collection.manifest.created_at.strftime("%Y-%m-%dT%H:%M:%SZ")
+    made = served.manifest.created_at.strftime("%Y-%m-%dT%H:%M:%SZ")
     return {"datetime": None, "start_datetime": f"{UNDATED_SINCE}T00:00:00Z", "end_datetime": made}
 
 
 def stac_collection(served: Served, entry: dict[str, Any], at: Addresses) -> dict[str, Any]:
     """An OGC collection with what STAC wants besides; its links become absolute."""
-    told = served.collection.manifest.provenance
+    told = served.manifest.provenance
     path = at.collection(served.name)
     providers = [{"name": told["attribution"], "roles": ["producer"]}] if told.get("attribution") else []
     return {

@@ -23,12 +23,12 @@ def tilejson(
         tile_px: side of a picture; no part of the specification, but MapLibre and others read it.
         media_type: of the pictures.
     """
-    west, south, east, north = served.spatial_extent
+    west, south, east, north = served.engine.spatial_extent
     return {
         "tilejson": "3.0.0",
         "name": name,
-        "version": f"1.0.{served.collection.generation}",
-        "attribution": served.collection.manifest.provenance.get("attribution") or "",
+        "version": f"1.0.{served.manifest.generation}",
+        "attribution": served.manifest.provenance.get("attribution") or "",
         "scheme": "xyz",
         "tiles": [tiles],
         "tileSize": tile_px,

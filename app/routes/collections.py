@@ -141,9 +141,9 @@ def items(
     if parameters.collections not in (None, name):
         raise InvalidInputError(f"the address says {name!r} already, got {parameters.collections!r}", "collections")
     served = catalog_of(request).get(name)
-    if parameters.generation not in (None, served.collection.generation):
+    if parameters.generation not in (None, served.manifest.generation):
         raise GenerationChangedError(
-            f"collection {name!r} went from generation {parameters.generation} to {served.collection.generation}; ask "
+            f"collection {name!r} went from generation {parameters.generation} to {served.manifest.generation}; ask "
             "again from the first page"
         )
     found = _ranked(request, served, parameters) if parameters.ranks else _unranked(request, served, parameters)
@@ -167,11 +167,11 @@ Found = tuple[int, list[dict[str, Any]], dict[str, Any] | None]
 def _unranked(request: Request, served: Served, parameters: ItemsParameters) -> Found:
     """How many Items there are, a page of them, and what the link to the next page says."""
     at, limit = addresses_of(request), min(parameters.limit, MAX_ITEMS)
-    rows = served.engine.passing(_filters_of(parameters))
+    filters = _filters_of(parameters)
     after = Position.read(parameters.after, "after") if parameters.after else None
-    page = served.pages.page(rows, limit, after=after, skip=parameters.offset)
-    features = [stac_item(served, tile, at) for tile in served.collection.tiles.tiles_at(page.rows)]
-    return len(rows), features, {"after": str(page.following)} if page.following else None
+    page = served.engine.page(filters, limit, after=after, skip=parameters.offset)
+    features = [stac_item(served, tile, at) for tile in served.engine.tiles_at(page.rows)]
+    return served.engine.count(filters), features, {"after": str(page.following)} if page.following else None
 
 
 def _ranked(request: Request, served: Served, parameters: ItemsParameters) -> Found:
@@ -192,7 +192,7 @@ def _ranked(request: Request, served: Served, parameters: ItemsParameters) -> Fo
         item["properties"] |= {f"wildsat:{name}": value for name, value in told.items()}
         features.append(item)
     more = len(features) == limit and offset + limit < matched
-    return matched, features, {"offset": offset + limit, "generation": served.collection.generation} if more else None
+    return matched, features, {"offset": offset + limit, "generation": served.manifest.generation} if more else None
 
 
 def _filters_of(parameters: ItemsParameters) -> Any:  # noqa: ANN401 - Filters
@@ -233,5 +233,5 @@ def _item_links(
 def item(request: Request, name: CollectionName, tile_id: TileId, parameters: InOgcUrl) -> Response:
     """One tile as a STAC Item."""
     served = catalog_of(request).get(name)
-    tile = served.collection.tile(served.collection.row_of(tile_id))
+    tile = served.engine.tile(tile_id)
     return GeoJSONResponse(stac_item(served, tile, addresses_of(request)))

@@ -63,7 +63,7 @@ def export(request: Request, parameters: Annotated[ExportParameters, in_url(Expo
     if unchanged := not_modified(request, headers["ETag"]):
         return unchanged
     chosen = FORMATS[parameters.format]
-    name = f"{served.name}-{served.collection.generation}.{chosen.suffix}"
+    name = f"{served.name}-{served.manifest.generation}.{chosen.suffix}"
     headers["Content-Disposition"] = f'attachment; filename="{name}"'
     store: Store = request.app.state.exports
     file = store.get(headers["ETag"])

@@ -30,9 +30,9 @@ async def readyz(request: Request) -> Response:
     served = [
         {
             "name": s.name,
-            "generation": s.collection.generation,
-            "tiles": len(s.collection),
-            "model": s.collection.manifest.model.name,
+            "generation": s.manifest.generation,
+            "tiles": s.manifest.tiles,
+            "model": s.manifest.model.name,
         }
         for s in catalog.all()
     ]

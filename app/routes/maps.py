@@ -52,7 +52,7 @@ def imagery_tilejson(request: Request, name: CollectionName) -> Response:
     served = catalog_of(request).get(name)
     imagery = _imagery_of(served)
     address = f"{base_url(request)}/collections/{name}/imagery/{{z}}/{{x}}/{{y}}"
-    tiles = f"{address}?generation={served.collection.generation}"
+    tiles = f"{address}?generation={served.manifest.generation}"
     return JSONResponse(tilejson(served, f"{name}: imagery", tiles, imagery.zooms, imagery.tile_px, imagery.media_type))
 
 
@@ -91,4 +91,4 @@ def _imagery_of(served: Served) -> Imagery:
 
 def cache_of(served: Served, generation: int | None) -> str:
     """How long a picture may be kept whose address named a generation."""
-    return FIXED_CACHE if generation == served.collection.generation else PICTURE_CACHE
+    return FIXED_CACHE if generation == served.manifest.generation else PICTURE_CACHE

@@ -49,12 +49,12 @@ def suggest(request: Request, parameters: Annotated[SuggestParameters, in_url(Su
         raise InvalidInputError("mark a tile first: suggestions need up or down", "up")
     with metrics_of(request).timed("suggest"):
         rows = served.engine.suggest(query, parameters.count)
-    tiles = [served.collection.tile(row) for row in rows]
+    tiles = served.engine.tiles_at(rows)
     answer = {
         "type": "FeatureCollection",
         "query": parameters.normalised(),
         "collection": served.name,
-        "generation": served.collection.generation,
+        "generation": served.manifest.generation,
         **notes(served),
         "features": [tile_feature(tile, links=tile_links(served, tile.tile_id)) for tile in tiles],
     }

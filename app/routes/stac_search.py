@@ -150,19 +150,19 @@ def _page(request: Request, body: StacBody, following: Callable[[str], dict[str,
     continued: str | None = None
     reached = name is None
     for served in chosen:
-        rows = served.engine.passing(filters)
-        matched += len(rows)
+        count = served.engine.count(filters)
+        matched += count
         # A collection that has gone meanwhile: go on with those that would come after it.
         reached = reached or name is None or _order(request, served.name) >= _order(request, name)
-        if not reached or continued is not None or not len(rows):
+        if not reached or continued is not None or not count:
             continue
         if room == 0:
             continued = f"{served.name}/"
             continue
         start = after if served.name == name else None
-        page = served.pages.page(rows, room, after=start, skip=skip)
-        skip = max(0, skip - len(rows))
-        found += [stac_item(served, tile, at) for tile in served.collection.tiles.tiles_at(page.rows)]
+        page = served.engine.page(filters, room, after=start, skip=skip)
+        skip = max(0, skip - count)
+        found += [stac_item(served, tile, at) for tile in served.engine.tiles_at(page.rows)]
         room -= len(page.rows)
         if page.following is not None:
             continued = f"{served.name}/{page.following}"

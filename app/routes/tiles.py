@@ -54,10 +54,10 @@ InTileUrl = Annotated[TileParameters, in_url(TileParameters)]
 def tile(request: Request, tile_id: TileId, parameters: InTileUrl) -> Response:
     """A tile as a GeoJSON Feature."""
     served = catalog_of(request).get(parameters.collection)
-    found = served.collection.tile(served.collection.row_of(tile_id))
+    found = served.engine.tile(tile_id)
     feature = tile_feature(found, links=tile_links(served, tile_id))
     return GeoJSONResponse(
-        feature | {"collection": served.name, "generation": served.collection.generation} | notes(served)
+        feature | {"collection": served.name, "generation": served.manifest.generation} | notes(served)
     )
 
 
@@ -76,7 +76,7 @@ def thumbnail(
     etag = etag_of(served, "thumbnail", tile_id)
     if unchanged := not_modified(request, etag, cache_of(served, parameters.generation)):
         return unchanged
-    picture = served.collection.thumbnail(served.collection.row_of(tile_id))
+    picture = served.engine.thumbnail(tile_id)
     if picture is None:
         raise HTTPException(404, f"tile {tile_id!r} has no thumbnail")
     headers = {"ETag": etag, "Cache-Control": cache_of(served, parameters.generation)}
@@ -106,7 +106,7 @@ def habitats(
 ) -> Response:
     """What this tile may be called: the habitat phrases that fit it best."""
     served = catalog_of(request).get(parameters.collection)
-    row = served.collection.row_of(tile_id)
+    row = served.engine.row_of(tile_id)
     etag = etag_of(served, "habitats", tile_id, parameters.k)
     if unchanged := not_modified(request, etag):
         return unchanged
@@ -114,7 +114,7 @@ def habitats(
     body = {
         "tile_id": tile_id,
         "collection": served.name,
-        "generation": served.collection.generation,
+        "generation": served.manifest.generation,
         "habitats": found,
     }
     return JSONResponse(body, headers={"ETag": etag})

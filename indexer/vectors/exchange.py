@@ -21,7 +21,7 @@ from indexer.vectors.files import METADATA_KEY, ROWS_AT_ONCE, GivenVectors, Vect
 from wildsat_core.collection import Collection, Manifest, read_current_manifest
 from wildsat_core.collection.tiles import for_pruning
 from wildsat_core.collection.tiles import schema as tile_schema
-from wildsat_core.files import advice_when_full
+from wildsat_core.files import advice_when_full, file_aside
 from wildsat_core.types import ModelRef
 
 if TYPE_CHECKING:
@@ -53,20 +53,15 @@ def export_collection(collection: Collection, path: Path, on_progress: Progress 
     fields.append(pa.field("thumbnail", pa.binary()))
     whole = pa.schema(fields, metadata={**base.metadata, METADATA_KEY: json.dumps(facts).encode()})
     rows = np.flatnonzero(collection.tiles.live)
-    aside = path.with_name(f".tmp-{path.name}")
-    try:
-        with (
-            advice_when_full(path.parent),
-            aside.open("wb") as file,
-            pq.ParquetWriter(file, whole, compression="zstd") as out,
-        ):
-            for start in range(0, len(rows), ROWS_AT_ONCE):
-                part = rows[start : start + ROWS_AT_ONCE]
-                out.write_table(_export_rows(collection, part, whole))
-                on_progress(len(part))
-        aside.replace(path)
-    finally:
-        aside.unlink(missing_ok=True)
+    with (
+        advice_when_full(path.parent),
+        file_aside(path) as file,
+        pq.ParquetWriter(file, whole, compression="zstd") as out,
+    ):
+        for start in range(0, len(rows), ROWS_AT_ONCE):
+            part = rows[start : start + ROWS_AT_ONCE]
+            out.write_table(_export_rows(collection, part, whole))
+            on_progress(len(part))
     return len(rows)
 
 

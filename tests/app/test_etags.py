@@ -23,7 +23,7 @@ KEPT = ("/search?q=forest", "/tiles/congo/similar", "/tiles/congo/habitats", "/h
 def tag(root: Path, manifest: Manifest, *asked: object) -> str:
     """ETag of what was asked of a folder whose live generation has this manifest."""
     publish_manifest(root, manifest)
-    return etag_of(SimpleNamespace(collection=SimpleNamespace(manifest=manifest), identity=read_identity(root)), *asked)
+    return etag_of(SimpleNamespace(manifest=manifest, identity=read_identity(root)), *asked)
 
 
 @pytest.mark.parametrize(

@@ -5,18 +5,19 @@ from __future__ import annotations
 import shutil
 import time
 from collections.abc import Iterable, Sequence
+from functools import partial
 from pathlib import Path
 
 from wildsat_core.collection.lock import writer_lock
 from wildsat_core.collection.manifest import Manifest, manifest_path, read_current_manifest, read_manifest
 from wildsat_core.collection.segment import COMPACT_JOB, INFO_FILE, read_segment_info, segment_folder
 from wildsat_core.errors import CollectionFormatError
-from wildsat_core.files import TEMPORARY_PREFIX
+from wildsat_core.files import ABANDONED_S, TEMPORARY_PREFIX, is_abandoned, name_aside
 
 GRACE_S = 3600.0
 UNFINISHED_S = 7 * 24 * 3600.0
 _INDEX_S = 24 * 3600.0  # an index is built without the lock, so a young one may be on its way
-_WRITTEN_UNDER_LOCK = ("segments", "deletions", "generations")  # what is temporary there, a killed writer has left
+_WRITTEN_ASIDE = ("", "segments/", "deletions/", "generations/", "jobs/")
 
 
 def collect_garbage(
@@ -29,7 +30,8 @@ def collect_garbage(
     Args:
         root: folder of the collection.
         grace_s: keep generations that ended within this many seconds, and what they need.
-        unfinished_s: keep segments of interrupted builds, which the same command goes on from, for so many seconds.
+        unfinished_s: keep segments of interrupted builds, which the same command goes on from, for so many seconds;
+            what was not written to its end is kept for a day, or this time when it is shorter.
         wait_s: how long to wait for another writer.
 
     Returns:
@@ -41,6 +43,7 @@ def collect_garbage(
     """
     with writer_lock(root, wait_s):
         now = time.time()
+        given_up = partial(is_abandoned, older_than_s=min(ABANDONED_S, unfinished_s))
         kept, over = _by_end(root, now - grace_s)
         needed = {file for manifest in kept for file in _files_of(root, manifest)}
         named = {file for manifest in over for file in _files_of(root, manifest)} - needed
@@ -49,7 +52,7 @@ def collect_garbage(
             *(path for path in segments if _age_s(path, now) > _keep_s(path, grace_s, unfinished_s)),
             *(path for path in root.glob("deletions/[!.]*-*.npy") if _age_s(path, now) > grace_s),
             *(path for path in root.glob("ann/*.faiss") if _age_s(path, now) > _INDEX_S),
-            *(path for part in _WRITTEN_UNDER_LOCK for path in root.glob(f"{part}/{TEMPORARY_PREFIX}*")),
+            *(path for part in _WRITTEN_ASIDE for path in root.glob(f"{part}{TEMPORARY_PREFIX}*") if given_up(path)),
         ]
         garbage = {path for path in [*named, *left] if path not in needed and path.exists()}
         # Manifests go last: killed in between, the next run finds by them what else to remove.
@@ -95,7 +98,7 @@ def _remove(paths: Iterable[Path]) -> list[Path]:
     removed = list(paths)
     for path in removed:
         if path.is_dir():  # renamed first: half a segment must not look like one to go on from
-            aside = path.rename(path.with_name(f"{TEMPORARY_PREFIX}{path.name}"))
+            aside = path.rename(path.with_name(name_aside(path.name)))
             shutil.rmtree(aside)
         else:
             path.unlink()

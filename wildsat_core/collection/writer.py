@@ -40,7 +40,7 @@ from wildsat_core.collection.segment import (
 )
 from wildsat_core.collection.tiles import find_ids, read_ids
 from wildsat_core.errors import CollectionFormatError, CollectionNotFoundError, InvalidInputError, ModelMismatchError
-from wildsat_core.files import TEMPORARY_PREFIX, fsync_path, write_array_atomically
+from wildsat_core.files import TEMPORARY_PREFIX, fsync_path, is_abandoned, remove_abandoned, write_array_atomically
 from wildsat_core.ids import is_tile_id
 from wildsat_core.types import ModelRef, Space, SpaceSpec, Tile
 
@@ -331,12 +331,13 @@ class CollectionWriter:
         return _Base.open(self.root, manifest)
 
     def _sweep_and_adopt(self) -> None:
-        """Remove what a killed writer left half-written; take over its whole segments if they are of this job."""
+        """Remove what was left half-written long ago; take over whole segments that a killed run of this job left."""
         segments = self.root / "segments"
         published = {s.id for s in self._base.manifest.segments} if self._base else set()
         for folder in sorted(segments.iterdir()) if segments.is_dir() else []:
             if folder.name.startswith(TEMPORARY_PREFIX):
-                shutil.rmtree(folder)
+                if is_abandoned(folder):  # a young one may be another worker's
+                    remove_abandoned(folder)
             elif self._job and folder.name not in published and (folder / INFO_FILE).is_file():
                 self._adopt(read_segment_info(folder))
 

@@ -7,7 +7,6 @@ presence is approximate. The measured recall is written into the manifest and to
 from __future__ import annotations
 
 import math
-import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Final
@@ -19,7 +18,7 @@ from wildsat_core.collection.maintain import publish_ann
 from wildsat_core.collection.manifest import AnnInfo, FileInfo, Manifest
 from wildsat_core.collection.reader import Collection
 from wildsat_core.errors import CollectionFormatError, InvalidInputError
-from wildsat_core.files import TEMPORARY_PREFIX, advice_when_full, fsync_path, sha256_file
+from wildsat_core.files import advice_when_full, file_aside, fsync_path, sha256_file
 from wildsat_core.search.scan import best_first, score_rows
 from wildsat_core.types import Space
 
@@ -95,12 +94,8 @@ def _write_index(index: Any, path: Path) -> None:  # noqa: ANN401 - a FAISS inde
     import faiss
 
     path.parent.mkdir(exist_ok=True)
-    aside = path.with_name(f"{TEMPORARY_PREFIX}{path.name}")
-    with aside.open("wb") as file:
+    with file_aside(path) as file:
         faiss.write_index(index, faiss.PyCallbackIOWriter(file.write, _WRITE_BYTES))
-        file.flush()
-        os.fsync(file.fileno())
-    aside.replace(path)
     fsync_path(path.parent)
 
 

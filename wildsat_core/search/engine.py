@@ -2,18 +2,24 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from functools import cached_property
+from typing import TYPE_CHECKING
 
 import numpy as np
 
+from wildsat_core.collection.manifest import Manifest
 from wildsat_core.collection.reader import Collection
 from wildsat_core.errors import InvalidInputError, LimitExceededError, ModelMismatchError, SpaceUnavailableError
 from wildsat_core.geo import KM_PER_DEGREE
+from wildsat_core.ground_scale import GroundScale
 from wildsat_core.search.cache import Cache
+from wildsat_core.search.extents import spatial_extent, temporal_extent
 from wildsat_core.search.filters import BlockBoxes, passing_rows
 from wildsat_core.search.fit import FitLevels
 from wildsat_core.search.heatmap import Footprints, HeatField
 from wildsat_core.search.hubs import mean_background
+from wildsat_core.search.paging import Page, Pages, Position
 from wildsat_core.search.phrases import read_phrases
 from wildsat_core.search.plan import Background, Plan, QueryModel, make_plan
 from wildsat_core.search.query import (
@@ -30,7 +36,10 @@ from wildsat_core.search.ranking import Candidates, Ranking, Scored, timed
 from wildsat_core.search.scan import Rows, Scores, best_first, score_rows
 from wildsat_core.search.scorer import ANN_ROWS, EXACT_SCAN_ROWS, Scorer
 from wildsat_core.search.spread import Spread
-from wildsat_core.types import Space
+from wildsat_core.types import Space, Tile
+
+if TYPE_CHECKING:
+    import pyarrow as pa
 
 _CACHED_FIELDS = 8
 _FIT_ROWS = 8_192
@@ -76,6 +85,74 @@ class SearchEngine:
         self._scorer: Scorer = Scorer(collection, exact_scan_rows, ann_rows, device, before, self._typical)
         self._fields: Cache[tuple[bytes, Filters], HeatField] = Cache(_CACHED_FIELDS)
         self._footprints = Footprints(collection.tiles, self._blocks)
+
+    @property
+    def manifest(self) -> Manifest:
+        """What is searched."""
+        return self.collection.manifest
+
+    @cached_property
+    def spatial_extent(self) -> tuple[float, float, float, float]:
+        """West, south, east, north of all tiles."""
+        return spatial_extent(self.collection.tiles)
+
+    @cached_property
+    def temporal_extent(self) -> tuple[str, str]:
+        """First and last time of all tiles."""
+        return temporal_extent(self.collection.tiles, self.manifest.created_at)
+
+    @property
+    def ground_scale(self) -> GroundScale | None:
+        """Pixel sizes and sides of all tiles; None where no pixel size is known."""
+        return self.collection.ground_scale
+
+    def row_of(self, tile_id: str) -> int:
+        """Row of a tile.
+
+        Raises:
+            TileNotFoundError: there is none of this id.
+        """
+        return self.collection.row_of(tile_id)
+
+    def tile(self, tile_id: str) -> Tile:
+        """A tile.
+
+        Raises:
+            TileNotFoundError: there is none of this id.
+        """
+        return self.collection.tile(self.row_of(tile_id))
+
+    def tiles_at(self, rows: Rows | Sequence[int]) -> list[Tile]:
+        """The tiles of some rows, in the order given."""
+        return self.collection.tiles.tiles_at(np.asarray(rows, np.int64))
+
+    def table(self, rows: Rows) -> pa.Table:
+        """Some rows of the table of tiles, in the order given, with the columns of `collection.tiles.schema`."""
+        return self.collection.tiles.take(rows)
+
+    def thumbnail(self, tile_id: str) -> bytes | None:
+        """WebP bytes of a tile's picture, None when it has none.
+
+        Raises:
+            TileNotFoundError: there is no tile of this id.
+        """
+        return self.collection.thumbnail(self.row_of(tile_id))
+
+    def vectors(self, space: Space, rows: Rows) -> Scores:
+        """(K, D) float32 vectors of some rows, in the order given."""
+        return self.collection.vectors(space, rows)
+
+    def count(self, filters: Filters) -> int:
+        """How many tiles satisfy every filter except `min_percentile`."""
+        return len(self.passing(filters))
+
+    def page(self, filters: Filters, limit: int, *, after: Position | None = None, skip: int = 0) -> Page:
+        """A page of the tiles that satisfy every filter except `min_percentile`; see `Pages.page`."""
+        return self._pages.page(self.passing(filters), limit, after=after, skip=skip)
+
+    @cached_property
+    def _pages(self) -> Pages:
+        return Pages(self.collection.tiles)
 
     def _typical(self, space: Space) -> Scores:
         """(M, D) vectors such as are asked of a space: those of texts that the model knows, or of other tiles."""

@@ -42,14 +42,14 @@ class HabitatNames:
         return [Habitat(self._phrases[i], float(scores[i])) for i in best]
 
     def _score(self, plan: Plan, row: int) -> float:
-        tile = {space: self._engine.collection.vectors(space, np.array([row]))[0] for space in plan.slopes}
+        tile = {space: self._engine.vectors(space, np.array([row]))[0] for space in plan.slopes}
         return sum(float(slope @ tile[space]) for space, slope in plan.slopes.items()) + plan.constant
 
     @cached_property
     def _plans(self) -> list[Plan]:
-        collection = self._engine.collection
-        if "text" not in collection.spaces:
+        manifest = self._engine.manifest
+        if "text" not in manifest.spaces:
             raise SpaceUnavailableError(
-                f"collection {collection.name!r} has no text vectors, so its tiles can't be named", "collection"
+                f"collection {manifest.name!r} has no text vectors, so its tiles can't be named", "collection"
             )
         return [self._engine.plan(Query((TextTerm(phrase),))) for phrase in self._phrases]

@@ -105,7 +105,9 @@ class Part:
 
     def values(self, vectors: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
         """Share of the score for (K, D) tile vectors of this part's space, (K,)."""
-        return vectors @ self.slope - np.float32(self.weight * self.mean / self.std)
+        # A product a row, not one of a matrix: a row's last bits must not depend on the others.
+        values: Vector = np.vecdot(vectors, self.slope) - np.float32(self.weight * self.mean / self.std)
+        return values
 
 
 @dataclass(frozen=True, slots=True)

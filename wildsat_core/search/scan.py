@@ -35,13 +35,23 @@ class Scan(Protocol):
         ...
 
 
+def products(vectors: npt.NDArray[np.float32], slope: npt.NDArray[np.float32]) -> Scores:
+    """Products slope . v for each of some vectors, (K, D): (K,).
+
+    A product of a matrix with a vector would give a row other last bits as it stands among other rows, so that a score
+    would depend on how rows are grouped. Here each row's product is one of its own.
+    """
+    scores: Scores = np.vecdot(vectors, slope)
+    return scores
+
+
 def score_rows(collection: Collection, slopes: Mapping[Space, npt.NDArray[np.float32]], rows: Rows) -> Scores:
-    """Sum over spaces of slope . v for some rows, (K,)."""
+    """Sum over spaces of slope . v for some rows, (K,); each row's is the same whatever the others are."""
     scores = np.zeros(len(rows), np.float32)
     for start in range(0, len(rows), _BLOCK_ROWS):
         block = rows[start : start + _BLOCK_ROWS]
         for space, slope in slopes.items():
-            scores[start : start + _BLOCK_ROWS] += collection.vectors(space, block) @ slope
+            scores[start : start + _BLOCK_ROWS] += products(collection.vectors(space, block), slope)
     return scores
 
 
@@ -67,11 +77,11 @@ class PlainScan:
         return [(self._scores(plan), 0.0) for plan in plans]
 
     def _scores(self, plan: Plan) -> Scores:
-        scores = np.full(len(self._collection.tiles), plan.constant, np.float32)
+        scores = np.zeros(len(self._collection.tiles), np.float32)
         if len(scores):
             for space, slope in plan.slopes.items():
-                scores += self._copy(space) @ slope
-        return scores
+                scores += products(self._copy(space), slope)
+        return scores + np.float32(plan.constant)  # in the order of `score_rows`
 
     def _copy(self, space: Space) -> npt.NDArray[np.float32]:
         copy = self._copies.get(space)

@@ -6,6 +6,7 @@ import os
 import shutil
 import threading
 import time
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 
 import numpy as np
@@ -24,6 +25,7 @@ from wildsat_core.collection.maintain import (
     verify,
 )
 from wildsat_core.collection.manifest import AnnInfo, FileInfo, publish_manifest, read_current_manifest, read_manifest
+from wildsat_core.collection.segment import write_segment
 from wildsat_core.errors import (
     CollectionFormatError,
     CollectionLockedError,
@@ -183,7 +185,7 @@ def aged(root, hours):
     """Make every file and every generation so many hours older."""
     for path in root.rglob("*"):
         os.utime(path, (time.time() - hours * 3600,) * 2)
-    for number in sorted(int(path.stem) for path in root.glob("generations/*.json")):
+    for number in sorted(int(path.stem) for path in root.glob("generations/[0-9]*.json")):
         manifest = read_manifest(root, number)
         older = manifest.created_at - dt.timedelta(hours=hours)
         publish_manifest(root, manifest.model_copy(update={"created_at": older}))
@@ -207,6 +209,8 @@ def test_what_a_killed_writer_left_is_no_obstacle_and_goes(root):
     for path in left:
         path.parent.mkdir(exist_ok=True)
         path.mkdir() if path.name == ".tmp-more" else path.write_text("half")
+    assert collect_garbage(root) == []  # another writer may be at work on them
+    aged(root, 48)
     assert set(collect_garbage(root)) >= {left[0], left[2]}
     assert not any(path.exists() for path in left)
     assert verify(root) == []
@@ -385,13 +389,16 @@ def test_an_interrupted_build_goes_on_from_its_whole_segments(tmp_path):
         out.add(tiles[:6], {s: v[:6] for s, v in vectors.items()})
         out.add(tiles[6:9], {s: v[6:9] for s, v in vectors.items()})  # gathered, not yet a segment: lost
     assert list_collections(tmp_path) == []
-    (folder / "segments" / ".tmp-b1").mkdir()
+    half, young = folder / "segments" / ".tmp-b1-old", folder / "segments" / ".tmp-b1-young"
+    half.mkdir()
+    os.utime(half, (time.time() - 48 * 3600,) * 2)
+    young.mkdir()
     with writer(folder, job="b1") as out:
         assert out.rows_pending == 6
         assert out.known(t.tile_id for t in tiles) == {t.tile_id for t in tiles[:6]}
         out.add(tiles, vectors)
         assert out.publish().tiles == 12
-    assert not (folder / "segments" / ".tmp-b1").exists()
+    assert (half.exists(), young.exists()) == (False, True)  # another worker may be writing the young one
     assert verify(folder) == []
 
 
@@ -671,3 +678,20 @@ def test_rows_of_several_segments_are_taken_in_the_order_asked_for(root, times):
     countries = [tiles.countries[code] if code >= 0 else None for code in tiles.country[rows]]
     assert taken["country"].to_pylist() == countries
     assert tiles.take(np.array([], int)).num_rows == 0
+
+
+def test_writers_of_one_job_leave_each_other_alone(root):
+    """Several workers of one build write at once, without the lock."""
+    tiles, vectors = make_tiles(26)[6:], {s: v[6:] for s, v in make_vectors(26).items()}
+
+    def write(first):
+        part = {space: array[first : first + 5] for space, array in vectors.items()}
+        return write_segment(root, tiles[first : first + 5], part, [None] * 5, SPACES, generation=2, job="both").id
+
+    with ThreadPoolExecutor(8) as threads:
+        ids = list(threads.map(write, [0, 5, 10, 15] * 4))
+    assert len(set(ids)) == 4  # the same tiles are the same segment, whoever is first
+    assert {path.name for path in (root / "segments").iterdir()} >= set(ids)
+    assert not list((root / "segments").glob(".tmp-*"))
+    with writer(root, job="both") as out:
+        assert out.rows_pending == 20

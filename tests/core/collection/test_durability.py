@@ -86,7 +86,8 @@ def add_three(root):
         return out.publish()
 
 
-def test_other_errors_of_the_system_are_not_taken_for_a_full_disk(root):
+def test_other_errors_of_the_system_are_not_taken_for_a_full_disk(root, monkeypatch):
+    monkeypatch.setattr("wildsat_core.files.name_aside", lambda name: f".tmp-{name}")
     (root / "segments" / ".tmp-segment").write_text("in the way")
     with pytest.raises(OSError, match="segment") as caught:
         add_three(root)
