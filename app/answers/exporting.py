@@ -17,7 +17,7 @@ from app.answers.responses import encode
 from app.answers.stac import STAC_VERSION, stac_item
 from app.catalog import Served
 from wildsat_core.arrays import plain_numbers
-from wildsat_core.collection.tiles import for_pruning, geo_metadata, multi_polygons
+from wildsat_core.collection.tile_files import for_pruning, geo_metadata, multi_polygons
 from wildsat_core.geo import box_centres
 from wildsat_core.search.geojson import DECIMALS, country_name, rounded, tile_geometry
 from wildsat_core.search.ranking import Ranking

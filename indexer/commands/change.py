@@ -1,4 +1,4 @@
-"""`wildsat index ann | delete | compact | stats | export | import | gc`: a collection changed and taken away."""
+"""`wildsat index ann | delete | compact | upgrade | stats | export | import | gc`: change and take away."""
 
 from __future__ import annotations
 
@@ -74,6 +74,19 @@ def compact(name: CollectionName, wait: Wait = 0.0, collections: CollectionsFold
     with Console(stderr=True).status("rewriting segments"):
         manifest = compact_collection(collection_root(name, collections), wait_s=wait)
     typer.echo(f"generation {manifest.generation}: {manifest.tiles:,} tiles in {len(manifest.segments)} segments")
+
+
+def upgrade(name: CollectionName, wait: Wait = 0.0, collections: CollectionsFolder = Path("collections")) -> None:
+    """Rewrite a collection of an older format in today's; ids, rows and results stay the same.
+
+    A service moves to it with its next look. The old files stay until `gc` takes them.
+    """
+    from wildsat_core.collection.upgrade import upgrade as upgrade_collection
+
+    root = collection_root(name, collections)
+    with progress_bar("segments", None) as advance:
+        manifest = upgrade_collection(root, wait_s=wait, on_segment=lambda: advance(1))
+    typer.echo(f"generation {manifest.generation}: {manifest.tiles:,} tiles, format version {manifest.format_version}")
 
 
 def ann(

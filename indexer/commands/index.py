@@ -9,7 +9,7 @@ from typing import Annotated
 import typer
 
 from indexer.commands.build import add, build
-from indexer.commands.change import ann, compact, delete, export, gc, import_, stats
+from indexer.commands.change import ann, compact, delete, export, gc, import_, stats, upgrade
 from indexer.commands.cut import cut
 from indexer.commands.roots import CollectionsFolder, collection_root
 
@@ -54,6 +54,6 @@ def verify(
 index.add_typer(build, name="build")
 index.add_typer(add, name="add")
 index.add_typer(cut, name="cut")
-for change in (ann, delete, compact, stats, export, gc):
+for change in (ann, delete, compact, upgrade, stats, export, gc):
     index.command()(change)
 index.command("import")(import_)

@@ -19,8 +19,8 @@ from indexer.pipeline.options import BuildOptions, Progress
 from indexer.vectors.build import build_from_vectors
 from indexer.vectors.files import METADATA_KEY, ROWS_AT_ONCE, GivenVectors, VectorFiles
 from wildsat_core.collection import Collection, Manifest, read_current_manifest
-from wildsat_core.collection.tiles import for_pruning
-from wildsat_core.collection.tiles import schema as tile_schema
+from wildsat_core.collection.tile_files import for_pruning
+from wildsat_core.collection.tile_files import schema as tile_schema
 from wildsat_core.files import advice_when_full, file_aside
 from wildsat_core.types import ModelRef
 

@@ -92,7 +92,7 @@ def test_a_picture_file_damaged_while_it_is_served_is_named_once(
     write_rows(tmp_path, "demo", ROWS)
     write_rows(tmp_path, "good", ROWS)
     with service(tmp_path) as client, caplog.at_level(logging.WARNING):
-        for path in (tmp_path / "demo" / "segments").glob("*/thumbs.sqlite"):
+        for path in (tmp_path / "demo" / "segments").glob("*/thumbs.bin"):
             damage(path)
         for _ in range(20):
             refused = client.get("/tiles/fiji/thumbnail.webp?collection=demo")
@@ -114,7 +114,7 @@ def folder_for_manifest(root: Path) -> None:
 
 
 def folder_for_table(root: Path) -> None:
-    (path,) = (root / "segments").glob("*/tiles.parquet")
+    (path,) = (root / "segments").glob("*/tiles.arrow")
     path.unlink()
     path.mkdir()
 

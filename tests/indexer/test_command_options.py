@@ -70,7 +70,9 @@ def test_the_help_of_a_kind_fits_two_screens_and_shows_units_and_defaults(comman
     assert not bare, f"{bare} show no unit"
 
 
-@pytest.mark.parametrize("command", ["ann", "compact", "delete", "export", "gc", "import", "info", "stats", "verify"])
+@pytest.mark.parametrize(
+    "command", ["ann", "compact", "delete", "export", "gc", "import", "info", "stats", "upgrade", "verify"]
+)
 def test_numbers_of_the_other_commands_have_units_too(command):
     assert not re.findall(r"(--[\w-]+) +<(?:float|int)[ >]", said(command, "--help"))
 

@@ -11,6 +11,7 @@ import pytest
 from typer.testing import CliRunner
 
 from indexer.commands.index import index
+from tests.core.collection.version_one import make_version_one
 from tests.core.search.fakes import random_collection
 from tests.indexer.conftest import write_raster
 from wildsat_core.collection import open_collection
@@ -293,3 +294,12 @@ def test_indexes_are_listed_and_it_is_said_that_a_small_collection_does_without(
     assert "WILDSAT_ANN_ROWS" in told
     assert (info(type_in, "random")["ann"]["text"]["kind"]) == "sq8"
     assert "text sq8, 0.0 MiB, recall@10 " in type_in("info", "random")
+
+
+def test_upgrade_rewrites_a_collection_of_version_1(built, tmp_path):
+    root = tmp_path / "collections" / "field"
+    make_version_one(root)
+    assert info(built)["format_version"] == 1
+    assert "6 tiles, format version 2" in built("upgrade", "field")
+    assert info(built)["format_version"] == 2
+    assert "as they were written" in built("verify", "field")

@@ -2,10 +2,11 @@
 
     CURRENT                        one line: number and manifest hash of the live generation; replaced by rename
     generations/<n>.json           manifest of a generation
-    segments/<id>/tiles.parquet    GeoParquet: one row a tile, in curve order
-                 /<space>.npy      (N, D) float16: row i belongs to row i of tiles.parquet
+    segments/<id>/tiles.arrow      one row a tile, in curve order
+                 /ids.npy, ids.rows.npy   hashes of the ids, sorted, and their rows
+                 /<space>.npy      (N, D) float16: row i belongs to row i of tiles.arrow
                  /<space>.moments.npy   (1 + D, D) float64: sum of the vectors, then sum of their outer products
-                 /thumbs.sqlite    WebP thumbnails by row
+                 /thumbs.bin       WebP thumbnails by row
     deletions/<id>-<n>.npy         rows of a segment that generation n leaves out
     ann/<space>-<n>-<kind>.faiss   optional: an approximate index of a space
     imagery.mbtiles                optional: the collection's imagery as map tiles

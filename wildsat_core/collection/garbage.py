@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import shutil
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from functools import partial
 from pathlib import Path
 
 from wildsat_core.collection.lock import writer_lock
-from wildsat_core.collection.manifest import Manifest, manifest_path, read_current_manifest, read_manifest
+from wildsat_core.collection.manifest import Manifest, SegmentInfo, manifest_path, read_current_manifest, read_manifest
 from wildsat_core.collection.segment import COMPACT_JOB, INFO_FILE, read_segment_info, segment_folder
 from wildsat_core.errors import CollectionFormatError
 from wildsat_core.files import ABANDONED_S, TEMPORARY_PREFIX, is_abandoned, name_aside
@@ -79,6 +79,14 @@ def _files_of(root: Path, manifest: Manifest) -> Iterable[Path]:
     yield from (root / "ann" / ann.file for ann in manifest.ann.values())
     yield from (segment_folder(root, segment.id) for segment in manifest.segments)
     yield from (root / "deletions" / deletion.file for deletion in manifest.deleted.values())
+
+
+def unpublished_segments(root: Path, manifest: Manifest) -> Iterator[SegmentInfo]:
+    """Whole segments that a generation does not name: of a build that was killed, or is at work."""
+    published = {segment.id for segment in manifest.segments}
+    for path in sorted(root.glob(f"segments/[!.]*/{INFO_FILE}")):
+        if path.parent.name not in published:
+            yield read_segment_info(path.parent)
 
 
 def _keep_s(segment: Path, grace_s: float, unfinished_s: float) -> float:

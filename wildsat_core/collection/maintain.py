@@ -29,7 +29,8 @@ from wildsat_core.collection.segment import (
     segment_folder,
     write_segment,
 )
-from wildsat_core.collection.tiles import read_tiles
+from wildsat_core.collection.tile_files import table_path
+from wildsat_core.collection.tiles import SegmentTiles
 from wildsat_core.collection.writer import DEFAULT_SEGMENT_ROWS, tell_dropped_indexes, write_deletions
 from wildsat_core.errors import CollectionFormatError
 from wildsat_core.files import sha256_file
@@ -89,7 +90,7 @@ def delete_where(root: Path, choose: RowsOf, *, wait_s: float = 0.0) -> tuple[Ma
         if not taken:
             return base.manifest, 0
         deleted = write_deletions(root, base.manifest, gone)
-        return _publish_next(base, deleted=deleted, ann=base.manifest.ann), taken  # rows keep their numbers
+        return publish_next(base, deleted=deleted, ann=base.manifest.ann), taken  # rows keep their numbers
 
 
 def compact(root: Path, *, segment_rows: int = DEFAULT_SEGMENT_ROWS, wait_s: float = 0.0) -> Manifest:
@@ -109,24 +110,23 @@ def compact(root: Path, *, segment_rows: int = DEFAULT_SEGMENT_ROWS, wait_s: flo
         if len(base.manifest.segments) <= 1 and not base.manifest.deleted:
             return base.manifest
         for segment in base.manifest.segments:
-            for problem in _verify_segment(root, base.manifest, segment):
+            for problem in problems_of_segment(root, base.manifest, segment):
                 raise CollectionFormatError(f"{problem}; nothing was compacted: `wildsat index verify` tells all of it")
         rows = np.flatnonzero(base.tiles.live)
         rows = rows[np.argsort(curve_key(base.tiles.lon[rows], base.tiles.lat[rows]), kind="stable")]
         segments = tuple(
             _copy_rows(base, rows[start : start + segment_rows]) for start in range(0, len(rows), segment_rows)
         )
-        manifest = _publish_next(base, segments=segments, deleted={})
+        manifest = publish_next(base, segments=segments, deleted={})
     tell_dropped_indexes(base.manifest)
     return manifest
 
 
-def _publish_next(base: Collection, **changes: Any) -> Manifest:  # noqa: ANN401 - fields of Manifest
+def publish_next(base: Collection, **changes: Any) -> Manifest:  # noqa: ANN401 - fields of Manifest
+    """Publish the generation after `base` with these fields changed; approximate indexes go unless they are named."""
     fresh = {"generation": base.generation + 1, "created_at": dt.datetime.now(dt.UTC), "ann": {}}
     changes = fresh | changes
-    manifest = base.manifest.model_copy(update=changes)
-    publish_manifest(base.root, manifest)
-    return manifest
+    return publish_manifest(base.root, base.manifest.model_copy(update=changes))
 
 
 def _copy_rows(base: Collection, rows: npt.NDArray[np.integer]) -> SegmentInfo:
@@ -151,7 +151,7 @@ def publish_ann(base: Collection, found: Mapping[Space, AnnInfo], *, wait_s: flo
             raise CollectionFormatError(
                 f"the index was built on generation {base.generation}, live is {live.generation}: build it again"
             )
-        return _publish_next(base, ann={**live.ann, **found})
+        return publish_next(base, ann={**live.ann, **found})
 
 
 def publish_imagery(root: Path, *, wait_s: float = 0.0) -> Manifest:
@@ -169,7 +169,7 @@ def publish_imagery(root: Path, *, wait_s: float = 0.0) -> Manifest:
         imagery = FileInfo.of(path)
         if base.manifest.imagery == imagery:
             return base.manifest
-        return _publish_next(base, imagery=imagery, ann=base.manifest.ann)
+        return publish_next(base, imagery=imagery, ann=base.manifest.ann)
 
 
 def verify(root: Path) -> list[str]:
@@ -182,7 +182,7 @@ def verify(root: Path) -> list[str]:
         manifest = read_current_manifest(root)
     except (CollectionFormatError, FileNotFoundError) as err:
         return [str(err)]
-    problems = [p for segment in manifest.segments for p in _verify_segment(root, manifest, segment)]
+    problems = [p for segment in manifest.segments for p in problems_of_segment(root, manifest, segment)]
     problems += [p for ann in manifest.ann.values() for p in _verify_file(root / "ann" / ann.file, ann.info.sha256)]
     if manifest.imagery:
         problems += _verify_file(root / IMAGERY_FILE, manifest.imagery.sha256)
@@ -199,7 +199,8 @@ def verify(root: Path) -> list[str]:
     return problems
 
 
-def _verify_segment(root: Path, manifest: Manifest, segment: SegmentInfo) -> Iterator[str]:
+def problems_of_segment(root: Path, manifest: Manifest, segment: SegmentInfo) -> Iterator[str]:
+    """What is wrong with the files of a segment, in sentences."""
     folder = segment_folder(root, segment.id)
     hashes = {folder / name: info.sha256 for name, info in segment.files.items()}
     deletion = manifest.deleted.get(segment.id)
@@ -214,9 +215,11 @@ def _verify_segment(root: Path, manifest: Manifest, segment: SegmentInfo) -> Ite
             return
         if deletion:
             read_deletions(root, segment, deletion)
-        rows = read_tiles(folder / "tiles.parquet").num_rows
-        if rows != segment.rows:
-            yield f"{folder / 'tiles.parquet'} has {rows} rows, the manifest says {segment.rows}"
+        path = table_path(folder)
+        tiles = SegmentTiles.read(path)
+        if (rows := tiles.arrow.num_rows) != segment.rows:
+            yield f"{path} has {rows} rows, the manifest says {segment.rows}"
+        yield from (f"{folder}: {problem}" for problem in tiles.ids().problems())
         for space, spec in manifest.spaces.items():
             vectors = open_vectors(root, segment, space, spec)
             if not all(np.isfinite(vectors[i : i + 65_536]).all() for i in range(0, len(vectors), 65_536)):

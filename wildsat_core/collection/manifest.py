@@ -16,7 +16,8 @@ from wildsat_core.files import sha256_file, write_text_atomically
 from wildsat_core.printable import printable
 from wildsat_core.types import ModelRef, Space, SpaceSpec
 
-FORMAT_VERSION = 1
+FORMAT_VERSION = 2
+READABLE_VERSIONS = (1, 2)
 IMAGERY_FILE = "imagery.mbtiles"
 _NAME = re.compile(r"[a-z0-9][a-z0-9_-]{0,63}")
 _CURRENT = re.compile(r"([0-9]+)(?: ([0-9a-f]{64}))?\n")
@@ -202,9 +203,10 @@ def read_manifest(root: Path, generation: int, sha256: str | None = None) -> Man
     except (ValueError, RecursionError) as err:
         raise CollectionFormatError(f"{path} is not JSON: {err}; restore it from a backup") from err
     version = raw.get("format_version") if isinstance(raw, dict) else None
-    if version != FORMAT_VERSION:
+    if version not in READABLE_VERSIONS:
         raise CollectionFormatError(
-            f"{path} has format version {version!r}; this program reads {FORMAT_VERSION}: rebuild the collection"
+            f"{path} has format version {version!r}; this program reads 1 and 2: take a newer one, "
+            "or rebuild the collection"
         )
     try:
         manifest = Manifest.model_validate(_storable(raw))
@@ -221,13 +223,17 @@ def read_current_manifest(root: Path) -> Manifest:
     return read_manifest(root, *_read_current(root))
 
 
-def publish_manifest(root: Path, manifest: Manifest) -> None:
-    """Write a manifest, then make it the live one by one rename."""
-    manifest = manifest.model_copy(update={"provenance": _storable(manifest.provenance)})
+def publish_manifest(root: Path, manifest: Manifest) -> Manifest:
+    """Write a manifest, then make it the live one by one rename; returns it as it was written."""
+    # Segments stay of the version that they were written in; a manifest of today may name both.
+    manifest = manifest.model_copy(
+        update={"format_version": FORMAT_VERSION, "provenance": _storable(manifest.provenance)}
+    )
     text = manifest.model_dump_json(indent=1) + "\n"
     write_text_atomically(manifest_path(root, manifest.generation), text)
     sha256 = hashlib.sha256(text.encode()).hexdigest()
     write_text_atomically(root / "CURRENT", f"{manifest.generation} {sha256}\n")
+    return manifest
 
 
 def _storable(value: Any) -> Any:  # noqa: ANN401 - any JSON

@@ -25,7 +25,8 @@ from wildsat_core.collection.manifest import (
 )
 from wildsat_core.collection.moments import Moments
 from wildsat_core.collection.segment import open_moments, open_vectors, segment_folder
-from wildsat_core.collection.thumbnails import Thumbnails
+from wildsat_core.collection.thumbnails import Thumbnails, open_thumbnails
+from wildsat_core.collection.tile_files import table_path
 from wildsat_core.collection.tiles import SegmentTiles, TileTable
 from wildsat_core.errors import CollectionFormatError, CollectionNotFoundError, SpaceUnavailableError, TileNotFoundError
 from wildsat_core.geo import KM_PER_DEGREE
@@ -46,13 +47,13 @@ class _OpenSegment:
     @classmethod
     def open(cls, root: Path, segment: SegmentInfo, spaces: Mapping[Space, SpaceSpec]) -> _OpenSegment:
         folder = segment_folder(root, segment.id)
-        tiles = SegmentTiles.read(folder / "tiles.parquet")
+        tiles = SegmentTiles.read(table_path(folder))
         if tiles.arrow.num_rows != segment.rows:
             raise CollectionFormatError(
                 f"segment {segment.id} has {tiles.arrow.num_rows} tiles, the manifest says {segment.rows}"
             )
         vectors = {space: open_vectors(root, segment, space, spec) for space, spec in spaces.items()}
-        return cls(tiles, vectors, Thumbnails(folder / "thumbs.sqlite"))
+        return cls(tiles, vectors, open_thumbnails(folder))
 
 
 class Collection:

@@ -5,19 +5,24 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
 
 from wildsat_core.arrays import load_array
+from wildsat_core.collection.id_index import SegmentIds
 from wildsat_core.collection.manifest import FileInfo, SegmentInfo
 from wildsat_core.collection.moments import Moments
-from wildsat_core.collection.thumbnails import write_thumbnails
-from wildsat_core.collection.tiles import tiles_to_arrow, write_tiles
+from wildsat_core.collection.thumbnails import THUMBNAILS_FILE, write_thumbnails
+from wildsat_core.collection.tile_files import TABLE_FILE, tiles_to_arrow, write_tiles
 from wildsat_core.errors import CollectionFormatError, InvalidInputError
 from wildsat_core.files import folder_aside, settle_folder, write_text_atomically
 from wildsat_core.geo import curve_key
 from wildsat_core.types import Space, SpaceSpec, Tile
+
+if TYPE_CHECKING:
+    import pyarrow as pa
 
 INFO_FILE = "segment.json"
 COMPACT_JOB = "compact"  # of a rewriting, which never goes on from what a killed one left
@@ -61,18 +66,29 @@ def write_segment(
     stored = {space: _stored(space, vectors[space], spec, len(tiles))[order] for space, spec in spaces.items()}
     with folder_aside(root / "segments", f"{job or 'segment'}") as aside:
         # Row i of every space's vectors is row i of the tile table: one order, applied to all.
-        write_tiles(aside / "tiles.parquet", tiles_to_arrow([tiles[i] for i in order]))
-        write_thumbnails(aside / "thumbs.sqlite", (thumbnails[i] for i in order))
+        write_table(aside, tiles_to_arrow([tiles[i] for i in order]))
+        write_thumbnails(aside / THUMBNAILS_FILE, [thumbnails[i] for i in order])
         for space, array in stored.items():
             np.save(aside / f"{space}.npy", array)
             np.save(aside / f"{space}.moments.npy", Moments.of(array).to_array())
-        files = {path.name: FileInfo.of(path) for path in sorted(aside.iterdir())}
-        info = SegmentInfo(id=_segment_id(files, generation), rows=len(tiles), job=job, files=files)
-        final = segment_folder(root, info.id)
-        if not final.exists():
-            write_text_atomically(aside / INFO_FILE, info.model_dump_json(indent=1) + "\n")
-            settle_folder(aside, final)
+        return settle_segment(root, aside, rows=len(tiles), generation=generation, job=job)
+
+
+def settle_segment(root: Path, aside: Path, *, rows: int, generation: int, job: str) -> SegmentInfo:
+    """Hash the files of a whole segment in a temporary folder, and put it under its name."""
+    files = {path.name: FileInfo.of(path) for path in sorted(aside.iterdir())}
+    info = SegmentInfo(id=_segment_id(files, generation), rows=rows, job=job, files=files)
+    final = segment_folder(root, info.id)
+    if not final.exists():
+        write_text_atomically(aside / INFO_FILE, info.model_dump_json(indent=1) + "\n")
+        settle_folder(aside, final)
     return info
+
+
+def write_table(folder: Path, table: pa.Table) -> None:
+    """Write a segment's rows, and the hashes by which they are found."""
+    write_tiles(folder / TABLE_FILE, table)
+    SegmentIds.of(table["tile_id"]).save(folder)
 
 
 def read_segment_info(folder: Path) -> SegmentInfo:

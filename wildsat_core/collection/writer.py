@@ -13,11 +13,12 @@ from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, Literal, Self
+from typing import Any, Literal, Self
 
 import numpy as np
 import numpy.typing as npt
 
+from wildsat_core.collection.id_index import IdIndex, SegmentIds
 from wildsat_core.collection.lock import writer_lock
 from wildsat_core.collection.manifest import (
     FORMAT_VERSION,
@@ -38,14 +39,11 @@ from wildsat_core.collection.segment import (
     segment_folder,
     write_segment,
 )
-from wildsat_core.collection.tiles import find_ids, read_ids
+from wildsat_core.collection.tile_files import read_ids
 from wildsat_core.errors import CollectionFormatError, CollectionNotFoundError, InvalidInputError, ModelMismatchError
 from wildsat_core.files import TEMPORARY_PREFIX, fsync_path, is_abandoned, remove_abandoned, write_array_atomically
 from wildsat_core.ids import is_tile_id
 from wildsat_core.types import ModelRef, Space, SpaceSpec, Tile
-
-if TYPE_CHECKING:
-    import pyarrow as pa
 
 logger = logging.getLogger(__name__)
 
@@ -73,39 +71,38 @@ class _Base:
     """What adding to a generation must know of it: which ids it holds, and nothing else that grows with it.
 
     Attributes:
-        columns: the ids of each segment's rows.
-        ids: (N,) ids of all rows.
+        segments: the ids of each segment's rows.
+        ids: finds all rows by id.
         live: (N,) False for deleted rows.
     """
 
     manifest: Manifest
-    columns: Mapping[str, pa.ChunkedArray]
-    ids: pa.ChunkedArray
+    segments: Mapping[str, SegmentIds]
+    ids: IdIndex
     live: npt.NDArray[np.bool_]
 
     @classmethod
     def open(cls, root: Path, manifest: Manifest, previous: _Base | None = None) -> _Base:
         """Read the ids, but for those of the segments that an earlier generation has too."""
-        import pyarrow as pa
-
-        columns = dict(previous.columns) if previous else {}
-        missing = [segment for segment in manifest.segments if segment.id not in columns]
+        known = dict(previous.segments) if previous else {}
+        missing = [segment for segment in manifest.segments if segment.id not in known]
         with ThreadPoolExecutor() as threads:
             read = threads.map(lambda segment: _ids(root, segment), missing)
-            columns |= {segment.id: column for segment, column in zip(missing, read, strict=True)}
-        chunks = [chunk for segment in manifest.segments for chunk in columns[segment.id].chunks]
-        return cls(manifest, columns, pa.chunked_array(chunks, pa.string()), live_rows(root, manifest))
+            known |= {segment.id: ids for segment, ids in zip(missing, read, strict=True)}
+        index = IdIndex([known[segment.id] for segment in manifest.segments])
+        return cls(manifest, known, index, live_rows(root, manifest))
 
     def known(self, tile_ids: Iterable[str]) -> set[str]:
         """Which of these ids are live."""
-        return set(self.ids.filter(find_ids(self.ids, tile_ids) & self.live).to_pylist())
+        return {tile_id for row, tile_id in self.ids.found(tile_ids) if self.live[row]}
 
 
-def _ids(root: Path, segment: SegmentInfo) -> pa.ChunkedArray:
-    column = read_ids(segment_folder(root, segment.id) / "tiles.parquet")
+def _ids(root: Path, segment: SegmentInfo) -> SegmentIds:
+    folder = segment_folder(root, segment.id)
+    column = read_ids(folder)
     if len(column) != segment.rows:
         raise CollectionFormatError(f"segment {segment.id} has {len(column)} tiles, the manifest says {segment.rows}")
-    return column
+    return SegmentIds.read(folder, column)
 
 
 class CollectionWriter:
@@ -300,7 +297,7 @@ class CollectionWriter:
             calibration=calibration,
             provenance=provenance,
         )
-        publish_manifest(self.root, manifest)
+        manifest = publish_manifest(self.root, manifest)
         if base:
             tell_dropped_indexes(base)
         self._base = _Base.open(self.root, manifest, self._base)
@@ -311,7 +308,8 @@ class CollectionWriter:
         assert self._base is not None
         if not self._replaced:
             return dict(self._base.manifest.deleted)
-        gone = ~self._base.live | find_ids(self._base.ids, self._replaced)
+        gone = ~self._base.live
+        gone[self._base.ids.rows_of(self._replaced)] = True
         return write_deletions(self.root, self._base.manifest, gone)
 
     def _open_base(self) -> _Base | None:
@@ -349,7 +347,7 @@ class CollectionWriter:
             return
         if not {f"{space}.npy" for space in self._spaces} <= set(segment.files):
             return
-        ids = read_ids(segment_folder(self.root, segment.id) / "tiles.parquet").to_pylist()
+        ids = read_ids(segment_folder(self.root, segment.id)).to_pylist()
         known = self.known(ids)
         # Live ids mean a job that replaces, unless the segment is of an older generation: then its job was published
         # in another cut, or the tiles have changed since, and gc removes it.

@@ -162,8 +162,9 @@ class SearchEngine:
         return self.collection.vectors(space, rows[:: max(1, len(rows) // _TYPICAL_TILES)])
 
     def warm(self) -> None:
-        """Read ahead what the first query would otherwise wait for: moments and int8 copies."""
+        """Read ahead what the first query would otherwise wait for: moments, hashes of ids and int8 copies."""
         assert self.collection.moments is not None
+        assert self.collection.tiles.ids is not None
         self._scorer.warm()
 
     def blend_of(self, query: Query) -> float:

@@ -162,9 +162,9 @@ def test_compaction_does_not_vouch_for_damage(root):
     with pytest.raises(CollectionFormatError, match=r"text\.npy is damaged.*nothing was compacted"):
         compact(root)
     assert read_current_manifest(root).generation == 2
-    (path,) = root.glob("segments/*/thumbs.sqlite")
+    (path,) = root.glob("segments/*/thumbs.bin")
     path.write_bytes(b"x" * path.stat().st_size)
-    with pytest.raises(CollectionFormatError, match=r"thumbs\.sqlite can't be read"):
+    with pytest.raises(CollectionFormatError, match=r"thumbs\.bin can't be read"):
         open_collection(root).thumbnail(1)
 
 
@@ -543,7 +543,7 @@ def refused(root):
 
 def test_a_byte_flipped_in_every_file_in_turn_is_found_by_verify(whole):
     files = [path for path in whole.rglob("*") if path.is_file() and path.name != "LOCK"]
-    assert len(files) == len(["CURRENT", "manifest", "ann", "imagery", "2 x deletions", ""]) + 2 * 7
+    assert len(files) == len(["CURRENT", "manifest", "ann", "imagery", "2 x deletions", ""]) + 2 * 9
     for path in files:
         for at in flipped(path):
             problems = verify(whole)
@@ -617,12 +617,12 @@ def test_current_must_hold_a_number(root):
         open_collection(root)
 
 
-def test_geoparquet_can_be_read_by_others(root):
-    import pyarrow.parquet as pq
+def test_the_table_can_be_read_by_others(root):
+    import pyarrow.feather
     import shapely
 
-    path = root / "segments" / read_current_manifest(root).segments[0].id / "tiles.parquet"
-    table = pq.read_table(path)
+    path = root / "segments" / read_current_manifest(root).segments[0].id / "tiles.arrow"
+    table = pyarrow.feather.read_table(path)
     geo = json.loads(table.schema.metadata[b"geo"])
     assert (geo["version"], geo["primary_column"]) == ("1.1.0", "geometry")
     shapes = dict(zip(table["tile_id"].to_pylist(), shapely.from_wkb(table["geometry"].to_pylist()), strict=True))

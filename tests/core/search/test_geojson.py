@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 import shapely
 
-from wildsat_core.collection.tiles import SegmentTiles, TileTable, tiles_to_arrow, write_tiles
+from wildsat_core.collection.tile_files import tiles_to_arrow, write_tiles
+from wildsat_core.collection.tiles import SegmentTiles, TileTable
 from wildsat_core.errors import CollectionFormatError
 from wildsat_core.search.geojson import tile_feature, tile_geometry
 from wildsat_core.types import BBox, Tile
@@ -30,9 +31,9 @@ def test_stored_numbers_that_are_none_are_unknown(value):
 def test_a_stored_box_that_is_not_on_the_globe_is_refused(tmp_path, corner, value):
     tile = Tile("a", BBox(0, 0, 1, 1), 10.0, "toy")
     object.__setattr__(tile.bbox, corner, value)
-    write_tiles(tmp_path / "tiles.parquet", tiles_to_arrow([tile]))
+    write_tiles(tmp_path / "tiles.arrow", tiles_to_arrow([tile]))
     with pytest.raises(CollectionFormatError, match="not on the globe"):
-        SegmentTiles.read(tmp_path / "tiles.parquet")
+        SegmentTiles.read(tmp_path / "tiles.arrow")
 
 
 def test_coordinates_have_seven_decimals():

@@ -3,7 +3,8 @@
 import numpy as np
 import pytest
 
-from wildsat_core.collection.tiles import SegmentTiles, TileTable, tiles_to_arrow
+from wildsat_core.collection.tile_files import tiles_to_arrow
+from wildsat_core.collection.tiles import SegmentTiles, TileTable
 from wildsat_core.errors import InvalidInputError
 from wildsat_core.search.paging import Pages, Position
 from wildsat_core.types import BBox, Tile

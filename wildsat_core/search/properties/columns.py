@@ -49,7 +49,7 @@ def _sources(collection: Collection, rows: Rows) -> npt.NDArray[np.object_]:
 
 def _countries(collection: Collection, rows: Rows) -> npt.NDArray[np.object_]:
     tiles = collection.tiles
-    return np.array([*tiles.countries, None], object)[tiles.country[rows]]
+    return np.asarray(np.array([*tiles.countries, None], object)[tiles.country[rows]])
 
 
 def _numbers(name: str, factor: float = 1.0) -> Callable[[Collection, Rows], npt.NDArray[np.float64]]:
@@ -66,11 +66,11 @@ def _country_names(collection: Collection, rows: Rows) -> npt.NDArray[np.object_
     countries = load_countries()
     codes = collection.tiles.country[rows]
     names = [countries.name_of(code) for code in collection.tiles.countries]
-    return np.array([*names, None], object)[codes]
+    return np.asarray(np.array([*names, None], object)[codes])
 
 
 def _day(collection: Collection, rows: Rows) -> npt.NDArray[np.datetime64]:
-    return collection.tiles.captured_on[rows].astype("datetime64[us]")
+    return np.asarray(collection.tiles.captured_on[rows].astype("datetime64[us]"))
 
 
 def _start(collection: Collection, rows: Rows) -> npt.NDArray[np.datetime64]:
