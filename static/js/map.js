@@ -12,7 +12,7 @@ import { flatBounds, globeView, zoomOfTile } from "./camera.js";
 import { createDrapes } from "./drape.js";
 import { drawPolygon } from "./draw.js";
 import { bboxAround, distanceKm, wrapLon } from "./geo.js";
-import { ABOVE_HEAT, fadeOfDots, mapStyle } from "./style.js";
+import { ABOVE_HEAT, fadeOfDots, mapStyle, tileSize } from "./style.js";
 
 setWorkerUrl(new URL("../vendor/maplibre-gl/dist/maplibre-gl-worker.mjs", import.meta.url).href);
 
@@ -38,6 +38,7 @@ const EMPTY = { type: "FeatureCollection", features: [] };
  * @param {View | null} options.view
  * @param {string | null} options.imagery
  * @param {number} options.imageryMaxZoom
+ * @param {number} options.imageryTilePx
  * @param {string} options.attribution
  * @param {boolean} options.flat
  * @param {(path: string) => string} options.url address of a path of the service
@@ -51,7 +52,7 @@ export async function createMap(container, options) {
   const start = options.view ?? wholeGlobe(container);
   const map = new MapLibreMap({
     container,
-    style: mapStyle(options),
+    style: mapStyle({ ...options, imageryTileSize: tileSize(options.imageryTilePx, devicePixelRatio) }),
     ...start,
     minZoom: 0.4,
     maxZoom: MOST_ZOOM,

@@ -50,6 +50,7 @@ export function createStage({ root, api, collection, state, asked, go, onMove, o
         ? tileAddress(`/collections/${encodeURIComponent(collection.name)}/imagery/{z}/{x}/{y}`)
         : null,
       imageryMaxZoom: collection?.imagery_max_zoom ?? 5,
+      imageryTilePx: collection?.wildsat?.imagery?.tile_px ?? 256,
       attribution: [collection?.attribution, "Natural Earth"].filter(Boolean).join(" | "),
       flat: Boolean(state().flat),
       onHover,

@@ -12,13 +12,23 @@ const SELECTED = ["boolean", ["feature-state", "selected"], false];
 const when = (selected, hovered, otherwise) => ["case", SELECTED, selected, HOVERED, hovered, otherwise];
 
 /**
+ * How large a picture is on the map, in lengths of 1 px: one of its pixels for each of the screen's.
+ * @param {number} pixels side of the picture
+ * @param {number} ratio pixels of the screen for a length of 1 px
+ */
+export function tileSize(pixels, ratio) {
+  return ratio > 1 ? pixels / 2 : pixels;
+}
+
+/**
  * @param {object} options
  * @param {string | null} options.imagery tile address with {z}/{x}/{y}, or null for the plain land map
  * @param {number} options.imageryMaxZoom deepest zoom that has pictures; deeper views stretch them
+ * @param {number} options.imageryTileSize side of a picture on the map, see tileSize
  * @param {boolean} options.flat
  * @returns {import("maplibre-gl").StyleSpecification}
  */
-export function mapStyle({ imagery, imageryMaxZoom, flat }) {
+export function mapStyle({ imagery, imageryMaxZoom, imageryTileSize, flat }) {
   return {
     version: 8,
     projection: { type: flat ? "mercator" : "globe" },
@@ -33,7 +43,9 @@ export function mapStyle({ imagery, imageryMaxZoom, flat }) {
       dots: { type: "geojson", data: EMPTY, promoteId: "tile_id" },
       others: { type: "geojson", data: EMPTY },
       chosen: { type: "geojson", data: EMPTY },
-      ...(imagery && { imagery: { type: "raster", tiles: [imagery], tileSize: 256, maxzoom: imageryMaxZoom } }),
+      ...(imagery && {
+        imagery: { type: "raster", tiles: [imagery], tileSize: imageryTileSize, maxzoom: imageryMaxZoom },
+      }),
     },
     layers: [
       { id: "sea", type: "background", paint: { "background-color": "#16324a" } },

@@ -14,13 +14,7 @@ import numpy as np
 import pytest
 
 from tests.app.conftest import live_url, picture, toy_folder  # noqa: F401 - fixtures of the service's tests
-from wildsat_core.client import (
-    AsyncClient,
-    Client,
-    GenerationChangedError,
-    ServiceError,
-    ServiceUnreachableError,
-)
+from wildsat_core.client import AsyncClient, Client, ServiceError, ServiceUnreachableError
 from wildsat_core.client import http as module
 from wildsat_core.errors import MissingExtraError
 
@@ -172,8 +166,9 @@ def test_pages_of_two_generations_are_not_mixed(live_url: str, monkeypatch: pyte
     with Client("http://service", transport=httpx.MockTransport(handle)) as client:
         hits = client.search_all("forest")
         assert [next(hits).rank, next(hits).rank] == [1, 2]
-        with pytest.raises(GenerationChangedError, match="from generation 1 to 2 after 2 hits"):
+        with pytest.raises(ServiceError, match="from generation 1 to 2 after 2 hits") as caught:
             next(hits)
+        assert caught.value.status == 409
 
 
 def test_a_wait_longer_than_anyone_wants_is_told_and_not_cut_short(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,19 +1,12 @@
 """A Python client of the REST API: `from wildsat_core.client import Client`."""
 
 from wildsat_core.client.answers import CollectionInfo, Habitat, Hit, SearchAnswer, SpeciesInfo, TermShare, TileInfo
-from wildsat_core.client.http import (
-    AsyncClient,
-    Client,
-    GenerationChangedError,
-    ServiceError,
-    ServiceUnreachableError,
-)
+from wildsat_core.client.http import AsyncClient, Client, ServiceError, ServiceUnreachableError
 
 __all__ = [
     "AsyncClient",
     "Client",
     "CollectionInfo",
-    "GenerationChangedError",
     "Habitat",
     "Hit",
     "SearchAnswer",

@@ -34,12 +34,13 @@ from wildsat_core.errors import WildsatError
 T = TypeVar("T")
 
 RETRIED = frozenset({429, 502, 503, 504})  # overloaded, or a proxy before the service that has lost it for a moment
+CHANGED = 409  # as the service answers where it sees by itself that a collection has changed between two pages
 LONGEST_WAIT_S = 30.0
 PAGE = 200  # hits a request asks for when all are wanted
 
 
 class ServiceError(WildsatError):
-    """The service answered with a problem.
+    """The service answered with a problem, or with something that can't be used.
 
     Attributes:
         status: HTTP status.
@@ -59,10 +60,6 @@ class ServiceError(WildsatError):
 
 class ServiceUnreachableError(WildsatError):
     """No answer came: the service is down, the address wrong, or the time up."""
-
-
-class GenerationChangedError(WildsatError):
-    """The collection was changed between two pages, so that they are pages of two rankings; ask anew."""
 
 
 class _Pages:
@@ -87,14 +84,12 @@ class _Pages:
         """The hits of a page.
 
         Raises:
-            GenerationChangedError: it is of another generation than the first.
+            ServiceError: it is of another generation than the first, so that they are pages of two rankings.
         """
         first = self._first = self._first or answer
         if (answer.collection, answer.generation) != (first.collection, first.generation):
-            raise GenerationChangedError(
-                f"collection {first.collection!r} went from generation {first.generation} to {answer.generation} after "
-                f"{self._offset} hits; ask again from the beginning"
-            )
+            said = f"collection {first.collection!r} went from generation {first.generation} to {answer.generation}"
+            raise ServiceError(CHANGED, {"detail": f"{said} after {self._offset} hits; ask again from the beginning"})
         # Spacing and caps can leave fewer hits than tiles that passed the filters.
         self._most = self._most if answer.hits else 0
         self._offset += len(answer.hits)
@@ -230,7 +225,7 @@ class Client:
         """Hits one by one over as many pages as it takes, at most `most`.
 
         Raises:
-            GenerationChangedError: the collection was changed meanwhile, after some hits have been given.
+            ServiceError: with status 409, the collection was changed meanwhile, after some hits have been given.
         """
         pages = _Pages(most, params)
         while (page := pages.next()) is not None:
