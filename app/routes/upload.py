@@ -5,9 +5,10 @@ from __future__ import annotations
 import json
 from typing import Annotated
 
-from fastapi import File, Request, UploadFile
+from fastapi import Depends, File, Request, UploadFile
 from fastapi.concurrency import run_in_threadpool
 from fastapi.responses import Response
+from starlette.exceptions import HTTPException
 
 from app.answers.hits import feature_collection
 from app.answers.responses import GeoJSONResponse
@@ -17,13 +18,38 @@ from app.failures import BodyTooLargeError
 from app.requests.bodies import SearchBody
 from app.requests.parameters import MAX_TERMS_CHARACTERS, SearchParameters, SearchQuery, read_terms
 from app.requests.pictures import decode_picture, picture_term
-from app.requests.reader import refuse_fields
+from app.requests.reader import names_of, refuse_fields
+from app.routes import stac_search
 from app.routes.route import new_router
+from app.routes.stac_search import StacBody
 
 router = new_router(tags=["search"])
 
 
-@router.post("/search", name="search_json", response_class=GeoJSONResponse, response_model=SearchAnswer)
+OF_STAC = names_of(StacBody)
+OF_STAC_ALONE = OF_STAC - names_of(SearchBody)
+
+
+async def lead_on(request: Request) -> None:
+    """Send a STAC client on, since some append /search to whatever root they are given.
+
+    Raises:
+        HTTPException: 307, where the body is one of STAC's item search and so none of ours.
+    """
+    body = await request.json()
+    if isinstance(body, dict) and body.keys() & OF_STAC_ALONE and body.keys() <= OF_STAC:
+        there = f"{request.scope.get('root_path', '')}{stac_search.router.prefix}"
+        raise HTTPException(307, f"item search of STAC is at {there}", {"Location": there})
+
+
+@router.post(
+    "/search",
+    name="search_json",
+    response_class=GeoJSONResponse,
+    response_model=SearchAnswer,
+    dependencies=[Depends(lead_on)],
+    responses={307: {"description": "the body is one of STAC's item search, which is at /stac/search"}},
+)
 def search_json(request: Request, body: SearchBody) -> Response:
     """Rank tiles for a whole query as JSON: weighted terms, judged tiles, any area."""
     served = catalog_of(request).get(body.collection)

@@ -57,12 +57,13 @@ def test_pystac_client_reads_both_roots(two_url: str, root: str) -> None:
     assert set(catalog.get_merged_queryables(["demo", "alps"])["properties"]) >= {"gsd", "eo:cloud_cover"}
 
 
-def test_rustac_appends_search_to_the_root(two_url: str) -> None:
+@pytest.mark.parametrize("root", ["/", "/stac"])
+def test_rustac_appends_search_to_the_root(two_url: str, root: str) -> None:
     rustac = pytest.importorskip("rustac")
 
     def search(**asked: object) -> list[str]:
         async def run() -> list[dict]:
-            return await rustac.search(f"{two_url}/stac", **asked)
+            return await rustac.search(f"{two_url}{root}", **asked)
 
         return [item["id"] for item in asyncio.run(run())]
 
@@ -70,6 +71,25 @@ def test_rustac_appends_search_to_the_root(two_url: str) -> None:
     assert set(search(collections=["alps"])) == {"amazon", "sahara", "fiji"}
     assert search(collections=["demo"], bbox=[170, -30, 180, 0]) == ["fiji"]
     assert search(collections=["demo"], filter="gsd > 1 AND \"wildsat:country\" = 'USA'") == ["texas"]
+
+
+@pytest.mark.parametrize(
+    ("body", "status"),
+    [
+        ({"limit": 5}, 307),
+        ({"collections": ["demo"], "offset": 1}, 307),
+        ({"terms": [{"text": "ice"}]}, 200),
+        ({"terms": [{"text": "ice"}], "limit": 5}, 422),
+        ({"limit": 5, "nonsense": 1}, 422),
+        ({"offset": 1}, 422),
+        ({}, 422),
+        ([], 422),
+    ],
+)
+def test_a_search_of_stac_is_led_on_and_no_other(client: TestClient, body: object, status: int) -> None:
+    answer = client.post("/search", json=body, follow_redirects=False)
+    assert answer.status_code == status
+    assert answer.headers.get("Location") == ("/stac/search" if status == 307 else None)
 
 
 def test_owslib_finds_document_queryables_and_items(two_url: str) -> None:
