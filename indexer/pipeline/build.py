@@ -18,8 +18,8 @@ import numpy as np
 import numpy.typing as npt
 
 from indexer.pipeline.encoding import Encoder
-from indexer.pipeline.job import input_guard, job_of, open_writer
-from indexer.pipeline.listing import REASONS_BEFORE_READING, Chooser
+from indexer.pipeline.job import job
+from indexer.pipeline.listing import REASONS_BEFORE_READING
 from indexer.pipeline.options import BuildOptions, Progress
 from indexer.pipeline.reading import Chunk, read_chunks
 from indexer.pipeline.report import BuildReport
@@ -27,7 +27,6 @@ from indexer.pipeline.scale import ScaleGate
 from indexer.sources.protocol import Candidate, NotEightBitError, Source
 from wildsat_core.collection import CollectionWriter
 from wildsat_core.errors import InvalidInputError, SourceError
-from wildsat_core.files import advice_when_full
 from wildsat_core.types import Space, Tile
 
 if TYPE_CHECKING:
@@ -86,36 +85,20 @@ def build_collection(
         InvalidInputError: the source's bands, pixel type or pixel size don't suit the model.
         SourceError: the source can't be listed, is out of reach, or gave not one tile; the last says why.
     """
-    start = time.perf_counter()
     encoder = Encoder(model, batch_tiles=options.batch_tiles, compiled=options.compiled, threads=options.threads)
     encoder.check(source)
-    report = BuildReport(root.name, model.config.name)
-    job = job_of(source, model.ref, options)
-    guard = input_guard(root, job, source)
-    with open_writer(root, model.ref, model.spaces, job, options) as writer:
-        with advice_when_full(root):
-            guard.begin(goes_on=writer.rows_pending > 0)
-        report.adopted = writer.rows_pending
-        # Asked from this thread while the writing thread adds: a look-up in a set of strings is a single step.
-        known = writer.known if options.on_known == "skip" else writer.pending
-        chooser = Chooser(known, options.land, options.min_land, options.countries, options.area, options.centres_in)
-        gate = ScaleGate(model.config, options.any_scale)
-        candidates = _counted(gate.passed(chooser.choose(source, report.left_out)), report, on_progress)
-        read = replace(options.read, eight_bit=encoder.takes_eight_bit)
+    gate = ScaleGate(model.config, options.any_scale)
+    read = replace(options.read, eight_bit=encoder.takes_eight_bit)
+    with job(source, model.ref, model.spaces, root, options, provenance) as run:
+        report = run.report
+        candidates = _counted(gate.passed(run.chooser.choose(source, report.left_out)), report, on_progress)
         chunks = read_chunks(source, candidates, read, options.workers)
         embedded = _embed(encoder, _timed(chunks, report), options.batch_tiles, report)
         try:
-            _write_behind(writer, embedded, options, report)
+            _write_behind(run.writer, embedded, options, report)
         except (KeyboardInterrupt, SourceError):
-            writer.flush()  # nothing that was embedded is lost; the same command goes on from here
+            run.writer.flush()  # nothing that was embedded is lost; the same command goes on from here
             raise
-        report.check_not_empty()
-        report.check_faults(options.max_bad)
-        guard.finish()
-        manifest = writer.publish({**source.provenance(), **provenance})
-    report.generation = manifest.generation
-    report.elapsed_s = time.perf_counter() - start
-    report.save(root)
     return report
 
 

@@ -11,14 +11,13 @@ import numpy as np
 import numpy.typing as npt
 
 from indexer.pipeline.estimate import TABLE_BYTES, Plan
-from indexer.pipeline.job import input_guard, job_of, open_writer
+from indexer.pipeline.job import job
 from indexer.pipeline.left_out import LeftOutCounter
 from indexer.pipeline.listing import Chooser
 from indexer.pipeline.options import BuildOptions, Progress
 from indexer.pipeline.report import BuildReport
 from indexer.sources.protocol import Candidate, LeftOut
 from indexer.vectors.files import NO_VECTOR, Rows, VectorFiles
-from wildsat_core.files import advice_when_full
 from wildsat_core.types import Space, SpaceSpec, Tile
 
 Vectors = npt.NDArray[np.float32]
@@ -48,37 +47,22 @@ def build_from_vectors(
         CollectionLockedError: another process is writing to it.
         SourceError: a file can't be read.
     """
-    start = time.perf_counter()
-    report = BuildReport(root.name, files.model.name)
-    job = job_of(files, files.model, options)
-    guard = input_guard(root, job, files)
-    with open_writer(root, files.model, files.specs, job, options) as writer:
-        with advice_when_full(root):
-            guard.begin(goes_on=writer.rows_pending > 0)
-        report.adopted = writer.rows_pending
-        known = writer.known if options.on_known == "skip" else writer.pending
-        chooser = Chooser(known, options.land, options.min_land, options.countries, options.area, options.centres_in)
+    with job(files, files.model, files.specs, root, options, provenance) as run:
+        report = run.report
         began = time.perf_counter()
         for rows in files.read():
             for fault in rows.faults:
                 report.left_out.note(fault)
-            chosen = chooser.pick(rows.candidates, report.left_out)
+            chosen = run.chooser.pick(rows.candidates, report.left_out)
             tiles, vectors, pictures = _with_vectors(rows, chosen, files.specs, report.left_out)
             report.stage_s["read"] += time.perf_counter() - began
             began = time.perf_counter()
-            taken = writer.add(tiles, vectors, pictures, on_known=options.on_known)
+            taken = run.writer.add(tiles, vectors, pictures, on_known=options.on_known)
             report.added += taken
             report.left_out["id given twice"] += len(tiles) - taken
             report.stage_s["write"] += time.perf_counter() - began
             on_progress(len(rows))
             began = time.perf_counter()
-        report.check_not_empty()
-        report.check_faults(options.max_bad)
-        guard.finish()
-        manifest = writer.publish({**files.provenance(), **provenance})
-    report.generation = manifest.generation
-    report.elapsed_s = time.perf_counter() - start
-    report.save(root)
     return report
 
 
