@@ -189,6 +189,7 @@ def test_a_killed_build_loses_at_most_a_segment_and_ends_as_the_same_collection(
     assert readers
     process.send_signal(signal.SIGKILL)
     assert process.wait() == -signal.SIGKILL
+    deadline = time.monotonic() + 120
     while (
         left := [r for r in readers if r.exists() and "zombie" not in (r / "status").read_text()]
     ) and time.monotonic() < deadline:
