@@ -13,7 +13,6 @@ from typing import Final
 
 from indexer.pipeline.build import build_collection
 from indexer.pipeline.imagery import write_imagery
-from indexer.pipeline.land import LandMask
 from indexer.pipeline.options import BuildOptions, Progress
 from indexer.pipeline.reading import default_workers
 from indexer.pipeline.report import BuildReport
@@ -26,6 +25,7 @@ from wildsat_core.collection.maintain import publish_imagery
 from wildsat_core.collection.manifest import IMAGERY_FILE
 from wildsat_core.countries import load_countries
 from wildsat_core.errors import CollectionNotFoundError, MissingExtraError
+from wildsat_core.land import load_land
 from wildsat_core.models.registry import load_model, model_ref
 from wildsat_core.types import BBox
 
@@ -149,7 +149,7 @@ def build_demo(
         picture = file.convert("RGB")
     options = BuildOptions(
         segment_tiles=SEGMENT_TILES,
-        land=LandMask.from_countries(countries),
+        land=load_land(),
         min_land=LEAST_LAND,
         countries=countries,
         workers=default_workers() if workers is None else workers,

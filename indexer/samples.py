@@ -21,6 +21,7 @@ from wildsat_core.bands import RGB
 from wildsat_core.collection import read_current_manifest
 from wildsat_core.countries import load_countries
 from wildsat_core.errors import CollectionNotFoundError
+from wildsat_core.land import load_land
 from wildsat_core.models.registry import load_model
 
 NAME: Final = "sentinel2-samples"
@@ -107,5 +108,5 @@ def build_samples(root: Path, folder: Path, model: str = MODEL, on_progress: Pro
         model: name or directory.
         on_progress: called with the number of tiles dealt with.
     """
-    options = BuildOptions(workers=0, countries=load_countries(), read=ReadOptions(TILE_PX))
+    options = BuildOptions(workers=0, countries=load_countries(), land=load_land(), read=ReadOptions(TILE_PX))
     return build_collection(ChipsSource(str(folder)), load_model(model), root, options, PROVENANCE, on_progress)

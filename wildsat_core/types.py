@@ -72,6 +72,7 @@ class Tile:
         source: the name of the source, such as "sentinel2" or "raster".
         href: where the pixels came from, relative or absolute; for people, never fetched by the service.
         country: ISO 3166-1 alpha-3 code, None at sea or unknown.
+        land_share: share of the box that is land, lakes among it, in [0, 1]; None when unknown.
         footprint_wkb: exact outline as WKB in EPSG:4326, None when it is the box.
     """
 
@@ -83,6 +84,7 @@ class Tile:
     captured_on: dt.date | None = None
     cloud_cover: float | None = None
     country: str | None = None
+    land_share: float | None = None
     footprint_wkb: bytes | None = None
 
     @property

@@ -35,7 +35,7 @@ _FORMULA_MARKS = "=+-@\t\r\n\uff1d\uff0b\uff0d\uff20"
 # Of a table, in every format that is one.
 COLUMNS = (
     "rank", "tile_id", "score", "percentile", "lon", "lat", "west", "south", "east", "north",
-    "captured_on", "cloud_cover", "gsd_m", "source", "country", "country_name", "thumbnail", "similar",
+    "captured_on", "cloud_cover", "gsd_m", "source", "country", "country_name", "land_share", "thumbnail", "similar",
 )  # fmt: skip
 BYTE_ORDER_MARK = b"\xef\xbb\xbf"  # by which Excel knows UTF-8
 
@@ -56,7 +56,7 @@ def row_of(served: Served, told: dict[str, Any], tile: Tile, base: str) -> dict[
     values = (
         told["rank"], tile.tile_id, told["score"], told["percentile"], lon, lat, west, south, east, north,
         tile.captured_on.isoformat() if tile.captured_on else None, tile.cloud_cover, tile.gsd_m, tile.source,
-        tile.country, country_name(tile.country), base + links["thumbnail"], base + links["similar"],
+        tile.country, country_name(tile.country), tile.land_share, base + links["thumbnail"], base + links["similar"],
     )  # fmt: skip
     return dict(zip(COLUMNS, values, strict=True))
 
@@ -135,6 +135,7 @@ def write_geoparquet(served: Served, ranking: Ranking, query: dict[str, Any], ba
         "source": held["source"],
         "country": held["country"],
         "country_name": pa.array([country_name(code) for code in countries], pa.string()),
+        "land_share": pa.array(plain_numbers(held["land_share"].to_numpy().astype(np.float32)), from_pandas=True),
         "thumbnail": [base + one["thumbnail"] for one in links],
         "similar": [base + one["similar"] for one in links],
         "bbox": pruned["bbox"],

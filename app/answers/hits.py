@@ -53,6 +53,7 @@ def understood(result: SearchResult) -> dict[str, Any] | None:
         ],
         "suggestion": reading.suggestion,
         "message": reading.message,
+        "about_land": reading.about_land,
     }
 
 

@@ -75,6 +75,7 @@ class TileProperties(Shape):
     source: str
     country: str | None = Field(description="ISO 3166-1 alpha-3 code, null at sea or unknown")
     country_name: str | None
+    land_share: float | None = Field(description="share of the tile that is land, lakes among it; null when unknown")
     thumbnail: str = Field(description="path of the picture, below the service's root path")
     similar: str = Field(description="path of the tiles like this one, below the service's root path")
 
@@ -194,6 +195,7 @@ class UnderstoodAnswer(Shape):
     found: list[FoundAnswer]
     suggestion: str | None = Field(description="did you mean: the question with a misspelt word put right")
     message: str | None = Field(description="why the hits mean little, where they do")
+    about_land: bool = Field(description="hits show at least a quarter of land, unless min_land says otherwise")
 
 
 class SearchAnswer(Shape):

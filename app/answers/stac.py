@@ -36,6 +36,7 @@ def stac_item(served: Served, tile: Tile, at: Addresses) -> dict[str, Any]:
             "wildsat:source": tile.source,
             "wildsat:country": tile.country,
             "wildsat:country_name": country_name(tile.country),
+            "wildsat:land_share": tile.land_share,
         },
         "assets": {
             "thumbnail": {

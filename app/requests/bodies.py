@@ -118,6 +118,7 @@ class FiltersBody(Body):
     to: Day | None = Field(default=None, description="last day, YYYY-MM-DD")
     months: Annotated[list[Annotated[int, Field(ge=1, le=12)]], Field(min_length=1, max_length=12)] | None = None
     max_cloud: Share | None = None
+    min_land: Share | None = None
     min_percentile: Percentile | None = None
     tiles: Annotated[list[TileId], Field(min_length=1, max_length=100_000)] | None = Field(
         default=None, description="only these tiles"
@@ -138,6 +139,7 @@ class FiltersBody(Body):
             date_to=self.to,
             months=frozenset(self.months or ()),
             max_cloud=self.max_cloud,
+            min_land=self.min_land,
             tile_ids=frozenset(self.tiles) if self.tiles is not None else None,
             where=PropertyFilter.read(self.filter_, parameter="filters.filter") if self.filter_ else None,
             min_percentile=self.min_percentile,

@@ -94,6 +94,10 @@ class QuestionParameters(Parameters):
     to: Day | None = Field(default=None, description="last day, YYYY-MM-DD")
     months: Months | None = Field(default=None, description="months of the year with commas")
     max_cloud: Share | None = Field(default=None, description="largest share of cloud")
+    min_land: Share | None = Field(
+        default=None,
+        description="least share of land; default: a quarter where q is about land, 0 shows the sea there, too",
+    )
     tiles: TileIds | None = Field(default=None, description="only these tiles: ids with commas")
     filter_: Annotated[str, Field(min_length=1, max_length=MAX_CHARACTERS)] | None = Field(
         default=None,
@@ -191,6 +195,7 @@ class QuestionParameters(Parameters):
             date_to=self.to,
             months=frozenset(int(month) for month in self.months.split(",")) if self.months else frozenset(),
             max_cloud=self.max_cloud,
+            min_land=self.min_land,
             tile_ids=frozenset(ids(self.tiles)) if self.tiles else None,
             where=PropertyFilter.read(self.filter_, self.filter_lang) if self.filter_ else None,
             min_percentile=self.min_percentile,

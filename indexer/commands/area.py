@@ -24,6 +24,7 @@ from wildsat_core.area import Area
 from wildsat_core.collection.writer import check_collection_name
 from wildsat_core.errors import InvalidInputError
 from wildsat_core.geo import parse_bbox
+from wildsat_core.land import load_land
 from wildsat_core.types import BBox
 
 TILE_KM = 1.28
@@ -86,7 +87,10 @@ def area(
         max_cloud=max_cloud, pick="least-cloudy", signer=known.signer, collection=known.collection,
     )  # fmt: skip
     options = BuildOptions(
-        workers=default_workers() if workers is None else workers, countries=load_countries(), area=where.outline
+        workers=default_workers() if workers is None else workers,
+        land=load_land(),
+        countries=load_countries(),
+        area=where.outline,
     )
     console.print(f"Looking for scenes of {where.name} in {known.title or known.api} ...")
     console.print(look(source, known).text())

@@ -23,6 +23,7 @@ from wildsat_core.collection import open_collection
 from wildsat_core.collection.writer import check_collection_name
 from wildsat_core.countries import load_countries
 from wildsat_core.errors import CollectionNotFoundError, InvalidInputError
+from wildsat_core.land import load_land
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -57,7 +58,7 @@ class CollectionOptions(WhereOptions):
         """How to build, as far as that does not depend on the kind of source."""
         return BuildOptions(
             segment_tiles=self.segment_tiles,
-            land=self.land(),
+            land=load_land(),
             min_land=self.min_land,
             countries=load_countries(),
             area=self.polygons,

@@ -16,6 +16,7 @@ from indexer.pipeline.cutting import CutFolder, cut_tiles, plan_cut
 from indexer.pipeline.listing import Chooser
 from indexer.pipeline.reading import ReadOptions, default_workers
 from wildsat_core.addresses import same_when_signed_anew
+from wildsat_core.land import load_land
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -40,7 +41,7 @@ class Cut(PictureOptions):
             "options": hashlib.sha256(same_when_signed_anew(repr(source)).encode()).hexdigest()[:16],
         }
         folder = CutFolder(self.out, source.bands, made_from)
-        chooser = Chooser(folder.known, self.land(), self.min_land, None, self.polygons)
+        chooser = Chooser(folder.known, load_land() if self.min_land else None, self.min_land, None, self.polygons)
         read = ReadOptions(thumbnail_px=None, max_missing=self.max_missing)
         workers = default_workers() if self.workers is None else self.workers
         if self.dry_run:

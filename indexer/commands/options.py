@@ -11,12 +11,10 @@ from typing import Annotated, Final
 
 import typer
 
-from indexer.pipeline.land import LandMask
 from indexer.sources.pixels import Stretch
 from indexer.sources.places import area_box
 from indexer.sources.protocol import Source
 from wildsat_core.area import Area
-from wildsat_core.countries import load_countries
 from wildsat_core.errors import InvalidInputError
 from wildsat_core.geo import parse_bbox
 from wildsat_core.types import BBox
@@ -81,10 +79,6 @@ class WhereOptions:
         if self.bbox:
             return parse_bbox(self.bbox)
         return area_box(self.polygons) if self.polygons else None
-
-    def land(self) -> LandMask | None:
-        """The mask that --min-land needs; None when the sea is taken, too."""
-        return LandMask.from_countries(load_countries()) if self.min_land else None
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -8,13 +8,13 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from indexer.pipeline.land import LandMask
 from indexer.pipeline.left_out import LeftOutCounter
 from indexer.sources.places import centre_in
 from indexer.sources.protocol import Candidate, LeftOut, Source
 from wildsat_core.area import Area
 from wildsat_core.countries import Countries
 from wildsat_core.geo import KM_PER_DEGREE
+from wildsat_core.land import LandMask
 from wildsat_core.types import BBox
 
 _LOOKED_AT_ONCE = 2048
@@ -27,8 +27,8 @@ class Chooser:
 
     Attributes:
         known: tells which of some ids are indexed already.
-        land: None to take the sea too.
-        min_land: smallest share of land of a tile's box.
+        land: tells what share of a tile is land; None leaves it unknown.
+        min_land: smallest share of land of a tile's box, counted generously.
         countries: None to leave countries as the source gives them.
         area: only tiles that meet these polygons; None for no such limit.
         centres_in: only tiles centred in this box; None for no such limit.
@@ -72,8 +72,13 @@ class Chooser:
     def _on_land(self, group: list[Candidate]) -> list[Candidate]:
         if self.land is None or not group:
             return group
-        shares = self.land.share([c.tile.bbox for c in group])
-        return [c for c, share in zip(group, shares, strict=True) if share >= self.min_land]
+        boxes = [c.tile.bbox for c in group]
+        if self.min_land:
+            enough = self.land.share(boxes, generous=True) >= self.min_land
+            group = [c for c, passes in zip(group, enough, strict=True) if passes]
+            boxes = [c.tile.bbox for c in group]
+        shares = self.land.share(boxes).round(4).tolist()
+        return [replace(c, tile=replace(c.tile, land_share=share)) for c, share in zip(group, shares, strict=True)]
 
     def _with_countries(self, group: list[Candidate]) -> list[Candidate]:
         if self.countries is None or not group:

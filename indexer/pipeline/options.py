@@ -6,10 +6,10 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Literal
 
-from indexer.pipeline.land import LandMask
 from indexer.pipeline.reading import ReadOptions, default_workers
 from wildsat_core.area import Area
 from wildsat_core.countries import Countries
+from wildsat_core.land import LandMask
 from wildsat_core.types import BBox
 
 Progress = Callable[[int], None]

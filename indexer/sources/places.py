@@ -29,11 +29,20 @@ def cloud_share(value: float | str | None) -> float | None:
     Raises:
         ValueError: no number, or out of range.
     """
+    return known_share(value, "cloud cover")
+
+
+def known_share(value: float | str | None, what: str) -> float | None:
+    """A share in [0, 1], None where it is unknown: nothing, an empty text or NaN.
+
+    Raises:
+        ValueError: no number, or out of range; it says what of.
+    """
     if value is None or value == "" or math.isnan(float(value)):
         return None
     share = float(value)
     if not 0 <= share <= 1:
-        raise ValueError(f"cloud cover is a share from 0 to 1, got {share:g}; divide per cent by 100")
+        raise ValueError(f"{what} is a share from 0 to 1, got {share:g}; divide per cent by 100")
     return share
 
 

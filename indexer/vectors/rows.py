@@ -20,7 +20,7 @@ import numpy.typing as npt
 
 from indexer.sources.columns import BOXES, CLOUDS, CORNERS, DATES, GEOMETRIES, IDS, LONGITUDES_LATITUDES, find, find_all
 from indexer.sources.outlines import outline_on_globe
-from indexer.sources.places import area_box, cloud_share
+from indexer.sources.places import area_box, cloud_share, known_share
 from indexer.sources.times import utc_day
 from wildsat_core.addresses import public_name
 from wildsat_core.area import Area
@@ -96,7 +96,7 @@ class RowReader:
     @property
     def columns(self) -> list[str]:
         """Those to be read."""
-        others = ("is_box", "gsd_m", "source", "country", "href")
+        others = ("is_box", "gsd_m", "source", "country", "href", "land_share")
         found = (self.id, self.box, self.geometry, *(self.corners or ()), *(self.lon_lat or ()), *self.date, self.cloud)
         return [*dict.fromkeys(name for name in (*found, *others) if name)]
 
@@ -141,6 +141,7 @@ class RowReader:
             captured_on=utc_day(next((row[c] for c in self.date if row[c] is not None), None)),
             cloud_cover=cloud_share(row[self.cloud] if self.cloud else None),
             country=country if isinstance(country, str) and _ISO3.fullmatch(country) else None,
+            land_share=known_share(row.get("land_share"), "land_share"),
             footprint_wkb=outline,
         )
 

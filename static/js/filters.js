@@ -7,7 +7,7 @@ import { countryNames, hasTerms, patchState, readList } from "./state.js";
 import { addTermField, weightedChips } from "./terms.js";
 import { formatCount } from "./words.js";
 
-const FIELDS = ["from", "to", "max_cloud", "min_percentile", "spacing_km", "k", "not"];
+const FIELDS = ["from", "to", "max_cloud", "min_land", "min_percentile", "spacing_km", "k", "not"];
 
 /**
  * @param {object} options

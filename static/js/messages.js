@@ -15,6 +15,7 @@ const FILTERS = {
   tiles: "the chosen tiles",
   months: "the months",
   max_cloud: "the cloud limit",
+  min_land: "the least land",
   min_percentile: "the minimum fit",
 };
 

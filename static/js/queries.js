@@ -23,6 +23,7 @@ export const FILTER_GROUPS = Object.freeze([
   ["from", "to"],
   ["months"],
   ["max_cloud"],
+  ["min_land"],
   ["min_percentile"],
   ["tiles"],
   ["spacing_km"],
@@ -46,6 +47,7 @@ export const COUNTED_KEYS = Object.freeze([
   "to",
   "months",
   "max_cloud",
+  "min_land",
   "tiles",
 ]);
 
@@ -93,6 +95,7 @@ export function filterParts(state, countryName = (code) => code) {
     from: () => dateWords(state.from, state.to),
     months: () => readList(state.months).map(monthName).join(", "),
     max_cloud: () => `At most ${Math.round(Number(state.max_cloud) * 100)} % cloud`,
+    min_land: () => `At least ${Math.round(Number(state.min_land) * 100)} % land`,
     min_percentile: () => `Only the top ${trim(100 - Number(state.min_percentile))} %`,
     tiles: () => `Only ${plural(readList(state.tiles).length, "chosen tile")}`,
     spacing_km: () => `${state.spacing_km} km apart`,

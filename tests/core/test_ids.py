@@ -52,6 +52,7 @@ def test_an_empty_id_is_refused(text):
         {"gsd_m": -1.0},
         {"cloud_cover": float("nan")},
         {"cloud_cover": 1.5},
+        {"land_share": 1.5},
     ],
 )
 def test_what_no_search_could_give_back_never_enters_a_collection(odd, tmp_path):

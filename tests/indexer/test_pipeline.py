@@ -19,7 +19,6 @@ from indexer.pipeline import build as pipeline
 from indexer.pipeline.build import build_collection
 from indexer.pipeline.estimate import plan_build
 from indexer.pipeline.job import job_of
-from indexer.pipeline.land import LandMask
 from indexer.pipeline.listing import Chooser
 from indexer.pipeline.options import BuildOptions
 from indexer.pipeline.reading import ReadOptions
@@ -35,6 +34,7 @@ from wildsat_core.collection import open_collection
 from wildsat_core.collection.maintain import verify
 from wildsat_core.countries import Countries, Country
 from wildsat_core.errors import CompilationError, InvalidInputError, ModelMismatchError, SourceError
+from wildsat_core.land import LandMask
 from wildsat_core.models.model import WildSATModel
 from wildsat_core.types import BBox, Tile
 
@@ -255,6 +255,9 @@ def test_sea_is_left_out_and_coasts_get_the_country_that_they_show(source, model
     assert west_centres.any()  # coasts, whose centre is at sea
     assert collection.tiles.countries == ("EAS",)
     assert (collection.tiles.country >= 0).all()
+    boxes = [collection.tile(row).bbox for row in range(len(collection.tiles))]
+    assert collection.tiles.land_share == pytest.approx(options.land.share(boxes), abs=1e-4)
+    assert 0.05 <= collection.tiles.land_share.min() < 0.9 < collection.tiles.land_share.max()
 
 
 def test_a_source_that_names_the_country_is_believed():

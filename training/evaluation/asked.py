@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -15,7 +15,7 @@ from training.evaluation.measures import bootstrap_interval
 from training.evaluation.queries import RELEVANT_SHARE, BenchmarkQuery, judge, read_asked, read_nonsense, read_queries
 from training.evaluation.retrieval import Evaluated
 from wildsat_core.geo import great_circle_km
-from wildsat_core.search.query import Query, TextTerm
+from wildsat_core.search.query import Filters, Query, TextTerm
 from wildsat_core.search.species import load_species
 from wildsat_core.search.understanding import understand
 
@@ -48,16 +48,31 @@ class Asker:
         self._species = load_species()
 
     def ask(self, text: str) -> Answer:
-        query = Query(k=HITS, overlapping=self._overlapping)
-        if self._reads:
-            query = understand(text, self._species).apply(query)
-        else:
-            query = Query((TextTerm(text),), k=HITS, overlapping=self._overlapping)
-        result = self._evaluated.engine.search(query)
+        result = self._evaluated.engine.search(self._query(text))
         rows = np.asarray([hit.row for hit in result.hits], np.int64)
         suggestion = result.understood.suggestion if result.understood else None
         tiles = self._tile_of[rows]
         return Answer(tiles[tiles >= 0], result.no_match, suggestion)
+
+    def findable(self, text: str, truth: NDArray[np.bool_]) -> int:
+        """How many of the right tiles the same ranking shows where no other may be a hit: those that can stand apart.
+
+        Args:
+            text: the question.
+            truth: (N,) which tiles are right.
+        """
+        right = np.isin(self._tile_of, np.flatnonzero(truth))
+        ids = self._evaluated.engine.collection.tiles.take(np.flatnonzero(right), ["tile_id"])["tile_id"]
+        if not len(ids):
+            return 0
+        query = replace(self._query(text), filters=Filters(tile_ids=frozenset(ids.to_pylist())))
+        return len(self._evaluated.engine.search(query).hits)
+
+    def _query(self, text: str) -> Query:
+        query = Query(k=HITS, overlapping=self._overlapping)
+        if self._reads:
+            return understand(text, self._species).apply(query)
+        return replace(query, terms=(TextTerm(text),))
 
 
 def asked_report(evaluated: Evaluated, cells: Cells) -> dict[str, Any]:
@@ -75,8 +90,7 @@ def asked_report(evaluated: Evaluated, cells: Cells) -> dict[str, Any]:
             firsts[way] += [answer.tiles[:HUB_RANK] for answer in answers]
             if way == "read":
                 denied += [q.text for q, answer in zip(queries, answers, strict=True) if answer.no_match]
-            apart = way == "read"  # hits that may not overlap can't be as many as there are right tiles
-            possible = [_most_apart(evaluated, right) if apart else int(right.sum()) for right in truth]
+            possible = [one.findable(query.text, right) for query, right in zip(queries, truth, strict=True)]
             told.setdefault(name.removesuffix(".yaml"), {})[way] = _set_report(
                 evaluated, cells, queries, answers, truth, coastal, possible
             )
@@ -112,16 +126,6 @@ def precision_of(answer: Rows, truth: NDArray[np.bool_], possible: int | None = 
     """
     most = min(int(truth.sum()) if possible is None else possible, HITS)
     return min(float(truth[answer].sum() / most), 1.0) if most else 1.0
-
-
-def _most_apart(evaluated: Evaluated, truth: NDArray[np.bool_]) -> int:
-    """How many right tiles can stand among the hits when none may overlap another, up to HITS; taken one by one."""
-    tiles, kept = evaluated.tiles, np.empty(0, np.int64)
-    for row in np.flatnonzero(truth):
-        away = great_circle_km(float(tiles.lon[row]), float(tiles.lat[row]), tiles.lon[kept], tiles.lat[kept])
-        if len(kept) < HITS and (away >= 0.98 * tiles.side_km[row]).all():
-            kept = np.append(kept, row)
-    return len(kept)
 
 
 def _set_report(

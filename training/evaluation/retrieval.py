@@ -22,10 +22,12 @@ from training.evaluation.measures import (
 from training.evaluation.queries import BenchmarkQuery, read_nonsense, read_paraphrases, read_queries, relevance
 from training.evaluation.searchable import searchable
 from wildsat_core.countries import load_countries
+from wildsat_core.land import load_land
 from wildsat_core.models.model import WildSATModel
 from wildsat_core.search.engine import SearchEngine
 from wildsat_core.search.query import Query, TextTerm
 from wildsat_core.text.familiarity import Familiarity
+from wildsat_core.types import Space
 
 Scores = NDArray[np.float32]
 Truth = NDArray[np.bool_]
@@ -85,8 +87,9 @@ def embed_benchmark(model: WildSATModel, cells: Cells) -> Evaluated:
     pixels = crop_tiles(load_bmng(), tiles, size_px).transpose(0, 3, 1, 2)
     text = [model.embed_pixels(pixels[start : start + BATCH])["text"] for start in range(0, len(tiles), BATCH)]
     place = model.embed_places(tiles.lon_lat)["place"]
-    countries = load_countries().code_at(tiles.lon_lat)
-    engine, rows = searchable(model, tiles, {"text": np.concatenate(text), "place": place}, countries)
+    countries = load_countries().code_at(tiles.lon_lat, within_km=tiles.side_km[0] / 2)  # as when tiles are indexed
+    vectors: dict[Space, Scores] = {"text": np.concatenate(text), "place": place}
+    engine, rows = searchable(model, tiles, vectors, countries, load_land())
     queries = read_queries()
     return Evaluated(model, engine, rows, tiles, pixels, place, queries, relevance(queries, cells, tiles))
 

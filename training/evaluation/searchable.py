@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from training.earth.squares import TileTable
 from wildsat_core.collection import CollectionWriter, open_collection
 from wildsat_core.geo import square_bbox
+from wildsat_core.land import LandMask
 from wildsat_core.search.engine import SearchEngine
 from wildsat_core.search.plan import QueryModel
 from wildsat_core.types import Space, SpaceSpec, Tile
@@ -33,6 +34,7 @@ def searchable(
     tiles: TileTable,
     vectors: Mapping[Space, NDArray[np.floating]],
     countries: Sequence[str | None] = (),
+    land: LandMask | None = None,
 ) -> tuple[SearchEngine, NDArray[np.int64]]:
     """A search engine over tiles, whose collection lies in a temporary folder as long as the engine is in use.
 
@@ -41,6 +43,7 @@ def searchable(
         tiles: N squares.
         vectors: (N, D) by space.
         countries: alpha-3 code of each tile's country; empty leaves them unknown.
+        land: tells what share of each tile is land, as when a collection is built; None leaves it unknown.
 
     Returns:
         The engine, and the row of each tile in its collection, (N,).
@@ -49,9 +52,9 @@ def searchable(
     root = Path(folder.name) / NAME
     squares = zip(tiles.lon, tiles.lat, tiles.side_km, strict=True)
     codes = countries or [None] * len(tiles)
-    made = [
-        Tile(str(i), square_bbox(*map(float, square)), 0.0, NAME, country=codes[i]) for i, square in enumerate(squares)
-    ]
+    boxes = [square_bbox(*map(float, square)) for square in squares]
+    shares = [None] * len(tiles) if land is None else land.share(boxes).tolist()
+    made = [Tile(str(i), box, 0.0, NAME, country=codes[i], land_share=shares[i]) for i, box in enumerate(boxes)]
     with CollectionWriter(root, NAME, model.ref, {space: model.spaces[space] for space in vectors}) as writer:
         writer.add(made, vectors)
         writer.publish()

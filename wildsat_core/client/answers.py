@@ -22,6 +22,7 @@ class TileInfo:
         bbox: west, south, east, north; west > east across 180 degrees.
         captured_on: None when unknown or a composite of many days.
         country: ISO 3166-1 alpha-3 code.
+        land_share: None when unknown.
         thumbnail, similar: paths below the service's address.
         feature: the GeoJSON Feature as it came.
     """
@@ -36,6 +37,7 @@ class TileInfo:
     source: str
     country: str | None
     country_name: str | None
+    land_share: float | None
     thumbnail: str
     similar: str
     feature: Mapping[str, Any]
@@ -88,6 +90,7 @@ def _tile_fields(feature: Mapping[str, Any]) -> dict[str, Any]:
         "source",
         "country",
         "country_name",
+        "land_share",
         "thumbnail",
         "similar",
     )

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
 TABLE_FILE: Final = "tiles.arrow"
 TABLE_FILE_1: Final = "tiles.parquet"  # of version 1
+LAND_SHARE: Final = "land_share"  # the one column that older files lack
 
 
 def geo_metadata(kinds: Sequence[str]) -> bytes:
@@ -47,6 +48,7 @@ def schema() -> pa.Schema:
             ("source", names),
             ("country", names),
             ("href", pa.string()),
+            (LAND_SHARE, pa.float32()),
         ],
         metadata={b"geo": geo_metadata(["Polygon", "MultiPolygon"])},
     )
@@ -67,6 +69,7 @@ def tiles_to_arrow(tiles: Sequence[Tile]) -> pa.Table:
         "source": [printable(t.source) for t in tiles],
         "country": [t.country for t in tiles],
         "href": [printable(t.href) for t in tiles],
+        LAND_SHARE: [t.land_share for t in tiles],
     }
     return pa.Table.from_pydict(columns, schema=schema())
 
@@ -122,7 +125,7 @@ def write_tiles(path: Path, table: pa.Table) -> None:
 
 
 def read_tiles(path: Path) -> pa.Table:
-    """Map tiles.arrow, or read tiles.parquet of version 1.
+    """Map tiles.arrow, or read tiles.parquet of version 1; where they have no land shares, these are unknown.
 
     Raises:
         CollectionFormatError: damaged, or with other columns than `schema()`.
@@ -134,6 +137,8 @@ def read_tiles(path: Path) -> pa.Table:
         table.validate(full=True)  # above all, that texts are UTF-8
     except (pa.ArrowException, OSError) as err:
         raise CollectionFormatError(f"{path} can't be read as a table: {err}") from err
+    if LAND_SHARE not in table.schema.names:
+        table = table.append_column(LAND_SHARE, pa.nulls(table.num_rows, pa.float32()))
     if table.schema.names != schema().names:
         raise CollectionFormatError(f"{path} has columns {table.schema.names}, expected {schema().names}")
     return table.cast(schema())

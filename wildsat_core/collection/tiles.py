@@ -15,7 +15,7 @@ import numpy.typing as npt
 
 from wildsat_core.collection.columns import Column, Derived
 from wildsat_core.collection.id_index import IdIndex, SegmentIds
-from wildsat_core.collection.tile_files import as_numpy, bbox_corner, read_tiles, schema
+from wildsat_core.collection.tile_files import LAND_SHARE, as_numpy, bbox_corner, read_tiles, schema
 from wildsat_core.errors import CollectionFormatError
 from wildsat_core.types import BBox, Tile
 
@@ -36,6 +36,7 @@ class SegmentTiles:
     north: npt.NDArray[np.float64]
     captured_on: npt.NDArray[np.datetime64]
     cloud_cover: npt.NDArray[np.float32]
+    land_share: npt.NDArray[np.float32]
     is_box: npt.NDArray[np.bool_]
     country: npt.NDArray[np.int32]
     countries: tuple[str, ...]
@@ -69,6 +70,7 @@ class SegmentTiles:
             north=north,
             captured_on=as_numpy(table["captured_on"]).astype("datetime64[D]", copy=False),
             cloud_cover=as_numpy(table["cloud_cover"]).astype(np.float32, copy=False),
+            land_share=as_numpy(table[LAND_SHARE]).astype(np.float32, copy=False),
             is_box=as_numpy(table["is_box"]).astype(bool, copy=False),
             country=country,
             countries=countries,
@@ -92,6 +94,7 @@ class TileTable:
         west, south, east, north: (N,) degrees; east is unwrapped, so west <= east <= west + 360.
         captured_on: (N,) datetime64[D], NaT when unknown.
         cloud_cover: (N,) float32 in [0, 1], NaN when unknown.
+        land_share: (N,) float32 in [0, 1], NaN when unknown.
         is_box: (N,) bool, False where the outline is not the box.
         country: (N,) int32 index into `countries`, -1 when unknown.
         lon, lat: (N,) degrees, of the centres.
@@ -106,6 +109,7 @@ class TileTable:
     north: Column
     captured_on: Column
     cloud_cover: Column
+    land_share: Column
     is_box: Column
     country: Column
     countries: tuple[str, ...]
@@ -131,6 +135,7 @@ class TileTable:
             north=column("north"),
             captured_on=column("captured_on"),
             cloud_cover=column("cloud_cover"),
+            land_share=column("land_share"),
             is_box=column("is_box"),
             country=Column([_codes(part, countries) for part in parts], offsets),
             countries=countries,
@@ -143,6 +148,11 @@ class TileTable:
     @cached_property
     def lat(self) -> Column:
         return Derived(lambda south, north: (south + north) / 2, self.south, self.north)
+
+    @cached_property
+    def least_land(self) -> float:
+        """The smallest share of land that is known of a tile, 1 where none is known."""
+        return min((float(known.min()) for part in self.parts if (known := _known(part.land_share)).size), default=1.0)
 
     @cached_property
     def ids(self) -> IdIndex:
@@ -213,6 +223,7 @@ def _tile(values: dict[str, Any]) -> Tile:
         captured_on=values["captured_on"],
         cloud_cover=_shortest(values["cloud_cover"]),
         country=values["country"],
+        land_share=_shortest(values[LAND_SHARE]),
         footprint_wkb=None if values["is_box"] else values["geometry"],
     )
 
@@ -220,6 +231,10 @@ def _tile(values: dict[str, Any]) -> Tile:
 def _shortest(value: float | None) -> float | None:
     """A float32 as people write it, 0.3 and not 0.30000001192092896; None for what is not a number."""
     return float(str(np.float32(value))) if value is not None and math.isfinite(value) else None
+
+
+def _known(values: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
+    return values[~np.isnan(values)]
 
 
 def _codes(part: SegmentTiles, countries: Sequence[str]) -> npt.NDArray[np.int32]:

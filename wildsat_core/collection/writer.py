@@ -377,6 +377,10 @@ def _check(tile: Tile) -> None:
         raise InvalidInputError(
             f"tile {tile.tile_id}: cloud cover must lie in [0, 1], got {tile.cloud_cover}", "cloud_cover"
         )
+    if tile.land_share is not None and not 0 <= tile.land_share <= 1:
+        raise InvalidInputError(
+            f"tile {tile.tile_id}: land share must lie in [0, 1], got {tile.land_share}", "land_share"
+        )
 
 
 def tell_dropped_indexes(before: Manifest) -> None:

@@ -41,6 +41,10 @@ def search(
     date_to: Annotated[dt.datetime | None, typer.Option("--to", formats=["%Y-%m-%d"], help="Last day.")] = None,
     months: Annotated[str | None, typer.Option(help="Only these months of the year, as 6,7,8.")] = None,
     max_cloud: Annotated[float | None, typer.Option(help="Greatest share of cloud, 0 to 1.")] = None,
+    min_land: Annotated[
+        float | None,
+        typer.Option(help="Least share of land; not given, a quarter for words of land."),
+    ] = None,
     spacing_km: Annotated[float, typer.Option(help="Least distance between two hits.")] = 0.0,
     overlapping: Annotated[bool, typer.Option(help="Show hits that overlap a better one, too.")] = False,
     blend: Annotated[float | None, typer.Option(help="0: looks like it; 1: such things live there.")] = None,
@@ -61,6 +65,7 @@ def search(
         date_to=date_to.date() if date_to else None,
         months=_parse_months(months),
         max_cloud=max_cloud,
+        min_land=min_land,
     )
     query = Query((), filters, blend=blend, k=k, spacing_km=spacing_km, overlapping=overlapping)
     query = _read(text, query) if understand else replace(query, terms=(TextTerm(text),))

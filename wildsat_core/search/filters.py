@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -15,7 +15,7 @@ from wildsat_core.collection.tiles import TileTable
 from wildsat_core.errors import LimitExceededError
 from wildsat_core.geo import boxes_meet, great_circle_km
 from wildsat_core.region import Region
-from wildsat_core.search.query import Circle, Filters
+from wildsat_core.search.query import LAND_SHOWN, Circle, Filters
 from wildsat_core.types import BBox
 
 if TYPE_CHECKING:
@@ -80,6 +80,8 @@ def passing_rows(collection: Collection, blocks: BlockBoxes, filters: Filters) -
         LimitExceededError: the area is so intricate that comparing it takes too long.
     """
     tiles = collection.tiles
+    if filters.show_land is not None and tiles.least_land >= LAND_SHOWN:
+        filters = replace(filters, show_land=None)
     if filters == Filters(min_percentile=filters.min_percentile):
         return None
     rows = _rows_to_test(tiles, blocks, filters)
@@ -95,7 +97,13 @@ def passing_rows(collection: Collection, blocks: BlockBoxes, filters: Filters) -
         rows = rows[_touches_area(tiles, rows, filters)]
     if filters.where:
         rows = filters.where.passing(collection, rows)
-    return _in_regions(tiles, rows, filters)
+    rows = _in_regions(tiles, rows, filters)
+    return rows if filters.show_land is None else _showing_land(tiles, rows, filters.show_land)
+
+
+def _showing_land(tiles: TileTable, rows: npt.NDArray[np.int64], least: float) -> npt.NDArray[np.int64]:
+    shown = rows[~(tiles.land_share[rows] < LAND_SHOWN)]  # where it is unknown, the comparison is false
+    return shown if shown.size and shown.size >= least * rows.size else rows
 
 
 def _in_regions(tiles: TileTable, rows: npt.NDArray[np.int64], filters: Filters) -> npt.NDArray[np.int64]:
@@ -145,6 +153,8 @@ def _column_conditions(tiles: TileTable, filters: Filters, rows: npt.NDArray[np.
         conditions.append(~np.isin(tiles.country[rows], unwanted))
     if filters.max_cloud is not None:
         conditions.append(tiles.cloud_cover[rows] <= filters.max_cloud)
+    if filters.min_land is not None:
+        conditions.append(tiles.land_share[rows] >= filters.min_land)
     if not (filters.date_from or filters.date_to or filters.months):
         return conditions
     days = tiles.captured_on[rows]

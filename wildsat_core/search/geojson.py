@@ -54,6 +54,7 @@ def tile_feature(
             "source": tile.source,
             "country": tile.country,
             "country_name": country_name(tile.country),
+            "land_share": tile.land_share,
             **(links or {}),
         },
     }

@@ -22,6 +22,7 @@ from wildsat_core.text.folding import fold
 from wildsat_core.types import BBox, Space, Tile
 
 MAX_TEXT_CHARACTERS = 500
+LAND_SHOWN = 0.25  # of a tile, for a picture to show land rather than sea
 MAX_TERMS = 20
 DEFAULT_K = 20
 MAX_K = 1_000
@@ -172,7 +173,7 @@ class Circle:
 class Filters:
     """What a tile must satisfy to be ranked at all. Everything given must hold.
 
-    A tile of unknown date, cloud cover or country passes no filter on it, but see `undated`.
+    A tile of unknown date, cloud cover, land share or country passes no filter on it, but see `undated`.
 
     Attributes:
         bbox: the tile's outline shares a point with the box.
@@ -188,6 +189,9 @@ class Filters:
         undated: whether tiles of unknown date pass date_from and date_to.
         months: months of the year, 1 to 12.
         max_cloud: greatest share of cloud, in [0, 1].
+        min_land: least share of land, in [0, 1].
+        show_land: tiles known to show less land than LAND_SHOWN don't pass where at least this share of what passes
+            the rest shows more, and one tile does; None lets them pass.
         tile_ids: only these tiles.
         where: a condition on properties.
         min_percentile: only tiles that score at least as high as this share of all tiles, in [0, 100).
@@ -206,6 +210,8 @@ class Filters:
     undated: bool = False
     months: frozenset[int] = frozenset()
     max_cloud: float | None = None
+    min_land: float | None = None
+    show_land: float | None = None
     tile_ids: frozenset[str] | None = None
     where: PropertyFilter | None = None
     min_percentile: float | None = None
@@ -219,6 +225,8 @@ class Filters:
             raise InvalidInputError(f"months must be numbers from 1 to 12, got {wrong}", "months")
         if self.max_cloud is not None and not 0 <= self.max_cloud <= 1:
             raise InvalidInputError(f"max_cloud must lie in [0, 1], got {self.max_cloud}", "max_cloud")
+        if self.min_land is not None and not 0 <= self.min_land <= 1:
+            raise InvalidInputError(f"min_land must lie in [0, 1], got {self.min_land}", "min_land")
         if self.min_percentile is not None and not 0 <= self.min_percentile < 100:
             raise InvalidInputError(f"min_percentile must lie in [0, 100), got {self.min_percentile}", "min_percentile")
 

@@ -40,6 +40,7 @@ class Understood:
         message: a sentence for people where hits mean little, None where they do.
         foreign: the question is in a language that is not understood.
         named: the question is a name alone, so that there is a match whatever the model makes of the words.
+        about_land: the question is about land, so that tiles that show sea are left out unless `min_land` says else.
     """
 
     found: tuple[Found, ...] = ()
@@ -47,3 +48,4 @@ class Understood:
     message: str | None = None
     foreign: bool = False
     named: bool = False
+    about_land: bool = False

@@ -89,6 +89,7 @@ def feature(tile: dict[str, Any], rank: int) -> dict[str, Any]:
             "source": "canned",
             "country": "BRA",
             "country_name": "Brazil",
+            "land_share": 1.0,
             "thumbnail": f"/tiles/{tile_id}/thumbnail.webp?collection=demo",
             "similar": f"/tiles/{tile_id}/similar?collection=demo",
         },

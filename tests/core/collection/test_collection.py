@@ -26,6 +26,8 @@ from wildsat_core.collection.maintain import (
 )
 from wildsat_core.collection.manifest import AnnInfo, FileInfo, publish_manifest, read_current_manifest, read_manifest
 from wildsat_core.collection.segment import write_segment
+from wildsat_core.collection.tile_files import tiles_to_arrow, write_tiles
+from wildsat_core.collection.tiles import SegmentTiles, TileTable
 from wildsat_core.errors import (
     CollectionFormatError,
     CollectionLockedError,
@@ -127,6 +129,23 @@ def test_a_deleted_tile_is_gone_and_the_others_stay(root):
         after.row_of("fiji")
     assert after.row_of("oslo") >= 0
     assert collection.row_of("fiji") >= 0  # the generation opened before is as it was
+
+
+def test_a_table_without_land_shares_is_read_as_one_that_does_not_know_them(tmp_path):
+    tiles = [replace(tile, land_share=share) for tile, share in zip(make_tiles(), (0.3, 0.0, None), strict=False)]
+    path = tmp_path / "tiles.arrow"
+    write_tiles(path, tiles_to_arrow(tiles))
+    known = SegmentTiles.read(path)
+    assert known.land_share.tolist() == pytest.approx([0.3, 0.0, np.nan], nan_ok=True)
+    table = TileTable.of([known], np.ones(3, bool))
+    assert [table.tile(row).land_share for row in range(3)] == [0.3, 0.0, None]
+    assert table.least_land == 0
+    older = tmp_path / "older" / "tiles.arrow"
+    older.parent.mkdir()
+    write_tiles(older, tiles_to_arrow(tiles).drop_columns(["land_share"]))
+    unknown = SegmentTiles.read(older)
+    assert np.isnan(unknown.land_share).all()
+    assert TileTable.of([unknown], np.ones(3, bool)).least_land == 1
 
 
 def test_rows_of_an_older_generation_are_not_deleted(root):

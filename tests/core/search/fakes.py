@@ -64,6 +64,7 @@ def random_tile(rng, i):
         captured_on=day if rng.random() < 0.8 else None,
         cloud_cover=float(rng.random()) if rng.random() < 0.8 else None,
         country=[None, "BRA", "FJI", "NOR"][rng.integers(0, 4)],
+        land_share=[None, 0.0, 0.1, 0.25, 0.6, 1.0][i % 6],
         footprint_wkb=wkb,
     )
 

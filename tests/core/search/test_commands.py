@@ -20,7 +20,9 @@ def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
 
 
 def test_the_table_and_the_geojson_say_how_it_was_searched(run) -> None:
-    assert "50 of 50 tiles" in run("dunes", "-k", "3")
+    assert "33 of 50 tiles" in run("dunes", "-k", "3")  # a question about land: 17 tiles show sea
+    assert "50 of 50 tiles" in run("dunes", "-k", "3", "--no-understand")
+    assert "16 of 50 tiles" in run("dunes", "-k", "3", "--min-land", "0.6")
     assert "exact scan" in run("dunes", "-k", "3")
     assert json.loads(run("dunes", "--format", "geojson"))["backend"] == "exact scan"
 

@@ -16,7 +16,7 @@ from wildsat_core.errors import LimitExceededError
 from wildsat_core.geo import bbox_geometry, great_circle_km
 from wildsat_core.search.engine import SearchEngine
 from wildsat_core.search.filters import BlockBoxes, passing_rows
-from wildsat_core.search.query import Circle, Filters
+from wildsat_core.search.query import LAND_SHOWN, Circle, Filters
 from wildsat_core.types import BBox, Tile
 
 N = 400
@@ -141,6 +141,25 @@ def test_a_tile_with_as_much_cloud_as_is_allowed_passes(tmp_path, share):
     collection = open_collection(tmp_path / "cloudy")
     rows = passing_rows(collection, BlockBoxes.of(collection), Filters(max_cloud=share))
     assert {collection.tile(row).tile_id for row in rows} == {"t0", "t1"}
+
+
+@pytest.mark.parametrize("least", [0.0, 0.1, 0.25, 1.0])
+def test_least_land_agrees_with_brute_force(collection, blocks, least):
+    want = expected(collection, lambda t: t.land_share is not None and t.land_share >= np.float32(least))
+    assert found(collection, blocks, Filters(min_land=least)) == want
+
+
+def test_tiles_that_show_sea_pass_only_where_no_other_tile_does(collection, blocks):
+    shows = expected(collection, lambda t: t.land_share is None or t.land_share >= LAND_SHOWN)
+    assert 0 < len(shows) < N
+    assert found(collection, blocks, Filters(show_land=0.0)) == shows
+    sea = frozenset(f"tile-{i}" for i in range(N) if i % 6 in (1, 2))
+    assert found(collection, blocks, Filters(show_land=0.0, tile_ids=sea)) == expected(
+        collection, lambda t: t.tile_id in sea
+    )
+    share = len(shows) / N
+    assert found(collection, blocks, Filters(show_land=share - 0.01)) == shows
+    assert found(collection, blocks, Filters(show_land=share + 0.01)) == list(range(N))
 
 
 def test_a_multipolygon_over_fiji_finds_tiles_on_both_sides(collection, blocks):

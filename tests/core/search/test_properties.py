@@ -17,9 +17,10 @@ from wildsat_core.types import BBox, ModelRef, SpaceSpec, Tile
 
 DAY = dt.date
 TILES = [
-    Tile("amazon", BBox(-61, -4, -60, -3), 10.0, "s2", captured_on=DAY(2024, 7, 1), cloud_cover=0.1, country="BRA"),
+    Tile("amazon", BBox(-61, -4, -60, -3), 10.0, "s2", captured_on=DAY(2024, 7, 1), cloud_cover=0.1, country="BRA",
+         land_share=1.0),
     Tile("sahara", BBox(10, 24, 11, 25), 10.0, "s2", captured_on=DAY(2024, 1, 15), cloud_cover=0.0, country="DZA"),
-    Tile("fiji", BBox(179.5, -18, -179.5, -17), 0.6, "aerial", "", DAY(2023, 7, 9), 0.3, "FJI"),
+    Tile("fiji", BBox(179.5, -18, -179.5, -17), 0.6, "aerial", "", DAY(2023, 7, 9), 0.3, "FJI", 0.25),
     Tile("sea", BBox(0, 0, 1, 1), 500.0, "s2"),
 ]  # fmt: skip
 
@@ -53,6 +54,8 @@ ALL = {"amazon", "sahara", "fiji", "sea"}
         ("gsd = 0.6", {"fiji"}),
         ("10 < gsd", {"sea"}),
         ("eo:cloud_cover = 30", {"fiji"}),
+        ("wildsat:land_share < 0.5", {"fiji"}),
+        ("land_share >= 0.9", {"amazon"}),
         ("cloud_cover <= 0.1", {"amazon", "sahara"}),
         ("\"wildsat:country\" = 'BRA'", {"amazon"}),
         ("country IN ('BRA', 'FJI')", {"amazon", "fiji"}),

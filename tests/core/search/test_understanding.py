@@ -100,6 +100,35 @@ def test_negation(asked, wanted, unwanted):
     assert split_negation(asked) == (wanted, unwanted)
 
 
+@pytest.mark.parametrize(
+    ("asked", "land"),
+    [
+        ("rainforest", True),
+        ("vast flat plain barely above the sea", True),
+        ("a sea of sand", True),
+        ("oceanic climate", True),
+        ("rainforest in Gabon", True),
+        ("desert, not coast", True),
+        ("selva tropical", True),
+        ("lion", True),
+        ("mangroves", False),
+        ("mangrove forest on a tropical coast", False),
+        ("a bear that hunts seals on sea ice", False),
+        ("fjords in Norway", False),
+        ("emperor penguin", False),
+        ("open sea", False),
+        ("Fiji", False),
+        ("like the Serengeti", False),
+        ("où habite le renard des sables", False),
+    ],
+)
+def test_questions_about_land_are_told_from_those_about_the_sea_and_its_shores(asked, land):
+    reading = read(asked)
+    assert (reading.about_land, reading.understood.about_land) == (land, land)
+    assert reading.narrow(Filters()).show_land == (0.0 if land else 0.5 if asked == "Fiji" else None)
+    assert reading.narrow(Filters(min_land=0.0)).show_land is None
+
+
 def test_what_is_not_wanted_weighs_against():
     terms = {term.label: term.weight for term in read("forest but not pine").terms}
     assert terms == {"forest": 1.0, "pine": -1.0}

@@ -85,6 +85,7 @@ def _end(collection: Collection, rows: Rows) -> npt.NDArray[np.datetime64]:
 
 
 _TEXT: Final = {"type": "string"}
+_SHARE: Final = {"type": "number", "minimum": 0, "maximum": 1}
 _TIME: Final = {"type": "string", "format": "date-time"}
 
 # By the names that STAC Items use.
@@ -102,18 +103,18 @@ PROPERTIES: Final[Mapping[str, Property]] = {
     "wildsat:source": Property("text", _sources, _TEXT | {"title": "Source"}),
     "wildsat:country": Property("text", _countries, _TEXT | {"title": "Country, ISO 3166-1 alpha-3"}),
     "wildsat:country_name": Property("text", _country_names, _TEXT | {"title": "Country"}),
+    "wildsat:land_share": Property("number", _numbers("land_share"), _SHARE | {"title": "Share of land"}),
 }
 # By the names that hits use.
 OTHER_NAMES: Final[Mapping[str, Property]] = {
     "tile_id": PROPERTIES["id"],
     "captured_on": PROPERTIES["datetime"],
     "gsd_m": PROPERTIES["gsd"],
-    "cloud_cover": Property(
-        "number", _numbers("cloud_cover"), {"type": "number", "minimum": 0, "maximum": 1, "title": "Share of cloud"}
-    ),
+    "cloud_cover": Property("number", _numbers("cloud_cover"), _SHARE | {"title": "Share of cloud"}),
     "source": PROPERTIES["wildsat:source"],
     "country": PROPERTIES["wildsat:country"],
     "country_name": PROPERTIES["wildsat:country_name"],
+    "land_share": PROPERTIES["wildsat:land_share"],
 }
 
 

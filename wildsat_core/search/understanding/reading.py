@@ -6,8 +6,10 @@ from dataclasses import dataclass, replace
 
 from wildsat_core.region import Region
 from wildsat_core.search.query import Filters, PlaceTerm, Query, SpeciesTerm, Term, TextTerm
+from wildsat_core.search.understanding.shores import is_about_land
 from wildsat_core.search.understood import Found, Understood
 
+MOST_SHOW_LAND = 0.5  # of the tiles of a place that is land, rather than islands in the sea
 NEGATED = -1.0  # weight of what is not wanted beside a wish of weight 1
 
 
@@ -52,7 +54,22 @@ class Reading:
     @property
     def understood(self) -> Understood:
         """What the answer tells."""
-        return Understood(self.found, self.suggestion, self.message, self.foreign, self.named)
+        return Understood(self.found, self.suggestion, self.message, self.foreign, self.named, self.about_land)
+
+    @property
+    def about_land(self) -> bool:
+        """Whether hits should show land: a name alone, or a place that they are to be like, says nothing of that."""
+        if (self.named and not self.species) or self.foreign or self.likes:
+            return False
+        wanted = (self.wanted,) if self.wanted else ()
+        return is_about_land((*wanted, *(text for one in self.species for text in one.texts)))
+
+    @property
+    def _show_land(self) -> float | None:
+        """Wherever there is land for what is about it; for a name alone, unless it is of an archipelago or a sea."""
+        if self.about_land:
+            return 0.0
+        return MOST_SHOW_LAND if self.named and not (self.species or self.likes) else None
 
     @property
     def terms(self) -> tuple[Term, ...]:
@@ -73,6 +90,7 @@ class Reading:
             ranges=(*filters.ranges, *self.ranges),
             not_countries=filters.not_countries | self.not_countries,
             outside=(*filters.outside, *self.outside),
+            show_land=self._show_land if filters.min_land is None else filters.show_land,
         )
 
     def apply(self, query: Query) -> Query:

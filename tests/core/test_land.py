@@ -2,8 +2,8 @@ import numpy as np
 import pytest
 import shapely
 
-from indexer.pipeline.land import LandMask
 from wildsat_core.countries import Countries, Country
+from wildsat_core.land import LandMask
 from wildsat_core.types import BBox
 
 
@@ -45,5 +45,7 @@ def test_a_small_box_on_a_coast_is_compared_with_the_outlines_themselves():
     at_sea, half, inland = BBox(9.97, 50.02, 10.0, 50.05), BBox(9.994, 50.02, 10.014, 50.04), BBox(11, 51, 11.02, 51.02)
     assert mask.share([at_sea, half, inland]).tolist() == [0.0, pytest.approx(0.5), 1.0]
     assert mask.share([BBox(179.8, -17.05, -179.9, -17)]) == pytest.approx([0.5])
-    large = BBox(9, 49, 12, 52)  # counted in cells, those on the coast whole
-    assert mask.share([large]) == pytest.approx([4 / 9])
+    large = BBox(9, 49, 12, 52)  # counted in cells: by their middles, or those on the coast whole
+    assert mask.share([large]) == pytest.approx([(19 * 20 + 20) / 900], abs=0.003)
+    assert mask.share([large], generous=True) == pytest.approx([4 / 9])
+    assert mask.share([half], generous=True) == pytest.approx([0.5])

@@ -5,6 +5,7 @@ A box smaller than a few cells of the mask, and on a coast, is compared with the
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Final
@@ -12,8 +13,7 @@ from typing import TYPE_CHECKING, Any, Final
 import numpy as np
 import numpy.typing as npt
 
-from indexer.sources.dataset import unwrapped
-from wildsat_core.countries import Countries
+from wildsat_core.countries import Countries, load_countries
 from wildsat_core.geo import wrap_lon
 from wildsat_core.types import BBox
 
@@ -30,10 +30,12 @@ class LandMask:
 
     Attributes:
         sums: (H + 1, W + 1) int32, number of land cells north and west of each corner, row 0 at +90 degrees.
+        middles: the same of cells whose middle is land; None where that is the same.
         coasts: the cells that an outline runs through, and the outlines; None where only cells are known.
     """
 
     sums: npt.NDArray[np.int32]
+    middles: LandMask | None = None
     coasts: tuple[LandMask, STRtree] | None = None
 
     @classmethod
@@ -45,7 +47,7 @@ class LandMask:
 
     @classmethod
     def from_countries(cls, countries: Countries) -> LandMask:
-        """Paint all outlines; a cell that an outline touches is land, so that small islands are not lost."""
+        """Paint all outlines, both by the cells that an outline touches and by those whose middle it holds."""
         import shapely
         from affine import Affine
         from rasterio.features import rasterize
@@ -54,15 +56,22 @@ class LandMask:
         shape = (180 * CELLS_PER_DEGREE, 360 * CELLS_PER_DEGREE)
         parts = shapely.get_parts([country.outline for country in countries.countries])
         transform = Affine(step, 0.0, -180.0, 0.0, -step, 90.0)
-        land, lines = (
-            rasterize(shapes, out_shape=shape, transform=transform, all_touched=True, dtype="uint8").astype(bool)
-            for shapes in (parts, shapely.boundary(parts))
+        land, middles, lines = (
+            cls.from_cells(
+                rasterize(shapes, out_shape=shape, transform=transform, all_touched=touched, dtype="uint8") > 0
+            )
+            for shapes, touched in ((parts, True), (parts, False), (shapely.boundary(parts), True))
         )
-        return replace(cls.from_cells(land), coasts=(cls.from_cells(lines), shapely.STRtree(parts)))
+        return replace(land, middles=middles, coasts=(lines, shapely.STRtree(parts)))
 
-    def share(self, boxes: Sequence[BBox]) -> npt.NDArray[np.float64]:
-        """Share of land of each box in the plane of degrees, (N,) in [0, 1]."""
-        shares = self._share_of_cells(boxes)
+    def share(self, boxes: Sequence[BBox], *, generous: bool = False) -> npt.NDArray[np.float64]:
+        """Share of land of each box in the plane of degrees, (N,) in [0, 1].
+
+        Args:
+            boxes: N of them.
+            generous: in large boxes count whole cells that an outline touches, so that no small island is lost.
+        """
+        shares = (self if generous or self.middles is None else self.middles)._share_of_cells(boxes)
         if self.coasts is None:
             return shares
         lines, outlines = self.coasts
@@ -99,6 +108,12 @@ class LandMask:
         return total
 
 
+@functools.cache
+def load_land() -> LandMask:
+    """The mask of the countries that come with the program; painted once, in about a second."""
+    return LandMask.from_countries(load_countries())
+
+
 def _cells_between(start: npt.NDArray[np.float64], end: npt.NDArray[np.float64], limit: int | None) -> tuple[Any, Any]:
     first, last = np.rint(start).astype(np.int64), np.rint(end).astype(np.int64)
     thin = last <= first
@@ -119,7 +134,7 @@ def _share_within(box: BBox, outlines: STRtree) -> float:
     """Share of a box that lies in outlines, in the plane of degrees."""
     import shapely
 
-    west, south, east, north = unwrapped(box)
+    (west, south, _, north), east = box.as_tuple(), box.west + box.width_deg
     total = 0.0
     for start, end, turn in ((west, min(east, 180.0), 0.0), (180.0, east, -360.0)):
         if end > start:
