@@ -6,7 +6,6 @@
 from __future__ import annotations
 
 import functools
-import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -51,6 +50,7 @@ class Countries:
         parts, owner = shapely.get_parts([c.outline for c in countries], return_index=True)
         self._parts, self._owner = parts, owner
         self._tree = shapely.STRtree(parts)
+        shapely.prepare(self._parts)
 
     def code_at(self, lon_lat: npt.ArrayLike, within_km: float = 0.0) -> list[str | None]:
         """Alpha-3 codes of places.
@@ -65,15 +65,16 @@ class Countries:
         import shapely
 
         positions = np.asarray(lon_lat, np.float64).reshape(-1, 2)
-        points = shapely.points(positions)
         codes: list[str | None] = [None] * len(positions)
-        rows, parts = self._tree.query(points, predicate="intersects")
-        for row, part in zip(rows[::-1], parts[::-1], strict=True):
+        # The tree goes by boxes; outlines are prepared once, and so each is quick to ask about many places.
+        rows, parts = self._tree.query(shapely.points(positions))
+        inside = shapely.intersects_xy(self._parts[parts], *positions[rows].T)
+        for row, part in zip(rows[inside][::-1].tolist(), parts[inside][::-1].tolist(), strict=True):
             codes[row] = self.countries[self._owner[part]].code
         missing = [i for i, code in enumerate(codes) if code is None]
-        if within_km > 0:
-            for i in missing:
-                codes[i] = self._nearest(positions[i], within_km)
+        if within_km > 0 and missing:
+            for i, code in zip(missing, self._nearest(positions[missing], within_km), strict=True):
+                codes[i] = code
         return codes
 
     @property
@@ -85,23 +86,29 @@ class Countries:
         """Short English name of an alpha-3 code, None for an unknown one."""
         return self._names.get(code)
 
-    def _nearest(self, lon_lat: npt.NDArray[np.float64], within_km: float) -> str | None:
-        """Nearest outline in a plane stretched so that both axes are kilometres near the place."""
+    def _nearest(self, lon_lat: npt.NDArray[np.float64], within_km: float) -> list[str | None]:
+        """Code of the nearest outline to each of (N, 2) places, None where all are further than that.
+
+        Distances are those of a plane stretched so that both axes are kilometres near the place.
+        """
         import shapely
         from shapely.affinity import affine_transform
 
-        lon, lat = float(lon_lat[0]), float(lon_lat[1])
+        lon, lat = lon_lat.T
         height = within_km / KM_PER_DEGREE
-        shrink = max(math.cos(math.radians(lat)), 0.01)
-        window = shapely.box(lon - height / shrink, lat - height, lon + height / shrink, lat + height)
-        best: tuple[float, str | None] = (within_km, None)
-        for part in self._tree.query(window, predicate="intersects"):
-            near = shapely.clip_by_rect(self._parts[part], *window.bounds)
-            flat = affine_transform(near, [shrink * KM_PER_DEGREE, 0, 0, KM_PER_DEGREE, 0, 0])
-            distance = shapely.distance(flat, shapely.Point(lon * shrink * KM_PER_DEGREE, lat * KM_PER_DEGREE))
-            if distance <= best[0]:
-                best = (float(distance), self.countries[self._owner[part]].code)
-        return best[1]
+        shrink = np.maximum(np.cos(np.radians(lat)), 0.01)
+        windows = shapely.box(lon - height / shrink, lat - height, lon + height / shrink, lat + height)
+        rows, parts = self._tree.query(windows)
+        meets = shapely.intersects(self._parts[parts], windows[rows])
+        best: list[tuple[float, str | None]] = [(within_km, None)] * len(lon_lat)
+        for row, part in zip(rows[meets].tolist(), parts[meets].tolist(), strict=True):
+            near = shapely.clip_by_rect(self._parts[part], *windows[row].bounds)
+            flat = affine_transform(near, [shrink[row] * KM_PER_DEGREE, 0, 0, KM_PER_DEGREE, 0, 0])
+            place = shapely.Point(lon[row] * shrink[row] * KM_PER_DEGREE, lat[row] * KM_PER_DEGREE)
+            distance = float(shapely.distance(flat, place))
+            if distance <= best[row][0]:
+                best[row] = (distance, self.countries[self._owner[part]].code)
+        return [code for _, code in best]
 
 
 @functools.cache

@@ -87,6 +87,6 @@ class Chooser:
         heights_km = [(c.tile.bbox.north - c.tile.bbox.south) * KM_PER_DEGREE for c in group]
         codes = self.countries.code_at([c.tile.lon_lat for c in group], within_km=max(heights_km) / 2)
         return [
-            replace(c, tile=replace(c.tile, country=c.tile.country or code))
+            c if code is None or c.tile.country else Candidate(replace(c.tile, country=code), c.locator, c.otherwise)
             for c, code in zip(group, codes, strict=True)
         ]

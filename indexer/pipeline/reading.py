@@ -113,9 +113,9 @@ def _read(source: Source, options: ReadOptions, candidate: Candidate) -> tuple[T
         SourceError: neither it nor one of the others could be read.
     """
     problem: SourceError | str = ""
-    for one in (candidate, *candidate.otherwise):
+    for locator in (candidate.locator, *candidate.otherwise):
         try:
-            reading = source.read(one)
+            reading = source.read(Candidate(candidate.tile, locator))
         except SourceError as err:
             problem = problem or err
             continue
@@ -127,7 +127,7 @@ def _read(source: Source, options: ReadOptions, candidate: Candidate) -> tuple[T
                 f"its pixels are {reading.pixels.dtype} and the model takes eight-bit ones: say with --stretch "
                 "low,high which values become 0 and 255"
             )
-        return reading.tile or one.tile, reading
+        return reading.tile or candidate.tile, reading
     if isinstance(problem, SourceError):
         raise problem
     return problem

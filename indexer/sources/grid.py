@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import bisect
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 from wildsat_core.errors import InvalidInputError
@@ -107,9 +107,14 @@ class KilometreGrid:
 
     def cell(self, row: int, column: int) -> Cell:
         """The cell of this row and column."""
+        [cell] = self._cells_of_row(row, (column,))
+        return cell
+
+    def _cells_of_row(self, row: int, columns: Iterable[int]) -> Iterator[Cell]:
         lat, count = self.latitude(row), self.columns(row)
-        lon = _longitude(column, count)
-        return Cell(row, column, lon, lat, square_bbox(lon, lat, self.size_km))
+        for column in columns:
+            lon = _longitude(column, count)
+            yield Cell(row, column, lon, lat, square_bbox(lon, lat, self.size_km))
 
     def cell_id(self, cell: Cell) -> str:
         """Stable name of a cell, unique among all grids: size and step, row, column."""
@@ -118,8 +123,7 @@ class KilometreGrid:
     def cells(self, bbox: BBox | None = None) -> Iterator[Cell]:
         """Cells whose centre lies in the box, or all; rows from north to south, columns eastwards."""
         for row in reversed(self._rows_within(bbox)):
-            for column in self._columns_within(row, bbox):
-                yield self.cell(row, column)
+            yield from self._cells_of_row(row, self._columns_within(row, bbox))
 
     def count(self, bbox: BBox | None = None) -> int:
         """How many cells `cells` gives, without making them."""
@@ -153,7 +157,7 @@ class KilometreGrid:
             squares = math.ceil(max(map(len, columns.values())) / SQUARE_CELLS)
             for square in range(squares):
                 for row in rows:
-                    yield from (self.cell(row, column) for column in _part(columns[row], square, squares))
+                    yield from self._cells_of_row(row, _part(columns[row], square, squares))
 
     def _rows_within(self, bbox: BBox | None) -> range:
         """Rows whose centre lies between south and north."""

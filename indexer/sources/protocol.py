@@ -49,12 +49,13 @@ class Candidate:
     Attributes:
         tile: what is known before reading.
         locator: where its pixels are; only its own source looks inside. Picklable and small.
-        otherwise: what to read in its place, the first that shows something, where it shows nothing or can't be read.
+        otherwise: other locators, of which the first that shows something is read where this one shows nothing or can't
+            be read. The reading says what tile it is then.
     """
 
     tile: Tile
     locator: Any = None
-    otherwise: tuple[Candidate, ...] = ()
+    otherwise: tuple[Any, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -182,20 +182,25 @@ class RasterSource:
             "stretch": str(self.stretch) if self.stretch else None,
         }
 
-    def _tile_id(self, square: str) -> str:
-        """With the date, where one is known: next year's raster of the same name has tiles of its own."""
+    @property
+    def _names(self) -> tuple[str, str, str]:
+        """What ids begin with, what they end with, and the name of the raster for people: the same for all tiles.
+
+        An id ends with the date, where one is known: next year's raster of the same name has tiles of its own.
+        """
         date = f"-{self.captured_on:%Y%m%d}" if self.captured_on else ""
-        return f"{self._scene}-{square}{date}"
+        return f"{self._scene}-", date, Path(public_name(self.path)).name
 
     def _cells(self, grid: KilometreGrid, cells: Iterable[Cell]) -> Iterator[Candidate]:
         px = self.tile_px or self._own_px(grid.size_km)
+        head, end, href = self._names
         for cell in cells:
             tile = Tile(
-                tile_id=self._tile_id(grid.cell_id(cell)),
+                tile_id=f"{head}{grid.cell_id(cell)}{end}",
                 bbox=cell.bbox,
                 gsd_m=grid.size_km * 1000 / px,
                 source=self.name,
-                href=Path(public_name(self.path)).name,
+                href=href,
                 captured_on=self.captured_on,
                 cloud_cover=self.cloud_cover,
             )
@@ -204,6 +209,7 @@ class RasterSource:
 
     def _windows(self, grid: PixelGrid, rows: list[int], columns: list[int]) -> Iterator[Candidate | LeftOut]:
         where = self._raster.georeference
+        head, end, href = self._names
         for row in rows:
             places = where.window_places([(column, row) for column in columns], grid.size_px, grid.size_px)
             for column, place in zip(columns, places, strict=True):
@@ -214,11 +220,11 @@ class RasterSource:
                 if self.area is not None and not centre_in(self.area, bbox):
                     continue
                 tile = Tile(
-                    tile_id=self._tile_id(f"{grid.size_px}px-y{row:05d}-x{column:05d}"),
+                    tile_id=f"{head}{grid.size_px}px-y{row:05d}-x{column:05d}{end}",
                     bbox=bbox,
                     gsd_m=where.pixel_m(bbox.centre[1]),
                     source=self.name,
-                    href=Path(public_name(self.path)).name,
+                    href=href,
                     captured_on=self.captured_on,
                     cloud_cover=self.cloud_cover,
                     footprint_wkb=outline,

@@ -121,16 +121,17 @@ class SceneTable:
         shapely.prepare(self._outlines)
         self._tree = shapely.STRtree(self._outlines)
 
-    def over(self, box: BBox, least: float = LEAST_COVER) -> list[Scene]:
-        """Scenes that cover so much of a box, the best cover first, then by id; each with its cover."""
-        return self.over_each([box], least)[0]
-
     def over_each(self, boxes: Sequence[BBox], least: float = LEAST_COVER) -> list[list[Scene]]:
-        """The same of many boxes, all at once."""
+        """Scenes that cover so much of each box, with their cover, in the order in which they were given."""
         import shapely
 
-        outlines = np.array([_outline(box) for box in boxes], object)
+        outlines = shapely.box(*np.array([box.as_tuple() for box in boxes]).T)
+        for i, box in enumerate(boxes):
+            if box.crosses_antimeridian:
+                outlines[i] = _outline(box)
         box_of, scene_of = self._tree.query(outlines, predicate="intersects")
+        order = np.lexsort((scene_of, box_of))
+        box_of, scene_of = box_of[order], scene_of[order]
         covers = np.ones(len(box_of))
         # Most boxes lie within a scene, which is quickly told; the overlap is only worked out for the others.
         partly = ~shapely.covers(self._outlines[scene_of], outlines[box_of])
@@ -140,8 +141,6 @@ class SceneTable:
         for box, scene, cover in zip(box_of.tolist(), scene_of.tolist(), covers.tolist(), strict=True):
             if cover >= least:
                 found[box].append(self._whole[scene] if cover == 1.0 else replace(self._whole[scene], cover=cover))
-        for scenes in found:
-            scenes.sort(key=lambda scene: (-scene.cover, scene.scene_id))
         return found
 
 

@@ -9,6 +9,7 @@ import datetime as dt
 import logging
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from operator import attrgetter
 from typing import Any, Final, Literal
 
 from indexer.sources.catalogues import DEFAULT_COLLECTION
@@ -164,7 +165,9 @@ class Sentinel2Source:
         places: tuple[ScenePlace, ...] = candidate.locator
         if self.mosaic is None:
             [place] = places
-            return reading_of(*self._reader.read(place, candidate.tile), self.stretch)
+            reading = reading_of(*self._reader.read(place, candidate.tile), self.stretch)
+            is_first = place.scene_id == candidate.tile.href
+            return reading if is_first else replace(reading, tile=_of(candidate.tile, place))
         values, valid, used = self._mosaicked(candidate, places)
         return replace(reading_of(values, valid, self.stretch), tile=_made_of(candidate.tile, used))
 
@@ -223,7 +226,7 @@ class Sentinel2Source:
                 scenes.append(scene)
         if self.assets == "bands" and self.offset is None:
             _tell_unknown_offsets(scenes)
-        table = SceneTable(scenes)
+        table = SceneTable(sorted(scenes, key=self._preference))
         places = {scene.scene_id: self._place(scene) for scene in scenes}
         for part in parts:
             least = LEAST_COVER if self.mosaic is None else LEAST_OF_MOSAIC
@@ -236,22 +239,36 @@ class Sentinel2Source:
                 yield from group
 
     def _of_cell(self, cell: Cell, scenes: Sequence[Scene], places: Mapping[str, ScenePlace]) -> Iterator[Candidate]:
-        """The tile of a cell, or those of all dates; whole cover goes before everything."""
+        """The tile of a cell, or those of all dates; whole cover goes before everything.
+
+        Args:
+            cell: where.
+            scenes: over it, in the order of preference.
+            places: by scene.
+        """
         head, gsd_m = f"s2-{self.grid.cell_id(cell)}", self.grid.size_km * 1000 / self._px
         if self.mosaic is not None:
-            layers = sorted(scenes, key=self._preference)[:MOST_LAYERS]
             tile_id = f"{head}-{self.mosaic}-{self.since:%Y%m%d}-{self.until:%Y%m%d}"
-            if layers:
+            if scenes:
                 tile = Tile(tile_id, cell.bbox, gsd_m, self.name)
-                yield Candidate(tile, tuple(places[scene.scene_id] for scene in layers))
+                yield Candidate(tile, tuple(places[scene.scene_id] for scene in scenes[:MOST_LAYERS]))
             return
 
         def first_of(best: Sequence[Scene]) -> Candidate:
             """A candidate of the first scene, with the next ones where that shows nothing."""
-            first, *others = (self._candidate(head, cell, gsd_m, places[s.scene_id]) for s in best[: 1 + MOST_OTHERS])
-            return Candidate(first.tile, first.locator, tuple(others))
+            first, *others = (places[scene.scene_id] for scene in best[: 1 + MOST_OTHERS])
+            tile = Tile(
+                tile_id=f"{head}-{first.day}",
+                bbox=cell.bbox,
+                gsd_m=gsd_m,
+                source=self.name,
+                href=first.scene_id,
+                captured_on=first.date,
+                cloud_cover=first.cloud_cover,
+            )
+            return Candidate(tile, (first,), tuple((place,) for place in others))
 
-        covering = sorted(scenes, key=lambda scene: (-scene.cover, *self._preference(scene)))
+        covering = sorted(scenes, key=attrgetter("cover"), reverse=True)  # stable: else by preference
         if self.pick == "all":
             for date in sorted({scene.date for scene in covering}):
                 yield first_of([scene for scene in covering if scene.date == date])
@@ -263,18 +280,6 @@ class Sentinel2Source:
         if "least-cloudy" in (self.pick, _PICK_OF[self.mosaic]):
             return _cloud(scene), -scene.date.toordinal(), scene.scene_id
         return -scene.date.toordinal(), _cloud(scene), scene.scene_id
-
-    def _candidate(self, head: str, cell: Cell, gsd_m: float, place: ScenePlace) -> Candidate:
-        tile = Tile(
-            tile_id=f"{head}-{place.day}",
-            bbox=cell.bbox,
-            gsd_m=gsd_m,
-            source=self.name,
-            href=place.scene_id,
-            captured_on=place.date,
-            cloud_cover=place.cloud_cover,
-        )
-        return Candidate(tile, (place,))
 
     def _place(self, scene: Scene) -> ScenePlace:
         offset = scene.likely_offset if self.offset is None else self.offset
@@ -332,6 +337,17 @@ LEAST_OF_MOSAIC: Final = 0.01  # of a cell, for a scene to have a part in its mo
 _PICK_OF: Final[Mapping[Mosaic | None, Pick | None]] = {
     None: None, "newest": "newest", "clearest": "least-cloudy", "median": "least-cloudy"
 }  # fmt: skip
+
+
+def _of(tile: Tile, place: ScenePlace) -> Tile:
+    """The tile of the same cell that another scene makes."""
+    return replace(
+        tile,
+        tile_id=f"{tile.tile_id.rpartition('-')[0]}-{place.day}",
+        href=place.scene_id,
+        captured_on=place.date,
+        cloud_cover=place.cloud_cover,
+    )
 
 
 def _made_of(tile: Tile, used: Sequence[ScenePlace]) -> Tile:

@@ -22,6 +22,7 @@ from indexer.sources.sentinel2 import Sentinel2Source
 from tests.indexer.conftest import write_raster
 from tests.indexer.stac_server import NORTH, SIDE, WEST, scene
 from wildsat_core.collection import open_collection
+from wildsat_core.countries import load_countries
 from wildsat_core.errors import InvalidInputError
 from wildsat_core.types import BBox
 
@@ -85,10 +86,12 @@ def test_a_second_scene_is_tried_where_the_first_has_no_data(server, model, tmp_
     values[:, :, : SIDE // 2] = 0  # although its outline says that all is there
     write_raster(server.folder / "hollow-visual.tif", values, "EPSG:32614", WEST, NORTH, 10, nodata=0, tiled=True)
     one = source(server, area)
-    report = build_collection(one, model, tmp_path / "c", BuildOptions(workers=0), {})
+    options = BuildOptions(workers=0, countries=load_countries())
+    report = build_collection(one, model, tmp_path / "c", options, {})
     collection = open_collection(tmp_path / "c")
     tiles = [collection.tile(row) for row in range(len(collection))]
     assert {tile.href for tile in tiles} == {"whole", "hollow"}
+    assert {tile.country for tile in tiles} == {"USA"}
     assert all(tile.tile_id.endswith(f"{tile.captured_on:%Y%m%d}") for tile in tiles)
     hollow_middle = area.centre[0]
     assert all(tile.lon_lat[0] < hollow_middle + 0.02 for tile in tiles if tile.href == "whole")
