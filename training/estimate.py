@@ -13,8 +13,8 @@ from training.config import TrainConfig
 from training.data.stream import Batch
 from training.distributed import choose_device, step_seed
 from training.gather import world_size
-from training.setup import lay_out_channels_last, make_optimiser, open_training_data, plan_batches, run_folder, use_bf16
-from training.terms import TrainingModule, make_views, match_terms, weighted_sum
+from training.objective import TrainingModule, make_views, match_losses, weighted_sum
+from training.setup import batches_of, lay_out_channels_last, make_optimiser, open_training_data, run_folder, use_bf16
 from training.tuning import apply_tuning
 from wildsat_core.models.precision import supports_bf16
 
@@ -82,7 +82,7 @@ def estimate(config: TrainConfig) -> Estimate:
     apply_tuning(model, config.tuning)
     module = TrainingModule(model, config.losses).to(device)
     lay_out_channels_last(module)
-    batches = plan_batches(config, data, 0)
+    batches = batches_of(config, data, 0)
     trained: dict[str, int] = {}
     frozen = 0
     for name, parameter in module.named_parameters():
@@ -132,7 +132,7 @@ def _measure(config: TrainConfig, module: TrainingModule, device: torch.device, 
             views = make_views(batch, module.model, config.augment, config.losses, seed)
             with torch.autocast(device.type, torch.bfloat16, enabled=use_bf16(config, device)):
                 vectors = module(views.anchor, views.positive, batch.text, batch.lon_lat)
-            loss = weighted_sum(match_terms(vectors, batch, config.losses), config.losses)
+            loss = weighted_sum(match_losses(vectors, batch, config.losses), config.losses)
         optimiser.zero_grad()
         loss.backward()  # type: ignore[no-untyped-call]
         optimiser.step()

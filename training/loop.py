@@ -28,19 +28,19 @@ from training.distributed import any_rank, barrier, choose_device, process_group
 from training.ema import WeightMean
 from training.gather import gather_lists, mean_over_ranks, rank, world_size
 from training.losses import Match
+from training.objective import TrainingModule, make_views, match_losses, weighted_sum
 from training.report import Reporter
 from training.resume import begin_or_resume
 from training.schedule import rate_at
 from training.setup import (
+    batches_of,
     lay_out_channels_last,
     make_optimiser,
     open_training_data,
     pixel_reader,
-    plan_batches,
     run_folder,
     use_bf16,
 )
-from training.terms import TrainingModule, make_views, match_terms, weighted_sum
 from training.tuning import apply_tuning, without_adapters
 from training.validate import validate
 from wildsat_core.errors import TrainingError, WildsatError
@@ -109,7 +109,7 @@ class _Run:
         self.val_rows = self.data.pairs_of("val")
         self.pairs = PairDataset(self.data, self.data.pairs_of("train"), reader, seed, other_date=other_date)
         self.held_out = PairDataset(self.data, self.val_rows, reader, seed, other_date=False)
-        self.batches = plan_batches(config, self.data, self.progress.step)
+        self.batches = batches_of(config, self.data, self.progress.step)
         self.steps_per_epoch = max(1, self.batches.per_epoch // config.run.accumulate)
         self.steps = len(self.batches) // config.run.accumulate + self.progress.step
         batches = min(self.batches.per_epoch, self.steps * config.run.accumulate)
@@ -191,7 +191,7 @@ class _Run:
         views = make_views(batch, self.module.model, config.augment, config.losses, seed)
         with torch.autocast(self.device.type, torch.bfloat16, enabled=self.bf16):
             vectors = network(views.anchor, views.positive, batch.text, batch.lon_lat)
-        matches = match_terms(vectors, batch, config.losses)
+        matches = match_losses(vectors, batch, config.losses)
         return weighted_sum(matches, config.losses), matches
 
     def _batches(self) -> Generator[Batch, None, None]:

@@ -45,7 +45,7 @@ def pixel_reader(config: TrainConfig, data: TrainingSet, bands: tuple[str, ...])
     return PixelReader(root, data.about.bands, bands, data.about.band_files, config.data.tile_px)
 
 
-def plan_batches(config: TrainConfig, data: TrainingSet, first_step: int) -> EpochBatches:
+def batches_of(config: TrainConfig, data: TrainingSet, first_step: int) -> EpochBatches:
     """This rank's batches from a step to the end of the run."""
     run, rows = config.run, data.pairs_of("train")
     groups = data.column("pairs", "group")[rows]

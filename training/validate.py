@@ -10,7 +10,7 @@ import torch
 
 from training.data.stream import Batch, Key, PairDataset
 from training.data.tables import Ints
-from training.terms import TrainingModule
+from training.objective import TrainingModule
 from wildsat_core.errors import TrainingError
 
 LEVELS = (1, 5, 10)

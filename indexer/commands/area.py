@@ -72,7 +72,7 @@ def area(
     """
     from indexer.area import build_area, look
     from indexer.commands.progress import progress_bar
-    from indexer.pipeline.estimate import plan_build
+    from indexer.pipeline.estimate import estimate_build
     from indexer.pipeline.listing import Chooser
     from wildsat_core.cli import run_command
     from wildsat_core.countries import load_countries
@@ -96,7 +96,7 @@ def area(
     console.print(look(source, known).text())
     loaded = load_model(model)
     chooser = Chooser(lambda _: set(), area=where.outline)
-    console.print(plan_build(source, loaded, options, chooser).text())
+    console.print(estimate_build(source, loaded, options, chooser).text())
     if dry_run or not (yes or typer.confirm("Read and index them now?", default=True)):
         return
     told = {"title": f"{where.name}, {since} to {until}", "description": _description(where.name, from_, to, tile_km)}

@@ -14,7 +14,7 @@ from indexer.commands.progress import progress_bar
 from indexer.commands.roots import CollectionsFolder, collection_root
 from indexer.commands.sources import PICTURES, VectorOptions
 from indexer.pipeline.build import build_collection
-from indexer.pipeline.estimate import plan_build
+from indexer.pipeline.estimate import estimate_build
 from indexer.pipeline.listing import Chooser
 from indexer.pipeline.options import BuildOptions
 from indexer.pipeline.reading import ReadOptions, default_workers
@@ -68,7 +68,7 @@ class CollectionOptions(WhereOptions):
             wait_s=self.wait,
         )
 
-    def planner(self, options: BuildOptions) -> Chooser:
+    def chooser(self, options: BuildOptions) -> Chooser:
         """Chooses as the build would, without the writer's lock."""
         known = (lambda _: set()) if self.replace else _known_in(self.root)
         return Chooser(known, options.land, options.min_land, None, options.area, options.centres_in)
@@ -120,7 +120,7 @@ class Build(CollectionOptions, PictureOptions):
             any_scale=self.any_scale,
         )
         if self.dry_run:
-            typer.echo(plan_build(source, model, options, self.planner(options)).text())
+            typer.echo(estimate_build(source, model, options, self.chooser(options)).text())
             return
         with progress_bar("tiles", source.count(), Console(stderr=True)) as advance:
             report = build_collection(source, model, self.root, options, self.facts, advance)
@@ -142,7 +142,7 @@ class BuildVectors(CollectionOptions, VectorOptions):
 
     def run(self) -> None:
         """Index the rows of the files."""
-        from indexer.vectors.build import build_from_vectors, plan_vectors
+        from indexer.vectors.build import build_from_vectors, estimate_vectors
         from indexer.vectors.files import VectorFiles, given_vectors
 
         given = given_vectors(self.input, self.column, self.space, self.metric, self.model) if self.model else None
@@ -151,7 +151,7 @@ class BuildVectors(CollectionOptions, VectorOptions):
         spaces = ", ".join(f"{space} ({spec.dim}, {spec.metric})" for space, spec in files.specs.items())
         typer.echo(f"vectors of {files.model.name}: {spaces}")
         if self.dry_run:
-            typer.echo(plan_vectors(files, self.planner(options)).text())
+            typer.echo(estimate_vectors(files, self.chooser(options)).text())
             return
         with progress_bar("rows", files.count(), Console(stderr=True)) as advance:
             report = build_from_vectors(files, self.root, options, self.facts, advance)

@@ -12,7 +12,7 @@ from indexer.commands.by_source import by_source, join
 from indexer.commands.options import DryRun, PictureOptions, Workers, running
 from indexer.commands.progress import progress_bar
 from indexer.commands.sources import PICTURES
-from indexer.pipeline.cutting import CutFolder, cut_tiles, plan_cut
+from indexer.pipeline.cutting import CutFolder, cut_tiles, estimate_cut
 from indexer.pipeline.listing import Chooser
 from indexer.pipeline.reading import ReadOptions, default_workers
 from wildsat_core.addresses import same_when_signed_anew
@@ -45,7 +45,7 @@ class Cut(PictureOptions):
         read = ReadOptions(thumbnail_px=None, max_missing=self.max_missing)
         workers = default_workers() if self.workers is None else self.workers
         if self.dry_run:
-            typer.echo(plan_cut(source, chooser, read, workers).text("cut"))
+            typer.echo(estimate_cut(source, chooser, read, workers).text("cut"))
             return
         with progress_bar("tiles", source.count(), Console(stderr=True)) as advance:
             report = cut_tiles(source, folder, chooser, read, workers, advance, self.max_bad)

@@ -26,7 +26,7 @@ from xml.sax.saxutils import escape
 import numpy as np
 import numpy.typing as npt
 
-from indexer.pipeline.estimate import Plan, spread_sample
+from indexer.pipeline.estimate import Estimate, spread_sample
 from indexer.pipeline.inputs import InputGuard
 from indexer.pipeline.left_out import LeftOutCounter, check_faults
 from indexer.pipeline.listing import REASONS_BEFORE_READING, Chooser
@@ -247,19 +247,19 @@ def cut_tiles(
     return report
 
 
-def plan_cut(source: Source, chooser: Chooser, read: ReadOptions, workers: int) -> Plan:
+def estimate_cut(source: Source, chooser: Chooser, read: ReadOptions, workers: int) -> Estimate:
     """List everything, read and encode a sample spread over the list, write nothing."""
     left_out = LeftOutCounter()
     tiles, sample = spread_sample(chooser, source, left_out)
     if not sample:
-        return Plan(tiles, left_out, 0, 0, 0.0)
+        return Estimate(tiles, left_out, 0, 0, 0.0)
     start = time.perf_counter()
     chunk = read_chunk(source, read, sample)
     read_s, start = time.perf_counter() - start, time.perf_counter()
     size = sum(len(encode_picture(*one)[1]) for one in zip(chunk.tiles, chunk.pixels, chunk.places, strict=True))
     write_s = time.perf_counter() - start
     per_tile_s = max(read_s / max(workers, 1), write_s) / len(sample)
-    return Plan(tiles, left_out, len(sample), round(tiles * size / len(sample)), tiles * per_tile_s)
+    return Estimate(tiles, left_out, len(sample), round(tiles * size / len(sample)), tiles * per_tile_s)
 
 
 def _is_square(tile: Tile, place: PixelPlace | None) -> bool:

@@ -25,7 +25,7 @@ TABLE_BYTES = 254  # a row of tiles.arrow, its hash and its place among the thum
 
 
 @dataclass(frozen=True, slots=True)
-class Plan:
+class Estimate:
     """What a build would do.
 
     Attributes:
@@ -50,7 +50,7 @@ class Plan:
         )
 
 
-def plan_build(source: Source, model: WildSATModel, options: BuildOptions, chooser: Chooser) -> Plan:
+def estimate_build(source: Source, model: WildSATModel, options: BuildOptions, chooser: Chooser) -> Estimate:
     """List everything, read and embed a sample spread over the list, write nothing.
 
     Raises:
@@ -61,7 +61,7 @@ def plan_build(source: Source, model: WildSATModel, options: BuildOptions, choos
     left_out = LeftOutCounter()
     tiles, sample = spread_sample(chooser, source, left_out)
     if not sample:
-        return Plan(tiles, left_out, 0, 0, 0.0)
+        return Estimate(tiles, left_out, 0, 0, 0.0)
     sample = list(ScaleGate(model.config, options.any_scale).passed(iter(sample)))
     start = time.perf_counter()
     chunk = read_chunk(source, options.read, sample)
@@ -71,7 +71,7 @@ def plan_build(source: Source, model: WildSATModel, options: BuildOptions, choos
     vector_bytes = sum(spec.dim * np.dtype(spec.dtype).itemsize for spec in model.spaces.values())
     thumbnail_bytes = sum(len(t) for t in chunk.thumbnails if t) / max(len(chunk.tiles), 1)
     per_tile_s = max(read_s / len(sample) / max(options.workers, 1), encode_s / max(encoded, 1))
-    return Plan(
+    return Estimate(
         tiles=tiles,
         left_out=left_out,
         sampled=len(sample),

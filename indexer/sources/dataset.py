@@ -30,7 +30,7 @@ _WORST_POINT_PX: Final = 1.0  # how far the smooth fit through ground control po
 
 
 @dataclass(frozen=True, slots=True)
-class _Place:
+class _FileGeoreference:
     """Where a file lies: by an affine transform, or by ground control points."""
 
     crs: Any
@@ -72,21 +72,21 @@ class Dataset:
         self._path = path
         with open_raster(path) as header:
             view = view_of(header, path, choice, placed_anew=extent is not None)
-            place = _place_of(header, path, extent)
+            georeference = _georeference_of(header, path, extent)
             self.bands = view.indexes
-            self._overviews: list[int] = [] if place.points else header.overviews(view.first_band)
+            self._overviews: list[int] = [] if georeference.points else header.overviews(view.first_band)
             self._memory = None
             if header.driver in _ONE_PIECE:
                 self._memory = _in_memory(header, view)
                 view, self._overviews = view.of_copy(self._memory.name), []
-        self._place, self._view = place, view
+        self._own, self._view = georeference, view
         self._by_level: dict[int | None, tuple[Any, Affine]] = {}
         self._warped = None
-        transform, width, height = place.transform, view.width, view.height
-        if place.points:
-            self._warped = _by_points(self._level(None)[0], place, view, path)
+        transform, width, height = georeference.transform, view.width, view.height
+        if georeference.points:
+            self._warped = _by_points(self._level(None)[0], georeference, view, path)
             transform, (height, width) = self._warped.transform, self._warped.shape
-        self.georeference = Georeference(path.partition("?")[0], place.crs, transform, width, height)
+        self.georeference = Georeference(path.partition("?")[0], georeference.crs, transform, width, height)
 
     def read(self, column: int, row: int, width: int, height: int) -> tuple[Pixels, Mask]:
         """Pixels of a window as stored (C, height, width), and (height, width) True where there is data."""
@@ -137,7 +137,7 @@ class Dataset:
         from rasterio.vrt import WarpedVRT
 
         dataset, scale = self._level(level)
-        source: dict[str, Any] = {"src_crs": self._place.crs}
+        source: dict[str, Any] = {"src_crs": self._own.crs}
         if self._warped is None and self.georeference.is_degrees:
             source["src_crs"] = DEGREES
         if turn:
@@ -193,8 +193,8 @@ class Dataset:
                     with open_raster(self._view.path, **options) as coarse:
                         view = replace(view, width=coarse.width, height=coarse.height, level=level)
                 scale = Affine.scale(self._view.width / view.width, self._view.height / view.height)
-                place = replace(self._place, transform=self._place.transform @ scale)
-                dataset = open_raster(view.xml(place.xml()), self._path)
+                georeference = replace(self._own, transform=self._own.transform @ scale)
+                dataset = open_raster(view.xml(georeference.xml()), self._path)
             scale = Affine.scale(self._view.width / dataset.width, self._view.height / dataset.height)
             self._by_level[level] = (dataset, scale)
         return self._by_level[level]
@@ -222,7 +222,7 @@ def told_place(path: str) -> str | None:
         return str(crs.to_string())[:60]
 
 
-def _place_of(header: Any, path: str, extent: BBox | None) -> _Place:  # noqa: ANN401
+def _georeference_of(header: Any, path: str, extent: BBox | None) -> _FileGeoreference:  # noqa: ANN401
     """Where an open file lies, by the extent given or by what it says.
 
     Raises:
@@ -231,14 +231,14 @@ def _place_of(header: Any, path: str, extent: BBox | None) -> _Place:  # noqa: A
     from rasterio.crs import CRS
 
     if extent is not None:
-        return _Place(CRS.from_epsg(4326), box_transform(unwrapped(extent), header.width, header.height))
+        return _FileGeoreference(CRS.from_epsg(4326), box_transform(unwrapped(extent), header.width, header.height))
     points, crs_of_points = header.gcps
     crs = header.crs or (crs_of_points if points else None)
     is_affine = not _is_identity(header.transform)
     if crs is not None and is_affine:
-        return _Place(crs, header.transform)
+        return _FileGeoreference(crs, header.transform)
     if crs is not None and len(points) >= 3:
-        return _Place(crs, header.transform, points)
+        return _FileGeoreference(crs, header.transform, points)
     shown = path.partition("?")[0]
     raise SourceError(f"{shown} {_why_no_place(header, crs, shown, is_affine=is_affine)}")
 
@@ -274,7 +274,7 @@ def _why_no_place(header: Any, crs: Any, shown: str, *, is_affine: bool) -> str:
     return "does not say where it lies: give --extent west,south,east,north in degrees"
 
 
-def _by_points(dataset: Any, place: _Place, view: View, path: str) -> Any:  # noqa: ANN401
+def _by_points(dataset: Any, georeference: _FileGeoreference, view: View, path: str) -> Any:  # noqa: ANN401
     """The raster warped through its ground control points into their own system, by GDAL's smooth fit.
 
     Raises:
@@ -285,13 +285,13 @@ def _by_points(dataset: Any, place: _Place, view: View, path: str) -> Any:  # no
     from rasterio.vrt import WarpedVRT
 
     shown = path.partition("?")[0]
-    columns, rows, x, y = np.array([(p.col, p.row, p.x, p.y) for p in place.points]).T
+    columns, rows, x, y = np.array([(p.col, p.row, p.x, p.y) for p in georeference.points]).T
     try:
-        with GCPTransformer(place.points) as fit:
+        with GCPTransformer(georeference.points) as fit:
             fit_rows, fit_columns = fit.rowcol(x, y, op=lambda v: v)
         warped = WarpedVRT(
             dataset,
-            src_crs=place.crs,
+            src_crs=georeference.crs,
             resampling=Resampling.bilinear,
             tolerance=1e-3,
             src_nodata=view.nodata,
@@ -303,8 +303,8 @@ def _by_points(dataset: Any, place: _Place, view: View, path: str) -> Any:  # no
     worst = float(np.hypot(np.asarray(fit_columns) - columns, np.asarray(fit_rows) - rows).max())
     if not worst <= _WORST_POINT_PX:
         raise SourceError(
-            f"{shown}: no smooth map fits its {len(place.points)} ground control points (one is {worst:.1f} pixels "
-            f"off): warp it first, with `gdalwarp -tps -t_srs EPSG:4326 {shown} warped.tif`"
+            f"{shown}: no smooth map fits its {len(georeference.points)} ground control points (one is {worst:.1f} "
+            f"pixels off): warp it first, with `gdalwarp -tps -t_srs EPSG:4326 {shown} warped.tif`"
         )
     return warped
 

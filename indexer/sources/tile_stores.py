@@ -42,7 +42,7 @@ TIMEOUT_S: Final = 20.0
 _PICTURE: Final = re.compile(r"^(\d+)(?:@2x)?\.(png|jpg|jpeg|webp|tif|tiff)$", re.IGNORECASE)
 
 
-class Place(NamedTuple):
+class StoredTile(NamedTuple):
     """One map tile of a store: its numbers there and, in a folder, its file."""
 
     zoom: int
@@ -78,11 +78,11 @@ class TileStore(Protocol):
         """
         ...
 
-    def places(self, zoom: int, partition: Partition) -> Iterator[Place]:
+    def stored_tiles(self, zoom: int, partition: Partition) -> Iterator[StoredTile]:
         """Tiles of a partition, in a fixed order."""
         ...
 
-    def picture(self, place: Place) -> bytes:
+    def picture(self, stored: StoredTile) -> bytes:
         """Bytes of a tile's file.
 
         Raises:
@@ -130,7 +130,7 @@ class MBTilesFile:
         for across, up, count in self._query(query, SQUARE, SQUARE, zoom):
             yield Partition(f"{zoom}-{across}-{up}", int(count), (int(across) * SQUARE, int(up) * SQUARE))
 
-    def places(self, zoom: int, partition: Partition) -> Iterator[Place]:
+    def stored_tiles(self, zoom: int, partition: Partition) -> Iterator[StoredTile]:
         """Rows of the table within a square."""
         column, row = partition.locator
         query = (
@@ -138,14 +138,14 @@ class MBTilesFile:
             "AND tile_row BETWEEN ? AND ? ORDER BY tile_row DESC, tile_column"
         )
         found = self._query(query, zoom, column, column + SQUARE - 1, row, row + SQUARE - 1)
-        yield from (Place(zoom, int(x), int(y)) for x, y in found)
+        yield from (StoredTile(zoom, int(x), int(y)) for x, y in found)
 
-    def picture(self, place: Place) -> bytes:
+    def picture(self, stored: StoredTile) -> bytes:
         """The row's bytes."""
         query = "SELECT tile_data FROM tiles WHERE zoom_level = ? AND tile_column = ? AND tile_row = ?"
-        found = next(self._query(query, place.zoom, place.column, place.row), None)
+        found = next(self._query(query, stored.zoom, stored.column, stored.row), None)
         if found is None or not isinstance(found[0], bytes):
-            raise SourceError(f"{self.path} has no map tile {place.zoom}/{place.column}/{place.row}")
+            raise SourceError(f"{self.path} has no map tile {stored.zoom}/{stored.column}/{stored.row}")
         return found[0]
 
     def inputs(self, zoom: int) -> Iterator[str]:
@@ -195,14 +195,14 @@ class TileFolder:
         if run:
             yield Partition(f"{zoom}-{run[0][0]}-{run[0][1]}", held, tuple(run))
 
-    def places(self, zoom: int, partition: Partition) -> Iterator[Place]:
+    def stored_tiles(self, zoom: int, partition: Partition) -> Iterator[StoredTile]:
         """Files by column and row."""
         for column, first, above in partition.locator:
-            yield from (Place(zoom, column, row, file) for row, file in self._files(zoom, column)[first:above])
+            yield from (StoredTile(zoom, column, row, file) for row, file in self._files(zoom, column)[first:above])
 
-    def picture(self, place: Place) -> bytes:
+    def picture(self, stored: StoredTile) -> bytes:
         """The file's bytes."""
-        path = Path(self.root) / place.file
+        path = Path(self.root) / stored.file
         try:
             return path.read_bytes()
         except OSError as err:
@@ -260,14 +260,14 @@ class TileServer:
             down, across = square
             yield Partition(f"{zoom}-{across[0]}-{down[0]}", len(down) * len(across), (down, across))
 
-    def places(self, zoom: int, partition: Partition) -> Iterator[Place]:
+    def stored_tiles(self, zoom: int, partition: Partition) -> Iterator[StoredTile]:
         """Row by row."""
         down, across = partition.locator
-        yield from (Place(zoom, column, row) for row, column in itertools.product(down, across))
+        yield from (StoredTile(zoom, column, row) for row, column in itertools.product(down, across))
 
-    def picture(self, place: Place) -> bytes:
+    def picture(self, stored: StoredTile) -> bytes:
         """What the server answers."""
-        return fetch(filled(self.template, place.zoom, place.column, place.row))
+        return fetch(filled(self.template, stored.zoom, stored.column, stored.row))
 
     def inputs(self, zoom: int) -> Iterator[str]:
         """None."""

@@ -15,7 +15,7 @@ from indexer.sources.picture import decode_picture
 from indexer.sources.places import centre_in, slug
 from indexer.sources.protocol import Candidate, LeftOut, Partition, Reading
 from indexer.sources.tile_schemes import SCHEMES, TileScheme, meets, scheme_named
-from indexer.sources.tile_stores import MBTilesFile, Place, TileFolder, TileServer, TileStore, check_address
+from indexer.sources.tile_stores import MBTilesFile, StoredTile, TileFolder, TileServer, TileStore, check_address
 from wildsat_core.addresses import without_secrets
 from wildsat_core.bands import RGB
 from wildsat_core.errors import SourceError
@@ -87,17 +87,17 @@ class XyzSource:
         zoom, side_px = self._zoom(), self.tile_px
         scheme, bounds = self._numbering
         for part in self.partitions() if partition is None else (partition,):
-            for place in self._store.places(zoom, part):
-                box = scheme.box(*place[:3])
+            for stored in self._store.stored_tiles(zoom, part):
+                box = scheme.box(*stored[:3])
                 if box is None:
-                    yield LeftOut("off the map", f"{self._shown}: zoom {zoom} has no tile {place.column}/{place.row}")
+                    yield LeftOut("off the map", f"{self._shown}: zoom {zoom} has no tile {stored.column}/{stored.row}")
                     continue
                 if bounds is not None:
-                    self._check_side(scheme, bounds, box, place)
+                    self._check_side(scheme, bounds, box, stored)
                 if self.area is not None and not centre_in(self.area, box):
                     continue
-                side_px = side_px or self._side_px(place)
-                yield Candidate(self._tile(scheme, place, box, side_px), place)
+                side_px = side_px or self._side_px(stored)
+                yield Candidate(self._tile(scheme, stored, box, side_px), stored)
 
     def read(self, candidate: Candidate) -> Reading:
         """One map tile, (3, H, W) uint8.
@@ -105,9 +105,9 @@ class XyzSource:
         Raises:
             SourceError: missing or not a picture.
         """
-        place: Place = candidate.locator
-        reading = decode_picture(self._store.picture(place), (1, 2, 3), candidate.tile.tile_id)
-        beyond = round(self._cut_off(place.zoom, candidate.tile.bbox) * reading.pixels.shape[1])
+        stored: StoredTile = candidate.locator
+        reading = decode_picture(self._store.picture(stored), (1, 2, 3), candidate.tile.tile_id)
+        beyond = round(self._cut_off(stored.zoom, candidate.tile.bbox) * reading.pixels.shape[1])
         return replace(reading, pixels=reading.pixels[:, beyond:]) if beyond else reading
 
     def provenance(self) -> dict[str, Any]:
@@ -138,25 +138,25 @@ class XyzSource:
         host = self._shown.partition("://")[2].partition("/")[0]
         return slug(host if self.is_address else Path(self.location).resolve().stem)
 
-    def _check_side(self, scheme: TileScheme, bounds: BBox, box: BBox, place: Place) -> None:
+    def _check_side(self, scheme: TileScheme, bounds: BBox, box: BBox, stored: StoredTile) -> None:
         """Refuse tiles that would lie within their bounds if rows were counted from the other side.
 
         Raises:
             SourceError: saying so.
         """
         other = scheme.mirrored
-        mirrored = other.box(*place[:3])
+        mirrored = other.box(*stored[:3])
         if not meets(box, bounds) and mirrored is not None and meets(mirrored, bounds):
             raise SourceError(
                 f"{self._shown} says that its tiles lie within {bounds.as_tuple()}. With rows counted from the "
-                f"{scheme.rows_from}, tile {place.zoom}/{place.column}/{place.row} lies at latitude "
+                f"{scheme.rows_from}, tile {stored.zoom}/{stored.column}/{stored.row} lies at latitude "
                 f"{box.centre[1]:.3f}, outside; counted from the {other.rows_from}, it is inside. Look at the pictures "
                 "and say with --scheme xyz (rows from the north) or --scheme tms (from the south) how they are numbered"
             )
 
-    def _tile(self, scheme: TileScheme, place: Place, box: BBox, side_px: int) -> Tile:
+    def _tile(self, scheme: TileScheme, stored: StoredTile, box: BBox, side_px: int) -> Tile:
         """Numbered from the north, whatever the scheme, so that a place has one id."""
-        zoom, column, row = place.zoom, place.column, scheme.from_north(place.zoom, place.row)
+        zoom, column, row = stored.zoom, stored.column, scheme.from_north(stored.zoom, stored.row)
         degrees = "" if scheme.profile == "mercator" else f"{scheme.degrees_at_0:g}deg-"
         height_px = max(round(side_px * (1.0 - self._cut_off(zoom, box))), 1)
         return Tile(
@@ -170,14 +170,14 @@ class XyzSource:
     def _cut_off(self, zoom: int, box: BBox) -> float:
         return self._numbering[0].cut_off(zoom, box)
 
-    def _side_px(self, place: Place) -> int:
+    def _side_px(self, stored: StoredTile) -> int:
         from PIL import Image
 
         if self.is_address:
             return DEFAULT_TILE_PX
         with (
             contextlib.suppress(*library_errors(), SourceError),
-            Image.open(io.BytesIO(self._store.picture(place))) as picture,
+            Image.open(io.BytesIO(self._store.picture(stored))) as picture,
         ):
             return int(picture.width)
         return DEFAULT_TILE_PX

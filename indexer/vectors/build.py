@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from indexer.pipeline.estimate import TABLE_BYTES, Plan
+from indexer.pipeline.estimate import TABLE_BYTES, Estimate
 from indexer.pipeline.job import job
 from indexer.pipeline.left_out import LeftOutCounter
 from indexer.pipeline.listing import Chooser
@@ -87,7 +87,7 @@ def _with_vectors(
     )
 
 
-def plan_vectors(files: VectorFiles, chooser: Chooser) -> Plan:
+def estimate_vectors(files: VectorFiles, chooser: Chooser) -> Estimate:
     """Count what would be added and time the reading of the first rows; writes nothing.
 
     Raises:
@@ -105,4 +105,6 @@ def plan_vectors(files: VectorFiles, chooser: Chooser) -> Plan:
         tiles += len(chooser.pick(rows.candidates, left_out))
     pictures = sum(len(p) for p in first.thumbnails if p) / max(sampled, 1) if first else 0.0
     vector_bytes = sum(spec.dim * np.dtype(spec.dtype).itemsize for spec in files.specs.values())
-    return Plan(tiles, left_out, sampled, round(tiles * (vector_bytes + pictures + TABLE_BYTES)), tiles * per_tile_s)
+    return Estimate(
+        tiles, left_out, sampled, round(tiles * (vector_bytes + pictures + TABLE_BYTES)), tiles * per_tile_s
+    )

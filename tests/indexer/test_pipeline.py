@@ -17,7 +17,7 @@ from PIL import Image
 
 from indexer.pipeline import build as pipeline
 from indexer.pipeline.build import build_collection
-from indexer.pipeline.estimate import plan_build
+from indexer.pipeline.estimate import estimate_build
 from indexer.pipeline.job import job_of
 from indexer.pipeline.listing import Chooser
 from indexer.pipeline.options import BuildOptions
@@ -270,14 +270,14 @@ def test_a_source_that_names_the_country_is_believed():
 
 
 def test_a_dry_run_counts_measures_and_writes_nothing(source, model, tmp_path):
-    plan = plan_build(source, model, QUICK, Chooser(lambda _: set()))
-    assert plan.tiles == source.count()
-    assert plan.sampled > 10
-    assert plan.seconds > 0
+    estimate = estimate_build(source, model, QUICK, Chooser(lambda _: set()))
+    assert estimate.tiles == source.count()
+    assert estimate.sampled > 10
+    assert estimate.seconds > 0
     build_collection(source, model, tmp_path / "earth", QUICK, {})
     on_disk = sum(p.stat().st_size for p in (tmp_path / "earth" / "segments").rglob("*") if p.is_file())
-    assert 0.3 < plan.bytes_on_disk / on_disk < 2
-    assert f"{plan.tiles:,} tiles" in plan.text()
+    assert 0.3 < estimate.bytes_on_disk / on_disk < 2
+    assert f"{estimate.tiles:,} tiles" in estimate.text()
 
 
 def test_bands_that_the_model_does_not_take_are_refused(globe, model, tmp_path):

@@ -1,4 +1,4 @@
-"""One step's computation: views of a batch, the network once over all of them, and the weighted sum of terms."""
+"""One step's computation: views of a batch, the network once over all of them, and the weighted sum of losses."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ from training.tuning import settle_modes
 from wildsat_core.errors import InvalidInputError
 from wildsat_core.models.model import WildSATModel
 
-TERMS = ("text", "location", "image", "place")
+LOSSES = ("text", "location", "image", "place")
 
 
 @dataclass(frozen=True, slots=True)
 class Views:
-    """What the network sees of one batch: pixels in the model's own scale, (B, C, h, w); no positive, no image term."""
+    """What the network sees of one batch: pixels in the model's own scale, (B, C, h, w); no positive, no image loss."""
 
     anchor: torch.Tensor
     positive: torch.Tensor | None
@@ -31,7 +31,7 @@ class TrainingModule(nn.Module):
     """The model and the scale of its losses, so that one forward pass touches every trained parameter."""
 
     def __init__(self, model: WildSATModel, losses: LossSection) -> None:
-        """Wrap a model whose heads fit the terms in use."""
+        """Wrap a model whose heads fit the losses in use."""
         super().__init__()
         self.model = model
         self.scale = LogitScale(losses.scale, learned=losses.learned_scale)
@@ -96,8 +96,8 @@ def make_views(batch: Batch, model: WildSATModel, augment: AugmentConfig, losses
         return Views(anchor, laid_out(positive_view(prepared(batch.positive), augment, chance)))
 
 
-def match_terms(vectors: dict[str, torch.Tensor], batch: Batch, losses: LossSection) -> dict[str, Match]:
-    """The terms in use, by name."""
+def match_losses(vectors: dict[str, torch.Tensor], batch: Batch, losses: LossSection) -> dict[str, Match]:
+    """The losses in use, by name."""
     species = batch.species if losses.mask_species else None
     cell = batch.cell if losses.mask_cell else None
     sides = {
@@ -107,13 +107,13 @@ def match_terms(vectors: dict[str, torch.Tensor], batch: Batch, losses: LossSect
         "place": ("place", "words"),
     }
     return {
-        term: symmetric_loss(vectors[sides[term][0]], vectors[sides[term][1]], vectors["scale"], species, cell)
-        for term in TERMS
-        if getattr(losses, term) > 0
+        name: symmetric_loss(vectors[sides[name][0]], vectors[sides[name][1]], vectors["scale"], species, cell)
+        for name in LOSSES
+        if getattr(losses, name) > 0
     }
 
 
 def weighted_sum(matches: dict[str, Match], losses: LossSection) -> torch.Tensor:
     """The loss that is made small."""
-    parts = [getattr(losses, term) * match.loss for term, match in matches.items()]
+    parts = [getattr(losses, name) * match.loss for name, match in matches.items()]
     return torch.stack(parts).sum()
