@@ -82,6 +82,19 @@ class SpaceUnavailableError(InvalidInputError):
     """The query needs a vector space that the collection or the model does not have."""
 
 
+class UnreachableError(WildsatError):
+    """A cluster can't be reached, or has no room."""
+
+
+class ShardsMissingError(WildsatError):
+    """Part of a collection can't be reached: every replica of some of its shards is gone."""
+
+    def __init__(self, message: str, shards: frozenset[int] = frozenset()) -> None:
+        """Keep which shards are gone, where they are known."""
+        super().__init__(message)
+        self.shards = shards
+
+
 class MissingExtraError(WildsatError, ImportError):
     """An optional package is not installed.
 

@@ -63,7 +63,7 @@ class Evaluated:
     def scores(self, texts: list[str], blend: float) -> NDArray[np.floating[Any]]:
         """(T, N) what the search engine ranks by, for texts at a blend of the place space."""
         plans = [self.engine.plan(Query((TextTerm(text),), blend=blend)) for text in texts]
-        return np.stack([self.engine.scores(plan).scores[self.rows] for plan in plans])
+        return np.stack([self.engine.scores(plan)[self.rows] for plan in plans])
 
 
 @dataclass(frozen=True, slots=True)

@@ -26,6 +26,12 @@ class Cache(Generic[Key, Value]):
         with self._lock:
             return key in self._entries
 
+    def known(self, key: Key) -> Value | None:
+        """The value of a key, None when it is not here; waits for one that is being made."""
+        with self._lock:
+            entry = self._entries.get(key)
+        return entry.result() if entry else None
+
     def get(self, key: Key, make: Callable[[], Value]) -> Value:
         """The value of a key, made by `make` when it is not there; what `make` raises is raised and not kept."""
         with self._lock:

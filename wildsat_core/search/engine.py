@@ -2,29 +2,40 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import copy
+import functools
+from collections.abc import Callable, Sequence
+from dataclasses import replace
 from functools import cached_property
 from typing import TYPE_CHECKING
 
 import numpy as np
+import numpy.typing as npt
 
 from wildsat_core.collection.manifest import Manifest
 from wildsat_core.collection.reader import Collection
-from wildsat_core.errors import InvalidInputError, LimitExceededError, ModelMismatchError, SpaceUnavailableError
+from wildsat_core.errors import (
+    InvalidInputError,
+    LimitExceededError,
+    ModelMismatchError,
+    ShardsMissingError,
+    SpaceUnavailableError,
+)
 from wildsat_core.geo import KM_PER_DEGREE
 from wildsat_core.ground_scale import GroundScale
 from wildsat_core.search.cache import Cache
-from wildsat_core.search.extents import spatial_extent, temporal_extent
-from wildsat_core.search.filters import BlockBoxes, passing_rows
+from wildsat_core.search.distribution import Distribution, is_sampled, percentiles, percentiles_of_best
 from wildsat_core.search.fit import FitLevels
-from wildsat_core.search.heatmap import Footprints, HeatField
+from wildsat_core.search.floor import Floor, lower_count
+from wildsat_core.search.heatmap import MAX_ZOOM, HeatField
 from wildsat_core.search.hubs import mean_background
-from wildsat_core.search.paging import Page, Pages, Position
+from wildsat_core.search.paging import Page, Position
 from wildsat_core.search.phrases import read_phrases
 from wildsat_core.search.plan import Background, Plan, QueryModel, make_plan
 from wildsat_core.search.query import (
     MAX_APART,
     Filters,
+    Missing,
     Query,
     SearchHit,
     SearchResult,
@@ -32,9 +43,11 @@ from wildsat_core.search.query import (
     SpeciesTerm,
     TextTerm,
 )
-from wildsat_core.search.ranking import Candidates, Ranking, Scored, timed
-from wildsat_core.search.scan import Rows, Scores, best_first, score_rows
-from wildsat_core.search.scorer import ANN_ROWS, EXACT_SCAN_ROWS, Scorer
+from wildsat_core.search.ranking import Ranking, timed
+from wildsat_core.search.scan import Rows, Scores
+from wildsat_core.search.scorer import ANN_ROWS, EXACT_SCAN_ROWS, FEW, ScanSettings
+from wildsat_core.search.shard import Asked, Found, Sums
+from wildsat_core.search.shards import LocalShards, Shards
 from wildsat_core.search.spread import Spread
 from wildsat_core.types import Space, Tile
 
@@ -42,9 +55,12 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
 _CACHED_FIELDS = 8
+_CACHED_FLOORS = 16
 _FIT_ROWS = 8_192
+_HEIGHT_ROWS = 65_536
 _APART = 0.98  # of a tile's side: neighbours on a grid stay, however their centres are rounded
-_TYPICAL_TILES = 1024
+_NONE = np.empty(0, np.int64)
+_FILTERED = "exact scan of the filtered rows"
 
 
 class SearchEngine:
@@ -62,49 +78,76 @@ class SearchEngine:
         exact_scan_rows: int = EXACT_SCAN_ROWS,
         ann_rows: int = ANN_ROWS,
         device: str | None = None,
+        shards: int = 1,
         previous: SearchEngine | None = None,
     ) -> None:
-        """Compare the model with the collection's and prepare the block boxes.
+        """Compare the model with the collection's and prepare shards in this process.
 
         Args:
             collection: what to search.
             model: the one that made it.
-            exact_scan_rows: see `Scorer`, like the rest.
-            ann_rows: see `Scorer`.
+            exact_scan_rows: see `ScanSettings`, like the next two.
+            ann_rows: up to which approximate indexes are not used.
             device: torch device to scan on; None scans on the CPU.
+            shards: how many; answers are the same however many.
             previous: of an earlier generation; what both have in common is not prepared again.
         """
-        if collection.manifest.model != model.ref:
-            raise ModelMismatchError(
-                f"collection {collection.name!r} was made by {collection.manifest.model}, the model in use is "
-                f"{model.ref}; rebuild the collection, or serve it with its own model"
-            )
-        self.collection, self.model = collection, model
-        self._blocks = BlockBoxes.of(collection)
-        before: Scorer | None = previous._scorer if previous else None
-        self._scorer: Scorer = Scorer(collection, exact_scan_rows, ann_rows, device, before, self._typical)
+        _check_model(collection.manifest, model)
+        settings = ScanSettings(exact_scan_rows, ann_rows, device)
+        before = previous.shards if previous else None
+        self._begin(LocalShards(collection, model.typical_texts(), settings, shards, before), model)
+
+    @classmethod
+    def over(cls, shards: Shards, model: QueryModel) -> SearchEngine:
+        """An engine over shards wherever they are.
+
+        Raises:
+            ModelMismatchError: as above.
+        """
+        _check_model(shards.manifest, model)
+        engine = cls.__new__(cls)
+        engine._begin(shards, model)
+        return engine
+
+    def _begin(self, shards: Shards, model: QueryModel) -> None:
+        self.shards, self.model = shards, model
         self._fields: Cache[tuple[bytes, Filters], HeatField] = Cache(_CACHED_FIELDS)
-        self._footprints = Footprints(collection.tiles, self._blocks)
+        self._floors: Cache[tuple[bytes, int], Floor] = Cache(_CACHED_FLOORS)
+
+    def without(self, missing: frozenset[int]) -> SearchEngine:
+        """The same over the shards that are left; what was found out about all tiles stays."""
+        less = copy.copy(self)
+        less.shards = copy.copy(self.shards)
+        less.shards.missing = self.shards.missing | missing
+        less._begin(less.shards, self.model)
+        return less
+
+    @property
+    def collection(self) -> Collection:
+        """The whole collection, where it is open in this process."""
+        if not isinstance(self.shards, LocalShards):
+            raise TypeError("the tiles of this engine are elsewhere; ask the engine for them")
+        return self.shards.collection
 
     @property
     def manifest(self) -> Manifest:
         """What is searched."""
-        return self.collection.manifest
+        return self.shards.manifest
 
-    @cached_property
+    @property
     def spatial_extent(self) -> tuple[float, float, float, float]:
         """West, south, east, north of all tiles."""
-        return spatial_extent(self.collection.tiles)
+        return self.shards.extent.bbox
 
-    @cached_property
+    @property
     def temporal_extent(self) -> tuple[str, str]:
         """First and last time of all tiles."""
-        return temporal_extent(self.collection.tiles, self.manifest.created_at)
+        return self.shards.extent.interval(self.manifest.created_at)
 
     @property
     def ground_scale(self) -> GroundScale | None:
         """Pixel sizes and sides of all tiles; None where no pixel size is known."""
-        return self.collection.ground_scale
+        return self.shards.ground_scale
 
     def row_of(self, tile_id: str) -> int:
         """Row of a tile.
@@ -112,7 +155,7 @@ class SearchEngine:
         Raises:
             TileNotFoundError: there is none of this id.
         """
-        return self.collection.row_of(tile_id)
+        return self.shards.row_of(tile_id)
 
     def tile(self, tile_id: str) -> Tile:
         """A tile.
@@ -120,15 +163,15 @@ class SearchEngine:
         Raises:
             TileNotFoundError: there is none of this id.
         """
-        return self.collection.tile(self.row_of(tile_id))
+        return self.tiles_at([self.row_of(tile_id)])[0]
 
     def tiles_at(self, rows: Rows | Sequence[int]) -> list[Tile]:
         """The tiles of some rows, in the order given."""
-        return self.collection.tiles.tiles_at(np.asarray(rows, np.int64))
+        return self.shards.begin_tiles(np.asarray(rows, np.int64))()
 
     def table(self, rows: Rows) -> pa.Table:
         """Some rows of the table of tiles, in the order given, with the columns of `collection.tiles.schema`."""
-        return self.collection.tiles.take(rows)
+        return self.shards.table(rows)
 
     def thumbnail(self, tile_id: str) -> bytes | None:
         """WebP bytes of a tile's picture, None when it has none.
@@ -136,36 +179,38 @@ class SearchEngine:
         Raises:
             TileNotFoundError: there is no tile of this id.
         """
-        return self.collection.thumbnail(self.row_of(tile_id))
+        return self.shards.thumbnail(self.row_of(tile_id))
 
     def vectors(self, space: Space, rows: Rows) -> Scores:
         """(K, D) float32 vectors of some rows, in the order given."""
-        return self.collection.vectors(space, rows)
+        return self.shards.vectors(space, rows)
+
+    def passing(self, filters: Filters) -> Rows:
+        """Rows that satisfy every filter except `min_percentile`, ascending."""
+        return self.shards.passing(self._settled(filters))
 
     def count(self, filters: Filters) -> int:
-        """How many tiles satisfy every filter except `min_percentile`."""
-        return len(self.passing(filters))
+        """How many rows do."""
+        return self.shards.count(self._settled(filters))
 
     def page(self, filters: Filters, limit: int, *, after: Position | None = None, skip: int = 0) -> Page:
-        """A page of the tiles that satisfy every filter except `min_percentile`; see `Pages.page`."""
-        return self._pages.page(self.passing(filters), limit, after=after, skip=skip)
+        """A page of the tiles that do; see `Pages.page`."""
+        return self.shards.page(self._settled(filters), limit, after, skip)
 
-    @cached_property
-    def _pages(self) -> Pages:
-        return Pages(self.collection.tiles)
-
-    def _typical(self, space: Space) -> Scores:
-        """(M, D) vectors such as are asked of a space: those of texts that the model knows, or of other tiles."""
-        if space in ("text", "place"):
-            return self.model.typical_texts()
-        rows = self._scorer.live
-        return self.collection.vectors(space, rows[:: max(1, len(rows) // _TYPICAL_TILES)])
+    def _settled(self, filters: Filters) -> Filters:
+        """Filters that a shard can apply by itself: `ranges` are one only where a tile satisfies them with the rest."""
+        filters = replace(filters, min_percentile=None)
+        if filters.ranges and not self.shards.count(filters):
+            return replace(filters, ranges=())
+        return filters
 
     def warm(self) -> None:
-        """Read ahead what the first query would otherwise wait for: moments, hashes of ids and int8 copies."""
-        assert self.collection.moments is not None
-        assert self.collection.tiles.ids is not None
-        self._scorer.warm()
+        """Read ahead what the first query would otherwise wait for."""
+        ready = self.shards.begin("warm")
+        assert self.shards.moments is not None
+        assert self.shards.extent is not None
+        assert self.tile_side_km is not None
+        ready()
 
     def blend_of(self, query: Query) -> float:
         """The blend asked for, else the model's default where the collection has a place space, else 0.
@@ -174,38 +219,35 @@ class SearchEngine:
             SpaceUnavailableError: a blend was asked for that the collection can't give.
         """
         if query.blend is None:
-            return self.model.default_blend if "place" in self.collection.spaces else 0.0
-        if query.blend > 0 and "place" not in self.collection.spaces:
+            return self.model.default_blend if "place" in self.shards.spaces else 0.0
+        if query.blend > 0 and "place" not in self.shards.spaces:
             raise SpaceUnavailableError(
-                f"blend {query.blend:g} needs place vectors, which collection {self.collection.name!r} lacks; "
-                "use blend=0",
+                f"blend {query.blend:g} needs place vectors, which collection {self.shards.name!r} lacks; use blend=0",
                 "blend",
             )
         return query.blend
 
     def plan(self, query: Query) -> Plan:
         """The query as one vector a space; see `wildsat_core.search.plan`."""
-        return make_plan(query, self.collection, self.model, self.blend_of(query), self.background)
+        return make_plan(query, self.shards, self.model, self.blend_of(query), self.background)
 
     @cached_property
     def tile_side_km(self) -> float:
-        """Height of the middling tile; 0 without tiles."""
-        tiles = self.collection.tiles
-        return float(np.median(tiles.north - tiles.south)) * KM_PER_DEGREE if len(tiles) else 0.0
+        """Height of the middling tile, of an even sample; 0 without tiles."""
+        return self.shards.middling_height(_HEIGHT_ROWS) * KM_PER_DEGREE
 
     @cached_property
     def _fit_levels(self) -> FitLevels:
         """From the plain habitats over an even sample of the tiles; made at the first need."""
-        if "text" not in self.collection.spaces:
+        if "text" not in self.shards.spaces:
             return FitLevels(())
-        rows = self._scorer.live[:: max(1, len(self._scorer.live) // _FIT_ROWS)]
         plans = [self.plan(Query((TextTerm(phrase),))) for phrase in read_phrases()]
-        return FitLevels.of(np.stack([score_rows(self.collection, p.slopes, rows) + p.constant for p in plans]))
+        return FitLevels.of(self.shards.sampled(plans, _FIT_ROWS))
 
     @cached_property
     def background(self) -> Background:
         """What is taken off every text's vector, so that no tile answers everything; made at the first need."""
-        return mean_background(self.model.embed_texts(list(read_phrases())), self.collection.moments)
+        return mean_background(self.model.embed_texts(list(read_phrases())), self.shards.moments)
 
     def search(self, query: Query) -> SearchResult:
         """Rank the tiles that pass the filters.
@@ -213,24 +255,46 @@ class SearchEngine:
         Raises:
             InvalidInputError: the query is out of limits or needs what the collection lacks.
             TileNotFoundError: the query names a tile that is not there.
+            ShardsMissingError: part of the collection can't be reached and the query does not take partial answers.
         """
-        ranking = self.rank(query, query.offset + query.k)
-        with timed(ranking.timings_ms, "hits"):
-            hits = self._hits(ranking, query)
+        if query.partial:
+            return self._partial(lambda engine: engine.search(replace(query, partial=False)))
+        found = self._ranked(query, query.offset + query.k)
+        below = self._begin_percentiles(found, query.filters.min_percentile or 0.0)
+        with timed(found.timings_ms, "hits"):
+            hits = self._hits(found, query, below)
         has_text = any(isinstance(term, TextTerm | SpeciesTerm) for term in query.terms)
         return SearchResult(
             hits=hits,
-            matched=ranking.matched,
-            total=len(self.collection),
+            matched=found.matched,
+            total=self.manifest.tiles,
             no_match=self._no_match(query),
-            collection=self.collection.name,
-            generation=self.collection.generation,
+            collection=self.manifest.name,
+            generation=self.manifest.generation,
             model=self.model.ref.name,
             blend=self.blend_of(query) if has_text else None,
-            backend=ranking.backend,
-            timings_ms=ranking.timings_ms,
+            backend=found.backend,
+            timings_ms=found.timings_ms,
             understood=query.understood,
         )
+
+    def _partial(self, search: Callable[[SearchEngine], SearchResult]) -> SearchResult:
+        """An answer from the shards that can be reached, which says what is missing."""
+        engine = self
+        while True:
+            try:
+                result = search(engine)
+            except ShardsMissingError as err:
+                gone = err.shards - engine.shards.missing
+                if not gone or len(engine.shards.missing | gone) == len(engine.shards.layout.shards):
+                    raise
+                engine = engine.without(gone)
+                continue
+            missing, layout = engine.shards.missing, engine.shards.layout
+            if not missing:
+                return result
+            tiles = sum(layout.live_in(shard) for shard in missing)
+            return replace(result, missing=Missing(len(missing), len(layout.shards), tiles))
 
     def rank(self, query: Query, limit: int) -> Ranking:
         """The best `limit` rows, without their tiles; the query's k and offset play no part.
@@ -238,27 +302,56 @@ class SearchEngine:
         Raises:
             InvalidInputError: as for `search`, or more than MAX_APART hits apart from one another.
             TileNotFoundError: the query names a tile that is not there.
+            ShardsMissingError: part of the collection can't be reached.
         """
+        found = self._ranked(query, limit)
+        return replace(found, percentiles=self._begin_percentiles(found, query.filters.min_percentile or 0.0)())
+
+    def _ranked(self, query: Query, limit: int) -> Ranking:
+        """The best `limit` rows; with percentiles where those are known without asking anybody, else with none."""
         timings: dict[str, float] = {}
         with timed(timings, "plan"):
             plan = self.plan(query)
         with timed(timings, "filter"):
-            rows = self.passing(query.filters)
+            asked = self._asked(plan, query.filters)
+            left_out = self.shards.rows_of(query.left_out)
         with timed(timings, "scan"):
-            left_out = self.collection.tiles.rows_of(query.left_out)
             wanted = limit + len(left_out)
-            found = self._scorer.candidates(rows, plan, wanted, query.filters.min_percentile)
             spread = bool(self._spacing_km(query) or query.max_per_country)
+            found = self.shards.best(asked, wanted, 4 * wanted if spread else wanted, left_out)
+            rows, scores = found.rows, found.scores
             if spread:
-                best, scores = self._best_apart(found, plan, query, wanted)
-            else:
-                best, scores = self._scorer.best(found, plan, wanted)
-            kept = np.flatnonzero(~np.isin(best, left_out))[:limit]
-            best, scores, matched = best[kept], scores[kept], found.matched - int(np.isin(left_out, rows).sum())
+                rows, scores = self._apart(found, asked, query, wanted)
+            kept = np.flatnonzero(~np.isin(rows, left_out))[:limit]
+        live, known = self.shards.live, np.empty(0)
+        if is_sampled(live) and found.matched == live and not (spread or len(left_out) or found.scanned):
+            known = percentiles_of_best(scores[kept], live)
+        few = not found.exact and found.matched * FEW < live
+        return Ranking(
+            plan,
+            rows[kept],
+            scores[kept],
+            known,
+            found.matched - found.left_out,
+            _FILTERED if few else found.backend,
+            timings,
+            scanned=found.scanned and not few,
+        )
+
+    def _asked(self, plan: Plan, filters: Filters) -> Asked:
+        """What shards are asked to rank."""
+        lower = lower_count(filters.min_percentile or 0.0, self.shards.live)
+        floor = self._floors.get((plan.key, lower), lambda: self.shards.floor(plan, lower)) if lower else None
+        return Asked(plan, self._settled(filters), floor)
+
+    def _begin_percentiles(self, found: Ranking, least: float) -> Callable[[], npt.NDArray[np.float64]]:
+        """Begin to count which share of all tiles scores lower than each hit, in percent."""
+        if len(found.percentiles):
+            return lambda: found.percentiles
+        live = self.shards.live
+        below = self.shards.begin_below(found.plan, found.scores, found.scanned and is_sampled(live))
         # What is read off a sample is no less than what is known.
-        percentiles = self._scorer.percentiles(found, scores, complete=not (spread or len(left_out)))
-        percentiles = np.maximum(percentiles, query.filters.min_percentile or 0.0)
-        return Ranking(plan, best, scores, percentiles, matched, found.backend, timings)
+        return lambda: np.maximum(percentiles(*below(), live), least)
 
     def _spacing_km(self, query: Query) -> float:
         """The spacing asked for, or just under a tile's side where hits may not overlap."""
@@ -271,31 +364,26 @@ class SearchEngine:
             query: with liked or disliked tiles.
             count: how many, 1 to 100.
         """
-        scores = self.scores(self.plan(query)).scores
-        judged = self.collection.tiles.rows_of([*query.liked, *query.disliked])
-        rows = np.setdiff1d(self.passing(query.filters), judged, assume_unique=True)
-        nearness = -np.abs(scores[rows] - np.float32(self.uncertainty(query)))
-        return [int(row) for row in rows[best_first(nearness, rows, count)]]
+        asked = Asked(self.plan(query), self._settled(query.filters))
+        judged = self.shards.rows_of([*query.liked, *query.disliked])
+        rows: list[int] = self.shards.near_score(asked, self.uncertainty(query), judged, count).tolist()
+        return rows
 
     def uncertainty(self, query: Query) -> float:
         """The score between the liked and the disliked tiles, where a label would tell most."""
-        scored = self.scores(self.plan(query))
-        rows = self.collection.tiles.rows_of
-        liked, disliked = rows(query.liked), rows(query.disliked)
+        plan = self.plan(query)
+        judged = (self.shards.rows_of(ids) for ids in (query.liked, query.disliked))
+        liked, disliked = (self.shards.scores_at(rows, plan) for rows in judged)
         # With one side missing, its place is taken by the ninetieth percentile: most tiles are not what is meant.
-        edge = scored.distribution.quantile(0.9)
-        high = float(scored.scores[liked].mean()) if len(liked) else edge
-        low = float(scored.scores[disliked].mean()) if len(disliked) else edge
+        both = len(liked) and len(disliked)
+        edge = 0.0 if both else self.shards.distribution(plan).quantile(0.9)
+        high = float(liked.mean()) if len(liked) else edge
+        low = float(disliked.mean()) if len(disliked) else edge
         return (high + low) / 2
 
-    def passing(self, filters: Filters) -> Rows:
-        """Rows that satisfy every filter except `min_percentile`, ascending."""
-        rows = passing_rows(self.collection, self._blocks, filters)
-        return self._scorer.live if rows is None else rows
-
-    def scores(self, plan: Plan) -> Scored:
-        """Scores of all rows; cached by the plan."""
-        return self._scorer.all(plan)
+    def scores(self, plan: Plan) -> Scores:
+        """Scores of all rows, (N,), deleted ones among them."""
+        return self.shards.scores(plan)
 
     def heat(self, query: Query) -> HeatField:
         """How well every tile that passes the filters fits the query, ready to be painted; cached.
@@ -306,20 +394,29 @@ class SearchEngine:
         if not query.ranks:
             raise InvalidInputError("a heat-map needs something to rank by: a text, a tile, a place or a picture", "q")
         plan = self.plan(query)
+        return self._fields.get((plan.key, query.filters), lambda: self._field(plan, query.filters))
 
-        def make() -> HeatField:
-            scored = self.scores(plan)
-            rows = self.passing(query.filters)
-            least = query.filters.min_percentile or 0.0
-            if least:
-                rows = rows[self._scorer.reaching(plan, least)[rows]]
-            percentile = np.full(len(scored.scores), np.nan, np.float32)
-            percentile[rows] = np.maximum(scored.distribution.percentile(scored.scores[rows]), least)
-            return HeatField(self._footprints, percentile)
+    def _field(self, plan: Plan, filters: Filters) -> HeatField:
+        asked, least = self._asked(plan, filters), filters.min_percentile or 0.0
+        distribution = Cache[None, Distribution](1)
 
-        return self._fields.get((plan.key, query.filters), make)
+        def sums(at: tuple[int, int, int] | None) -> Sums:
+            parts = self.shards.all("paint", asked, least, at, None)
+            if any(part is None for part in parts):  # not asked before, or too long ago
+                known = distribution.get(None, lambda: self.shards.distribution(plan))
+                parts = self.shards.all("paint", asked, least, at, known)
+            return functools.reduce(np.add, parts)
 
-    def _best_apart(self, found: Candidates, plan: Plan, query: Query, wanted: int) -> tuple[Rows, Scores]:
+        sums((MAX_ZOOM, 0, 0))  # prepares the painting, which is what takes time
+        return HeatField(sums)
+
+    def percentiles(self, query: Query) -> Scores:
+        """What a heat-map paints: percentiles of all rows, (N,), NaN for those that the filters leave out."""
+        plan = self.plan(query)
+        asked, least = self._asked(plan, query.filters), query.filters.min_percentile or 0.0
+        return self.shards.joined("percentiles", asked, least, self.shards.distribution(plan))
+
+    def _apart(self, found: Found, asked: Asked, query: Query, wanted: int) -> tuple[Rows, Scores]:
         """The best rows that are apart from one another, refilled from further down the ranking."""
         if wanted > MAX_APART:
             raise LimitExceededError(
@@ -327,39 +424,49 @@ class SearchEngine:
                 "ask for fewer, or drop both",
                 "k",
             )
-        spread, ask = Spread(self.collection.tiles, self._spacing_km(query), query.max_per_country), 4 * wanted
+        spread, count = Spread(self._spacing_km(query), query.max_per_country), 4 * wanted
         while True:
-            best, scores = self._scorer.best(found, plan, ask)
-            spread.take(best, scores, wanted)
-            if len(spread) >= wanted or len(best) == len(found.rows):
+            spread.take(found.rows, found.scores, found.places, wanted)
+            if len(spread) >= wanted or len(found.rows) == found.ranked:
                 return spread.kept
             # Only rows that none of those kept rules out are ranked again: fewer each time, however they lie.
-            found, ask = found.where(spread.may_follow(found.rows)), 2 * ask
+            count *= 2
+            found = self.shards.best(asked, wanted, count, _NONE, spread.barred)
 
-    def _hits(self, ranking: Ranking, query: Query) -> tuple[SearchHit, ...]:
+    def _hits(
+        self, found: Ranking, query: Query, below: Callable[[], npt.NDArray[np.float64]]
+    ) -> tuple[SearchHit, ...]:
         page = slice(query.offset, None)
-        rows, scores, percentiles = ranking.rows[page], ranking.scores[page], ranking.percentiles[page]
-        shares = self._shares(rows, ranking.plan) if query.explain else [()] * len(rows)
-        tiles = self.collection.tiles.tiles_at(rows)
+        rows, scores = found.rows[page], found.scores[page]
+        # Everything is begun before anything is waited for: shards elsewhere are asked once more and no oftener.
+        begun = self.shards.begin_tiles(rows)
+        shares = self._begin_shares(rows, found.plan) if query.explain else lambda: [()] * len(rows)
+        tiles, shared, percentile = begun(), shares(), below()[page]
         return tuple(
             SearchHit(
                 rank=query.offset + i + 1,
                 row=int(row),
                 tile=tiles[i],
                 score=float(scores[i]),
-                percentile=float(percentiles[i]),
+                percentile=float(percentile[i]),
                 fit=self._fit_levels.word(float(scores[i])),
-                shares=shares[i],
+                shares=shared[i],
             )
             for i, row in enumerate(rows)
         )
 
-    def _shares(self, rows: Rows, plan: Plan) -> list[tuple[Share, ...]]:
-        values = [part.values(self.collection.vectors(part.space, rows)) for part in plan.parts]
-        return [
-            tuple(Share(part.term, part.space, float(v[i])) for part, v in zip(plan.parts, values, strict=True))
-            for i in range(len(rows))
-        ]
+    def _begin_shares(self, rows: Rows, plan: Plan) -> Callable[[], list[tuple[Share, ...]]]:
+        vectors = {space: self.shards.begin_vectors(space, rows) for space in plan.slopes}
+
+        def shares() -> list[tuple[Share, ...]]:
+            held = {space: answer() for space, answer in vectors.items()}
+            values = [part.values(held[part.space]) for part in plan.parts]
+            return [
+                tuple(Share(part.term, part.space, float(v[i])) for part, v in zip(plan.parts, values, strict=True))
+                for i in range(len(rows))
+            ]
+
+        return shares
 
     def _no_match(self, query: Query) -> bool:
         """Whether everything asked for is words, and none of them about anything that the model knows of places."""
@@ -370,3 +477,11 @@ class SearchEngine:
         if not texts or len(texts) < len(wanted) or query.liked:
             return False
         return all(self.model.are_unfamiliar(texts))
+
+
+def _check_model(manifest: Manifest, model: QueryModel) -> None:
+    if manifest.model != model.ref:
+        raise ModelMismatchError(
+            f"collection {manifest.name!r} was made by {manifest.model}, the model in use is {model.ref}; rebuild the "
+            "collection, or serve it with its own model"
+        )

@@ -8,32 +8,46 @@ as one more part per space and the ranking stays a single exact scan.
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import Protocol
 
 import numpy as np
 import numpy.typing as npt
 
-from wildsat_core.collection.reader import Collection
+from wildsat_core.collection.moments import Moments
 from wildsat_core.types import Space
 
+Rows = npt.NDArray[np.int64]
 Vector = npt.NDArray[np.float32]
 
 LABELS_FOR_LOGISTIC = 5
 _RIDGE = 1.0  # on standardised features: unit prior variance of each weight
-_BACKGROUND = 64  # unjudged tiles taken as weak negatives, so that likes alone define something
+_BACKGROUND = 64  # tiles, at most, taken as weak negatives where unjudged, so that likes alone define something
 _BACKGROUND_SHARE = 0.2  # their summed weight against that of the judged tiles
 _NEWTON_STEPS = 30
 
 
-def fit_direction(
-    collection: Collection,
-    spaces: tuple[Space, ...],
-    liked: npt.NDArray[np.int64],
-    disliked: npt.NDArray[np.int64],
-) -> Mapping[Space, Vector]:
+class Tiles(Protocol):
+    """What is asked of the tiles that are searched."""
+
+    @property
+    def moments(self) -> Mapping[Space, Moments]:
+        """Of the vectors of all tiles, by space."""
+        ...
+
+    def vectors(self, space: Space, rows: Rows) -> Vector:
+        """(K, D) vectors of some rows, in the order given."""
+        ...
+
+    def evenly(self, count: int) -> Rows:
+        """Rows of at most `count` tiles, an even sample of all, ascending."""
+        ...
+
+
+def fit_direction(tiles: Tiles, spaces: tuple[Space, ...], liked: Rows, disliked: Rows) -> Mapping[Space, Vector]:
     """Direction in each space along which tiles become more like the liked and less like the disliked ones.
 
     Args:
-        collection: where rows count.
+        tiles: that are searched.
         spaces: spaces to look at; their vectors are standardised and laid side by side.
         liked: rows judged good.
         disliked: rows judged bad.
@@ -41,32 +55,28 @@ def fit_direction(
     Returns:
         (D,) for each space; the scale is free, since the plan standardises.
     """
-    rng = np.random.default_rng(0)  # the same labels give the same answer
     judged = np.concatenate([liked, disliked])
-    others = np.setdiff1d(np.flatnonzero(collection.tiles.live), judged)
-    background = rng.choice(others, min(_BACKGROUND, len(others)), replace=False)
+    background = np.setdiff1d(tiles.evenly(_BACKGROUND), judged)
     rows = np.concatenate([judged, background])
     labels = np.zeros(len(rows))
     labels[: len(liked)] = 1.0
     weights = np.ones(len(rows))
     weights[len(judged) :] = _BACKGROUND_SHARE * len(judged) / max(len(background), 1)
-    features = [_standardised(collection, space, rows) for space in spaces]
+    features = [_standardised(tiles, space, rows) for space in spaces]
     solution = _ridge_logistic(np.concatenate([x for x, _ in features], axis=1), labels, weights)
     cuts = np.cumsum([x.shape[1] for x, _ in features])[:-1]
     parts = zip(spaces, features, np.split(solution, cuts), strict=True)
     return {space: (part / scale).astype(np.float32) for space, (_, scale), part in parts}
 
 
-def _standardised(
-    collection: Collection, space: Space, rows: npt.NDArray[np.int64]
-) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]:
+def _standardised(tiles: Tiles, space: Space, rows: Rows) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]:
     """Vectors less the collection's mean over its spread, (M, D), and that spread (D,)."""
-    moments = collection.moments[space]
+    moments = tiles.moments[space]
     mean = moments.total / moments.count
     scale = np.sqrt(np.maximum(np.diag(moments.outer) / moments.count - mean**2, 1e-8))
     # Dividing by the root of D keeps the prior on the summed score the same in every dimension.
     scale = scale * np.sqrt(len(scale))
-    return (collection.vectors(space, rows) - mean) / scale, scale
+    return (tiles.vectors(space, rows) - mean) / scale, scale
 
 
 def _ridge_logistic(

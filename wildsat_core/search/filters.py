@@ -74,7 +74,8 @@ class BlockBoxes:
 def passing_rows(collection: Collection, blocks: BlockBoxes, filters: Filters) -> npt.NDArray[np.int64] | None:
     """Rows that satisfy every filter except `min_percentile`, ascending; None when every live row does.
 
-    Deleted rows never pass.
+    Deleted rows never pass. `ranges` is a filter like any other: whether it is to be one, `SearchEngine` decides by all
+    tiles.
 
     Raises:
         LimitExceededError: the area is so intricate that comparing it takes too long.
@@ -107,14 +108,11 @@ def _showing_land(tiles: TileTable, rows: npt.NDArray[np.int64], least: float) -
 
 
 def _in_regions(tiles: TileTable, rows: npt.NDArray[np.int64], filters: Filters) -> npt.NDArray[np.int64]:
-    for region in filters.regions:
+    for region in (*filters.regions, *filters.ranges):
         rows = rows[_lies_in(tiles, rows, region)]
     for region in filters.outside:
         rows = rows[~_lies_in(tiles, rows, region)]
-    near = rows
-    for region in filters.ranges:
-        near = near[_lies_in(tiles, near, region)]
-    return near if near.size else rows
+    return rows
 
 
 def _lies_in(tiles: TileTable, rows: npt.NDArray[np.int64], region: Region) -> Mask:

@@ -10,7 +10,8 @@ from __future__ import annotations
 import io
 import math
 import threading
-from dataclasses import dataclass, field
+from collections.abc import Callable
+from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
@@ -20,7 +21,7 @@ import numpy.typing as npt
 from wildsat_core.collection.tiles import TileTable
 from wildsat_core.errors import InvalidInputError
 from wildsat_core.search.filters import BlockBoxes
-from wildsat_core.search.pixels import PixelSums
+from wildsat_core.search.pixels import PixelSums, means
 from wildsat_core.types import BBox
 
 Grid = npt.NDArray[np.float32]
@@ -30,6 +31,7 @@ WORLD_ZOOM = 3  # the world picture is 2048 pixels wide: 20 km a pixel at the eq
 MAX_ZOOM = 22
 MAX_LATITUDE = 85.051129  # where Web Mercator is square
 DEFAULT_FLOOR = 75.0
+_FRACTIONS = 2.0**17  # of a percentile: as fine as float32 near 100; 2 ** 29 tiles over a pixel add up exactly
 _OUTLINED_PX = 4  # a tile smaller than this is painted as its box
 
 # Anchors of a colour ramp whose lightness only rises (CIE L* 24 to 92), so that it reads the same in grey and with any
@@ -107,40 +109,30 @@ class Footprints:
 
 
 @dataclass(frozen=True)
-class HeatField:
-    """The percentile of every tile for one query, ready to be painted.
+class Painter:
+    """The percentiles of a shard's tiles for one query, ready to be painted.
 
     Attributes:
         footprints: where the tiles are.
-        percentile: (N,) float32 in [0, 100], NaN for tiles that the query's filters leave out.
+        percentile: (N,) in [0, 100], NaN for tiles that the query's filters leave out.
     """
 
     footprints: Footprints
     percentile: npt.NDArray[np.float32]
-    _lock: threading.Lock = field(default_factory=threading.Lock, repr=False)
 
-    def grid(self, z: int, x: int, y: int) -> Grid:
-        """Mean percentile of the tiles that cover each pixel, (256, 256), NaN where there is none."""
-        if z <= WORLD_ZOOM:
-            with self._lock:
-                world = self.worlds[z]
-            return world[y * TILE_PX : (y + 1) * TILE_PX, x * TILE_PX : (x + 1) * TILE_PX]
+    def sums(self, z: int, x: int, y: int) -> npt.NDArray[np.float64]:
+        """Sum of the percentiles of the tiles over each pixel of a map tile, and their number, (2, 256, 256)."""
         rows = self.footprints.blocks.rows_meeting(map_tile_bbox(z, x, y))
         return self._painted(rows, 2**z * TILE_PX, x * TILE_PX, y * TILE_PX, TILE_PX)
 
-    @cached_property
-    def worlds(self) -> list[Grid]:
-        """The whole world at zooms 0 to WORLD_ZOOM."""
+    def world(self) -> npt.NDArray[np.float64]:
+        """The same of the whole world at WORLD_ZOOM, (2, 2048, 2048)."""
         size = 2**WORLD_ZOOM * TILE_PX
-        world = self._painted(np.arange(len(self.percentile)), size, 0, 0, size)
-        known = ~np.isnan(world)
-        worlds, total, count = [world], np.where(known, world, 0.0), known.astype(np.float64)
-        for _ in range(WORLD_ZOOM):
-            total, count = (a.reshape(len(a) // 2, 2, -1, 2).sum(axis=(1, 3)) for a in (total, count))
-            worlds.append(np.where(count > 0, total / np.maximum(count, 1), np.nan).astype(np.float32))
-        return worlds[::-1]
+        return self._painted(np.arange(len(self.percentile)), size, 0, 0, size)
 
-    def _painted(self, rows: npt.NDArray[np.int64], world_px: int, left: int, top: int, size: int) -> Grid:
+    def _painted(
+        self, rows: npt.NDArray[np.int64], world_px: int, left: int, top: int, size: int
+    ) -> npt.NDArray[np.float64]:
         """A window of `size` pixels whose corner is (left, top) in a world of `world_px`."""
         sums = PixelSums(size)
         for turn in (0, -1):  # what sticks out beyond 180 degrees shows at the left edge too
@@ -154,9 +146,16 @@ class HeatField:
             # Rounding, so that neighbours share no pixel and leave none between them; nothing is too small to be seen.
             west, east = (np.rint((v[~outlined] + turn) * world_px).astype(np.int64) - left for v in (x0, x1))
             north, south = (np.rint(v[~outlined] * world_px).astype(np.int64) - top for v in (y0, y1))
-            values = self.percentile[mine[~outlined]].astype(np.float64)
+            values = self._values(mine[~outlined])
             sums.add_boxes(west, north, np.maximum(east, west + 1), np.maximum(south, north + 1), values)
-        return sums.mean()
+        return sums.sums()
+
+    def _values(self, rows: npt.NDArray[np.int64]) -> npt.NDArray[np.float64]:
+        """Percentiles of some rows as multiples of a power of two.
+
+        Sums of those are exact, so that they are the same in whatever order tiles are added.
+        """
+        return np.rint(self.percentile[rows].astype(np.float64) * _FRACTIONS) / _FRACTIONS
 
     def _add_outlines(
         self, sums: PixelSums, rows: npt.NDArray[np.int64], turn: int, world_px: int, left: int, top: int
@@ -164,8 +163,7 @@ class HeatField:
         if not rows.size:
             return
         x, y, ring, hole, of = self.footprints.rings(rows)
-        values = self.percentile[rows[of]].astype(np.float64)
-        sums.add_rings((x + turn) * world_px - left, y * world_px - top, ring, hole, values)
+        sums.add_rings((x + turn) * world_px - left, y * world_px - top, ring, hole, self._values(rows[of]))
 
     def _in_window(
         self, rows: npt.NDArray[np.int64], turn: int, left: float, top: float, size: float
@@ -177,6 +175,41 @@ class HeatField:
         near &= (y1 >= top - pixel) & (y0 <= top + size + pixel)
         near &= y1 > y0  # what lies wholly beyond the map's end has no height on it
         return near & ~np.isnan(self.percentile[rows])
+
+
+Sums = Callable[[tuple[int, int, int] | None], npt.NDArray[np.float64]]
+
+
+class HeatField:
+    """How well every tile fits one query, as map tiles."""
+
+    def __init__(self, sums: Sums) -> None:
+        """Paint nothing yet.
+
+        Args:
+            sums: gives what `Painter.sums` gives of all tiles for a map tile, and `Painter.world` for None.
+        """
+        self._sums = sums
+        self._lock = threading.Lock()
+
+    def grid(self, z: int, x: int, y: int) -> Grid:
+        """Mean percentile of the tiles that cover each pixel, (256, 256), NaN where there is none."""
+        if z <= WORLD_ZOOM:
+            with self._lock:
+                world = self.worlds[z]
+            return world[y * TILE_PX : (y + 1) * TILE_PX, x * TILE_PX : (x + 1) * TILE_PX]
+        return means(self._sums((z, x, y)))
+
+    @cached_property
+    def worlds(self) -> list[Grid]:
+        """The whole world at zooms 0 to WORLD_ZOOM."""
+        world = means(self._sums(None))
+        known = ~np.isnan(world)
+        worlds, total, count = [world], np.where(known, world, 0.0), known.astype(np.float64)
+        for _ in range(WORLD_ZOOM):
+            total, count = (a.reshape(len(a) // 2, 2, -1, 2).sum(axis=(1, 3)) for a in (total, count))
+            worlds.append(np.where(count > 0, total / np.maximum(count, 1), np.nan).astype(np.float32))
+        return worlds[::-1]
 
 
 def paint(grid: Grid, floor: float = DEFAULT_FLOOR) -> bytes:

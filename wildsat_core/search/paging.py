@@ -112,5 +112,10 @@ class Pages:
         following = Position(int(keys[first + chosen[-1]]), ids[chosen[-1]]) if more else None
         return Page(rows[first + np.array(chosen, np.int64)], following)
 
+    def positions(self, rows: Rows) -> list[Position]:
+        """Where some tiles stand in the order."""
+        keys = self._keys[rows].tolist()
+        return [Position(key, tile_id) for key, tile_id in zip(keys, self._ids(rows), strict=True)]
+
     def _ids(self, rows: Rows) -> Sequence[str]:
         return list(self._tiles.take(rows, ["tile_id"])["tile_id"].to_pylist()) if len(rows) else []

@@ -54,19 +54,24 @@ class PixelSums:
         weight = (sign[of] * np.sign(y0 - y1))[edge]  # y is downward: positive where the inside begins
         self._add(self._crossings, row, at, weight * values[of[edge]], weight)
 
-    def mean(self) -> npt.NDArray[np.float32]:
-        """Mean of the values over each pixel, (size, size), NaN where there is none."""
+    def sums(self) -> Floats:
+        """Sum of the values over each pixel, and how many there are, (2, size, size)."""
         side, size = self._size + 1, self._size
         sums = self._corners.reshape(2, side, side).cumsum(axis=1)
         sums += self._crossings.reshape(2, side, side)
-        total, count = np.cumsum(sums, axis=2, out=sums)[:, :size, :size]
-        with np.errstate(invalid="ignore", divide="ignore"):
-            return np.where(count > 0.5, total / np.rint(count), np.nan).astype(np.float32)
+        return np.cumsum(sums, axis=2, out=sums)[:, :size, :size]
 
     def _add(self, to: Floats, rows: Ints, columns: Ints, values: Floats, ones: Floats | float) -> None:
         at = rows * (self._size + 1) + columns
         np.add.at(to[0], at, values)
         np.add.at(to[1], at, ones)
+
+
+def means(sums: Floats) -> npt.NDArray[np.float32]:
+    """Mean of the values over each pixel from what `PixelSums.sums` gives, (size, size); NaN where there is none."""
+    total, count = sums
+    with np.errstate(invalid="ignore", divide="ignore"):
+        return np.where(count > 0.5, total / np.rint(count), np.nan).astype(np.float32)
 
 
 def _ordered(a: Floats, b: Floats) -> tuple[Floats, Floats]:

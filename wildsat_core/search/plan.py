@@ -15,10 +15,9 @@ import numpy as np
 import numpy.typing as npt
 
 from wildsat_core.collection.moments import Moments
-from wildsat_core.collection.reader import Collection
 from wildsat_core.errors import SpaceUnavailableError
-from wildsat_core.geo import great_circle_km
 from wildsat_core.ground_scale import GroundScale
+from wildsat_core.search import feedback
 from wildsat_core.search.feedback import LABELS_FOR_LOGISTIC, fit_direction
 from wildsat_core.search.hubs import without_background
 from wildsat_core.search.query import (
@@ -31,7 +30,7 @@ from wildsat_core.search.query import (
     TileTerm,
     VectorTerm,
 )
-from wildsat_core.types import ModelRef, Space
+from wildsat_core.types import ModelRef, Space, SpaceSpec
 
 Vector = npt.NDArray[np.float32]
 Raw = tuple[str, Space, Vector, float]  # term, space, vector, weight: a part before it is standardised
@@ -87,6 +86,28 @@ class QueryModel(Protocol):
         ...
 
 
+class Searched(feedback.Tiles, Protocol):
+    """What planning needs of the tiles that are searched; met by `wildsat_core.search.shards.Shards`."""
+
+    @property
+    def name(self) -> str:
+        """Of the collection."""
+        ...
+
+    @property
+    def spaces(self) -> Mapping[Space, SpaceSpec]:
+        """Which vectors a tile has."""
+        ...
+
+    def row_of(self, tile_id: str) -> int:
+        """Row of a tile; a TileNotFoundError where there is none of this id."""
+        ...
+
+    def nearest(self, lon: float, lat: float, count: int) -> tuple[feedback.Rows, npt.NDArray[np.float64]]:
+        """Rows of the tiles whose centres are nearest to a place, nearest first, and how far they are in km."""
+        ...
+
+
 @dataclass(frozen=True, slots=True)
 class Part:
     """A standardised piece of a query: weight * (vector . v - mean) / std in one space."""
@@ -135,42 +156,42 @@ class Plan:
 
 
 def make_plan(
-    query: Query, collection: Collection, model: QueryModel, blend: float, background: Background = NO_BACKGROUND
+    query: Query, tiles: Searched, model: QueryModel, blend: float, background: Background = NO_BACKGROUND
 ) -> Plan:
     """Resolve the query's terms and judged tiles into standardised parts.
 
     Args:
         query: what is asked.
-        collection: what is searched.
+        tiles: what is searched.
         model: the one that made it.
         blend: share of the place space for texts.
         background: what is taken off a text's vector in each space; see `wildsat_core.search.hubs`.
 
     Raises:
         SpaceUnavailableError: the query needs a space that the collection or the model lacks.
-        TileNotFoundError: a tile named by the query is not in the collection.
+        TileNotFoundError: a tile named by the query is not there.
     """
-    raw = [entry for term in query.terms for entry in _term_parts(term, collection, model, blend, background)]
-    spaces: tuple[Space, ...] = tuple(dict.fromkeys(space for _, space, _, _ in raw)) or _judged_spaces(collection)
-    raw += _judged_parts(query, collection, spaces)
+    raw = [entry for term in query.terms for entry in _term_parts(term, tiles, model, blend, background)]
+    spaces: tuple[Space, ...] = tuple(dict.fromkeys(space for _, space, _, _ in raw)) or _judged_spaces(tiles)
+    raw += _judged_parts(query, tiles, spaces)
     total = sum(abs(term.weight) for term in query.terms) or 1.0
-    moments = collection.moments
+    moments = tiles.moments
     return Plan(tuple(_standardise(label, space, v, w / total, moments[space]) for label, space, v, w in raw))
 
 
-def _judged_parts(query: Query, collection: Collection, spaces: tuple[Space, ...]) -> list[Raw]:
+def _judged_parts(query: Query, tiles: Searched, spaces: tuple[Space, ...]) -> list[Raw]:
     """What the judged tiles add: the fitted direction when there are enough of them, else Rocchio's two means."""
-    liked = np.array([collection.row_of(tile_id) for tile_id in query.liked], np.int64)
-    disliked = np.array([collection.row_of(tile_id) for tile_id in query.disliked], np.int64)
+    liked = np.array([tiles.row_of(tile_id) for tile_id in query.liked], np.int64)
+    disliked = np.array([tiles.row_of(tile_id) for tile_id in query.disliked], np.int64)
     if len(liked) and len(liked) + len(disliked) >= LABELS_FOR_LOGISTIC:
-        fitted = fit_direction(collection, spaces, liked, disliked)
+        fitted = fit_direction(tiles, spaces, liked, disliked)
         # Standardising each space would forget which of them the fit found telling: the weights bring that back.
-        spread = {space: collection.moments[space].score_std(vector) for space, vector in fitted.items()}
+        spread = {space: tiles.moments[space].score_std(vector) for space, vector in fitted.items()}
         whole = float(np.linalg.norm(list(spread.values())))
         return [("judged", space, v, LEARNED_WEIGHT * spread[space] / whole) for space, v in fitted.items()]
     sides = (("liked", liked, LIKED_WEIGHT), ("disliked", disliked, -DISLIKED_WEIGHT))
     return [
-        (label, space, collection.vectors(space, rows).mean(axis=0), weight / len(spaces))
+        (label, space, tiles.vectors(space, rows).mean(axis=0), weight / len(spaces))
         for label, rows, weight in sides
         if len(rows)
         for space in spaces
@@ -181,80 +202,77 @@ def _standardise(label: str, space: Space, vector: Vector, weight: float, moment
     return Part(label, space, vector, weight, moments.score_mean(vector), moments.score_std(vector))
 
 
-def _term_parts(
-    term: Term, collection: Collection, model: QueryModel, blend: float, background: Background
-) -> list[Raw]:
+def _term_parts(term: Term, tiles: Searched, model: QueryModel, blend: float, background: Background) -> list[Raw]:
     if isinstance(term, TextTerm):
-        return _text_parts(term, model.embed_texts([term.text])[0], collection, blend, background)
+        return _text_parts(term, model.embed_texts([term.text])[0], tiles, blend, background)
     if isinstance(term, SpeciesTerm):
-        return _text_parts(term, model.embed_texts(list(term.texts)).mean(axis=0), collection, blend, background)
+        return _text_parts(term, model.embed_texts(list(term.texts)).mean(axis=0), tiles, blend, background)
     if isinstance(term, TileTerm):
-        rows = np.array([collection.row_of(term.tile_id)])
-        space = _judged_spaces(collection)[0]
-        return [(term.label, space, collection.vectors(space, rows)[0], term.weight)]
+        rows = np.array([tiles.row_of(term.tile_id)])
+        space = _judged_spaces(tiles)[0]
+        return [(term.label, space, tiles.vectors(space, rows)[0], term.weight)]
     if isinstance(term, ImageTerm):
         vectors = model.embed_pixels(term.pixels[None])
-        space = next(s for s in _judged_spaces(collection) if s in vectors)
+        space = next(s for s in _judged_spaces(tiles) if s in vectors)
         return [(term.label, space, vectors[space][0], term.weight)]
     if isinstance(term, PlaceTerm):
-        return [_place_part(term, collection, model)]
+        return [_place_part(term, tiles, model)]
     assert isinstance(term, VectorTerm), term
-    dim = collection.vector_parts(term.space)[0].shape[1] if collection.manifest.segments else len(term.vector)
+    if term.space not in tiles.spaces:
+        held = ", ".join(tiles.spaces)
+        raise SpaceUnavailableError(f"collection {tiles.name!r} has no {term.space!r} vectors, it has: {held}", "space")
+    dim = tiles.spaces[term.space].dim
     if term.vector.shape != (dim,):
         raise SpaceUnavailableError(f"a {term.space} vector has {dim} numbers, got {term.vector.shape}", "vector")
     return [(term.label, term.space, term.vector.astype(np.float32), term.weight)]
 
 
-def _text_parts(term: Term, vector: Vector, collection: Collection, blend: float, background: Background) -> list[Raw]:
-    if blend > 0 and "place" not in collection.spaces:
+def _text_parts(term: Term, vector: Vector, tiles: Searched, blend: float, background: Background) -> list[Raw]:
+    if blend > 0 and "place" not in tiles.spaces:
         raise SpaceUnavailableError(
-            f"blend {blend:g} needs place vectors, collection {collection.name!r} has {', '.join(collection.spaces)}; "
+            f"blend {blend:g} needs place vectors, collection {tiles.name!r} has {', '.join(tiles.spaces)}; "
             "use blend=0",
             "blend",
         )
-    if blend < 1 and "text" not in collection.spaces:
-        raise SpaceUnavailableError(
-            f"collection {collection.name!r} has no text vectors; it can't be searched by text", "q"
-        )
+    if blend < 1 and "text" not in tiles.spaces:
+        raise SpaceUnavailableError(f"collection {tiles.name!r} has no text vectors; it can't be searched by text", "q")
     shares: list[tuple[Space, float]] = [("text", 1 - blend), ("place", blend)]
     asked = {space: term.weight * share for space, share in shares if share > 0}
-    return [(term.label, space, _less(background, space, vector, collection), w) for space, w in asked.items()]
+    return [(term.label, space, _less(background, space, vector, tiles), w) for space, w in asked.items()]
 
 
-def _less(background: Background, space: Space, vector: Vector, collection: Collection) -> Vector:
+def _less(background: Background, space: Space, vector: Vector, tiles: Searched) -> Vector:
     if space not in background:
         return vector
-    return without_background(vector, background[space], collection.moments[space])
+    return without_background(vector, background[space], tiles.moments[space])
 
 
-def _judged_spaces(collection: Collection) -> tuple[Space, ...]:
+def _judged_spaces(tiles: Searched) -> tuple[Space, ...]:
     """Spaces in which tiles are compared with pictures and with one another, best first."""
     order: tuple[Space, ...] = ("image", "text", "location", "place")
-    return tuple(space for space in order if space in collection.spaces)
+    return tuple(space for space in order if space in tiles.spaces)
 
 
-def _place_part(term: PlaceTerm, collection: Collection, model: QueryModel) -> Raw:
+def _place_part(term: PlaceTerm, tiles: Searched, model: QueryModel) -> Raw:
     """The location encoder's vector where model and collection have one, else the mean of the nearest tiles'."""
-    located: list[Space] = [space for space in LOCATED_SPACES if space in collection.spaces]
+    located: list[Space] = [space for space in LOCATED_SPACES if space in tiles.spaces]
     encoded = model.embed_places(np.array([[term.lon, term.lat]])) if located else {}
     for space in located:
         if space in encoded:
             return term.label, space, encoded[space][0], term.weight
-    space = _judged_spaces(collection)[0]
-    return term.label, space, collection.vectors(space, _nearest_rows(term, collection)).mean(axis=0), term.weight
+    space = _judged_spaces(tiles)[0]
+    return term.label, space, tiles.vectors(space, _nearest_rows(term, tiles)).mean(axis=0), term.weight
 
 
-def _nearest_rows(term: PlaceTerm, collection: Collection) -> npt.NDArray[np.int64]:
-    """The live tiles nearest to a place, a few of them, ascending."""
-    rows = np.flatnonzero(collection.tiles.live)
-    away_km = great_circle_km(term.lon, term.lat, collection.tiles.lon[rows], collection.tiles.lat[rows])
-    near = rows[away_km <= NEAR_KM]
-    if not near.size:
-        nearest = f"the nearest is {away_km.min():,.0f} km away" if rows.size else "it is empty"
+def _nearest_rows(term: PlaceTerm, tiles: Searched) -> feedback.Rows:
+    """The tiles nearest to a place, a few of them, ascending."""
+    rows, away_km = tiles.nearest(term.lon, term.lat, NEAREST)
+    near = away_km <= NEAR_KM
+    if not near.any():
+        nearest = f"the nearest is {away_km[0]:,.0f} km away" if rows.size else "it is empty"
         raise SpaceUnavailableError(
-            f"collection {collection.name!r} has no location vectors and no tile within {NEAR_KM} km of "
+            f"collection {tiles.name!r} has no location vectors and no tile within {NEAR_KM} km of "
             f"{term.lon:g},{term.lat:g}: {nearest}; ask near its tiles",
             "near",
         )
-    order = np.argsort(away_km[away_km <= NEAR_KM], kind="stable")
-    return np.sort(near[order[:NEAREST]])
+    return np.sort(rows[near])

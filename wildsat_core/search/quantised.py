@@ -241,23 +241,16 @@ def threads() -> ThreadPoolExecutor:
     return ThreadPoolExecutor(processors(), "wildsat-scan")
 
 
-def candidates(approximate: Scores, count: int, bound: float, leaders: Rows | None = None) -> Rows:
+def candidates(approximate: Scores, count: int, bound: float) -> Rows:
     """Positions that can be among the `count` best, ascending.
 
     Args:
         approximate: (M,) scores that are off by at most `bound`.
         count: how many best are wanted; with M <= count every position comes back.
         bound: greatest error of a score.
-        leaders: positions of all scores from some score on, ascending, where they are known: if the answer lies among
-            them, nothing else is looked at.
     """
     if count >= len(approximate):
         return np.arange(len(approximate))
-    if leaders is not None and count <= len(leaders):
-        best = approximate[leaders]
-        threshold = _kth_best(best, count) - np.float32(2 * bound)
-        if threshold >= best.min():
-            return leaders[best >= threshold]
     threshold = _kth_best(approximate, count) - np.float32(2 * bound)
     return np.flatnonzero(approximate >= threshold)
 

@@ -249,6 +249,7 @@ class Query:
         disliked: ids of tiles that the searcher calls bad; they are no hits.
         explain: whether hits carry the share of each term and space.
         understood: what was read from typed words to make this query; None for a query that was given as such.
+        partial: whether an answer may do without a part of the collection that can't be reached.
     """
 
     terms: tuple[Term, ...] = ()
@@ -263,6 +264,7 @@ class Query:
     disliked: tuple[str, ...] = ()
     explain: bool = False
     understood: Understood | None = None
+    partial: bool = False
 
     def __post_init__(self) -> None:
         """Check ranges, naming the parameter."""
@@ -335,6 +337,21 @@ class SearchHit:
 
 
 @dataclass(frozen=True, slots=True)
+class Missing:
+    """What could not be reached for an answer.
+
+    Attributes:
+        shards: how many shards.
+        of: how many there are.
+        tiles: how many tiles they hold.
+    """
+
+    shards: int
+    of: int
+    tiles: int
+
+
+@dataclass(frozen=True, slots=True)
 class SearchResult:
     """Hits in rank order, and what a reader needs to judge them.
 
@@ -350,6 +367,7 @@ class SearchResult:
         backend: how the vectors were searched.
         timings_ms: time by stage.
         understood: what was read from typed words.
+        missing: what could not be reached; None when everything could.
     """
 
     hits: tuple[SearchHit, ...]
@@ -363,3 +381,4 @@ class SearchResult:
     backend: str
     timings_ms: Mapping[str, float]
     understood: Understood | None = None
+    missing: Missing | None = None

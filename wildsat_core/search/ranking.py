@@ -10,24 +10,21 @@ from dataclasses import dataclass, replace
 import numpy as np
 import numpy.typing as npt
 
-from wildsat_core.search.distribution import Distribution
 from wildsat_core.search.plan import Plan
 from wildsat_core.search.scan import Rows, Scores
 
 
 @dataclass(frozen=True, slots=True)
 class Scored:
-    """Scores of all rows for one plan.
+    """Scores of all rows of a shard for one plan.
 
     Attributes:
         scores: (N,) float32, off by at most `bound`.
         bound: 0 when the scores are exact.
-        distribution: of the live rows.
     """
 
     scores: Scores
     bound: float
-    distribution: Distribution
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,25 +35,21 @@ class Candidates:
         rows: (M,) ascending.
         scores: (M,), off by at most `bound`.
         bound: 0 when the scores are exact.
-        distribution: of all live rows.
         matched: how many rows passed the filters, M or more.
-        backend: how the scores were found.
-        leaders: positions of all scores from some score on, ascending, where they are known.
+        backend: how the scores were found; filters that leave few rows count for nothing here.
         upper: whether the scores are bounds from above instead, too low by at most `bound`.
     """
 
     rows: Rows
     scores: Scores
     bound: float
-    distribution: Distribution
     matched: int
     backend: str
-    leaders: Rows | None = None
     upper: bool = False
 
     def where(self, mask: npt.NDArray[np.bool_]) -> Candidates:
         """Those of a mask, (M,), alone; `matched` stays what it is."""
-        return replace(self, rows=self.rows[mask], scores=self.scores[mask], leaders=None)
+        return replace(self, rows=self.rows[mask], scores=self.scores[mask])
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,6 +64,7 @@ class Ranking:
         matched: how many tiles passed the filters, K or more.
         backend: how the vectors were searched.
         timings_ms: time by stage.
+        scanned: whether all tiles were scored for it.
     """
 
     plan: Plan
@@ -80,6 +74,7 @@ class Ranking:
     matched: int
     backend: str
     timings_ms: dict[str, float]
+    scanned: bool = False
 
 
 @contextmanager

@@ -209,7 +209,7 @@ def test_liked_tiles_pull_and_disliked_tiles_push(engine):
     base = {h.tile.tile_id: h.score for h in engine.search(Query((TextTerm("a"),), k=N)).hits}
     for labels, tile, sign in (({"liked": ("tile-1",)}, "tile-1", 1), ({"disliked": ("tile-2",)}, "tile-2", -1)):
         judged = Query((TextTerm("a"),), k=N, **labels)
-        moved = engine.scores(engine.plan(judged)).scores[engine.collection.row_of(tile)]
+        moved = engine.scores(engine.plan(judged))[engine.collection.row_of(tile)]
         assert sign * (moved - base[tile]) > 0
 
 
@@ -260,8 +260,9 @@ def test_spacing_and_cap_together_are_what_greedy_selection_gives(engine, collec
 
 
 def test_a_spacing_that_few_tiles_keep_does_not_rank_them_all_one_by_one(engine, monkeypatch):
-    ranked, best = [], engine._scorer.best
-    monkeypatch.setattr(engine._scorer, "best", lambda *given: ranked.append(best(*given)) or ranked[-1])
+    [shard] = engine.shards.shards
+    ranked, best = [], shard._scorer.best
+    monkeypatch.setattr(shard._scorer, "best", lambda *given: ranked.append(best(*given)) or ranked[-1])
     hits = engine.search(Query((TextTerm("a"),), k=20, spacing_km=9000.0)).hits
     assert 2 <= len(hits) < 20
     assert sum(len(rows) for rows, _ in ranked) < N

@@ -80,7 +80,7 @@ def test_suggested_tiles_are_those_the_query_is_least_sure_of(engine):
     names = {engine.collection.tile(row).tile_id for row in rows}
     assert len(rows) == 5
     assert not names & {*liked, *disliked}
-    scores = engine.scores(engine.plan(query)).scores
+    scores = engine.scores(engine.plan(query))
     middle = engine.uncertainty(query)
     others = np.setdiff1d(np.arange(N), [*rows, *(engine.collection.row_of(t) for t in (*liked, *disliked))])
     assert np.abs(scores[rows] - middle).max() <= np.abs(scores[others] - middle).min() + 1e-6

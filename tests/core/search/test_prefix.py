@@ -55,7 +55,7 @@ def fill(root, first, rows, seed=1, make=mixed, per_segment=1500):
 @pytest.fixture(autouse=True)
 def _as_with_many_tiles(monkeypatch):
     """Below 262,144 tiles all scores are wanted for percentiles; here a thousand are many."""
-    monkeypatch.setattr("wildsat_core.search.scorer.ALL_SORTED", 1000)
+    monkeypatch.setattr("wildsat_core.search.distribution.ALL_SORTED", 1000)
 
 
 @pytest.fixture(scope="module")
@@ -182,7 +182,7 @@ def test_later_generations_keep_the_rotation_and_the_prefixes_of_segments_that_s
     delete_tiles(root, np.arange(7), generation=grown.generation)
     after = open_collection(root)
     taken = SearchEngine(after, Model(), exact_scan_rows=0, previous=before)
-    old, new = before._scorer._prefixes, taken._scorer._prefixes
+    old, new = before.shards.shards[0]._scorer._prefixes, taken.shards.shards[0]._scorer._prefixes
     taken.warm()
     assert new._rotations["text"] is old._rotations["text"]
     assert all(new._segments[key] is old._segments[key] for key in old._segments)
