@@ -143,6 +143,20 @@ class Catalog:
             raise NotServedError(f"collection {name!r} can't be served: its files or its model don't fit; see the log")
         raise CollectionNotFoundError(f"no collection {name[:80]!r}; there are: {', '.join(sorted(served)) or 'none'}")
 
+    def get_as_of(self, name: str, generation: int | None) -> Served:
+        """The served collection of a name, not older than a generation that a client has seen.
+
+        Several processes that serve together see a new generation one after the other.
+
+        Raises:
+            CollectionNotFoundError, NotServedError: as `get`.
+        """
+        served = self.get(name)
+        if generation is not None and generation > served.manifest.generation:
+            self.refresh()
+            served = self.get(name)
+        return served
+
     @property
     def state(self) -> object:
         """Another object whenever what is served has changed."""

@@ -5,11 +5,14 @@ from __future__ import annotations
 import logging.config
 import os
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from wildsat_core.errors import WildsatError
+
+if TYPE_CHECKING:
+    from app.settings import Settings
 
 # Environment variables that a command-line option stands for; the settings are read from the environment.
 _OPTIONS = {
@@ -17,6 +20,7 @@ _OPTIONS = {
     "default": "WILDSAT_DEFAULT_COLLECTION",
     "root_path": "WILDSAT_ROOT_PATH",
     "device": "WILDSAT_DEVICE",
+    "workers": "WILDSAT_WORKERS",
 }
 
 
@@ -35,47 +39,67 @@ def serve(
     device: Annotated[
         str | None, typer.Option(help="torch device of the encoders and of the scan.", show_default="cpu")
     ] = None,
+    workers: Annotated[
+        int | None, typer.Option(min=1, max=256, help="Processes that serve together.", show_default="1")
+    ] = None,
     log_level: Annotated[str, typer.Option(help="debug, info, warning or error.")] = "info",
 ) -> None:
     """Serve every collection of a folder: the map page, the API and its documentation.
 
     Other settings are environment variables that begin with WILDSAT_; docs/running.md lists them.
     """
-    import uvicorn
     from pydantic import ValidationError
 
     from app.connections import Room
     from app.logs import log_config
-    from app.main import create_app
     from app.settings import Settings
 
-    given = {"collections": collections, "default": default, "root_path": root_path, "device": device}
+    given = {
+        "collections": collections,
+        "default": default,
+        "root_path": root_path,
+        "device": device,
+        "workers": workers,
+    }
     os.environ.update({_OPTIONS[name]: str(value) for name, value in given.items() if value is not None})
     try:
         settings = Settings()
     except ValidationError as err:
         raise WildsatError(f"a setting is not valid: {err}") from err
     logging.config.dictConfig(log_config(log_level))
+    most = settings.share().max_connections
+    options = {
+        "http": Room(most).protocol,
+        "ws": "none",
+        "backlog": min(2048, most),
+        "host": host,
+        "port": port,
+        "root_path": settings.root_path,
+        "access_log": False,  # ours leaves out the query; see app/layers/headers.py
+        "proxy_headers": False,  # forwarded addresses are read in app/layers/proxies.py, from configured proxies only
+        "server_header": False,
+        "timeout_graceful_shutdown": 10,
+    }
+    shown = "localhost" if host in ("127.0.0.1", "0.0.0.0") else host  # noqa: S104 - compared, not bound
+    address = f"http://{shown}:{port}{settings.root_path}/"
+    if settings.workers > 1:
+        from app.workers import serve_together
+
+        typer.echo(f"WildSAT is starting in {settings.workers} processes; the page will be at {address}")
+        serve_together(settings.workers, "app.workers:worker_app", log_config=log_config(log_level), **options)
+    else:
+        _serve_alone(settings, address, options)
+
+
+def _serve_alone(settings: Settings, address: str, options: dict[str, Any]) -> None:
+    import uvicorn
+
+    from app.main import create_app
+
     app = create_app(settings)
     app.state.catalog.open_all()  # before the server, so that a refusal is one sentence and exit code 1
-    server = uvicorn.Server(
-        uvicorn.Config(
-            app,
-            http=Room(settings.max_connections).protocol,  # type: ignore[arg-type]  # it makes protocols, as the class would
-            ws="none",
-            backlog=min(2048, settings.max_connections),
-            host=host,
-            port=port,
-            root_path=settings.root_path,
-            log_config=None,
-            access_log=False,  # ours leaves out the query; see app/layers/headers.py
-            proxy_headers=False,  # forwarded addresses are read in app/layers/proxies.py, from configured proxies only
-            server_header=False,
-            timeout_graceful_shutdown=10,
-        )
-    )
-    shown = "localhost" if host in ("127.0.0.1", "0.0.0.0") else host  # noqa: S104 - compared, not bound
-    typer.echo(f"WildSAT is starting; the page will be at http://{shown}:{port}{settings.root_path}/")
+    typer.echo(f"WildSAT is starting; the page will be at {address}")
+    server = uvicorn.Server(uvicorn.Config(app, log_config=None, **options))
     server.run()
     if not server.started:
         raise typer.Exit(1)

@@ -6,6 +6,7 @@ import functools
 import logging
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from pathlib import Path
 
 from fastapi import FastAPI
 from fastapi.concurrency import run_in_threadpool
@@ -52,6 +53,7 @@ from wildsat_core.search.species import TABLE, load_species
 
 log = logging.getLogger(__name__)
 
+RATES = "rates.sqlite"  # in the folder in which several processes count together
 PACKED_TYPES = (*DEFAULT_EXCLUDED_CONTENT_TYPES, "application/vnd.apache.parquet")  # packing them again gains nothing
 
 ROUTERS = (
@@ -70,12 +72,15 @@ ROUTERS = (
 )
 
 
-def create_app(settings: Settings | None = None, load: ModelLoader | None = None) -> FastAPI:
+def create_app(
+    settings: Settings | None = None, load: ModelLoader | None = None, together: Path | None = None
+) -> FastAPI:
     """Build the application; nothing is read from disk before it starts.
 
     Args:
         settings: None reads the environment.
         load: gives the model of a name; None loads from the registry.
+        together: folder in which several processes that serve together count; None where there is one.
     """
     settings = settings or Settings()
     app = FastAPI(
@@ -102,7 +107,7 @@ def create_app(settings: Settings | None = None, load: ModelLoader | None = None
     app.state.gate = Gate(settings.max_running, settings.max_waiting, settings.max_wait_s)
     app.state.export_gate = Gate(settings.max_exports, settings.max_exports, settings.max_wait_s)
     app.state.exports = Store()
-    app.state.metrics = Metrics(app.state.catalog)
+    app.state.metrics = Metrics(app.state.catalog, together)
     for router in ROUTERS:
         app.include_router(router)
     app.mount("/static", PageFiles(directory=settings.static_dir, check_dir=False), name="static")
@@ -111,11 +116,11 @@ def create_app(settings: Settings | None = None, load: ModelLoader | None = None
     app.state.contract = functools.cache(functools.partial(page_contract, settings))
     install_handlers(app)
     describe_errors(app)
-    _add_layers(app, settings)
+    _add_layers(app, settings, together)
     return app
 
 
-def _add_layers(app: FastAPI, settings: Settings) -> None:
+def _add_layers(app: FastAPI, settings: Settings, together: Path | None) -> None:
     """Middleware, innermost first: a refused client and a crash still get CORS, metrics, headers and an id."""
     # Inside of HEAD, which then has the packed answer's headers. Level 6 packs 10 % better in three times the time.
     app.add_middleware(GZipMiddleware, minimum_size=1024, compresslevel=1, exclude_content_types=PACKED_TYPES)
@@ -127,7 +132,7 @@ def _add_layers(app: FastAPI, settings: Settings) -> None:
         BodyLimitMiddleware, policy_of, json_bytes=settings.max_body_bytes, upload_bytes=settings.max_upload_bytes
     )
     app.add_middleware(LoadMiddleware, policy_of, most=settings.max_requests)
-    app.add_middleware(ClientsMiddleware, policy_of, settings=settings)
+    app.add_middleware(ClientsMiddleware, policy_of, settings=settings, counted_in=together and together / RATES)
     app.add_middleware(CrashMiddleware)
     if settings.answers_other_pages:
         app.add_middleware(

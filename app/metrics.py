@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from contextlib import AbstractContextManager
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from prometheus_client import CollectorRegistry, Counter, Histogram, generate_latest
 from prometheus_client.core import GaugeMetricFamily, Metric
+from prometheus_client.multiprocess import MultiProcessCollector
 from prometheus_client.registry import Collector
 
 if TYPE_CHECKING:
@@ -20,8 +22,15 @@ STAGE_BUCKETS_S = (0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0
 class Metrics:
     """What the service counts and times."""
 
-    def __init__(self, catalog: Catalog) -> None:
-        """Create the metrics in a registry of their own, so that tests may build many applications."""
+    def __init__(self, catalog: Catalog, together: Path | None = None) -> None:
+        """Create the metrics in a registry of their own, so that tests may build many applications.
+
+        Args:
+            catalog: what is served.
+            together: folder in which this process and others count; prometheus-client has read the same from the
+                environment. None for a process alone.
+        """
+        self._catalog, self._together = catalog, together
         self.registry = CollectorRegistry()
         self.requests = Histogram(
             "wildsat_request_seconds",
@@ -54,7 +63,12 @@ class Metrics:
 
     def render(self) -> bytes:
         """The text that a Prometheus server reads."""
-        return generate_latest(self.registry)
+        if self._together is None:
+            return generate_latest(self.registry)
+        of_all = CollectorRegistry()  # what every process has counted, and what this one serves
+        MultiProcessCollector(of_all, path=str(self._together))  # type: ignore[no-untyped-call]
+        of_all.register(_CatalogCollector(self._catalog))
+        return generate_latest(of_all)
 
 
 class _CatalogCollector(Collector):

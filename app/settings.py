@@ -50,6 +50,9 @@ class Settings(BaseSettings):
         default=0.2, ge=0.05, le=60, description="how often to look for a new generation, in seconds"
     )
 
+    workers: int = Field(
+        default=1, ge=1, le=256, description="processes that serve together; limits below are of all of them"
+    )
     # Beyond the processors searches only slow one another: on two, 32 clients got three times the answers from 3 at
     # once as from 16.
     max_running: int = Field(
@@ -103,6 +106,11 @@ class Settings(BaseSettings):
     )
     metrics: bool = Field(default=True, description="publish /metrics")
     log_queries: bool = Field(default=False, description="write query strings into the access log")
+
+    def share(self) -> Settings:
+        """What each of the workers may take, so that all together keep to what is set."""
+        limits = ("max_running", "max_waiting", "max_exports", "max_requests", "max_connections", "max_kept_bytes")
+        return self.model_copy(update={name: -(-getattr(self, name) // self.workers) for name in limits})
 
     @property
     def named_origins(self) -> tuple[str, ...]:

@@ -5,8 +5,7 @@ from __future__ import annotations
 import hmac
 import ipaddress
 import time
-from collections import OrderedDict
-from dataclasses import dataclass
+from pathlib import Path
 
 from starlette.requests import HTTPConnection, Request
 from starlette.types import ASGIApp, Receive, Scope, Send
@@ -14,55 +13,34 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 from app.errors import error_response
 from app.failures import KeyRequiredError, RateLimitedError
 from app.layers.proxies import read_address
+from app.layers.rates import TokenBuckets
 from app.policies import Key, PolicyOf
 from app.requests.parameters import RANKING
 from app.settings import Settings
 from wildsat_core.errors import WildsatError
 
-MAX_BUCKETS = 20_000  # the longest unused are forgotten; a forgotten client starts with a full bucket again
-
-
-@dataclass(slots=True)
-class Bucket:
-    """Tokens left at a moment of the monotonic clock."""
-
-    tokens: float
-    at_s: float
-
-
-class TokenBuckets:
-    """A token bucket for each client: a burst at once, then a steady rate. Used from the event loop only."""
-
-    def __init__(self, per_minute: float, burst: int) -> None:
-        """Start with every bucket full."""
-        self._per_second = per_minute / 60.0
-        self._burst = float(burst)
-        self._buckets: OrderedDict[str, Bucket] = OrderedDict()
-
-    def take(self, client: str, now_s: float) -> float:
-        """Take a token; returns 0, or the seconds until there is one."""
-        bucket = self._buckets.pop(client, None) or Bucket(self._burst, now_s)
-        bucket.tokens = min(self._burst, bucket.tokens + (now_s - bucket.at_s) * self._per_second)
-        bucket.at_s = now_s
-        self._buckets[client] = bucket
-        if len(self._buckets) > MAX_BUCKETS:
-            self._buckets.popitem(last=False)
-        if bucket.tokens < 1.0:
-            return (1.0 - bucket.tokens) / self._per_second
-        bucket.tokens -= 1.0
-        return 0.0
-
 
 class ClientsMiddleware:
     """Knows clients by key or address; refuses those without a needed key or beyond their rate."""
 
-    def __init__(self, app: ASGIApp, policy_of: PolicyOf, settings: Settings) -> None:
-        """Read keys, proxies and limits once."""
+    def __init__(self, app: ASGIApp, policy_of: PolicyOf, settings: Settings, counted_in: Path | None) -> None:
+        """Read keys and limits once.
+
+        Args:
+            app: what answers.
+            policy_of: tells what needs a key.
+            settings: the keys and the rate.
+            counted_in: file in which several processes count together, None for one.
+        """
         self.app = app
         self.policy_of = policy_of
         self.keys = settings.api_keys
         self.require_key = settings.require_key
-        self.buckets = TokenBuckets(settings.rate_per_minute, settings.rate_burst) if settings.rate_per_minute else None
+        self.buckets = (
+            TokenBuckets(settings.rate_per_minute, settings.rate_burst, counted_in)
+            if settings.rate_per_minute
+            else None
+        )
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Pass the request on, or answer 401 or 429."""

@@ -140,7 +140,7 @@ def items(
     """
     if parameters.collections not in (None, name):
         raise InvalidInputError(f"the address says {name!r} already, got {parameters.collections!r}", "collections")
-    served = catalog_of(request).get(name)
+    served = catalog_of(request).get_as_of(name, parameters.generation)
     if parameters.generation not in (None, served.manifest.generation):
         raise GenerationChangedError(
             f"collection {name!r} went from generation {parameters.generation} to {served.manifest.generation}; ask "
