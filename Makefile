@@ -33,7 +33,13 @@ package: install-test  ## a source archive and a wheel, with the map page, in di
 
 test-clients: install-test  ## programs of the field against a running service, those that the suite does without included
 	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[clients]'
-	$(BIN)/python -m pytest tests/app/test_clients_md.py tests/app/test_stac_api.py tests/app/test_agents.py -v
+	for tool in leafmap==0.63.1 openapi-python-client==0.29.1 stac-api-validator==0.6.8; do \
+		test -x build/clients/$${tool%%=*}/bin/pip || \
+		{ $(BIN)/python -m venv build/clients/$${tool%%=*} && build/clients/$${tool%%=*}/bin/pip install --quiet $$tool; }; done
+	test -d build/leaflet || { mkdir -p build/leaflet && cd build/leaflet && \
+		PATH="$(abspath $(BIN)):$$PATH" npm pack --silent leaflet@1.9.4 && tar -xzf leaflet-*.tgz; }
+	$(BIN)/python -m pytest tests/app/test_clients_md.py tests/app/browser/test_maps_of_notebooks.py \
+		tests/app/test_stac_api.py tests/app/test_agents.py -v
 
 lint: assets
 	$(BIN)/ruff check .
