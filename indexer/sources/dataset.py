@@ -54,6 +54,7 @@ class Dataset:
     Attributes:
         georeference: where the pixels that `read` gives lie.
         bands: which of the file's they are, counted from 1.
+        is_palette: whether they are the colours of the file's one band.
     """
 
     def __init__(self, path: str, extent: BBox | None, choice: BandChoice) -> None:
@@ -73,7 +74,7 @@ class Dataset:
         with open_raster(path) as header:
             view = view_of(header, path, choice, placed_anew=extent is not None)
             georeference = _georeference_of(header, path, extent)
-            self.bands = view.indexes
+            self.bands, self.is_palette = view.indexes, view.is_palette
             self._overviews: list[int] = [] if georeference.points else header.overviews(view.first_band)
             self._memory = None
             if header.driver in _ONE_PIECE:
@@ -100,23 +101,27 @@ class Dataset:
         values = dataset.read(window=window)
         return values, self._view.valid(values, mask)
 
-    def warp(self, crs: str, bounds: Bounds, width: int, height: int) -> tuple[Pixels, Mask]:
+    def warp(
+        self, crs: str, bounds: Bounds, width: int, height: int, *, is_classes: bool = False
+    ) -> tuple[Pixels, Mask]:
         """Resample to (C, height, width) over bounds in `crs`, with an (height, width) mask of where there is data.
 
         Pixels without data are kept out of the resampling. Coarse pictures are made from the file's overviews, where it
-        has them.
+        has them. Numbers of classes have nothing between them: there the nearest pixel is taken.
         """
         west, south, east, north = bounds
         if crs == DEGREES and (seam := self.georeference.seam_within(west, east)) is not None:
             before = min(max(round((seam - west) / (east - west) * width), 1), width - 1)
             parts = ((west, seam - _HAIR, before), (seam + _HAIR, east, width - before))
-            halves = [self.warp(crs, (w, south, e, north), columns, height) for w, e, columns in parts]
+            halves = [
+                self.warp(crs, (w, south, e, north), columns, height, is_classes=is_classes) for w, e, columns in parts
+            ]
             return np.concatenate([v for v, _ in halves], axis=-1), np.concatenate([m for _, m in halves], axis=-1)
         level = self._fine_enough(crs, bounds, height)
         values: Pixels | None = None
         valid: Mask | None = None
         for turn in [0] if self._warped is not None else self.georeference.turns(crs, bounds):
-            more, here = self._warp_moved(level, turn, crs, bounds, width, height)
+            more, here = self._warp_moved(level, turn, crs, bounds, width, height, is_classes=is_classes)
             if values is None or valid is None:
                 values, valid = more, here
             else:
@@ -125,12 +130,12 @@ class Dataset:
         assert valid is not None
         return values, valid
 
-    def warp_box(self, box: BBox, px: int) -> tuple[Pixels, Mask]:
+    def warp_box(self, box: BBox, px: int, *, is_classes: bool = False) -> tuple[Pixels, Mask]:
         """Resample a box of degrees, which may cross the antimeridian, to (C, px, px), with its mask."""
-        return self.warp(DEGREES, unwrapped(box), px, px)
+        return self.warp(DEGREES, unwrapped(box), px, px, is_classes=is_classes)
 
     def _warp_moved(
-        self, level: int | None, turn: int, crs: str, bounds: Bounds, width: int, height: int
+        self, level: int | None, turn: int, crs: str, bounds: Bounds, width: int, height: int, *, is_classes: bool
     ) -> tuple[Pixels, Mask]:
         """The same of the raster moved east by whole turns of the globe."""
         from rasterio.enums import Resampling
@@ -149,7 +154,8 @@ class Dataset:
             transform=box_transform(bounds, width, height),
             width=width,
             height=height,
-            resampling=Resampling.bilinear,  # GDAL widens the kernel when it shrinks, so this does not alias
+            # GDAL widens the kernel when it shrinks, so this does not alias.
+            resampling=Resampling.nearest if is_classes else Resampling.bilinear,
             tolerance=1e-3,  # pixels: near exact, so that a jump of longitude is not interpolated over
             src_nodata=self._view.nodata,
             add_alpha=True,  # there the mask goes

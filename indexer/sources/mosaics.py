@@ -1,9 +1,9 @@
-"""One picture of a place from several: gaps filled, or the median of all."""
+"""One picture of a place from several: gaps and clouds filled, or the median of all."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -12,14 +12,52 @@ Pixels = npt.NDArray[Any]  # (C, H, W)
 Mask = npt.NDArray[np.bool_]  # (H, W)
 
 
-def filled_from(layers: Sequence[tuple[Pixels, Mask]]) -> tuple[Pixels, Mask]:
-    """(C, H, W) and (H, W): each pixel of the first layer that has data there."""
+class Layer(NamedTuple):
+    """One of the pictures.
+
+    Attributes:
+        values: (C, H, W).
+        valid: (H, W) where there is data.
+        clear: (H, W) where that shows ground rather than a cloud or its shadow, as far as is known.
+    """
+
+    values: Pixels
+    valid: Mask
+    clear: Mask
+
+
+def is_filled(layers: Sequence[Layer]) -> bool:
+    """Whether each pixel is clear in one of the layers, so that more of them would add nothing."""
+    return bool(np.logical_or.reduce([layer.valid & layer.clear for layer in layers]).all())
+
+
+def filled(layers: Sequence[Layer]) -> tuple[Pixels, Mask, list[int]]:
+    """Each pixel of the first layer where it is clear, or else of the first that has data there.
+
+    Returns:
+        (C, H, W) values, (H, W) where there are any, and the layers that some are from.
+    """
+    values, valid, which = filled_from([(v, there & clear) for v, there, clear in layers] + [x[:2] for x in layers])
+    return values, valid, sorted({int(i) % len(layers) for i in np.unique(which[valid])})
+
+
+def median(layers: Sequence[Layer]) -> tuple[Pixels, Mask, list[int]]:
+    """The median of the layers that are clear at a pixel or, where none is, of all; else as `filled`."""
+    of_clear = median_of([(values, valid & clear) for values, valid, clear in layers])
+    values, valid, _ = filled_from([of_clear, median_of([layer[:2] for layer in layers])])
+    return values, valid, [i for i, layer in enumerate(layers) if layer.valid.any()]
+
+
+def filled_from(layers: Sequence[tuple[Pixels, Mask]]) -> tuple[Pixels, Mask, npt.NDArray[np.intp]]:
+    """(C, H, W), (H, W): each pixel of the first layer that has data there; (H, W) its number, 0 where none has."""
     values, valid = (array.copy() for array in layers[0])
-    for more, there in layers[1:]:
+    which = np.zeros(valid.shape, np.intp)
+    for number, (more, there) in enumerate(layers[1:], start=1):
         gap = ~valid & there
         values[:, gap] = more[:, gap]
+        which[gap] = number
         valid |= there
-    return values, valid
+    return values, valid, which
 
 
 def median_of(layers: Sequence[tuple[Pixels, Mask]]) -> tuple[Pixels, Mask]:

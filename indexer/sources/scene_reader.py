@@ -5,6 +5,7 @@ from __future__ import annotations
 import datetime as dt
 import functools
 import importlib
+import logging
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Final
@@ -22,8 +23,13 @@ from wildsat_core.addresses import public_name, without_secrets
 from wildsat_core.errors import InvalidInputError, SourceError
 from wildsat_core.types import BBox, Tile
 
+logger = logging.getLogger(__name__)
+
 # Reflectance below this is not to be had, but for noise: with 1000 added to it, land and water store no such numbers.
 LEAST_WITH_OFFSET: Final = 500
+# Of the scene classification: shadow of clouds, clouds of medium and high probability, thin cirrus.
+# https://sentiwiki.copernicus.eu/web/s2-processing#S2Processing-SceneClassification
+UNCLEAR: Final = (3, 8, 9, 10)
 MOST_BELOW_IT: Final = 0.1
 
 
@@ -39,6 +45,7 @@ class ScenePlace:
 
     Attributes:
         day: the date as ids have it.
+        classes: where the class of each pixel is; None where there is no such asset.
     """
 
     scene_id: str
@@ -47,6 +54,7 @@ class ScenePlace:
     cloud_cover: float | None
     assets: tuple[Asset, ...]
     offset: int
+    classes: Asset | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,20 +89,60 @@ class SceneReader:
             values = np.clip(values.astype(np.int32) + place.offset, 0, None).astype(np.uint16)
         return values, valid
 
+    def clear(self, place: ScenePlace, tile: Tile) -> Mask:
+        """(px, px) True where one scene shows ground, by its scene classification; everywhere, where it has none.
+
+        Raises:
+            UnreachableError: the server does not answer, or the signer failed.
+        """
+        if place.classes is None:
+            return np.ones((self.px, self.px), bool)
+        fault: SourceError | None = None
+        for href in place.classes.hrefs:
+            try:
+                [classes], valid = self._warped(self._signed(href), tile.bbox, (1,), is_classes=True)
+            except UnreachableError:
+                raise
+            except SourceError as err:
+                fault = err
+            else:
+                return valid & ~np.isin(classes, UNCLEAR)
+        logger.warning("%s: clouds can't be told from ground: %s", place.scene_id, fault)
+        return np.ones((self.px, self.px), bool)
+
     def _read_asset(self, place: ScenePlace, tile: Tile, asset: Asset) -> tuple[Pixels, Mask]:
         """Of the first of its addresses that can be read."""
         fault: SourceError | None = None
         for href in asset.hrefs:
             try:
-                indexes = (1, 2, 3) if asset.band is None else (asset.band,)
-                return _warp_box(self._signed(href), tile.bbox, self.px, indexes)
-            except library_errors() as err:
-                what = f"{tile.tile_id}: {place.scene_id} can't be read"
-                fault = fault or read_error(what, href, err)
+                return self._warped(self._signed(href), tile.bbox, (1, 2, 3) if asset.band is None else (asset.band,))
             except SourceError as err:
                 fault = fault or err
         assert fault is not None
         raise fault
+
+    def _warped(
+        self, href: str, box: BBox, indexes: tuple[int, ...], *, is_classes: bool = False
+    ) -> tuple[Pixels, Mask]:
+        """Resample a box of degrees; UTM scenes go on beyond 180 degrees, so a box over it is one piece.
+
+        Raises:
+            SourceError: the file can't be read, or holds no numbers of classes where these are wanted.
+        """
+        choice = BandChoice(tuple(f"band {i}" for i in indexes), indexes)
+
+        def read() -> tuple[Pixels, Mask]:
+            dataset = open_dataset(href, None, choice)
+            if is_classes and dataset.is_palette:
+                raise SourceError(f"{public_name(href)} is a palette picture, which has no numbers of classes")
+            return dataset.warp_box(box, self.px, is_classes=is_classes)
+
+        try:
+            values, valid = patiently(href, read, between=open_dataset.cache_clear)
+        except library_errors() as err:
+            raise read_error(f"{public_name(href)} can't be read", href, err) from err
+        # Sentinel-2 products use 0 for no data, whether or not the file says so.
+        return values, valid & (values != 0).any(axis=0)
 
     def _signed(self, href: str) -> str:
         """The address as it may be read.
@@ -125,16 +173,6 @@ def _check_offset(values: Pixels, valid: Mask, place: ScenePlace) -> None:
             f"{place.scene_id}: by the catalogue {-place.offset} is to be taken off its reflectance, but {below:.0%} "
             f"of the values lie below {LEAST_WITH_OFFSET}, so it was taken off already: say --offset 0"
         )
-
-
-def _warp_box(href: str, box: BBox, px: int, indexes: tuple[int, ...]) -> tuple[Pixels, Mask]:
-    """Resample a box of degrees; UTM scenes go on beyond 180 degrees, so a box over it is one piece."""
-    choice = BandChoice(tuple(f"band {i}" for i in indexes), indexes)
-    values, valid = patiently(
-        href, lambda: open_dataset(href, None, choice).warp_box(box, px), between=open_dataset.cache_clear
-    )
-    # Sentinel-2 products use 0 for no data, whether or not the file says so.
-    return values, valid & (values != 0).any(axis=0)
 
 
 @functools.lru_cache(maxsize=4)

@@ -46,6 +46,8 @@ RETRIES: Final[Mapping[str, Any]] = {
 TIMEOUT_S: Final = (15.0, 60.0)  # to connect, and to wait for bytes
 
 
+# The scene classification in the catalogues at hand.
+CLASS_KEYS: Final = ("scl", "SCL", "SCL_20m")
 MOST_PAGES_WITHOUT_NEWS: Final = 3  # a `next` that leads round in a circle; some servers repeat a page now and then
 
 # What GDAL reads by range requests, and how it is spelled for it. Nothing else that a catalogue names is opened: a file
@@ -90,6 +92,7 @@ class Scene:
         offset: to be added to stored reflectance; None where the catalogue does not say.
         assets: those asked for, in their order.
         footprint: outline in degrees.
+        classes: where each pixel's class is, which tells cloud from ground; None where the item has no such asset.
         cover: share of the box asked about that the scene covers; 1 for all of it.
     """
 
@@ -99,6 +102,7 @@ class Scene:
     offset: int | None
     assets: tuple[Asset, ...]
     footprint: BaseGeometry
+    classes: Asset | None = None
     cover: float = 0.0
 
     @property
@@ -252,7 +256,16 @@ def _scene(item: Mapping[str, Any], wanted: Sequence[_Wanted], api: str) -> Scen
         offset=reflectance_offset(properties, [asset for asset, _ in chosen]),
         assets=tuple(Asset(_addresses(asset, urljoin(api, base)), band) for asset, band in chosen),
         footprint=outline_on_globe(item["geometry"]),
+        classes=_classes(item["assets"], urljoin(api, base)),
     )
+
+
+def _classes(assets: Mapping[str, Mapping[str, Any]], base: str) -> Asset | None:
+    found = next((assets[key] for key in CLASS_KEYS if key in assets), None)
+    try:
+        return Asset(_addresses(found, base), 1) if found else None
+    except (AttributeError, TypeError, ValueError):
+        return None  # a scene can do without
 
 
 def _choose(assets: Mapping[str, Mapping[str, Any]], wanted: _Wanted) -> tuple[Mapping[str, Any], int | None]:

@@ -14,7 +14,7 @@ from typing import Any, Final, Literal
 
 from indexer.sources.catalogues import DEFAULT_COLLECTION
 from indexer.sources.grid import Cell, KilometreGrid
-from indexer.sources.mosaics import Mask, Pixels, filled_from, median_of
+from indexer.sources.mosaics import Layer, Mask, Pixels, filled, is_filled, median
 from indexer.sources.pixels import Stretch, reading_of
 from indexer.sources.protocol import MOST_IN_PARTITION, Candidate, LeftOut, Partition, Reading
 from indexer.sources.scene_reader import ScenePlace, SceneReader, find_signer
@@ -290,6 +290,7 @@ class Sentinel2Source:
             cloud_cover=scene.cloud_cover,
             assets=scene.assets,
             offset=offset if self.assets == "bands" else 0,
+            classes=scene.classes if self.mosaic in ("clearest", "median") else None,
         )
 
     @property
@@ -309,28 +310,26 @@ class Sentinel2Source:
 
         A scene that can't be read is passed over, unless none can.
         """
-        layers: list[tuple[Pixels, Mask]] = []
-        used: list[ScenePlace] = []
+        layers: list[Layer] = []
+        read: list[ScenePlace] = []
         fault: SourceError | None = None
-        whole: Mask | None = None
         for place in places:
             try:
                 values, valid = self._reader.read(place, candidate.tile)
+                clear = self._reader.clear(place, candidate.tile)
             except SourceError as err:
                 fault = fault or err
                 continue
-            new = valid if whole is None else valid & ~whole
-            if self.mosaic == "median" or new.any():
-                layers.append((values, valid))
-                used += [place] if valid.any() else []
-            whole = valid if whole is None else whole | valid
-            if self.mosaic != "median" and whole.all():
+            layers.append(Layer(values, valid, clear))
+            read.append(place)
+            if self.mosaic != "median" and is_filled(layers):
                 break
         if fault is not None and not layers:
             raise fault
         if not layers:
             raise SourceError(f"{candidate.tile.tile_id}: no scene has data there")
-        return (*(median_of(layers) if self.mosaic == "median" else filled_from(layers)), used)
+        values, valid, used = median(layers) if self.mosaic == "median" else filled(layers)
+        return values, valid, [read[i] for i in used]
 
 
 LEAST_OF_MOSAIC: Final = 0.01  # of a cell, for a scene to have a part in its mosaic

@@ -146,11 +146,51 @@ def test_a_mosaic_takes_the_newest_or_the_clearest_first_or_the_median(server):
     assert means == {"newest": 1800, "clearest": 900, "median": 1200}
 
 
+def classify(server, name, left, right):
+    """Give a scene a classification at 20 m: one class in its left half, another in its right one."""
+    classes = np.full((1, SIDE // 2, SIDE // 2), left, np.uint8)
+    classes[..., SIDE // 4 :] = right
+    write_raster(server.folder / f"{name}-scl.tif", classes, "EPSG:32614", WEST, NORTH, 20, nodata=0, tiled=True)
+    item = next(item for item in server.items if item["id"] == name)
+    item["assets"]["scl"] = {"href": f"{server.url}/{name}-scl.tif"}
+
+
+@pytest.mark.parametrize("cloud", [3, 8, 9, 10])
+@pytest.mark.parametrize("mosaic", ["newest", "clearest", "median"])
+def test_a_mosaic_takes_what_is_clear_by_the_scene_classification(server, mosaic, cloud):
+    area = scene(server, "first", "2023-06-01", 1.0, 900)
+    scene(server, "second", "2022-06-01", 10.0, 1800)
+    classify(server, "first", left=cloud, right=4)
+    classify(server, "second", left=5, right=cloud)
+    one = source(server, area, mosaic=mosaic, assets="bands", offset=0)
+    tiles = listed(one)
+    west, east = (pick(tiles, key=lambda c: c.tile.lon_lat[0]) for pick in (min, max))
+    shown = [(round(float(np.median(r.pixels[0])), -2), r.tile.href) for r in map(one.read, (west, east))]
+    if mosaic == "newest":
+        assert shown == [(900, "first"), (900, "first")]
+    else:
+        both = "first second" if mosaic == "median" else None
+        assert shown == [(1800, both or "second"), (900, both or "first")]
+
+
+def test_where_all_is_cloud_the_best_scene_is_taken_and_a_lost_classification_does_no_harm(server, caplog):
+    area = scene(server, "first", "2023-06-01", 1.0, 900)
+    scene(server, "second", "2022-06-01", 10.0, 1800)
+    for name in ("first", "second"):
+        classify(server, name, left=9, right=9)
+    one = source(server, area, mosaic="clearest", assets="bands", offset=0)
+    assert {r.tile.href for r in map(one.read, listed(one))} == {"first"}
+    server.items[0]["assets"]["scl"]["href"] = f"{server.url}/gone.tif"
+    assert {r.tile.href for r in map(one.read, listed(one))} == {"first"}
+    assert "clouds can't be told from ground" in caplog.text
+
+
 def test_layers_are_filled_and_their_median_is_taken_where_there_is_data():
     first, second, third = (np.full((2, 1, 3), value, np.uint16) for value in (10, 20, 40))
     masks = [np.array([[True, False, False]]), np.array([[True, True, False]]), np.array([[True, True, False]])]
     layers = list(zip((first, second, third), masks, strict=True))
-    values, valid = filled_from(layers)
+    values, valid, which = filled_from(layers)
+    assert which.tolist() == [[0, 1, 0]]
     assert (values[0].tolist(), valid.tolist()) == ([[10, 20, 10]], [[True, True, False]])
     values, valid = median_of(layers)
     assert (values[1].tolist(), valid.tolist(), values.dtype) == ([[20, 30, 0]], [[True, True, False]], np.uint16)
