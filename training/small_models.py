@@ -31,6 +31,7 @@ def small_config(
     gsd_m: tuple[float, float],
     text_hidden: int,
     slots: int,
+    recall: tuple[float, float] | None = None,
     waves: int,
     highest_wave: float,
 ) -> ModelConfig:
@@ -45,10 +46,12 @@ def small_config(
         gsd_m: smallest and largest pixels that the model is for.
         text_hidden: width of the text head.
         slots: sentences that the text head remembers.
+        recall: share and sharpness of what the text head recalls; None for those of `MemoryHead`.
         waves: how many the position encoder reads a position through.
         highest_wave: frequency of the shortest of them.
     """
     architecture, arguments = backbone
+    share, sharpness = recall or (None, None)
     position = {"dim": TEXT_DIM, "waves": waves, "lowest": 1.0, "highest": highest_wave, "width": 448, "depth": 3}
     tile_head = {"kind": "mlp", "in_features": features, "hidden": TILE_HIDDEN}
     return ModelConfig(
@@ -65,7 +68,13 @@ def small_config(
         },
         text_encoder="minilm",
         text_head=HeadConfig(
-            kind="memory", in_features=TEXT_FEATURES, out_features=TEXT_DIM, hidden=text_hidden, slots=slots
+            kind="memory",
+            in_features=TEXT_FEATURES,
+            out_features=TEXT_DIM,
+            hidden=text_hidden,
+            slots=slots,
+            recall_share=share,
+            recall_sharpness=sharpness,
         ),
         location=LocationConfig(kind="position", parameters=position, spaces=("place",), out_features=TEXT_DIM),
         metric="cosine",
@@ -98,13 +107,19 @@ def plain_text_head(model: WildSATModel) -> ResidualHead:
     return head
 
 
-def install_text_head(model: WildSATModel, head: ResidualHead, embeddings: NDArray[np.float32]) -> None:
+def install_text_head(
+    model: WildSATModel,
+    head: ResidualHead,
+    embeddings: NDArray[np.float32],
+    meanings: NDArray[np.int64] | None = None,
+) -> None:
     """Put a trained head into a model and fill its memory.
 
     Args:
         model: its text head has a memory.
         head: of that head's size.
         embeddings: (S, 384) of sentences; as many are remembered as there are slots, from the first.
+        meanings: (S,) of the sentences, for `MemoryHead.remember`.
 
     Raises:
         TrainingError: the model's text head has no memory, or there are fewer sentences than slots.
@@ -117,7 +132,8 @@ def install_text_head(model: WildSATModel, head: ResidualHead, embeddings: NDArr
         raise TrainingError(f"the memory has {slots} slots and there are only {len(embeddings)} sentences")
     kept.load_state_dict({**head.state_dict(), "keys": kept.keys, "values": kept.values})
     kept.eval()
-    kept.remember(torch.from_numpy(embeddings[:slots]))
+    known = None if meanings is None else torch.from_numpy(meanings[:slots])
+    kept.remember(torch.from_numpy(embeddings[:slots]), known)
 
 
 def read_features(backbone: nn.Module, pictures: Tensor, preprocessing: Preprocessing) -> Tensor:

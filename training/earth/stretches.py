@@ -113,18 +113,27 @@ def chance_stretch(x: torch.Tensor, chance: Chance, strength: float = 1.0) -> to
 
 
 def _another_light(x: torch.Tensor, chance: Chance, strength: float) -> torch.Tensor:
-    """Sun, sky, sensor and season: gains, a mixing of bands, haze added or taken away, grain."""
+    """Sun, sky, sensor and season: gains, a mixing of bands, the sky or more haze added or taken away, grain."""
     count = len(x)
-    turn = torch.eye(3) + 0.03 * strength * chance.normal(x.new_zeros(count, 3, 3))
+    turn = torch.eye(3) + 0.045 * strength * chance.normal(x.new_zeros(count, 3, 3))
     x = torch.einsum("bij,bjhw->bihw", turn, x)
     sun = torch.exp(strength * chance.uniform(count, -0.35, 0.35))[:, None]
     x = x * (sun * torch.exp(0.05 * strength * chance.normal(x.new_zeros(count, 3))))[:, :, None, None]
     haze = strength * chance.uniform(count, -0.085, 0.085) * chance.coin(count, 0.65)
+    cleared = chance.uniform(count, 0.3, 1.15) * chance.coin(count, 0.35)  # surface reflectance lacks the sky
+    haze = haze * (cleared == 0)
     added = _bands(x, HAZE_COLOUR) * haze.view(-1, 1, 1, 1)
     darkest = (x.mean((2, 3)) - x.std((2, 3))).clamp(min=0)[:, :, None, None]  # about; no sky takes more than there is
     x = x * (1 - haze.clamp(min=0).view(-1, 1, 1, 1)) + torch.maximum(added, -0.7 * darkest)
+    x = _without_sky(x, cleared, chance)
     grain = chance.uniform(count, 0.0, 0.004).view(-1, 1, 1, 1)
     return x + grain * chance.normal(x)
+
+
+def _without_sky(x: torch.Tensor, share: torch.Tensor, chance: Chance) -> torch.Tensor:
+    """A share (B,) of a clear sky, of about its colour, taken out, as in surface reflectance; dark ground goes to 0."""
+    sky = share[:, None] * (1 + 0.12 * chance.normal(x.new_zeros(len(x), 3)))
+    return (x - _bands(x, CLEAR_SKY) * sky[:, :, None, None]) * (1 + 0.12 * share).view(-1, 1, 1, 1)
 
 
 def _own_ends(x: torch.Tensor, chance: Chance) -> tuple[torch.Tensor, torch.Tensor]:

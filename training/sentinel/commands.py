@@ -20,9 +20,9 @@ def train_s2(
     work: Annotated[Path, typer.Option(help="Folder for what is made on the way, read again the next time.")] = Path(
         "work/s2"
     ),
-    vision_steps: Annotated[int, typer.Option(min=1, help="Steps of the image encoder.")] = 1600,
-    fine_steps: Annotated[int, typer.Option(min=1, help="Its last steps, on finer pictures.")] = 450,
-    head_steps: Annotated[int, typer.Option(min=1, help="Steps of the text head and the position encoder.")] = 700,
+    vision_steps: Annotated[int, typer.Option(min=1, help="Steps of the image encoder.")] = 2000,
+    fine_steps: Annotated[int, typer.Option(min=1, help="Its last steps, on finer pictures.")] = 700,
+    head_steps: Annotated[int, typer.Option(min=1, help="Steps of the text head and the position encoder.")] = 900,
     chips: Annotated[int | None, typer.Option(min=100, help="Only so many chips of each part, for a look.")] = None,
     threads: Annotated[int, typer.Option(min=1, help="Threads to compute with.")] = 1,
 ) -> None:

@@ -38,7 +38,7 @@ MOVE_DEG = 0.03  # positions move a little, so that the map between them stays s
 class HeadSettings:
     """Length and size of the run; `scenes` pictures are made for it beside one of each chip."""
 
-    steps: int = 700
+    steps: int = 900
     sentences: int = 128
     tiles: int = 384
     points: int = 512
@@ -120,7 +120,9 @@ def train_heads(
         }
 
     take_steps(student, loss_at, settings.course())
-    install_text_head(model, student.texts, np.concatenate([sentences[1], points[1]]))
+    # What is recalled of a kind is what all its wordings mean: those that lie apart would draw others after them.
+    meanings = np.concatenate([sentences[0].claims, np.full(len(points[1]), -1)])
+    install_text_head(model, student.texts, np.concatenate([sentences[1], points[1]]), meanings)
 
 
 class _Drawer:

@@ -37,7 +37,7 @@ class SceneStyle:
 
 # Small and shaken pictures teach fast and roughly; what ends the training is nearer to what is met.
 ROUGH = SceneStyle()
-FINE = SceneStyle(chances=(0.78, 0.10, 0.04, 0.08), least_crop=0.8, sizes_px=(48, 64), strength=0.6)
+FINE = SceneStyle(chances=(0.78, 0.10, 0.04, 0.08), least_crop=0.8, sizes_px=(48, 64), strength=0.7)
 
 
 @dataclass(frozen=True, slots=True)

@@ -31,8 +31,8 @@ FIRST_SCALE = 12.0
 class VisionSettings:
     """Length, size and weights of the run; each step sees two pictures of each of `places` places."""
 
-    steps: int = 1600
-    fine_steps: int = 450
+    steps: int = 2000
+    fine_steps: int = 700
     places: int = 64
     rate: float = 2e-3
     fine_rate: float = 1.2e-3

@@ -23,7 +23,8 @@ class _Frozen(BaseModel):
 class HeadConfig(_Frozen):
     """A projection into a shared space: a bias-free linear layer, a perceptron, or the one with the other beside it.
 
-    A "memory" head is a residual one that also recalls `slots` known texts.
+    A "memory" head is a residual one that also recalls `slots` known texts; `recall_share` and `recall_sharpness` are
+    those of `MemoryHead`, its defaults where they are None.
     """
 
     kind: Literal["linear", "mlp", "residual", "memory"] = "linear"
@@ -31,6 +32,8 @@ class HeadConfig(_Frozen):
     out_features: int = Field(gt=0)
     hidden: int | None = Field(default=None, gt=0)
     slots: int | None = Field(default=None, gt=0)
+    recall_share: float | None = Field(default=None, gt=0)
+    recall_sharpness: float | None = Field(default=None, gt=0)
 
     @model_validator(mode="after")
     def _check_hidden(self) -> HeadConfig:
@@ -42,6 +45,8 @@ class HeadConfig(_Frozen):
             raise ValueError(
                 f"a {self.kind} head {'needs' if self.kind == 'memory' else 'has no'} slots, got {self.slots}"
             )
+        if self.kind != "memory" and (self.recall_share, self.recall_sharpness) != (None, None):
+            raise ValueError(f"a {self.kind} head recalls nothing: leave out recall_share and recall_sharpness")
         return self
 
 

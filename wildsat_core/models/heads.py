@@ -66,6 +66,10 @@ class MemoryHead(ResidualHead):
 
     A perceptron errs most on words that it never saw; what their nearest known texts mean is then the better guess.
 
+    Args:
+        share: length of what is recalled beside the perceptron's own vector of length 1.
+        sharpness: multiplies the cosines to known texts before they become weights.
+
     Attributes:
         keys: (M, F) features of known texts, of length 1.
         values: (M, D) their vectors, of length 1.
@@ -74,9 +78,18 @@ class MemoryHead(ResidualHead):
     keys: torch.Tensor
     values: torch.Tensor
 
-    def __init__(self, in_features: int, out_features: int, hidden: int, slots: int) -> None:
+    def __init__(
+        self,
+        in_features: int,
+        out_features: int,
+        hidden: int,
+        slots: int,
+        share: float = RECALL_SHARE,
+        sharpness: float = RECALL_SHARPNESS,
+    ) -> None:
         """Build with random weights and an empty memory."""
         super().__init__(in_features, out_features, hidden)
+        self.share, self.sharpness = share, sharpness
         self.register_buffer("keys", torch.zeros(slots, in_features))
         self.register_buffer("values", torch.zeros(slots, out_features))
 
@@ -84,15 +97,26 @@ class MemoryHead(ResidualHead):
         """Project (B, F) features of length 1."""
         own = F.normalize(super().forward(features), dim=-1)
         cosines, rows = (features @ self.keys.T).topk(min(RECALLED, len(self.keys)), dim=1)  # (B, K)
-        weights = (cosines * RECALL_SHARPNESS).softmax(1)
+        weights = (cosines * self.sharpness).softmax(1)
         recalled = torch.einsum("bk,bkd->bd", weights, self.values[rows])
-        return own + RECALL_SHARE * F.normalize(recalled, dim=-1)
+        return own + self.share * F.normalize(recalled, dim=-1)
 
     @torch.no_grad()
-    def remember(self, keys: torch.Tensor) -> None:
-        """Fill the memory with features of known texts, (M, F) of length 1; their vectors come from the head itself."""
+    def remember(self, keys: torch.Tensor, meanings: torch.Tensor | None = None) -> None:
+        """Fill the memory with features of known texts; their vectors come from the head itself.
+
+        Args:
+            keys: (M, F) of length 1.
+            meanings: (M,) int64; texts of one number from 0 on mean the same and share the mean of their vectors.
+        """
+        values = F.normalize(super().forward(keys), dim=-1)
+        if meanings is not None:
+            known = meanings >= 0
+            sums = values.new_zeros(int(meanings.max()) + 1, values.shape[1])
+            sums.index_add_(0, meanings[known], values[known])
+            values[known] = F.normalize(sums, dim=-1)[meanings[known]]
         self.keys.copy_(keys)
-        self.values.copy_(F.normalize(super().forward(keys), dim=-1))
+        self.values.copy_(values)
 
 
 def build_head(config: HeadConfig) -> nn.Module:
@@ -102,6 +126,8 @@ def build_head(config: HeadConfig) -> nn.Module:
     assert config.hidden is not None  # the config refuses other kinds without a hidden width
     if config.kind == "memory":
         assert config.slots is not None  # likewise
-        return MemoryHead(config.in_features, config.out_features, config.hidden, config.slots)
+        recall = {"share": config.recall_share, "sharpness": config.recall_sharpness}
+        told = {name: value for name, value in recall.items() if value is not None}
+        return MemoryHead(config.in_features, config.out_features, config.hidden, config.slots, **told)
     kind = MLPHead if config.kind == "mlp" else ResidualHead
     return kind(config.in_features, config.out_features, config.hidden)

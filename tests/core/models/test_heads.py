@@ -57,3 +57,20 @@ def test_slots_belong_to_memory_heads_alone():
         HeadConfig(kind="memory", in_features=5, out_features=4, hidden=7)
     with pytest.raises(ValueError, match="has no slots"):
         HeadConfig(kind="mlp", in_features=5, out_features=4, hidden=7, slots=3)
+    with pytest.raises(ValueError, match="recalls nothing"):
+        HeadConfig(kind="mlp", in_features=5, out_features=4, hidden=7, recall_share=2)
+
+
+def test_texts_that_mean_the_same_recall_the_mean_of_their_vectors():
+    head = build_head(
+        HeadConfig(kind="memory", in_features=5, out_features=4, hidden=7, slots=4, recall_share=3, recall_sharpness=25)
+    ).eval()
+    keys = torch.nn.functional.normalize(torch.randn(4, 5, generator=torch.Generator().manual_seed(0)), dim=1)
+    head.remember(keys)
+    own = head.values.clone()
+    head.remember(keys, torch.tensor([1, -1, 1, -1]))
+    shared = torch.nn.functional.normalize(own[0] + own[2], dim=0)
+    torch.testing.assert_close(head.values, torch.stack([shared, own[1], shared, own[3]]))
+    weights = (keys[:1] @ keys.T * 25).softmax(1)
+    recalled = torch.nn.functional.normalize(weights @ head.values, dim=1)
+    torch.testing.assert_close(head(keys[:1]), own[:1] + 3 * recalled)
