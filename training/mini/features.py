@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from training.earth.cells import ZONES, Cells
-from training.earth.squares import TileTable, land_shares
+from training.earth.squares import TileTable, land_of, land_shares
 from wildsat_core.geo import unit_vectors
 
 Float = NDArray[np.float32]
@@ -26,18 +26,20 @@ class Standard:
 
 
 def tile_facts(cells: Cells, tiles: TileTable) -> Float:
-    """(N, F) climate, terrain and cover of tiles: means, deviations within the tile of the later ones, shares of zones.
+    """(N, F) climate, terrain and cover of tiles: means, deviations within the tile of the later ones, land, zones.
+
+    Land is the share of the tile's area, a zone's that of its land.
 
     Amounts are brought to scales on which a step means about as much everywhere: square roots of rain, height and
     cover, logarithms of distance and area. A tile without land has zeros.
     """
-    shares = land_shares(cells, tiles)
+    shares, land = land_shares(cells, tiles), land_of(cells, tiles)
     values = _cell_columns(cells)
     mean = np.asarray(shares @ values)
     spread = np.sqrt(np.maximum(np.asarray(shares @ values[:, SPREAD_FROM:] ** 2) - mean[:, SPREAD_FROM:] ** 2, 0))
     zones = np.zeros((len(cells), len(ZONES)), np.float32)
     zones[np.arange(len(cells)), cells.zone] = 1
-    return np.concatenate([mean, spread, np.asarray(shares @ zones)], 1).astype(np.float32)
+    return np.concatenate([mean, spread, land[:, None], np.asarray(shares @ zones)], 1).astype(np.float32)
 
 
 def position_waves(tiles: TileTable) -> Float:

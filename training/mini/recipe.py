@@ -28,7 +28,7 @@ from training.mini.sampling import SentenceSampler
 from training.mini.species_sentences import add_species_sentences
 from training.mini.student import StudentSettings, train_student
 from training.mini.teacher import Anchor, TeacherRun, TeacherSettings, teach, train_teacher
-from training.mini.text_head import TextHeadSettings, memory_rows, tune_text_head
+from training.mini.text_head import Pictures, TextHeadSettings, memory_rows, tune_text_head
 from training.mini.views import Views, load_views, make_views, save_views
 from training.mini.vision import VisionSettings, VisionStudent, VisionTargets, train_vision
 from training.small_models import install_text_head, plain_text_head
@@ -48,6 +48,7 @@ class MiniSettings:
     """Everything that decides the weights, beside the data.
 
     Attributes:
+        hold_out: keep the image encoder from the held-out blocks; the texts and the places know all land.
         start: name or directory of a wildsat-mini to go on from; None begins with random weights.
     """
 
@@ -125,9 +126,9 @@ class Places:
         return teach(self.run.teacher, teacher_input(tiles, tile_facts(cells, tiles), self.standard))
 
 
-def training_rows(tiles: TileTable, hold_out: bool) -> NDArray[np.int64]:
-    """All tiles, or those outside the held-out blocks."""
-    return np.flatnonzero(~held_out(tiles.lon, tiles.lat)) if hold_out else np.arange(len(tiles))
+def shown_tiles(tiles: TileTable, hold_out: bool) -> NDArray[np.bool_]:
+    """(N,) which tiles the image encoder may see: all, or those outside the held-out blocks."""
+    return ~held_out(tiles.lon, tiles.lat) if hold_out else np.ones(len(tiles), np.bool_)
 
 
 def make_places(
@@ -136,7 +137,7 @@ def make_places(
     """Train the place teacher and the text head; the folder keeps checkpoints to go on from."""
     import torch
 
-    rows = training_rows(material.tiles, settings.hold_out)
+    rows = np.arange(len(material.tiles))
     facts = tile_facts(material.cells, material.tiles)
     standard = fit_standard(facts)
     reader = _reader(material, material.bank, rows, settings.teacher)
@@ -211,12 +212,12 @@ def make_model(material: Material, settings: MiniSettings, work: Path | None = N
         model.load_state_dict(start.state_dict())
     if places is not None and settings.student.steps:
         teach_positions(model, material.cells, places, settings, folder("positions"))
+    if places is not None and settings.vision.steps:
+        model = teach_pictures(model, material, places, settings, folder("vision"))
     head = plain_text_head(model) if places is None else places.run.text_head
-    finish_text_head(head, model, material, settings, start, folder("text_head"))
+    finish_text_head(head, model, material, settings, folder("text_head"))
     _install(model, head, material)
-    if places is None or not settings.vision.steps:
-        return model.eval()
-    return teach_pictures(model, material, places, settings, folder("vision"))
+    return model.eval()
 
 
 def finish_text_head(
@@ -224,14 +225,13 @@ def finish_text_head(
     model: WildSATModel,
     material: Material,
     settings: MiniSettings,
-    start: WildSATModel | None,
     folder: Path | None = None,
 ) -> None:
-    """Tune the text head against the vectors that are searched, in place."""
-    rows = training_rows(material.tiles, settings.hold_out)
+    """Tune the text head against the vectors that are searched, places' and pictures', in place."""
+    rows = np.arange(len(material.tiles))
     reader = _reader(material, weigh_cores(material.bank, material.tiles), rows, settings.text_head)
     found = _places(model, material.tiles)
-    pictures = None if start is None else _pictures(start, material.tiles)
+    pictures = Pictures(_pictures(model, material.tiles), shown_tiles(material.tiles, settings.hold_out))
     tune_text_head(head, found, reader, settings.text_head, pictures, folder)
 
 
@@ -246,7 +246,7 @@ def teach_pictures(
 ) -> WildSATModel:
     """Train the model's image encoder."""
     assert material.views is not None, "made where the settings have steps for the image encoder"
-    rows = training_rows(material.tiles, settings.hold_out)
+    rows = np.flatnonzero(shown_tiles(material.tiles, settings.hold_out))
     targets = vision_targets(material, material.views, places)
     student = VisionStudent(model, targets)
     sampler = SentenceSampler(material.bank, rows)
@@ -262,7 +262,5 @@ def teach_positions(
     assert model.location is not None
     assert isinstance(model.location.encoder, PositionEncoder)
     tiles = land_tiles(cells, grid_tiles(stride_km=DENSE_STRIDE_KM))
-    rows = training_rows(tiles, settings.hold_out)
-    log.info("%d places teach the position encoder", len(rows))
-    taught = places.vectors(cells, tiles)[rows]
-    train_student(model.location.encoder, tiles.lon_lat[rows], taught, settings.student, folder)
+    log.info("%d places teach the position encoder", len(tiles))
+    train_student(model.location.encoder, tiles.lon_lat, places.vectors(cells, tiles), settings.student, folder)

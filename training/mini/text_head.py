@@ -35,12 +35,25 @@ class TextHeadSettings:
         return Course("text head", self.steps, annealed(self.steps, self.rate, 0.1, weight_decay=1e-2), self.seed)
 
 
+@dataclass(frozen=True, slots=True)
+class Pictures:
+    """What the image encoder makes of the tiles' pictures.
+
+    Attributes:
+        vectors: (N, D) of length 1, in the text space.
+        known: (N,) true for tiles that the encoder learned from; others stay unseen.
+    """
+
+    vectors: NDArray[np.float32]
+    known: NDArray[np.bool_]
+
+
 def tune_text_head(
     head: ResidualHead,
     places: NDArray[np.float32],
     reader: Reader,
     settings: TextHeadSettings,
-    pictures: NDArray[np.float32] | None = None,
+    pictures: Pictures | None = None,
     folder: Path | None = None,
 ) -> None:
     """Tune the head, in place.
@@ -50,24 +63,25 @@ def tune_text_head(
         places: (N, D) of length 1: the vectors of the training tiles as the shipped position encoder gives them.
         reader: draws sentences and tiles.
         settings: length and size of the run.
-        pictures: (N, D) of length 1: the text vectors of the tiles' pictures, where these are known already.
+        pictures: what the image encoder makes of the tiles, where there is one.
         folder: for checkpoints to go on from.
 
     Raises:
         TrainingError: the loss is not finite.
     """
     fixed = torch.from_numpy(places)
-    seen = None if pictures is None else torch.from_numpy(pictures)
 
     def loss_at(_step: int, rng: np.random.Generator) -> dict[str, Tensor]:
         read = reader.read(head, rng)
 
-        def told(vectors: Tensor) -> Tensor:
-            return alignment(read.texts @ vectors[read.tiles].T * settings.scale, read.truth)  # (S, D) @ (D, N)
+        def told(vectors: Tensor, truth: Tensor) -> Tensor:
+            return alignment(read.texts @ vectors.T * settings.scale, truth)  # (S, D) @ (D, N)
 
-        parts = {"places": told(fixed), "wordings": read.apart}
-        if seen is not None:
-            parts["pictures"] = PICTURE_WEIGHT * told(seen)
+        parts = {"places": told(fixed[read.tiles], read.truth), "wordings": read.apart}
+        if pictures is not None:
+            shown = torch.from_numpy(pictures.known[read.tiles])
+            seen = torch.from_numpy(pictures.vectors[read.tiles])[shown]
+            parts["pictures"] = PICTURE_WEIGHT * told(seen, read.truth[:, shown])
         return parts
 
     take_steps(head, loss_at, settings.course(), folder)

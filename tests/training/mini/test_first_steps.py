@@ -13,7 +13,7 @@ from training.mini.reading import Reader
 from training.mini.sampling import SentenceSampler
 from training.mini.student import StudentSettings, train_student
 from training.mini.teacher import Anchor, TeacherRun, TeacherSettings, train_teacher
-from training.mini.text_head import TextHeadSettings, tune_text_head
+from training.mini.text_head import Pictures, TextHeadSettings, tune_text_head
 from training.mini.views import Views
 from training.mini.vision import VisionSettings, VisionStudent, VisionTargets, train_vision
 from training.small_models import TEXT_DIM, TEXT_FEATURES
@@ -117,8 +117,9 @@ def test_the_position_encoders_first_step(monkeypatch):
 @pytest.mark.parametrize(("seen", "known"), [(False, (11.899058, 13.096796)), (True, (17.417385, 19.189890))])
 def test_the_text_heads_first_step(monkeypatch, seen, known):
     head = filled(ResidualHead(TEXT_FEATURES, 6, 16))
-    pictures = wave(TILES, 7).numpy()[:, 1:]
-    pictures = pictures / np.linalg.norm(pictures, axis=1, keepdims=True) if seen else None
+    vectors = wave(TILES, 7).numpy()[:, 1:]
+    vectors = vectors / np.linalg.norm(vectors, axis=1, keepdims=True)
+    pictures = Pictures(vectors, np.ones(TILES, np.bool_)) if seen else None
     settings = TextHeadSettings(steps=1)
     found = first_step(monkeypatch, head, tune_text_head, head, unit(TILES, 6), reader(), settings, pictures)
     assert found == pytest.approx(known, rel=1e-4)

@@ -6,14 +6,15 @@ import numpy as np
 import pytest
 import torch
 
-from training.earth.squares import TileTable
+from training.earth.squares import TileTable, grid_tiles, held_out
 from training.mini import vision
 from training.mini.bank import FULL, Bank
 from training.mini.reading import Reader
+from training.mini.recipe import shown_tiles
 from training.mini.sampling import SentenceSampler
 from training.mini.student import StudentSettings, train_student
 from training.mini.teacher import TeacherRun, TeacherSettings, teach, train_teacher
-from training.mini.text_head import TextHeadSettings, memory_rows, tune_text_head
+from training.mini.text_head import Pictures, TextHeadSettings, memory_rows, tune_text_head
 from training.mini.views import Views
 from training.mini.vision import VisionLosses, VisionSettings, VisionStudent, VisionTargets, train_vision
 from training.small_models import TEXT_FEATURES, install_text_head, plain_text_head
@@ -228,6 +229,30 @@ def test_a_tuned_text_head_finds_fixed_places_and_is_installed_with_its_memory(b
     assert scores[1, ~wet].min() > scores[1, wet].max()
     known = {tuple(np.round(row, 3)) for row in embeddings.astype(np.float32)}
     assert {tuple(np.round(row, 3)) for row in model.text_head.keys.numpy()} <= known
+
+
+def test_pictures_that_the_encoder_never_learned_from_teach_the_text_head_nothing(bank, embeddings, wet):
+    places = np.where(wet[:, None], *np.eye(6, dtype=np.float32)[:2])
+    known = np.arange(TILES) % 4 < 2
+
+    def tuned(unknown):
+        torch.manual_seed(0)
+        head = ResidualHead(TEXT_FEATURES, 6, 16)
+        pictures = Pictures(np.where(known[:, None], places, np.float32(unknown)), known)
+        tune_text_head(head, places, reader(bank, embeddings), TextHeadSettings(steps=3), pictures)
+        return head.state_dict()
+
+    without = tuned(np.nan)
+    torch.testing.assert_close(tuned(1.0), without, atol=0, rtol=0)
+    assert all(torch.isfinite(value).all() for value in without.values())
+
+
+@pytest.mark.parametrize("hold_out", [False, True])
+def test_only_the_image_encoder_is_kept_from_held_out_land(hold_out):
+    tiles = grid_tiles(side_km=800, stride_km=800)
+    shown = shown_tiles(tiles, hold_out)
+    assert (shown == ~held_out(tiles.lon, tiles.lat)).all() if hold_out else shown.all()
+    assert shown.any()
 
 
 def test_a_memory_keeps_the_plainest_sentences_of_the_bank():
