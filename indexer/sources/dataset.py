@@ -110,13 +110,16 @@ class Dataset:
         has them. Numbers of classes have nothing between them: there the nearest pixel is taken.
         """
         west, south, east, north = bounds
-        if crs == DEGREES and (seam := self.georeference.seam_within(west, east)) is not None:
-            before = min(max(round((seam - west) / (east - west) * width), 1), width - 1)
-            parts = ((west, seam - _HAIR, before), (seam + _HAIR, east, width - before))
-            halves = [
-                self.warp(crs, (w, south, e, north), columns, height, is_classes=is_classes) for w, e, columns in parts
+        if crs == DEGREES and (seam := self.georeference.seam_within(bounds)) is not None:
+            before = min(max(round((seam[0] - west) / (east - west) * width), 0), width)
+            sides = ((west, seam[0] - _HAIR, before), (seam[1] + _HAIR, east, width - before))
+            parts = [
+                self.warp(crs, (start, south, end, north), columns, height, is_classes=is_classes)
+                for start, end, columns in sides
+                if columns and start < end
             ]
-            return np.concatenate([v for v, _ in halves], axis=-1), np.concatenate([m for _, m in halves], axis=-1)
+            if sum(mask.shape[1] for _, mask in parts) == width:
+                return np.concatenate([v for v, _ in parts], axis=-1), np.concatenate([m for _, m in parts], axis=-1)
         level = self._fine_enough(crs, bounds, height)
         values: Pixels | None = None
         valid: Mask | None = None

@@ -208,40 +208,46 @@ class Georeference:
             x = x[~served]
         return turns or [0]
 
-    def seam_within(self, west: float, east: float) -> float | None:
-        """The longitude between two others where the numbers of the system jump by a whole turn; None where none is.
+    def seam_within(self, bounds: Bounds) -> tuple[float, float] | None:
+        """The longitudes between which, in some bounds of degrees, the numbers of the system jump by a whole turn.
 
-        A warp over it would take the two ends of the raster for neighbours of everything between them.
+        They are nearly one: with another datum the seam is no meridian of WGS 84, but bends by some hundred metres. A
+        warp over it would take the two ends of the raster for neighbours of everything between them.
+
+        Returns:
+            None where no seam crosses the bounds.
         """
+        west, south, east, north = bounds
         if self._seam is None:
             return None
-        seam = west + (self._seam - west) % 360.0
-        return seam if west < seam < east else None
+        about = west - 0.5 + (self._seam - west + 0.5) % 360.0
+        if about - 0.5 >= east:
+            return None
+        lats = np.clip(np.linspace(south, north, 3), -89.9, 89.9)
+        low, high = np.full(3, about - 0.5), np.full(3, about + 0.5)
+        x_low = self._x_at(low, lats)
+        while (high - low).max() > 1e-9:
+            middle = (low + high) / 2
+            x_middle = self._x_at(middle, lats)
+            is_beyond = np.abs(x_middle - x_low) > (self.period or 0.0) / 2
+            high, low = np.where(is_beyond, middle, high), np.where(is_beyond, low, middle)
+            x_low = np.where(is_beyond, x_low, x_middle)
+        first, last = float(low.min()), float(high.max())
+        return (first, last) if first < east and last > west else None
 
     @functools.cached_property
     def _seam(self) -> float | None:
-        """Longitude, in [-180, 180), where x jumps by a whole turn; None where it does not, or is the longitude."""
+        """About the longitude, to half a degree, where x jumps; None where it does not, or is the longitude."""
         if self.period is None or self.is_degrees:
             return None
-
-        def x_at(*lon: float) -> Floats:
-            return _transform_each(DEGREES, self.crs, np.tile(lon, (2, 1)), [[-20.0], [30.0]])[0]
-
-        lons = np.arange(-180.0, 181.0)
-        steps = np.abs(np.diff(x_at(*lons)))
+        lons = np.arange(-180.5, 181.0)  # so that the commonest seams, whole degrees, lie in the middle of a step
+        steps = np.abs(np.diff(self._x_at(lons, np.array([[-20.0], [30.0]]))))
         jump, other = np.argmax(steps, axis=1)
-        if jump != other:  # no meridian, as with a rotated pole
-            return None
-        if not steps[0, jump] > self.period / 2:
-            return -180.0  # between the two ends of what was looked at
-        low, high = lons[jump], lons[jump + 1]
-        while high - low > 1e-9:
-            middle = (low + high) / 2
-            if abs(np.diff(x_at(low, middle))[0, 0]) > self.period / 2:
-                high = middle
-            else:
-                low = middle
-        return float(wrap_lon(low))
+        is_meridian = jump == other and steps[0, jump] > self.period / 2  # unlike with a rotated pole
+        return float(lons[jump]) + 0.5 if is_meridian else None
+
+    def _x_at(self, lon: Floats, lat: Floats) -> Floats:
+        return _transform_each(DEGREES, self.crs, lon, lat)[0]
 
     def moved(self, turns: int) -> Affine:
         """The transform of the raster moved east by whole turns of the globe."""

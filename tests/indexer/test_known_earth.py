@@ -304,6 +304,10 @@ def test_a_world_raster_is_the_whole_world(crs, edge, tmp_path):
     check_world(world(crs, edge), tmp_path)
 
 
+def test_the_seam_of_a_world_of_another_datum_is_no_meridian_and_all_the_same_read_right(tmp_path):
+    check_world(world("EPSG:4807", "exact"), tmp_path)  # grads from Paris
+
+
 @pytest.mark.parametrize("start", [0.5, 0.25, -0.5] if FULL else [0.5])
 @pytest.mark.parametrize("crs", sorted(WORLDS) if FULL else ["EPSG:4269", "EPSG:3857", "EPSG:4326"])
 def test_a_world_raster_may_begin_at_any_meridian(crs, start, tmp_path):
