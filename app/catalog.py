@@ -13,9 +13,10 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from app.engines import Engines
 from app.failures import NotServedError
-from wildsat_core.collection import Collection, list_collections, open_collection
-from wildsat_core.collection.manifest import Manifest, read_identity
+from wildsat_core.collection import list_collections
+from wildsat_core.collection.manifest import IMAGERY_FILE, Manifest, read_identity
 from wildsat_core.collection.map_tiles import Imagery
 from wildsat_core.errors import CollectionFormatError, CollectionNotFoundError, WildsatError
 from wildsat_core.printable import printable
@@ -83,9 +84,7 @@ class Catalog:
         folder: Path,
         default: str,
         load: ModelLoader,
-        *,
-        scan_device: str | None = None,
-        ann_rows: int,
+        engines: Engines,
     ) -> None:
         """Remember where to look; `open_all` opens.
 
@@ -93,14 +92,12 @@ class Catalog:
             folder: its sub-folders are the collections.
             default: the collection that is searched when a request names none.
             load: gives the model of a name; called once for each.
-            scan_device: torch device that holds the vectors and scans them; None scans on the CPU.
-            ann_rows: tiles from which on a collection's approximate indexes are used.
+            engines: opens collections for searching.
         """
         self.folder = folder
         self.default = default
         self._load = load
-        self._scan_device = scan_device
-        self._ann_rows = ann_rows
+        self._engines = engines
         self.refused: dict[str, str] = {}
         self._served: dict[str, Served] = {}
         self._models: dict[str, QueryModel] = {}
@@ -216,21 +213,22 @@ class Catalog:
         self.refused = self.refused | {name: message}
 
     def _open(self, name: str) -> None:
-        from wildsat_core.search.engine import SearchEngine
-
         root = self.folder / name
         # As the files are before they are read: what changes meanwhile is another state.
         self._failures[name] = Failure(_files_of(root), time.monotonic() + RETRY_S)
         identity = read_identity(root)
         before = self._served.get(name)
-        collection = open_collection(root, previous=before.engine.collection if before else None)
-        if collection.name != name:
-            raise CollectionFormatError(f"the collection in {root} calls itself {collection.name!r}; rename the folder")
-        model = self._model(collection.manifest.model.name)
-        previous = before.engine if before else None
-        engine = SearchEngine(collection, model, ann_rows=self._ann_rows, device=self._scan_device, previous=previous)
-        engine.warm()  # before it is swapped in, so that no request waits for it
-        served = Served(engine, model, _imagery_of(collection), identity)
+
+        def model_of(manifest: Manifest) -> QueryModel:
+            if manifest.name != name:
+                raise CollectionFormatError(
+                    f"the collection in {root} calls itself {manifest.name!r}; rename the folder"
+                )
+            return self._model(manifest.model.name)
+
+        # Ready before it is swapped in, so that no request waits for it.
+        engine = self._engines.open(root, model_of, before.engine if before else None)
+        served = Served(engine, engine.model, _imagery_of(root), identity)
         self._served = self._served | {name: served}
         self._accept(name)
 
@@ -241,13 +239,13 @@ class Catalog:
         return self._models[name]
 
 
-def _imagery_of(collection: Collection) -> Imagery | None:
+def _imagery_of(root: Path) -> Imagery | None:
     """Map tiles of a collection; it can be searched without them, so damaged ones are left out and named."""
-    path = collection.imagery_path
+    path = root / IMAGERY_FILE
     try:
-        return Imagery(path) if path else None
+        return Imagery(path) if path.is_file() else None
     except CollectionFormatError as err:
-        log.error("collection %s is served without its imagery: %s", collection.name, err)
+        log.error("collection %s is served without its imagery: %s", root.name, err)
         return None
 
 

@@ -21,6 +21,10 @@ _OPTIONS = {
     "root_path": "WILDSAT_ROOT_PATH",
     "device": "WILDSAT_DEVICE",
     "workers": "WILDSAT_WORKERS",
+    "engine": "WILDSAT_ENGINE",
+    "ray_address": "WILDSAT_RAY_ADDRESS",
+    "shards": "WILDSAT_SHARDS",
+    "replicas": "WILDSAT_REPLICAS",
 }
 
 
@@ -42,6 +46,18 @@ def serve(
     workers: Annotated[
         int | None, typer.Option(min=1, max=256, help="Processes that serve together.", show_default="1")
     ] = None,
+    engine: Annotated[
+        str | None, typer.Option(help="local, or ray: search on a Ray cluster.", show_default="local")
+    ] = None,
+    ray_address: Annotated[
+        str | None, typer.Option("--address", help="Address of the Ray cluster, host:port.", show_default="auto")
+    ] = None,
+    shards: Annotated[
+        int | None, typer.Option(min=1, help="Parts that a collection is cut into.", show_default="1")
+    ] = None,
+    replicas: Annotated[
+        int | None, typer.Option(min=1, help="Actors that hold each part, with --engine ray.", show_default="1")
+    ] = None,
     log_level: Annotated[str, typer.Option(help="debug, info, warning or error.")] = "info",
 ) -> None:
     """Serve every collection of a folder: the map page, the API and its documentation.
@@ -60,12 +76,20 @@ def serve(
         "root_path": root_path,
         "device": device,
         "workers": workers,
+        "engine": engine,
+        "ray_address": ray_address,
+        "shards": shards,
+        "replicas": replicas,
     }
     os.environ.update({_OPTIONS[name]: str(value) for name, value in given.items() if value is not None})
     try:
         settings = Settings()
     except ValidationError as err:
         raise WildsatError(f"a setting is not valid: {err}") from err
+    if settings.engine == "ray" and settings.workers > 1:
+        raise WildsatError(
+            "with --engine ray one process serves: each of several would start actors of its own; leave --workers out"
+        )
     logging.config.dictConfig(log_config(log_level))
     most = settings.share().max_connections
     options = {

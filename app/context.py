@@ -39,6 +39,7 @@ def run_search(request: Request, served: Served, query: Query) -> SearchResult:
     metrics.observe_stages({stage: ms / 1000.0 for stage, ms in result.timings_ms.items()})
     if result.no_match:
         metrics.no_match.inc()
+    if result.no_match or result.missing:
         request.scope[ANEW] = True
     return result
 

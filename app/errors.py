@@ -32,8 +32,10 @@ from wildsat_core.errors import (
     MissingExtraError,
     ModelMismatchError,
     ModelNotFoundError,
+    ShardsMissingError,
     SpeciesNotFoundError,
     TileNotFoundError,
+    UnreachableError,
     WildsatError,
 )
 
@@ -64,6 +66,8 @@ STATUS_OF: dict[type[Exception], int] = {
     OverloadedError: 503,
     ClientGoneError: 408,
     NotServedError: 503,
+    ShardsMissingError: 503,
+    UnreachableError: 503,
     CollectionFormatError: 503,
     ModelMismatchError: 503,
     ModelNotFoundError: 503,
@@ -72,7 +76,7 @@ STATUS_OF: dict[type[Exception], int] = {
 
 
 # Their sentences name files of this machine.
-FOR_OPERATORS = (CollectionFormatError, ModelMismatchError, ModelNotFoundError)
+FOR_OPERATORS = (CollectionFormatError, ModelMismatchError, ModelNotFoundError, UnreachableError)
 _seldom = Seldom()
 
 

@@ -16,6 +16,7 @@ from starlette.middleware.gzip import DEFAULT_EXCLUDED_CONTENT_TYPES, GZipMiddle
 from app.answers.ranges import Store
 from app.answers.responses import JSONResponse
 from app.catalog import Catalog, ModelLoader, Watcher, registry_loader
+from app.engines import Engines, LocalEngines, RayEngines
 from app.errors import install_handlers
 from app.layers.body_limit import BodyLimitMiddleware
 from app.layers.clients import ClientsMiddleware
@@ -101,8 +102,7 @@ def create_app(
         settings.collections,
         settings.default_collection,
         load or registry_loader(settings.device),
-        scan_device=None if settings.device == "cpu" else settings.device,
-        ann_rows=settings.ann_rows,
+        _engines(settings),
     )
     app.state.gate = Gate(settings.max_running, settings.max_waiting, settings.max_wait_s)
     app.state.export_gate = Gate(settings.max_exports, settings.max_exports, settings.max_wait_s)
@@ -150,6 +150,13 @@ def _add_layers(app: FastAPI, settings: Settings, together: Path | None) -> None
         log_queries=settings.log_queries,
     )
     app.add_middleware(ProxiesMiddleware, trusted=settings.trusted_proxies)
+
+
+def _engines(settings: Settings) -> Engines:
+    device = None if settings.device == "cpu" else settings.device
+    if settings.engine == "ray":
+        return RayEngines(settings.ray_address, shards=settings.shards, replicas=settings.replicas, device=device)
+    return LocalEngines(device=device, ann_rows=settings.ann_rows, shards=settings.shards)
 
 
 def _warm(settings: Settings) -> None:

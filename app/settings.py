@@ -5,7 +5,7 @@ from __future__ import annotations
 import ipaddress
 import os
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 from pydantic import Field, field_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
@@ -46,6 +46,14 @@ class Settings(BaseSettings):
     ann_rows: int = Field(  # the engine's own default, which can't be imported without torch
         default=20_000_000, ge=0, description="tiles from which on a collection's approximate indexes are used"
     )
+    engine: Literal["local", "ray"] = Field(
+        default="local", description="where tiles are searched: in this process, or by actors on a Ray cluster"
+    )
+    ray_address: str = Field(default="auto", description="address of the Ray cluster; auto: the one of this machine")
+    shards: int = Field(
+        default=1, ge=1, le=10_000, description="parts that a collection is cut into; answers are alike"
+    )
+    replicas: int = Field(default=1, ge=1, le=100, description="actors that hold each part on a Ray cluster")
     swap_interval_s: float = Field(
         default=0.2, ge=0.05, le=60, description="how often to look for a new generation, in seconds"
     )

@@ -15,6 +15,7 @@ import numpy as np
 import torch
 
 from app.catalog import Catalog, Watcher
+from app.engines import LocalEngines
 from app.settings import Settings
 from benchmarks.index_throughput import Stopwatch, random_model
 from benchmarks.random_collection import DIM, REF, RandomModel, random_collection, random_tiles, unit
@@ -37,7 +38,9 @@ def large(args: argparse.Namespace) -> None:
     start = Stopwatch()
     open_collection(root)
     opened = start.seconds()
-    catalog = Catalog(folder, root.name, lambda _: RandomModel(), ann_rows=Settings().ann_rows)
+    catalog = Catalog(
+        folder, root.name, lambda _: RandomModel(), LocalEngines(device=None, ann_rows=Settings().ann_rows)
+    )
     start = Stopwatch()
     catalog.open_all()
     print(f"{args.rows:,} tiles x {DIM}: open {shown(opened)}; ready to answer {shown(start.seconds())}")

@@ -59,7 +59,7 @@ def land_collection(folder: Path, rows: int, model: LandModel) -> Collection:
         rng = np.random.default_rng(0)
         with CollectionWriter(root, root.name, model.ref, space, job="land") as out:
             for first in range(0, rows, BATCH):
-                points = _land(rng, min(BATCH, rows - first))
+                points = land_points(rng, min(BATCH, rows - first))
                 tiles = [
                     Tile(f"p{first + i}", square_bbox(float(lon), float(lat), 5.0), 10.0, "land")
                     for i, (lon, lat) in enumerate(points)
@@ -69,7 +69,7 @@ def land_collection(folder: Path, rows: int, model: LandModel) -> Collection:
     return open_collection(root)
 
 
-def _land(rng: np.random.Generator, count: int) -> np.ndarray:
+def land_points(rng: np.random.Generator, count: int) -> np.ndarray:
     """(count, 2) longitudes and latitudes, even over the land."""
     from global_land_mask import globe
 

@@ -1,6 +1,6 @@
 """The engine's scan against numpy, FAISS and usearch on the same vectors in one run; filters; the heat-map.
 
-    python -m benchmarks.search [--rows 1000000] [--spectrum mini] [--folder /tmp/bench] [--rounds 7] [--device cuda]
+    python -m benchmarks.search [--rows 1000000] [--spectrum mini] [--folder /tmp/bench] [--rounds 7] [--graph]
 
 With --spectrum mini the vectors are wildsat-mini's of random land points and the queries real texts, as in use; without
 it both are random directions, the worst case. With a device the engine's scan runs there; the others stay on the CPU.
@@ -55,7 +55,7 @@ def numpy_best(vectors: np.ndarray, query: np.ndarray) -> np.ndarray:
     return best[np.argsort(-scores[best])]
 
 
-def contenders(vectors: np.ndarray, folder: Path) -> list[Contender]:
+def contenders(vectors: np.ndarray, graph_folder: Path | None) -> list[Contender]:
     import faiss
 
     flat = faiss.IndexFlatIP(DIM)
@@ -71,7 +71,7 @@ def contenders(vectors: np.ndarray, folder: Path) -> list[Contender]:
         Contender("FAISS IndexFlatIP", lambda q: flat.search(q[None], K)[1][0]),
         Contender("FAISS SQ fp16", lambda q: half.search(q[None], K)[1][0]),
         Contender("FAISS SQ 8 bit", lambda q: eight.search(q[None], K)[1][0]),
-        *graph_contenders(vectors, folder),
+        *(graph_contenders(vectors, graph_folder) if graph_folder else []),
     ]
     try:
         from usearch.index import MetricKind, search
@@ -152,6 +152,7 @@ def main() -> None:
     parser.add_argument("--folder", type=Path, default=Path("/tmp/wildsat-benchmarks"))
     parser.add_argument("--rounds", type=int, default=7)
     parser.add_argument("--spectrum", choices=["random", "mini"], default="random")
+    parser.add_argument("--graph", action="store_true", help="HNSW, too: its graph takes long to build, once")
     parser.add_argument("--device", help="of the engine's scan, such as cuda; the CPU's own scan if left out")
     args = parser.parse_args()
 
@@ -173,7 +174,7 @@ def main() -> None:
     print(f"memory a tile: {table * 2**20 / args.rows:.0f} bytes of table, {scan * 2**20 / args.rows:.0f} of scan")
 
     vectors = collection.vectors(space, np.arange(args.rows))
-    rivals = contenders(vectors, args.folder)
+    rivals = contenders(vectors, args.folder if args.graph else None)
     if args.spectrum == "mini":
         old = SearchEngine(collection, Forgetful(model))
         for text in islice(texts_of, WARM_UP):

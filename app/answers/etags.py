@@ -11,7 +11,7 @@ from fastapi.responses import Response
 
 from app.catalog import Served
 from wildsat_core import __version__
-from wildsat_core.search.query import Query, SpeciesTerm
+from wildsat_core.search.query import Query, SearchResult, SpeciesTerm
 
 
 def etag_of(served: Served, *parts: Any) -> str:  # noqa: ANN401 - anything that JSON can write
@@ -40,6 +40,11 @@ def etag_of_query(served: Served, kind: str, query: Query, *asked: Any) -> str: 
 def is_known(if_none_match: str, etag: str) -> bool:
     """Whether a client has the answer of an ETag, by the header in which it says what it has."""
     return etag.removeprefix("W/") in {tag.strip().removeprefix("W/") for tag in if_none_match.split(",")}
+
+
+def tag_headers(etag: str, result: SearchResult) -> dict[str, str]:
+    """Headers of an answer: an incomplete one is nobody's to keep."""
+    return {"Cache-Control": "no-store"} if result.missing else {"ETag": etag}
 
 
 def not_modified(request: Request, etag: str, cache_control: str | None = None) -> Response | None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
 from typing import Any
 from urllib.parse import quote, urlencode
 
@@ -33,6 +34,7 @@ def feature_collection(
         "returned": len(result.hits),
         "no_match": result.no_match,
         "understood": understood(result),
+        "missing": asdict(result.missing) if result.missing else None,
         "blend": result.blend,
         "backend": result.backend,
         "timings_ms": {stage: round(ms, 3) for stage, ms in result.timings_ms.items()},

@@ -198,6 +198,14 @@ class UnderstoodAnswer(Shape):
     about_land: bool = Field(description="hits show at least a quarter of land, unless min_land says otherwise")
 
 
+class MissingAnswer(Shape):
+    """What an answer does without."""
+
+    shards: int = Field(description="parts of the collection that could not be reached")
+    of: int = Field(description="parts that there are")
+    tiles: int = Field(description="tiles in those that are missing")
+
+
 class SearchAnswer(Shape):
     """Hits in rank order, and what a reader needs to judge them."""
 
@@ -213,6 +221,7 @@ class SearchAnswer(Shape):
     returned: int
     no_match: bool = Field(description="every text asked for is about nothing that the model knows of places")
     understood: UnderstoodAnswer | None = Field(description="what was read from q; null with understand=false")
+    missing: MissingAnswer | None = Field(description="what could not be reached, with partial=true; null: nothing")
     blend: float | None = Field(description="the blend that was used, null without a text term")
     backend: str = Field(description="how the vectors were searched: exactly, or approximately with what recall")
     timings_ms: dict[str, float]

@@ -162,6 +162,7 @@ class SearchBody(Body):
     max_per_country: HitCount | None = None
     blend: Share | None = None
     explain: bool = False
+    partial: bool = Field(default=False, description="answer though a part of the collection can't be reached")
     collection: CollectionName | None = None
 
     def normalised(self) -> dict[str, Any]:
@@ -186,6 +187,7 @@ class SearchBody(Body):
             liked=tuple(dict.fromkeys(self.up)),
             disliked=tuple(dict.fromkeys(self.down)),
             explain=self.explain,
+            partial=self.partial,
         )
         if not query.ranks:
             raise InvalidInputError("say what to search for: give terms, up or down", "terms")

@@ -214,6 +214,7 @@ class SearchParameters(QuestionParameters):
     offset: HitOffset = Field(default=0, description="hits to skip")
     overlapping: bool = Field(default=False, description="show hits that overlap a better one, too")
     explain: bool = Field(default=False, description="give each hit the share of every term and space")
+    partial: bool = Field(default=False, description="answer though a part of the collection can't be reached")
     collection: CollectionName | None = Field(default=None, description="collection to search; default: the service's")
 
     def normalised(self) -> dict[str, Any]:
@@ -222,7 +223,14 @@ class SearchParameters(QuestionParameters):
 
     def to_query(self, species: SpeciesTable) -> Query:
         """The core's query; see `question`."""
-        return self.question(species, k=self.k, offset=self.offset, explain=self.explain, overlapping=self.overlapping)
+        return self.question(
+            species,
+            k=self.k,
+            offset=self.offset,
+            explain=self.explain,
+            overlapping=self.overlapping,
+            partial=self.partial,
+        )
 
 
 RANKING_FIELDS = {

@@ -8,7 +8,7 @@ from fastapi import Request
 from fastapi.responses import Response
 from pydantic import Field
 
-from app.answers.etags import etag_of_query, not_modified
+from app.answers.etags import etag_of_query, not_modified, tag_headers
 from app.answers.hits import feature_collection, notes, tile_links
 from app.answers.responses import GeoJSONResponse
 from app.answers.schemas import SearchAnswer, SuggestAnswer
@@ -36,8 +36,8 @@ def search(request: Request, parameters: SearchQuery) -> Response:
     etag = etag_of_query(served, "search", query, asked)
     if unchanged := not_modified(request, etag):
         return unchanged
-    answer = feature_collection(served, run_search(request, served, query), asked)
-    return GeoJSONResponse(answer, headers={"ETag": etag})
+    result = run_search(request, served, query)
+    return GeoJSONResponse(feature_collection(served, result, asked), headers=tag_headers(etag, result))
 
 
 @router.get("/suggest", response_class=GeoJSONResponse, response_model=SuggestAnswer)

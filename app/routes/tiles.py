@@ -10,7 +10,7 @@ from fastapi.responses import Response
 from pydantic import Field
 from starlette.exceptions import HTTPException
 
-from app.answers.etags import etag_of, etag_of_query, not_modified
+from app.answers.etags import etag_of, etag_of_query, not_modified, tag_headers
 from app.answers.hits import feature_collection, notes, tile_links
 from app.answers.ranges import answer_with, media_types
 from app.answers.responses import GeoJSONResponse, JSONResponse
@@ -94,10 +94,9 @@ def similar(request: Request, tile_id: TileId, parameters: SearchQuery) -> Respo
     etag = etag_of_query(served, "similar", query, asked)
     if unchanged := not_modified(request, etag):
         return unchanged
-    answer = feature_collection(
-        served, run_search(request, served, query), asked, path=f"/tiles/{quote(tile_id, safe='')}/similar"
-    )
-    return GeoJSONResponse(answer, headers={"ETag": etag})
+    result = run_search(request, served, query)
+    answer = feature_collection(served, result, asked, path=f"/tiles/{quote(tile_id, safe='')}/similar")
+    return GeoJSONResponse(answer, headers=tag_headers(etag, result))
 
 
 @router.get("/habitats", response_model=HabitatsAnswer)

@@ -12,7 +12,6 @@ from wildsat_core.batching import Batcher
 from wildsat_core.collection.reader import Collection
 from wildsat_core.search.ann import CANDIDATES, AnnIndex
 from wildsat_core.search.cache import Cache
-from wildsat_core.search.device import DeviceScan
 from wildsat_core.search.distribution import is_sampled
 from wildsat_core.search.plan import Plan
 from wildsat_core.search.prefix import PrefixScan, best_by_bounds
@@ -94,12 +93,14 @@ class Scorer:
         if self._prefixes is not None:
             self._bound_together: Batcher[Plan, tuple[Scores, float]] = Batcher(self._prefixes.bounds, _BATCH)
         self._indexes: dict[Space, AnnIndex] = {}
-        if rows >= settings.ann_rows and not isinstance(self._scan, DeviceScan):
+        if rows >= settings.ann_rows and (self._quantised is not None or isinstance(self._scan, PlainScan)):
             self._indexes = {space: AnnIndex(collection.root, ann) for space, ann in collection.manifest.ann.items()}
 
     def _choose_scan(self, all_rows: int, sample_rows: Rows, settings: ScanSettings, previous: Scorer | None) -> Scan:
         collection, before, device = self._collection, previous._scan if previous else None, settings.device
         if device is not None:
+            from wildsat_core.search.device import DeviceScan  # and torch, which nothing else here needs
+
             if DeviceScan.fits(collection, device):
                 return DeviceScan(collection, device, before if isinstance(before, DeviceScan) else None)
             log.warning("collection %s is too large for the memory of %s: scanned on CPU", collection.name, device)

@@ -1,0 +1,289 @@
+"""Shards on a Ray cluster: an actor for each replica of each shard, and what is done when one of them is gone.
+
+A call names the generation that it is about; an actor that does not hold it says so, so that an answer is never put
+together from two. A replica that fails, or takes too long, is passed over until it has opened the shard again: another
+one is asked, and only when none is left the shard is missing. Whatever an actor dies of, Ray starts it again elsewhere.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import logging
+import os
+import threading
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from wildsat_core.collection.manifest import Manifest
+from wildsat_core.errors import MissingExtraError, ShardsMissingError, UnreachableError, WildsatError
+from wildsat_core.search.cache import Cache
+from wildsat_core.search.layout import Layout
+from wildsat_core.search.scan import Scores
+from wildsat_core.search.scorer import ScanSettings
+from wildsat_core.search.shard import Shard
+from wildsat_core.search.shards import Later, Shards
+
+os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")  # before Ray is imported: nothing is told to anybody
+
+try:
+    import ray
+    from ray.exceptions import ActorDiedError, GetTimeoutError, RayError, RayTaskError
+except ImportError as err:
+    raise MissingExtraError("ray", "ray", "serving shards on a cluster") from err
+
+log = logging.getLogger(__name__)
+
+ANSWER_S = 10.0  # a replica that takes longer is passed over
+OPEN_S = 1800.0  # copies of the vectors of 10^8 tiles are made meanwhile
+_GENERATIONS = 2  # that an actor holds of a collection: requests may still run on the one before
+_CONCURRENT = 8  # calls that an actor works on at once
+
+
+@dataclass(frozen=True, slots=True)
+class Part:
+    """What an actor needs to open a shard.
+
+    Attributes:
+        key: names the generation and how it is dealt out; every call carries it.
+        root: folder of the collection, at the same path on every node.
+        layout, texts, settings: see `Shard`.
+    """
+
+    key: str
+    root: str
+    layout: Layout
+    texts: Scores
+    settings: ScanSettings
+
+
+class Holder:
+    """The actor: one replica of one shard, of every collection that is served."""
+
+    def __init__(self, number: int) -> None:
+        """Hold nothing yet."""
+        self._number = number
+        self._shards: dict[str, Cache[str, Shard]] = {}  # by collection, then by key
+        self._latest: dict[str, Shard] = {}
+        self._lock = threading.Lock()
+
+    def open(self, part: Part) -> None:
+        """Open a shard and read ahead what searches need."""
+        with self._lock:
+            held = self._shards.setdefault(part.layout.manifest.name, Cache(_GENERATIONS))
+        held.get(part.key, lambda: self._opened(part))
+
+    def _opened(self, part: Part) -> Shard:
+        name = part.layout.manifest.name
+        before = self._latest.get(name)
+        shard = Shard(Path(part.root), part.layout, self._number, part.texts, part.settings, before)
+        shard.warm()
+        self._latest[name] = shard
+        return shard
+
+    def ask(self, name: str, key: str, method: str, args: tuple[Any, ...]) -> tuple[str, Any]:
+        """What a shard says: "answer" and what, "error" and which, or "unknown" where the generation is not held."""
+        held = self._shards.get(name)
+        shard = held.known(key) if held else None
+        if shard is None:
+            return "unknown", None
+        try:
+            return "answer", getattr(shard, method)(*args)
+        except WildsatError as err:
+            return "error", err
+
+    def process(self) -> tuple[str, int]:
+        """The node's id and the number of the process, for whoever looks after the cluster."""
+        return ray.get_runtime_context().get_node_id(), os.getpid()
+
+
+class Replica:
+    """One replica of a shard, as the service sees it; safe to use from many threads."""
+
+    def __init__(self, number: int, group: Any, place: int) -> None:  # noqa: ANN401 - a Ray placement group
+        """Start the actor."""
+        self._number, self._group, self._place = number, group, place
+        self._lock = threading.Lock()
+        self._coming: Any = None  # tells when the actor is there again with its shard
+        self.running = 0
+        self.actor = self._start()
+
+    def _start(self) -> Any:  # noqa: ANN401 - a handle
+        from ray.util.scheduling_strategies import PlacementGroupSchedulingStrategy
+
+        strategy = PlacementGroupSchedulingStrategy(self._group, self._place)
+        options = {"num_cpus": 1, "max_restarts": -1, "max_concurrency": _CONCURRENT, "scheduling_strategy": strategy}
+        return ray.remote(Holder).options(**options).remote(self._number)
+
+    def open(self, part: Any) -> Any:  # noqa: ANN401 - references of Ray
+        """Begin to open a shard."""
+        return self.actor.open.remote(part)
+
+    def lost(self, part: Any) -> None:  # noqa: ANN401 - a reference of Ray
+        """Pass the replica over until it has opened its shard again."""
+        with self._lock:
+            if self._coming is None:
+                self._coming = self.open(part)
+
+    def is_there(self, part: Any) -> bool:  # noqa: ANN401 - a reference of Ray
+        """Whether it may be asked."""
+        with self._lock:
+            if self._coming is None:
+                return True
+            ready, _ = ray.wait([self._coming], timeout=0)
+            if not ready:
+                return False
+            try:
+                ray.get(self._coming)
+            except ActorDiedError:  # Ray will not start it again
+                self.actor = self._start()
+                self._coming = self.open(part)
+            except RayError:
+                self._coming = self.open(part)
+            else:
+                self._coming = None
+            return self._coming is None
+
+
+class RayShards(Shards):
+    """One generation on a cluster."""
+
+    def __init__(self, layout: Layout, key: str, part: Any, replicas: Sequence[Sequence[Replica]]) -> None:  # noqa: ANN401
+        """Remember; `RayCluster.open` opens."""
+        super().__init__(layout)
+        self._key, self._part, self._replicas = key, part, replicas
+
+    def _begin(self, shard: int, method: str, *args: Any) -> Later[Any]:  # noqa: ANN401 - of `Shard`
+        tried: list[Replica] = []
+        begun = self._asked(shard, method, args, tried)
+
+        def answer() -> Any:  # noqa: ANN401 - of `Shard`
+            asked = begun
+            while True:
+                kind, value = self._waited(tried[-1], asked)
+                if kind == "answer":
+                    return value
+                if kind == "error":
+                    raise value
+                tried[-1].lost(self._part)
+                asked = self._asked(shard, method, args, tried)
+
+        return answer
+
+    def _asked(self, shard: int, method: str, args: tuple[Any, ...], tried: list[Replica]) -> Any:  # noqa: ANN401
+        """Ask the replica with least to do of those not tried."""
+        left = [one for one in self._replicas[shard] if one not in tried and one.is_there(self._part)]
+        if not left:
+            raise ShardsMissingError(
+                f"part of collection {self.name!r} can't be reached just now: no replica of shard {shard + 1} of "
+                f"{len(self.layout.shards)} answers; try again, or take partial=true",
+                frozenset({shard}),
+            )
+        chosen = min(left, key=lambda one: one.running)
+        chosen.running += 1
+        tried.append(chosen)
+        return chosen.actor.ask.remote(self.name, self._key, method, args)
+
+    @staticmethod
+    def _waited(replica: Replica, asked: Any) -> tuple[str, Any]:  # noqa: ANN401 - a reference of Ray
+        try:
+            said: tuple[str, Any] = ray.get(asked, timeout=ANSWER_S)
+        except RayTaskError:
+            raise  # a fault of ours: another replica would do no better
+        except (RayError, GetTimeoutError) as err:
+            log.warning("a replica is passed over: %s", str(err).splitlines()[0])
+            return "gone", None
+        else:
+            return said
+        finally:
+            replica.running -= 1
+
+
+class RayCluster:
+    """Actors on a cluster that hold the shards of every collection served."""
+
+    def __init__(self, address: str, shards: int, replicas: int) -> None:
+        """Join the cluster and start the actors.
+
+        Args:
+            address: of the cluster's head, host:port, or "auto" for the one of this machine.
+            shards: how many shards each collection is cut into.
+            replicas: how many actors hold each; on different nodes as far as there are so many.
+
+        Raises:
+            UnreachableError: there is no such cluster, or it has no room for the actors.
+        """
+        try:
+            ray.init(
+                address,
+                namespace="wildsat",
+                ignore_reinit_error=True,
+                log_to_driver=False,
+                logging_level=logging.WARNING,
+            )
+        except (ConnectionError, RayError, ValueError, RuntimeError) as err:
+            raise UnreachableError(
+                f"no Ray cluster can be joined at {address!r}: {str(err).splitlines()[0]}; start one with "
+                "`ray start --head`, or give its address with --address host:port"
+            ) from err
+        self._replicas = [self._placed(number, replicas) for number in range(shards)]
+
+    @staticmethod
+    def _placed(number: int, replicas: int) -> list[Replica]:
+        """The replicas of a shard, on different nodes as far as possible."""
+        from ray.util.placement_group import placement_group
+
+        group = placement_group([{"CPU": 1}] * replicas, strategy="SPREAD")
+        try:
+            ray.get(group.ready(), timeout=60)
+        except GetTimeoutError as err:
+            raise UnreachableError(
+                f"the Ray cluster has no room for {replicas} replicas of shard {number + 1}, a processor each: add "
+                "nodes, or ask for fewer shards or replicas"
+            ) from err
+        return [Replica(number, group, place) for place in range(replicas)]
+
+    def open(
+        self, root: Path, manifest: Manifest, texts: Scores, settings: ScanSettings, previous: Shards | None = None
+    ) -> RayShards:
+        """Open a generation on all shards; it is answered from when all of them have it.
+
+        Raises:
+            UnreachableError: some shard has no replica that could open it.
+        """
+        layout = Layout.of(manifest, len(self._replicas), previous.layout if previous else None)
+        dealt = hashlib.sha256(f"{manifest.model_dump_json()} {layout.shards}".encode()).hexdigest()
+        part = ray.put(Part(f"{manifest.generation}-{dealt[:16]}", str(root.resolve()), layout, texts, settings))
+        opening = [[(one, one.open(part)) for one in of_shard] for of_shard in self._replicas]
+        for number, begun in enumerate(opening):
+            faults = [fault for one, opened in begun if (fault := _fault(one, opened, part))]
+            if len(faults) == len(begun):
+                raise UnreachableError(
+                    f"no replica of shard {number + 1} could open collection {manifest.name!r}: {faults[0]}"
+                )
+        return RayShards(layout, f"{manifest.generation}-{dealt[:16]}", part, self._replicas)
+
+    def processes(self) -> list[list[tuple[str, int]]]:
+        """Node and process of each replica of each shard, as far as they are there."""
+        return [[told for one in of_shard for told in _process(one)] for of_shard in self._replicas]
+
+
+def _process(replica: Replica) -> list[tuple[str, int]]:
+    try:
+        return [ray.get(replica.actor.process.remote(), timeout=ANSWER_S)]
+    except RayError:
+        return []
+
+
+def _fault(replica: Replica, opened: Any, part: Any) -> str | None:  # noqa: ANN401 - references of Ray
+    """Why a replica could not open a shard; None when it did."""
+    try:
+        ray.get(opened, timeout=OPEN_S)
+    except RayTaskError as err:
+        replica.lost(part)
+        return str(err.cause)
+    except RayError as err:
+        replica.lost(part)
+        return str(err).splitlines()[0]
+    return None
