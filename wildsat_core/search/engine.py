@@ -56,6 +56,7 @@ if TYPE_CHECKING:
 
 _CACHED_FIELDS = 8
 _CACHED_FLOORS = 16
+_CACHED_LAND = 64
 _FIT_ROWS = 8_192
 _HEIGHT_ROWS = 65_536
 _APART = 0.98  # of a tile's side: neighbours on a grid stay, however their centres are rounded
@@ -112,6 +113,7 @@ class SearchEngine:
     def _begin(self, shards: Shards, model: QueryModel) -> None:
         self.shards, self.model = shards, model
         self._fields: Cache[tuple[bytes, Filters], HeatField] = Cache(_CACHED_FIELDS)
+        self._land: Cache[Filters, float] = Cache(_CACHED_LAND)
         self._floors: Cache[tuple[bytes, int], Floor] = Cache(_CACHED_FLOORS)
 
     def without(self, missing: frozenset[int]) -> SearchEngine:
@@ -198,11 +200,24 @@ class SearchEngine:
         return self.shards.page(self._settled(filters), limit, after, skip)
 
     def _settled(self, filters: Filters) -> Filters:
-        """Filters that a shard can apply by itself: `ranges` are one only where a tile satisfies them with the rest."""
-        filters = replace(filters, min_percentile=None)
+        """Filters that a shard can apply by itself.
+
+        `ranges` are one only where a tile satisfies them with the rest, `show_land` only where enough tiles do.
+        """
+        filters, land = replace(filters, min_percentile=None, show_land=None), filters.show_land
         if filters.ranges and not self.shards.count(filters):
-            return replace(filters, ranges=())
-        return filters
+            filters = replace(filters, ranges=())
+        showing = replace(filters, show_land=0.0)
+        return showing if land is not None and self._enough_show_land(showing, land) else filters
+
+    def _enough_show_land(self, showing: Filters, least: float) -> bool:
+        """Whether at least a share of the tiles that pass the filters shows land, and one does; cached."""
+
+        def share() -> float:
+            return self.shards.count(showing) / max(self.shards.count(replace(showing, show_land=None)), 1)
+
+        found = self._land.get(showing, share)
+        return found > 0 and found >= least
 
     def warm(self) -> None:
         """Read ahead what the first query would otherwise wait for."""

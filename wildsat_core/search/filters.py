@@ -74,8 +74,8 @@ class BlockBoxes:
 def passing_rows(collection: Collection, blocks: BlockBoxes, filters: Filters) -> npt.NDArray[np.int64] | None:
     """Rows that satisfy every filter except `min_percentile`, ascending; None when every live row does.
 
-    Deleted rows never pass. `ranges` is a filter like any other: whether it is to be one, `SearchEngine` decides by all
-    tiles.
+    Deleted rows never pass. `ranges` and `show_land` are filters like any other: whether they are to be, `SearchEngine`
+    decides by all tiles.
 
     Raises:
         LimitExceededError: the area is so intricate that comparing it takes too long.
@@ -98,13 +98,7 @@ def passing_rows(collection: Collection, blocks: BlockBoxes, filters: Filters) -
         rows = rows[_touches_area(tiles, rows, filters)]
     if filters.where:
         rows = filters.where.passing(collection, rows)
-    rows = _in_regions(tiles, rows, filters)
-    return rows if filters.show_land is None else _showing_land(tiles, rows, filters.show_land)
-
-
-def _showing_land(tiles: TileTable, rows: npt.NDArray[np.int64], least: float) -> npt.NDArray[np.int64]:
-    shown = rows[~(tiles.land_share[rows] < LAND_SHOWN)]  # where it is unknown, the comparison is false
-    return shown if shown.size and shown.size >= least * rows.size else rows
+    return _in_regions(tiles, rows, filters)
 
 
 def _in_regions(tiles: TileTable, rows: npt.NDArray[np.int64], filters: Filters) -> npt.NDArray[np.int64]:
@@ -153,6 +147,8 @@ def _column_conditions(tiles: TileTable, filters: Filters, rows: npt.NDArray[np.
         conditions.append(tiles.cloud_cover[rows] <= filters.max_cloud)
     if filters.min_land is not None:
         conditions.append(tiles.land_share[rows] >= filters.min_land)
+    if filters.show_land is not None:
+        conditions.append(~(tiles.land_share[rows] < LAND_SHOWN))  # where it is unknown, the comparison is false
     if not (filters.date_from or filters.date_to or filters.months):
         return conditions
     days = tiles.captured_on[rows]

@@ -149,17 +149,21 @@ def test_least_land_agrees_with_brute_force(collection, blocks, least):
     assert found(collection, blocks, Filters(min_land=least)) == want
 
 
-def test_tiles_that_show_sea_pass_only_where_no_other_tile_does(collection, blocks):
+def test_tiles_that_show_sea_pass_only_where_too_few_others_do(collection, blocks):
     shows = expected(collection, lambda t: t.land_share is None or t.land_share >= LAND_SHOWN)
-    assert 0 < len(shows) < N
-    assert found(collection, blocks, Filters(show_land=0.0)) == shows
-    sea = frozenset(f"tile-{i}" for i in range(N) if i % 6 in (1, 2))
-    assert found(collection, blocks, Filters(show_land=0.0, tile_ids=sea)) == expected(
-        collection, lambda t: t.tile_id in sea
-    )
     share = len(shows) / N
-    assert found(collection, blocks, Filters(show_land=share - 0.01)) == shows
-    assert found(collection, blocks, Filters(show_land=share + 0.01)) == list(range(N))
+    assert 0 < share < 1
+    assert found(collection, blocks, Filters(show_land=0.0)) == shows
+    engine = SearchEngine(collection, FakeModel())
+    sea = frozenset(f"tile-{i}" for i in range(N) if i % 6 in (1, 2))
+    for land, ids, passing in (
+        (0.0, None, shows),
+        (share - 0.01, None, shows),
+        (share + 0.01, None, list(range(N))),
+        (0.0, sea, expected(collection, lambda t: t.tile_id in sea)),
+        (0.0, sea | {"tile-5"}, expected(collection, lambda t: t.tile_id == "tile-5")),
+    ):
+        assert engine.passing(Filters(show_land=land, tile_ids=ids)).tolist() == passing
 
 
 def test_a_multipolygon_over_fiji_finds_tiles_on_both_sides(collection, blocks):

@@ -84,6 +84,8 @@ def random_filters(rng):
         date_from=maybe(0.2, lambda: dt.date(2021, 1, 1)),
         months=frozenset({1, 2, 3, 11}) if rng.random() < 0.1 else frozenset(),
         max_cloud=maybe(0.2, lambda: 0.6),
+        min_land=maybe(0.1, lambda: 0.25),
+        show_land=maybe(0.3, lambda: float(rng.choice([0.0, 0.5, 0.9]))),
         tile_ids=maybe(0.1, lambda: frozenset(f"tile-{i}" for i in rng.integers(0, N, 200))),
         where=maybe(0.1, lambda: PropertyFilter.read("cloud_cover < 0.7 OR country = 'FJI'")),
         min_percentile=maybe(0.25, lambda: float(rng.choice([0.0, 12.5, 50.0, 90.0, 99.9]))),
