@@ -98,6 +98,8 @@ POLICIES: dict[str, Policy] = {
             "stac_conformance",
             "stac_queryables",
             "collection_queryables",
+            "collection_schema",
+            "stac_collection_schema",
             "stac_collection_queryables",
             "collections",
             "stac_collections",

@@ -94,11 +94,15 @@ CONFORMANCE = (
     f"{STAC}/collections",
     f"{STAC}/ogcapi-features",
     f"{STAC}/item-search",
+    "https://api.stacspec.org/v1.0.0/item-search#fields",
+    "https://api.stacspec.org/v1.0.0/ogcapi-features#fields",
+    "http://www.opengis.net/spec/ogcapi-features-5/1.0/conf/schemas",
     "https://api.stacspec.org/v1.0.0-rc.3/item-search#filter",
     "https://api.stacspec.org/v1.0.0-rc.3/ogcapi-features#features-filter",
 )
 
-OPENAPI_JSON = "application/vnd.oai.openapi+json;version=3.1"
+# Clients of the first editions of the standards look for version 3.0, and read the document all the same.
+OPENAPI_TYPES = tuple(f"application/vnd.oai.openapi+json;version={version}" for version in ("3.1", "3.0"))
 
 
 def landing(served: Iterable[Served], at: Addresses) -> dict[str, Any]:
@@ -107,9 +111,7 @@ def landing(served: Iterable[Served], at: Addresses) -> dict[str, Any]:
     links = [
         {"rel": "self", "href": at.root, "type": "application/json"},
         {"rel": "root", "href": at.root, "type": "application/json"},
-        {"rel": "service-desc", "href": f"{site}/openapi.json", "type": OPENAPI_JSON},
-        # Clients of the first editions of the standards look for this very type, and read the document all the same.
-        {"rel": "service-desc", "href": f"{site}/openapi.json", "type": OPENAPI_JSON.replace("3.1", "3.0")},
+        *({"rel": "service-desc", "href": f"{site}/openapi.json", "type": kind} for kind in OPENAPI_TYPES),
         {"rel": "service-doc", "href": f"{site}/docs", "type": "text/html"},
         {"rel": "conformance", "href": f"{site}{at.below}/conformance", "type": "application/json"},
         {"rel": "search", "href": at.search, "type": "application/geo+json", "method": "GET"},
@@ -132,8 +134,31 @@ def landing(served: Iterable[Served], at: Addresses) -> dict[str, Any]:
     }
 
 
+SCHEMA = "http://www.opengis.net/def/rel/ogc/1.0/schema"
 QUERYABLES = "http://www.opengis.net/def/rel/ogc/1.0/queryables"
 JSON_SCHEMA = "https://json-schema.org/draft/2020-12/schema"
+
+
+def schema_document(address: str, title: str) -> dict[str, Any]:
+    """What Items have, as JSON Schema, with the parts that some properties play (OGC API Features, part 5)."""
+    roles = {"id": "id", "datetime": "primary-instant", "start_datetime": "primary-interval-start"}
+    roles |= {"end_datetime": "primary-interval-end"}
+    of_hits = {
+        "wildsat:rank": {"type": "integer", "minimum": 1, "title": "Place in the ranking, where there is one"},
+        "wildsat:score": {"type": "number", "title": "Ranks only; not a probability"},
+        "wildsat:percentile": {"type": "number", "minimum": 0, "maximum": 100, "title": "Tiles that score lower, in %"},
+    }
+    properties = {
+        name: told | {"x-ogc-role": roles[name]} if name in roles else told for name, told in queryables().items()
+    }
+    geometry = {"format": "geometry-multipolygon", "title": "Outline", "x-ogc-role": "primary-geometry"}
+    return {
+        "$schema": JSON_SCHEMA,
+        "$id": address,
+        "type": "object",
+        "title": title,
+        "properties": properties | of_hits | {"geometry": geometry},
+    }
 
 
 def queryables_document(address: str, title: str) -> dict[str, Any]:

@@ -268,18 +268,18 @@ class CollectionsAnswer(Shape):
 
 
 class ItemAnswer(Shape):
-    """A tile as a STAC Item."""
+    """A tile as a STAC Item; what the parameter `fields` leaves out is not there, or empty where GeoJSON wants it."""
 
     type: Literal["Feature"]
-    stac_version: str
-    stac_extensions: list[str]
+    stac_version: str = "1.1.0"
+    stac_extensions: list[str] = []
     id: str
-    collection: str
-    bbox: Box
-    geometry: Geometry
+    collection: str = ""
+    bbox: Box = []
+    geometry: Geometry | None
     properties: dict[str, Any]
-    assets: dict[str, Any]
-    links: list[StacLink]
+    assets: dict[str, Any] = {}
+    links: list[StacLink] = []
 
 
 class ItemsAnswer(Shape):

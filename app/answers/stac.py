@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from app.answers.addresses import Addresses
-from app.answers.ogc import QUERYABLES
+from app.answers.ogc import QUERYABLES, SCHEMA
 from app.catalog import Served
 from wildsat_core.search.geojson import country_name, rounded, tile_geometry
 from wildsat_core.search.properties import UNDATED_SINCE
@@ -86,5 +86,6 @@ def stac_collection(served: Served, entry: dict[str, Any], at: Addresses) -> dic
             {"rel": "parent", "href": at.root, "type": JSON},
             {"rel": "items", "href": f"{path}/items", "type": GEOJSON, "title": "The tiles"},
             {"rel": QUERYABLES, "href": f"{path}/queryables", "type": "application/schema+json"},
+            {"rel": SCHEMA, "href": f"{path}/schema", "type": "application/schema+json"},
         ],
     }

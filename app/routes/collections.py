@@ -15,7 +15,8 @@ from pydantic import Field
 
 from app.answers.addresses import STAC_ROOT, Addresses
 from app.answers.exporting import ranked_tiles
-from app.answers.ogc import CONFORMANCE, collection_entry, landing, queryables_document
+from app.answers.fields import Fields
+from app.answers.ogc import CONFORMANCE, collection_entry, landing, queryables_document, schema_document
 from app.answers.responses import GeoJSONResponse, JSONResponse, SchemaResponse
 from app.answers.schemas import CollectionAnswer, CollectionsAnswer, Conformance, ItemAnswer, ItemsAnswer
 from app.answers.stac import GEOJSON, JSON, stac_collection, stac_item
@@ -38,6 +39,9 @@ DEFAULT_ITEMS, MAX_ITEMS = 100, 10_000
 # Both standards forbid to refuse a greater limit.
 LIMIT_HELP = f"how many items; more than {MAX_ITEMS} count as {MAX_ITEMS}"
 Offset = Annotated[int, Field(ge=0, le=2**31 - 1, description="items to skip")]
+FieldNames = Annotated[
+    str, Field(max_length=2000, description="fields of Items, with commas; those with a minus are left out")
+]
 After = Annotated[str, Field(max_length=300, description="where the page before ended, as its link to the next says")]
 Time = Annotated[str, Field(max_length=80, description="RFC 3339 time or interval, open with ..")]
 
@@ -107,6 +111,14 @@ def collection_queryables(request: Request, name: CollectionName, parameters: In
     return SchemaResponse(queryables_document(address, f"Tiles of {name}"))
 
 
+@router.get(f"{STAC_ROOT}/collections/{{name}}/schema", name="stac_collection_schema", response_class=SchemaResponse)
+@router.get("/collections/{name}/schema", response_class=SchemaResponse)
+def collection_schema(request: Request, name: CollectionName, parameters: InOgcUrl) -> Response:
+    """What Items of a collection have, as JSON Schema."""
+    catalog_of(request).get(name)
+    return SchemaResponse(schema_document(f"{addresses_of(request).collection(name)}/schema", f"Tiles of {name}"))
+
+
 class ItemsParameters(QuestionParameters, OgcParameters):
     """Which Items, in which order, and in which coordinates: longitude first, in degrees, as everywhere here."""
 
@@ -118,6 +130,7 @@ class ItemsParameters(QuestionParameters, OgcParameters):
     limit: int = Field(default=DEFAULT_ITEMS, ge=1, description=LIMIT_HELP, json_schema_extra={"maximum": MAX_ITEMS})
     offset: Offset = 0
     after: After | None = None
+    fields: FieldNames | None = None
     generation: int | None = Field(
         default=None, ge=1, description="of the collection, for a ranking over several pages; another one is refused"
     )
@@ -148,6 +161,8 @@ def items(
         )
     found = _ranked(request, served, parameters) if parameters.ranks else _unranked(request, served, parameters)
     matched, features, following = found
+    if parameters.fields is not None:
+        features = [Fields.read(parameters.fields).of(item) for item in features]
     at = addresses_of(request)
     return GeoJSONResponse(
         {

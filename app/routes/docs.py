@@ -9,6 +9,7 @@ from fastapi import Request
 from fastapi.responses import HTMLResponse, Response
 from starlette.exceptions import HTTPException
 
+from app.answers.ogc import OPENAPI_TYPES
 from app.answers.responses import JSONResponse
 from app.context import settings_of
 from app.routes.route import new_router
@@ -39,10 +40,15 @@ SwaggerUIBundle({ url: place.dataset.openapi, domNode: place, deepLinking: true,
 
 @router.get("/openapi.json")
 def openapi(request: Request) -> Response:
-    """The document for programs; it names the path prefix that the service is published under, if any."""
+    """The document for programs; it names the path prefix that the service is published under, if any.
+
+    Whoever asks for it by the type of a link to it gets that type.
+    """
+    asked = [one.strip() for one in request.headers.get("accept", "").split(",")]
+    kind = next((one for one in OPENAPI_TYPES if one in asked), None)
     root = str(request.scope.get("root_path", "")).rstrip("/")
     document: dict[str, Any] = request.app.openapi()
-    return JSONResponse(document | ({"servers": [{"url": root}]} if root else {}))
+    return JSONResponse(document | ({"servers": [{"url": root}]} if root else {}), media_type=kind)
 
 
 @router.get("/docs")

@@ -11,6 +11,7 @@ from fastapi import Request
 from fastapi.responses import Response
 from pydantic import BaseModel, ConfigDict, Field
 
+from app.answers.fields import Fields
 from app.answers.responses import GeoJSONResponse
 from app.answers.schemas import ItemsAnswer
 from app.answers.stac import GEOJSON, JSON, stac_item
@@ -20,7 +21,7 @@ from app.requests.forms import CollectionName, Crs84, OgcBox, TileIds
 from app.requests.ogc import during, parse_ogc_bbox
 from app.requests.parameters import MAX_AREA_CHARACTERS
 from app.requests.reader import Parameters, in_url
-from app.routes.collections import DEFAULT_ITEMS, LIMIT_HELP, MAX_ITEMS, After, Offset, Time, addresses_of
+from app.routes.collections import DEFAULT_ITEMS, LIMIT_HELP, MAX_ITEMS, After, FieldNames, Offset, Time, addresses_of
 from app.routes.route import new_router
 from wildsat_core.area import Area
 from wildsat_core.errors import InvalidInputError
@@ -34,6 +35,27 @@ router = new_router(prefix="/stac/search", tags=["collections"])
 
 Limit = Annotated[int, Field(ge=1, description=LIMIT_HELP)]
 Lang = Literal["cql2-text", "cql2-json"]
+
+
+FieldName = Annotated[str, Field(min_length=1, max_length=200)]
+
+
+class FieldsBody(BaseModel):
+    """Fields of Items, with dots between a part and what is in it."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    include: Annotated[list[FieldName], Field(max_length=200)] | None = None
+    exclude: Annotated[list[FieldName], Field(max_length=200)] | None = None
+
+    @classmethod
+    def of(cls, fields: Fields) -> FieldsBody:
+        """As a URL has them."""
+        return cls.model_construct(include=list(fields.include or ()), exclude=list(fields.exclude))
+
+    def of_item(self, item: dict[str, Any]) -> dict[str, Any]:
+        """The item without what was not asked for."""
+        return Fields(tuple(self.include) if self.include else None, tuple(self.exclude or ())).of(item)
 
 
 class StacBody(BaseModel):
@@ -51,6 +73,7 @@ class StacBody(BaseModel):
     )
     filter_lang: Lang | None = Field(default=None, alias="filter-lang")
     filter_crs: Crs84 | None = Field(default=None, alias="filter-crs")
+    fields: FieldsBody | None = None
     limit: Limit = DEFAULT_ITEMS
     offset: Offset = 0
     after: After | None = None
@@ -85,6 +108,7 @@ class StacParameters(Parameters):
     )
     filter_lang: Lang | None = Field(default=None, alias="filter-lang", description="default: as filter looks")
     filter_crs: Crs84 | None = Field(default=None, alias="filter-crs", description="coordinates in filter")
+    fields: FieldNames | None = None
     limit: Limit = DEFAULT_ITEMS
     offset: Offset = 0
     after: After | None = None
@@ -99,6 +123,7 @@ class StacParameters(Parameters):
             datetime=self.datetime,
             filter_=self.filter_,
             filter_lang=self.filter_lang,
+            fields=FieldsBody.of(Fields.read(self.fields)) if self.fields is not None else None,
             limit=self.limit,
             offset=self.offset,
             after=self.after,
@@ -166,6 +191,8 @@ def _page(request: Request, body: StacBody, following: Callable[[str], dict[str,
         room -= len(page.rows)
         if page.following is not None:
             continued = f"{served.name}/{page.following}"
+    if body.fields is not None:
+        found = [body.fields.of_item(item) for item in found]
     links: list[dict[str, Any]] = [{"rel": "root", "href": at.root, "type": JSON}]
     if continued is not None:
         links.append(following(continued))

@@ -4,6 +4,7 @@ import asyncio
 import csv
 import io
 import json
+import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -14,6 +15,7 @@ from fastapi.testclient import TestClient
 
 from app.main import create_app
 from tests.app.conftest import MODEL, ROWS, SPACES, ToyModel, running, toy_settings, write_rows
+from tests.app.test_clients_md import program
 from tests.app.test_swap import service, wait_for
 from wildsat_core.collection import CollectionWriter, open_collection
 from wildsat_core.collection.maintain import compact, delete_tiles
@@ -90,6 +92,27 @@ def test_a_search_of_stac_is_led_on_and_no_other(client: TestClient, body: objec
     answer = client.post("/search", json=body, follow_redirects=False)
     assert answer.status_code == status
     assert answer.headers.get("Location") == ("/stac/search" if status == 307 else None)
+
+
+def test_a_document_has_the_type_of_the_link_to_it(client: TestClient) -> None:
+    links = [link for link in client.get("/stac").json()["links"] if link["rel"] == "service-desc"]
+    assert len(links) == 2
+    for link in links:
+        assert client.get(link["href"], headers={"Accept": link["type"]}).headers["Content-Type"] == link["type"]
+    assert client.get("/openapi.json").headers["Content-Type"] == "application/json"
+
+
+def test_stac_api_validator_finds_no_error_of_ours(two_url: str) -> None:
+    name = "stac-api-validator"
+    square = {"type": "Polygon", "coordinates": [[[-100, 30], [-90, 30], [-90, 40], [-100, 40], [-100, 30]]]}
+    classes = [f"--conformance={one}" for one in ("core", "collections", "features", "item-search")]
+    asked = ["--root-url", f"{two_url}/stac", "--collection", "demo", "--geometry", json.dumps(square), *classes]
+    done = subprocess.run([program(name), *asked], capture_output=True, text=True, timeout=250)
+    told = done.stdout + done.stderr
+    assert "Validating STAC API - Item Search" in told
+    errors = [line for line in told.partition("Errors:")[2].splitlines() if line.startswith("- ")]
+    # It would check against schemas on a server of the world's; pystac does that here, with its own copies.
+    assert [line for line in errors if "schemas.stacspec.org" not in line] == []
 
 
 def test_owslib_finds_document_queryables_and_items(two_url: str) -> None:
@@ -323,3 +346,69 @@ def test_excel_is_told_that_a_file_is_utf_8(client: TestClient) -> None:
     assert client.get("/export", params=asked | {"bom": "true"}).content.startswith(b"\xef\xbb\xbfrank,")
     assert client.get("/export", params=asked).content.startswith(b"rank,")
     assert client.get("/export", params={"q": "forest", "bom": "true"}).status_code == 422
+
+
+def test_fields_are_left_out_and_items_stay_what_they_are(client: TestClient) -> None:
+    whole = client.get("/stac/search?ids=fiji").json()["features"][0]
+    required = {"type", "stac_version", "stac_extensions", "id", "collection", "geometry", "bbox", "links", "assets"}
+    times = {"datetime", "start_datetime", "end_datetime"}
+
+    def one(fields: str) -> dict:
+        of_items = client.get("/collections/demo/items", params={"tiles": "fiji", "fields": fields}).json()["features"]
+        of_search = client.get("/stac/search", params={"ids": "fiji", "fields": fields}).json()["features"]
+        assert of_items[0].keys() == of_search[0].keys()
+        return of_search[0]
+
+    slim = one("id,properties.gsd")
+    assert slim.keys() == required | {"properties"}
+    assert slim["properties"] == {name: whole["properties"][name] for name in (*times, "gsd")}
+    assert one("properties")["properties"] == whole["properties"]
+    assert one("properties,properties.gsd")["properties"] == whole["properties"]
+    without = one("-geometry,-properties.eo:cloud_cover,-links,-id,-nothing,-type.x")
+    assert (without["geometry"], without["id"]) == (None, "fiji")
+    assert without.keys() == whole.keys() - {"links"}
+    assert without["properties"].keys() == whole["properties"].keys() - {"eo:cloud_cover"}
+    assert one("+properties.gsd,-properties.gsd")["properties"].keys() == times
+    assert one("-properties")["properties"] == {}
+    assert one("") == whole
+
+
+def test_fields_of_a_body_mean_the_same_on_every_page(client: TestClient) -> None:
+    asked = {"fields": {"include": ["id", "properties.gsd"], "exclude": ["geometry", "assets"]}, "limit": 4}
+    first = client.post("/stac/search", json=asked).json()
+    following = next(link for link in first["links"] if link["rel"] == "next")
+    second = client.post("/stac/search", json=following["body"]).json()
+    assert len(first["features"] + second["features"]) == 6
+    for item in first["features"] + second["features"]:
+        assert "assets" not in item
+        assert item["geometry"] is None
+        assert "wildsat:source" not in item["properties"]
+    assert client.post("/stac/search", json={"fields": {}}).json()["features"][0]["assets"]
+    assert client.post("/stac/search", json={"fields": {"only": ["id"]}}).status_code == 400
+    page = client.get("/stac/search?fields=id,-assets&limit=2").json()
+    following = next(link["href"] for link in page["links"] if link["rel"] == "next")
+    assert "assets" not in client.get(following).json()["features"][0]
+
+
+def test_rustac_asks_for_some_fields(two_url: str) -> None:
+    rustac = pytest.importorskip("rustac")
+
+    async def run() -> list[dict]:
+        return await rustac.search(f"{two_url}/stac", collections=["demo"], include="properties.gsd", exclude="assets")
+
+    found = asyncio.run(run())
+    assert len(found) == 6
+    assert all("wildsat:source" not in item["properties"] for item in found)
+
+
+def test_the_schema_of_items_is_where_it_is_looked_for(client: TestClient) -> None:
+    linked = {link["rel"]: link["href"] for link in client.get("/collections/demo").json()["links"]}
+    answer = client.get(linked["http://www.opengis.net/def/rel/ogc/1.0/schema"])
+    assert answer.headers["content-type"] == "application/schema+json"
+    told = answer.json()
+    assert told["$id"].endswith("/collections/demo/schema")
+    ranked = client.get("/collections/demo/items?q=ice").json()["features"]
+    found = {name for item in ranked for name in item["properties"]}
+    assert found - told["properties"].keys() <= {"wildsat:fit"}
+    assert told["properties"]["geometry"]["x-ogc-role"] == "primary-geometry"
+    assert client.get("/collections/nowhere/schema").status_code == 404
