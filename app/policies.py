@@ -81,6 +81,7 @@ POLICIES: dict[str, Policy] = {
     "suggest": Policy(Cost.SEARCH),
     "export": Policy(Cost.EXPORT, tagged=True),
     "species": Policy(),
+    "places": Policy(),
     "tile": Policy(),
     "thumbnail": Policy(cache=PICTURE_CACHE, tagged=True),
     "similar": Policy(Cost.SEARCH, tagged=True),

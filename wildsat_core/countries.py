@@ -1,6 +1,7 @@
 """Which country a place lies in: Natural Earth's borders at 1 : 50 million (public domain) with ISO 3166-1 codes.
 
-`data/countries.parquet` has them; `python -m wildsat_core.data.make_countries` made it.
+The names are those of the Unicode locale data. `data/countries.parquet` has all; `python -m
+wildsat_core.data.make_countries` made it.
 """
 
 from __future__ import annotations
@@ -51,6 +52,9 @@ class Countries:
         self._parts, self._owner = parts, owner
         self._tree = shapely.STRtree(parts)
         shapely.prepare(self._parts)
+        self._pieces: dict[str, list[int]] = {}
+        for part, country_index in enumerate(owner):
+            self._pieces.setdefault(countries[country_index].code, []).append(part)
 
     def code_at(self, lon_lat: npt.ArrayLike, within_km: float = 0.0) -> list[str | None]:
         """Alpha-3 codes of places.
@@ -76,6 +80,19 @@ class Countries:
             for i, code in zip(missing, self._nearest(positions[missing], within_km), strict=True):
                 codes[i] = code
         return codes
+
+    def pieces(self, code: str) -> list[BaseGeometry]:
+        """The polygons that a country consists of, none for an unknown code."""
+        return [self._parts[i] for i in self._pieces.get(code, ())]
+
+    def piece_near(self, lon: float, lat: float, code: str) -> BaseGeometry | None:
+        """The polygon of a country that holds a place, else the nearest one in degrees; None for an unknown code."""
+        import shapely
+
+        pieces = self.pieces(code)
+        if not pieces:
+            return None
+        return pieces[int(shapely.distance(pieces, shapely.Point(lon, lat)).argmin())]
 
     @property
     def names(self) -> dict[str, str]:

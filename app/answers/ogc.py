@@ -42,6 +42,7 @@ def collection_entry(served: Served) -> dict[str, Any]:
             "tile_m": scale.side_m if scale else None,
             "spaces": {name: {"dim": spec.dim, "metric": spec.metric} for name, spec in manifest.spaces.items()},
             "imagery": imagery,
+            "filters": served.engine.filterable,
             "created_at": manifest.created_at.isoformat(),
         },
     }

@@ -29,10 +29,11 @@ def render_page(
     query: dict[str, Any],
     result: dict[str, Any] | None = None,
     problem: dict[str, Any] | None = None,
+    tile: dict[str, Any] | None = None,
     ignored: Sequence[str] = (),
     headers: dict[str, str] | None = None,
 ) -> Response:
-    """The map page with a result or a problem in it, and the names of parameters that mean nothing to it."""
+    """The map page with a result, a problem or a selected tile, and the names of parameters that mean nothing to it."""
     served = catalog_of(request).all()
     entries = [collection_entry(s) for s in served]
     chosen = next((e for e in entries if e["name"] == query.get("collection")), entries[0] if entries else None)
@@ -43,6 +44,7 @@ def render_page(
         "query": query,
         "result": result,
         "problem": problem,
+        "tile": tile,
         "ignored": ignored,
         "contract": request.app.state.contract(),
     }

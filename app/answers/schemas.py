@@ -76,6 +76,7 @@ class TileProperties(Shape):
     country: str | None = Field(description="ISO 3166-1 alpha-3 code, null at sea or unknown")
     country_name: str | None
     land_share: float | None = Field(description="share of the tile that is land, lakes among it; null when unknown")
+    place: str = Field(description="where it lies, in words: an island, a part of a country, or a sea")
     thumbnail: str = Field(description="path of the picture, below the service's root path")
     similar: str = Field(description="path of the tiles like this one, below the service's root path")
 
@@ -169,6 +170,22 @@ class SpeciesAnswer(Shape):
     """Species by name."""
 
     species: list[SpeciesShape]
+
+
+class PlaceShape(Shape):
+    """A country, or a part of the Earth in boxes."""
+
+    name: str = Field(description="as it is called in answers")
+    called: str = Field(description="the name that was found, folded: small letters, no accents")
+    kind: str = Field(description="country, region, island, protected, peak, sea, river, lake, continent or city")
+    country: str | None = Field(description="ISO 3166-1 alpha-3 code of a country, for the parameter countries")
+    boxes: list[Box] = Field(description="west, south, east, north of each part; none for a country")
+
+
+class PlacesAnswer(Shape):
+    """Places by name."""
+
+    places: list[PlaceShape]
 
 
 class LegendAnswer(Shape):

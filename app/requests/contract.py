@@ -9,6 +9,7 @@ from app.requests.pictures import MEDIA_TYPES
 from app.settings import Settings
 from wildsat_core.countries import load_countries
 from wildsat_core.search.query import DEFAULT_K, MAX_DISTANCE_KM, MAX_K, MAX_TEXT_CHARACTERS, MAX_WEIGHT
+from wildsat_core.search.understanding.names import two_letters
 
 
 def page_contract(settings: Settings) -> dict[str, Any]:
@@ -18,6 +19,7 @@ def page_contract(settings: Settings) -> dict[str, Any]:
         "ranking": list(RANKING),
         "page": [name for name in PAGE_KEYS if name != "f"],
         "countries": load_countries().names,
+        "two_letters": two_letters(),
         "limits": {
             "k": MAX_K,
             "default_k": DEFAULT_K,

@@ -255,6 +255,8 @@ class PageParameters(SearchParameters):
     flat: str | None = Field(default=None, description="a flat map and no globe")
     heat: str | None = Field(default=None, description="opacity of the heat-map in per cent")
     vs: str | None = Field(default=None, description="words of the question that this one is compared with")
+    vs_collection: str | None = Field(default=None, description="collection in which that question is asked")
+    area_name: str | None = Field(default=None, description="what the area is called: a place, or a file's name")
     f: Literal["html", "json"] | None = Field(default=None, description="json: the landing page for programs")
 
     @model_validator(mode="before")

@@ -8,7 +8,7 @@ from fastapi import Request
 from fastapi.responses import HTMLResponse, Response
 
 from app.answers.addresses import Addresses
-from app.answers.hits import feature_collection
+from app.answers.hits import feature_collection, tile_links
 from app.answers.ogc import landing
 from app.answers.pages import render_page
 from app.answers.responses import JSONResponse
@@ -17,6 +17,8 @@ from app.errors import wants_html
 from app.requests.parameters import PageParameters
 from app.requests.reader import in_url, names_of
 from app.routes.route import new_router
+from wildsat_core.errors import TileNotFoundError
+from wildsat_core.search.geojson import tile_feature
 
 router = new_router(tags=["service"])
 
@@ -33,6 +35,7 @@ def page(request: Request, parameters: Annotated[PageParameters, in_url(PagePara
         )
     asked = parameters.normalised()
     result: dict[str, Any] | None = None
+    tile = _tile(request, parameters) if parameters.tile else None
     if parameters.ranks:
         served = catalog_of(request).get(parameters.collection)
         result = feature_collection(
@@ -40,4 +43,14 @@ def page(request: Request, parameters: Annotated[PageParameters, in_url(PagePara
         )
     known = names_of(PageParameters)
     ignored = [name[:80] for name in request.query_params if name not in known]
-    return render_page(request, query=asked, result=result, ignored=ignored)
+    return render_page(request, query=asked, result=result, tile=tile, ignored=ignored)
+
+
+def _tile(request: Request, parameters: PageParameters) -> dict[str, Any] | None:
+    """The selected tile, None for one that the collection does not have, as links may name after a change of it."""
+    served = catalog_of(request).get(parameters.collection)
+    try:
+        tile = served.engine.tile(str(parameters.tile))
+    except TileNotFoundError:
+        return None
+    return tile_feature(tile, links=tile_links(served, tile.tile_id))

@@ -5,8 +5,8 @@ import { formatSearch, patchState } from "./state.js";
 /**
  * @typedef {{
  *   tile_id: string, lon: number, lat: number, captured_on: string | null, cloud_cover: number | null, gsd_m: number,
- *   source: string, country: string | null, country_name: string | null, thumbnail: string, similar: string,
- *   rank: number, score: number, percentile?: number, fit?: string, shares?: Share[],
+ *   source: string, country: string | null, country_name: string | null, place: string, thumbnail: string,
+ *   similar: string, rank: number, score: number, percentile?: number, fit?: string, shares?: Share[],
  * }} TileProperties rank, score and percentile are those of a hit
  * @typedef {{
  *   type: "Feature", id: string, bbox?: import("./geo.js").BBox, geometry: import("geojson").Geometry,

@@ -1,25 +1,73 @@
 /** Areas that a visitor draws or uploads; pure. Positions are [lon, lat]. */
 
+import { bboxPolygon } from "./geo.js";
+
 const AREA_LIMIT = 5000; // characters: with the rest of the address below what servers and proxies take
 
+/** @typedef {import("geojson").Polygon | import("geojson").MultiPolygon} Area */
+
 /**
- * Polygons of any GeoJSON as one geometry, rounded to about 100 m and simplified until it fits into a link.
+ * Polygons of any GeoJSON as one geometry: rounded to about 100 m, simplified until it fits into a link, and split
+ * where an outline crosses itself.
  *
- * @param {string} text
- * @returns {{geometry: import("geojson").Polygon | import("geojson").MultiPolygon, simplified: boolean}}
+ * @param {any} document GeoJSON
+ * @returns {{geometry: Area, notes: string[]}} what was changed, in sentences
  * @throws {Error} with a sentence for the visitor
  */
-export function readArea(text) {
-  let document;
-  try {
-    document = JSON.parse(text);
-  } catch {
-    throw new Error("This file is not GeoJSON: it can't be read as JSON.");
+export function readArea(document) {
+  const read = collect(document).map((rings) => rings.map(roundRing));
+  if (read.length === 0) throw new Error("This file has no polygon in it; draw at least one.");
+  for (const ring of read.flat()) checkRing(ring);
+  const { parts, simplified } = fit(read);
+  const split = parts.flatMap((rings) => (rings.length === 1 ? splitRing(rings[0]).map((ring) => [ring]) : [rings]));
+  const notes = [];
+  if (split.length > parts.length) notes.push("The outline crossed itself; it was split where it does.");
+  if (simplified) notes.push("The outline was simplified so that it fits into a link.");
+  return { geometry: toGeometry(split), notes };
+}
+
+/**
+ * A ring that crosses itself as rings that don't: a figure of eight becomes two.
+ *
+ * @param {any[]} ring closed, of positions
+ * @returns {number[][][]}
+ */
+export function splitRing(ring) {
+  const last = ring.length - 1;
+  for (let i = 0; i < last - 1; i += 1) {
+    for (let j = i + 2; j < last; j += 1) {
+      const cut = i === 0 && j === last - 1 ? null : crossing(ring[i], ring[i + 1], ring[j], ring[j + 1]);
+      if (!cut) continue;
+      const outer = [...ring.slice(0, i + 1), cut, ...ring.slice(j + 1)];
+      const inner = [cut, ...ring.slice(i + 1, j + 1), cut];
+      return [outer, inner].flatMap(splitRing).filter((part) => part.length >= 4);
+    }
   }
-  const polygons = collect(document).map((rings) => rings.map(roundRing));
-  if (polygons.length === 0) throw new Error("This file has no polygon in it; draw at least one.");
-  for (const ring of polygons.flat()) checkRing(ring);
-  return fit(polygons);
+  return [ring];
+}
+
+/** Where two segments cross between their ends, null where they don't. */
+function crossing([ax, ay], [bx, by], [cx, cy], [dx, dy]) {
+  const turn = (bx - ax) * (dy - cy) - (by - ay) * (dx - cx);
+  if (turn === 0) return null;
+  const along = ((cx - ax) * (dy - cy) - (cy - ay) * (dx - cx)) / turn;
+  const beside = ((cx - ax) * (by - ay) - (cy - ay) * (bx - ax)) / turn;
+  if (along <= 0 || along >= 1 || beside <= 0 || beside >= 1) return null;
+  return [round(ax + along * (bx - ax)), round(ay + along * (by - ay))];
+}
+
+/** What an area sets in the address, in place of every other. @param {Record<string, string | null>} area */
+export const areaPatch = (area) => ({ bbox: null, area: null, circle: null, area_name: null, ...area });
+
+/**
+ * A place as an area: its box, or its boxes.
+ *
+ * @param {{name: string, boxes: import("./geo.js").BBox[]}} place
+ */
+export function placePatch({ name, boxes }) {
+  if (boxes.length === 1) return areaPatch({ bbox: boxes[0].join(), area_name: name });
+  const coordinates = boxes.map((box) => bboxPolygon(box).coordinates);
+  return areaPatch({ area: JSON.stringify({ type: "MultiPolygon", coordinates }), area_name: name });
 }
 
 function collect(node) {
@@ -55,7 +103,7 @@ function fit(polygons) {
   if (parts.length === 0 || size(parts) > AREA_LIMIT) {
     throw new Error("The area has too many separate parts for a link; upload a simpler one.");
   }
-  return { geometry: toGeometry(parts), simplified: parts !== polygons };
+  return { parts, simplified: parts !== polygons };
 }
 
 /** @param {number[][][][]} polygons @returns {import("geojson").Polygon | import("geojson").MultiPolygon} */
@@ -94,7 +142,7 @@ function distanceToSegment([x, y], [ax, ay], [bx, by]) {
   return Math.hypot(x - ax - share * dx, y - ay - share * dy);
 }
 
-/** @param {number[][]} corners at least three, as clicked @returns {import("geojson").Polygon} closed */
+/** Closed, perhaps crossing itself. @param {number[][]} corners at least three @returns {import("geojson").Polygon} */
 export function polygonOf(corners) {
   const ring = roundRing(corners);
   return { type: "Polygon", coordinates: [[...ring, ring[0]]] };

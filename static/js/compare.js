@@ -80,5 +80,5 @@ export function createCompare({ api, root, go, state, likeUrl, tileUrl, onSelect
     document.body.classList.toggle("is-comparing", comparing);
   }
 
-  return { search, draw, usePlaceNames: results.usePlaceNames, features: results.features, feature: results.feature };
+  return { search, draw, features: results.features, feature: results.feature };
 }

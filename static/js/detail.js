@@ -1,12 +1,14 @@
 /** One hit in full: its picture, where and when, why it ranks where it does, what it looks like, and its neighbours. */
 
 import { isAbort } from "./api.js";
+import { areaPatch } from "./area.js";
 import { visitStrip, visitsOf } from "./dates.js";
 import { byId, element, icon, unseen } from "./dom.js";
 import { formatLonLat } from "./geo.js";
 import { createLatest } from "./latest.js";
+import { placeName } from "./names.js";
 import { hasTerms, newQuestion, patchState } from "./state.js";
-import { FIT_WORDS, fitWords, formatLength, formatMonth, pictureAlt, placeName } from "./words.js";
+import { FIT_WORDS, fitWords, formatLength, formatMonth, pictureAlt } from "./words.js";
 
 /**
  * @param {object} options
@@ -22,9 +24,9 @@ export function createDetail({ api, go, onClose, collection, around }) {
   /** @type {string | null} */
   let shown = null;
 
-  function draw(feature, boxes, query) {
+  function draw(feature, query) {
     const p = feature.properties;
-    const place = placeName(p, boxes);
+    const place = placeName(p);
     const close = element(
       "button",
       { type: "button", class: "tool detail-close", title: "Close", onclick: onClose },
@@ -71,7 +73,7 @@ export function createDetail({ api, go, onClose, collection, around }) {
               type: "button",
               class: "quiet",
               text: "Only within 500 km",
-              onclick: () => go({ circle, bbox: null, area: null }),
+              onclick: () => go(areaPatch({ circle })),
             }),
           ]
         : []),
@@ -111,13 +113,12 @@ export function createDetail({ api, go, onClose, collection, around }) {
   return {
     /**
      * @param {import("./api.js").Tile} feature
-     * @param {Map<string, number[]> | undefined} boxes
      * @param {import("./state.js").State} state
      */
-    show(feature, boxes, state) {
+    show(feature, state) {
       if (shown === feature.id && !box.hidden) return;
       shown = feature.id;
-      draw(feature, boxes, hasTerms(state));
+      draw(feature, hasTerms(state));
       fill(feature, state);
     },
     hide() {
@@ -213,13 +214,13 @@ function showNeighbours(features, api, go) {
       {
         type: "button",
         class: "neighbour",
-        title: feature.properties.country_name ?? "At sea",
+        title: placeName(feature.properties),
         onclick: () => go({ tile: feature.id }),
       },
       element("img", {
         class: "tile-picture",
         src: api.url(feature.properties.thumbnail),
-        alt: pictureAlt(feature.properties, feature.properties.country_name ?? "the sea"),
+        alt: pictureAlt(feature.properties, placeName(feature.properties)),
         width: 56,
         height: 56,
       }),

@@ -1,70 +1,72 @@
 /** The filter fields, and the chips that show and remove what is set. */
 
-import { polygonOf, readArea } from "./area.js";
+import { areaPatch, polygonOf, readArea } from "./area.js";
+import { readAreaFile } from "./areafile.js";
 import { byId, element, icon, monthBoxes, unseen } from "./dom.js";
+import { createPlaceField } from "./placefield.js";
 import { COUNTED_KEYS, filterParts, termParts } from "./queries.js";
-import { countryNames, hasTerms, patchState, readList } from "./state.js";
+import { countryName } from "./names.js";
+import { hasTerms, patchState, readList } from "./state.js";
 import { addTermField, weightedChips } from "./terms.js";
 import { formatCount } from "./words.js";
 
 const FIELDS = ["from", "to", "max_cloud", "min_land", "min_percentile", "spacing_km", "k", "not"];
+
+/** @param {string} key @returns {HTMLInputElement | HTMLSelectElement | null} null where the collection can't tell */
+const fieldOf = (key) => /** @type {any} */ (document.getElementById(key));
 
 /**
  * @param {object} options
  * @param {import("./api.js").Api} options.api
  * @param {(patch: Record<string, unknown>) => void} options.go
  * @param {() => import("./state.js").State} options.state
+ * @param {any} options.collection as the page tells it
  * @param {() => Promise<number[][] | null>} options.drawArea asks the map for corners
- * @param {() => string | null} options.viewBox
+ * @param {() => Record<string, string>} options.viewArea the filter for what the map shows
  * @param {() => HTMLElement[]} options.moreTerms chips of terms that are not in the address
  * @param {(sentence: string) => void} options.say
  */
-export function createFilters({ api, go, state, drawArea, viewBox, moreTerms, say }) {
+export function createFilters({ api, go, state, collection, drawArea, viewArea, moreTerms, say }) {
   const counts = new Map(); // one filter's parameters to the number of tiles that pass it
   let round = 0;
 
-  byId("country-list").replaceChildren(
-    ...Object.values(countryNames()).map((name) => element("option", { value: name })),
-  );
   byId("add-term-slot").append(addTermField(state, go));
   for (const key of FIELDS) {
-    const field = byId(key, HTMLInputElement);
-    field.addEventListener("change", () => field.checkValidity() && go({ [key]: field.value.trim() }));
+    const field = fieldOf(key);
+    field?.addEventListener("change", () => {
+      if (field.checkValidity()) go({ [key]: field.value.trim() });
+      else say(`${field.labels?.[0]?.textContent ?? key}: ${field.validationMessage}`);
+    });
   }
   for (const box of monthBoxes()) box.addEventListener("change", () => go({ months: checkedMonths() }));
-  const country = byId("country", HTMLInputElement);
   const areaFile = byId("area-file", HTMLInputElement);
-  country.addEventListener("change", addCountry);
-  byId("area-view").addEventListener("click", () => go({ bbox: viewBox(), area: null, circle: null }));
+  createPlaceField({ api, go, state, collection, say });
+  byId("area-view").addEventListener("click", () => go(areaPatch(viewArea())));
   byId("area-draw").addEventListener("click", draw);
   areaFile.addEventListener("change", upload);
 
-  function addCountry() {
-    const wanted = country.value.trim().toLowerCase();
-    const code = Object.entries(countryNames()).find(
-      ([code_, name]) => name.toLowerCase() === wanted || code_.toLowerCase() === wanted,
-    )?.[0];
-    if (!code) return wanted && say(`No country is called “${country.value}”; choose one of the list.`);
-    country.value = "";
-    return go({ countries: [...new Set([...readList(state().countries), code])].join(",") });
+  /** @param {any} document GeoJSON @param {string | null} name */
+  function useArea(document, name) {
+    try {
+      const { geometry, notes } = readArea(document);
+      go(areaPatch({ area: JSON.stringify(geometry), area_name: name }));
+      if (notes.length) say(notes.join(" "));
+    } catch (error) {
+      say(/** @type {Error} */ (error).message);
+    }
   }
 
   async function draw() {
     const corners = await drawArea();
-    if (corners) go({ area: JSON.stringify(polygonOf(corners)), bbox: null, circle: null });
+    if (corners) useArea(polygonOf(corners), null);
   }
 
   async function upload() {
     const file = areaFile.files?.[0];
     areaFile.value = "";
     if (!file) return;
-    try {
-      const { geometry, simplified } = readArea(await file.text());
-      go({ area: JSON.stringify(geometry), bbox: null, circle: null });
-      if (simplified) say("The outline was simplified so that it fits into a link.");
-    } catch (error) {
-      say(/** @type {Error} */ (error).message);
-    }
+    const found = await readAreaFile(file).catch((error) => say(/** @type {Error} */ (error).message));
+    if (found) useArea(found, file.name);
   }
 
   /** How many tiles each single filter lets through; the service counts, one small request a filter. */
@@ -88,11 +90,11 @@ export function createFilters({ api, go, state, drawArea, viewBox, moreTerms, sa
     /** @param {import("./state.js").State} now */
     draw(now) {
       for (const key of FIELDS) {
-        const field = byId(key, HTMLInputElement);
-        if (document.activeElement !== field) field.value = now[key] ?? "";
+        const field = fieldOf(key);
+        if (field && document.activeElement !== field) setField(field, now[key] ?? "");
       }
       for (const box of monthBoxes()) box.checked = readList(now.months).includes(box.dataset.month ?? "");
-      const parts = filterParts(now, (code) => countryNames()[code] ?? code);
+      const parts = filterParts(now, countryName);
       byId("filters").replaceChildren(...parts.map((part) => chip(part, go, "filter")));
       const termChips = termParts(now).map((part) => chip(part, go, "term", api));
       byId("terms").replaceChildren(...moreTerms(), ...termChips, ...weightedChips(now, go));
@@ -101,6 +103,14 @@ export function createFilters({ api, go, state, drawArea, viewBox, moreTerms, sa
       if (hasTerms(now)) count(parts, round);
     },
   };
+}
+
+/** A value of a link that a list of choices lacks is added to it. */
+function setField(field, value) {
+  if (field instanceof HTMLSelectElement && ![...field.options].some((option) => option.value === value)) {
+    field.append(element("option", { value, text: value }));
+  }
+  field.value = value;
 }
 
 function checkedMonths() {

@@ -87,29 +87,6 @@ export function bboxPolygon([west, south, east, north]) {
   return { type: "Polygon", coordinates: [ring] };
 }
 
-/** Box of a GeoJSON geometry whose parts don't cross the antimeridian. @param {any} geometry @returns {BBox} */
-export function geometryBbox(geometry) {
-  const positions = geometry.coordinates.flat(geometry.type === "MultiPolygon" ? 2 : 1);
-  const lons = positions.map(([lon]) => lon);
-  const lats = positions.map(([, lat]) => lat);
-  return [Math.min(...lons), Math.min(...lats), Math.max(...lons), Math.max(...lats)];
-}
-
-const COMPASS = [
-  ["south-western", "southern", "south-eastern"],
-  ["western", "central", "eastern"],
-  ["north-western", "northern", "north-eastern"],
-];
-
-/** Which part of a box a point lies in: "northern", "central" ... @param {LonLat} point @param {BBox} bbox */
-export function partOf([lon, lat], bbox) {
-  const [west, south, , north] = bbox;
-  const width = bboxWidth(bbox);
-  const third = (share) => Math.max(0, Math.min(2, Math.floor(share * 3)));
-  const east = wrapLon(lon - (west + width / 2)) + width / 2; // an island beyond the western edge stays west
-  return COMPASS[third((lat - south) / (north - south || 1))][third(east / (width || 1))];
-}
-
 /**
  * A circle on the sphere as a polygon; it goes on past 180 degrees.
  *

@@ -2,6 +2,7 @@
 
 import { byId, element, icon, unseen } from "./dom.js";
 import { createLatest } from "./latest.js";
+import { placeName } from "./names.js";
 import { pictureAlt } from "./words.js";
 
 /**
@@ -16,7 +17,7 @@ export function createJudge({ api, onJudge, onSelect }) {
 
   /** @param {import("./api.js").Tile} tile */
   function card({ id, properties: p }) {
-    const place = p.country_name ?? "the sea";
+    const place = placeName(p);
     const thumb = (verdict, label) =>
       element(
         "button",

@@ -33,7 +33,7 @@ import {
 import { createSuggestions, remember } from "./suggest.js";
 import { createTakeaway } from "./takeaway.js";
 import { createUnderstood } from "./understood.js";
-import { placeName } from "./words.js";
+import { placeName } from "./names.js";
 
 const TITLE = "WildSAT habitat search";
 const SPREAD_KM = 500;
@@ -53,8 +53,6 @@ const now = () => state;
 const asked = () => (picture.file() && answer?.query.terms ? patchState(state, { terms: answer.query.terms }) : state);
 
 let state = parseState(location.search);
-/** @type {import("./world.js").World | null} */
-let world = null;
 /** @type {import("./api.js").Answer | null} */
 let answer = null;
 /** What the hits that were shown last were found for. @type {import("./state.js").State | null} */
@@ -86,7 +84,6 @@ const stage = createStage({
   go,
   onMove: keepView,
   onHover: highlight,
-  onWorld: useWorld,
   say: messages.say,
 });
 const around = createAround(api, page.collection);
@@ -96,9 +93,10 @@ const filters = createFilters({
   api,
   go,
   state: now,
+  collection: page.collection,
   moreTerms: picture.chips,
   drawArea: stage.drawArea,
-  viewBox: stage.viewBox,
+  viewArea: stage.viewArea,
   say: messages.say,
 });
 const understood = createUnderstood({ state: now, go });
@@ -256,10 +254,7 @@ const featureOf = (tileId) => (tileId ? (results.feature(tileId) ?? compare.feat
 function highlight(tileId) {
   const feature = featureOf(tileId);
   results.highlight(tileId);
-  stage.highlight(
-    feature,
-    feature ? `${feature.properties.rank} · ${placeName(feature.properties, world?.boxes)}` : undefined,
-  );
+  stage.highlight(feature, feature ? `${feature.properties.rank} · ${placeName(feature.properties)}` : undefined);
 }
 
 /** A tile may come from a link or from another tile's neighbours and be no hit; it is shown all the same. */
@@ -274,7 +269,7 @@ async function select(tileId, { move = true } = {}) {
     featureOf(tileId) ?? (await api.get(`/tiles/${encodeURIComponent(tileId)}${where}`).catch(() => null));
   if (state.tile !== tileId) return undefined;
   if (!feature) return messages.say(`The tile ${tileId} is not in this collection.`);
-  detail.show(feature, world?.boxes, state);
+  detail.show(feature, state);
   return stage.select(feature, { move });
 }
 
@@ -285,13 +280,6 @@ function judge(tileId, verdict) {
     return key === verdict && others.length === readList(state[key]).length ? [...others, tileId] : others;
   };
   go({ up: toggled("up").join(","), down: toggled("down").join(",") });
-}
-
-/** @param {import("./world.js").World} found */
-function useWorld(found) {
-  world = found;
-  results.usePlaceNames(found.boxes);
-  compare.usePlaceNames(found.boxes);
 }
 
 function listen() {

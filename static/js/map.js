@@ -11,7 +11,7 @@ import {
 import { flatBounds, globeView, zoomOfTile } from "./camera.js";
 import { createDrapes } from "./drape.js";
 import { drawPolygon } from "./draw.js";
-import { bboxAround, distanceKm, wrapLon } from "./geo.js";
+import { bboxAround, distanceKm, formatBbox, wrapLon } from "./geo.js";
 import { ABOVE_HEAT, fadeOfDots, mapStyle, tileSize } from "./style.js";
 
 setWorkerUrl(new URL("../vendor/maplibre-gl/dist/maplibre-gl-worker.mjs", import.meta.url).href);
@@ -29,6 +29,7 @@ const MOST_ZOOM = 17;
 const MARGIN_PX = 44; // round the hits that the map goes to
 const DOT_PX = 26; // a footprint whose side is longer needs no dot
 const DOUBLE_CLICK_MS = 280;
+const BESIDE_PX = 6; // further than this from the globe a pixel shows the sky
 /** @type {import("geojson").FeatureCollection} */
 const EMPTY = { type: "FeatureCollection", features: [] };
 
@@ -283,7 +284,7 @@ function controls(map, { url }) {
     setView: (view) => map.jumpTo(view ?? wholeGlobe(map.getContainer())),
     /** @param {[number, number]} lonLat */
     sees: (lonLat) => isInSight(map, lonLat),
-    viewBbox: () => viewBbox(map),
+    viewArea: () => viewArea(map),
     zoom: () => map.getZoom(),
     /** @param {boolean} flat */
     setFlat: (flat) => map.setProjection({ type: flat ? "mercator" : "globe" }),
@@ -307,22 +308,25 @@ function controls(map, { url }) {
 }
 
 /**
- * A grid of places that the canvas shows; on the globe, pixels beside it give the nearest place of its rim.
+ * A grid of places that the canvas shows; pixels beside the globe give the nearest place of its rim.
  *
  * @param {MapLibreMap} map
  * @param {number} [steps]
  */
 function sampleView(map, steps = 12) {
   const { clientWidth: width, clientHeight: height } = map.getContainer();
-  /** @type {[number, number][]} */
-  const points = [];
+  const isFlat = map.getProjection()?.type === "mercator";
+  /** @type {{lonLat: [number, number], beside: boolean}[]} */
+  const samples = [];
   for (let i = 0; i <= steps; i += 1) {
     for (let j = 0; j <= steps; j += 1) {
-      const { lng, lat } = map.unproject([(width * i) / steps, (height * j) / steps]);
-      points.push([lng, lat]);
+      const [x, y] = [(width * i) / steps, (height * j) / steps];
+      const { lng, lat } = map.unproject([x, y]);
+      const back = map.project([lng, lat]);
+      samples.push({ lonLat: [lng, lat], beside: !isFlat && Math.hypot(back.x - x, back.y - y) > BESIDE_PX });
     }
   }
-  return points;
+  return samples;
 }
 
 /**
@@ -339,11 +343,24 @@ function isInSight(map, lonLat) {
   return distanceKm(lonLat, [lng, lat]) < 300;
 }
 
-/** @param {MapLibreMap} map */
-function viewBbox(map) {
-  const { lng } = map.getCenter();
-  const seesPole = [90, -90].some((lat) => isInSight(map, [lng, lat * 0.9999]));
-  return bboxAround(sampleView(map), lng, seesPole);
+/**
+ * What the map shows, as a filter: a circle where the rim of the globe is in sight, since a box around half the globe
+ * holds nearly all of it; else a box.
+ *
+ * @param {MapLibreMap} map
+ * @returns {{circle: string} | {bbox: string} | null}
+ */
+function viewArea(map) {
+  const { lng, lat } = map.getCenter();
+  const [center, samples] = [/** @type {[number, number]} */ ([wrapLon(lng), lat]), sampleView(map)];
+  if (samples.some(({ beside }) => beside)) {
+    const seen = samples.filter(({ beside }) => !beside).map(({ lonLat }) => distanceKm(center, lonLat));
+    return { circle: [center[0].toFixed(2), lat.toFixed(2), Math.ceil(Math.max(...seen))].join() };
+  }
+  const seesPole = [90, -90].some((pole) => isInSight(map, [lng, pole * 0.9999]));
+  const points = samples.map(({ lonLat }) => lonLat);
+  const bbox = bboxAround(points, lng, seesPole);
+  return bbox && { bbox: formatBbox(bbox) };
 }
 
 /** A footprint and its middle, since one of them is always too small to see. @param {Tile} tile */

@@ -19,6 +19,8 @@ const FILTERS = {
   min_percentile: "the minimum fit",
 };
 
+const SAID_MS = 12_000;
+
 const NO_MATCH =
   "These are the closest tiles, but the words are about nothing that the model knows of places. " +
   "Try describing what the land looks like from above: plants, water, rock, climate.";
@@ -30,7 +32,9 @@ const NO_MATCH =
  */
 export function createMessages({ onRetry, onPatch }) {
   const status = byId("status");
+  const said = byId("said");
   const box = byId("message");
+  let leaving = 0;
 
   function say(title, sentences, ...actions) {
     box.replaceChildren(element("h2", { text: title }), ...sentences.map((text) => element("p", { text })));
@@ -47,11 +51,13 @@ export function createMessages({ onRetry, onPatch }) {
 
   return {
     waiting(state) {
+      status.setAttribute("aria-busy", "true"); // shown and not read out: the answer is
       status.textContent = state.q ? `Comparing “${state.q}” with every tile…` : "Comparing every tile…";
     },
     /** @param {import("./api.js").Answer | null} found @param {import("./state.js").State} state */
     answer(found, state) {
       box.hidden = true;
+      status.removeAttribute("aria-busy");
       status.textContent = found ? statusLine(found) : "";
       if (!found) return;
       if (found.matched === 0) {
@@ -65,6 +71,7 @@ export function createMessages({ onRetry, onPatch }) {
     /** @param {unknown} error an Error, or problem+json as the service wrote it into the page */
     error(error) {
       const problem = error instanceof Error ? error : new ServiceProblem(/** @type {object} */ (error));
+      status.removeAttribute("aria-busy");
       status.textContent = "The search did not work.";
       const sentences = [problem.message];
       const { status: code, requestId } = problem instanceof ServiceProblem ? problem : { status: 0, requestId: null };
@@ -76,9 +83,12 @@ export function createMessages({ onRetry, onPatch }) {
         ...(wrongInput ? [] : [action("Try again", onRetry)]),
       );
     },
-    /** One sentence about something small, for a while in the status line. @param {string} sentence */
+    /** One sentence about something small, for a while in a line of its own. @param {string} sentence */
     say(sentence) {
-      status.textContent = sentence;
+      clearTimeout(leaving);
+      said.textContent = sentence;
+      said.hidden = !sentence;
+      if (sentence) leaving = setTimeout(() => (said.hidden = true), SAID_MS);
     },
   };
 }

@@ -88,8 +88,8 @@ export function termParts(state) {
  */
 export function filterParts(state, countryName = (code) => code) {
   const words = {
-    bbox: () => bboxWords(state.bbox),
-    area: () => "Drawn area",
+    bbox: () => state.area_name ?? bboxWords(state.bbox),
+    area: () => state.area_name ?? "Drawn area",
     circle: () => circleWords(state.circle),
     countries: () => readList(state.countries).map(countryName).join(", "),
     from: () => dateWords(state.from, state.to),
@@ -112,7 +112,7 @@ export function filterParts(state, countryName = (code) => code) {
     keys,
     icon: "close",
     label: words[keys[0]]?.() ?? `${keys[0]}: ${state[keys[0]]}`,
-    patch: without(keys),
+    patch: without(["bbox", "area"].includes(keys[0]) ? [...keys, "area_name"] : keys),
   }));
 }
 

@@ -2,7 +2,8 @@
 
 import { byId, element, slot } from "./dom.js";
 import { formatLonLat } from "./geo.js";
-import { FIT_WORDS, fitWords, formatMonth, pictureAlt, placeName } from "./words.js";
+import { placeName } from "./names.js";
+import { FIT_WORDS, fitWords, formatMonth, pictureAlt } from "./words.js";
 
 /** @typedef {import("./api.js").Tile} Tile */
 
@@ -20,8 +21,6 @@ export function createResults({ list, root, likeUrl, tileUrl, onHover, onSelect,
   const template = byId("hit-template", HTMLTemplateElement);
   /** @type {Map<string, {item: HTMLElement, feature: Tile}>} */
   const items = new Map();
-  /** @type {Map<string, import("./geo.js").BBox>} */
-  let names = new Map();
 
   /** @param {Tile} feature @param {{up: string[], down: string[]}} verdicts */
   function draw(feature, verdicts) {
@@ -41,16 +40,11 @@ export function createResults({ list, root, likeUrl, tileUrl, onHover, onSelect,
     fit.title = fitWords(feature.properties.percentile);
     slot(item, "open", HTMLAnchorElement).href = tileUrl(feature);
     slot(item, "like", HTMLAnchorElement).href = likeUrl(feature);
-    name(item, feature);
+    const place = placeName(feature.properties);
+    slot(item, "place").textContent = place;
+    picture.alt = pictureAlt(feature.properties, place);
     wire(item, id, verdicts);
     return item;
-  }
-
-  /** @param {HTMLElement} item @param {Tile} feature */
-  function name(item, feature) {
-    const place = placeName(feature.properties, names);
-    slot(item, "place").textContent = place;
-    slot(item, "thumbnail", HTMLImageElement).alt = pictureAlt(feature.properties, place);
   }
 
   function wire(item, id, verdicts) {
@@ -87,11 +81,6 @@ export function createResults({ list, root, likeUrl, tileUrl, onHover, onSelect,
       list.replaceChildren(
         ...Array.from({ length: count }, () => element("li", { class: "skeleton", "aria-hidden": "true" })),
       );
-    },
-    /** Better names, once the countries' outlines have come. @param {import("./world.js").World["boxes"]} boxes */
-    usePlaceNames(boxes) {
-      names = boxes;
-      for (const { item, feature } of items.values()) name(item, feature);
     },
     /** @param {string | null} tileId */
     highlight(tileId) {

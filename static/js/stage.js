@@ -1,8 +1,9 @@
 /** Right of the list: the map, or a still map where there is no WebGL, and the tools that float on it. */
 
+import { areaPatch } from "./area.js";
 import { nativeZoom, zoomOfTile } from "./camera.js";
 import { byId, element, icon } from "./dom.js";
-import { bboxPolygon, circlePolygon, formatBbox, formatLonLat, parseBbox } from "./geo.js";
+import { bboxPolygon, circlePolygon, formatLonLat, parseBbox } from "./geo.js";
 import { formatSearch, formatView, hasTerms, newQuestion, patchState, readView, without } from "./state.js";
 import { formatLength, plural } from "./words.js";
 
@@ -27,10 +28,9 @@ const DETAIL_PX = 110; // side of a selected tile, at least
  * @param {(patch: Record<string, unknown>, how?: {replace?: boolean}) => void} options.go
  * @param {(view: string) => void} options.onMove
  * @param {(tileId: string | null) => void} options.onHover
- * @param {(world: import("./world.js").World) => void} options.onWorld
  * @param {(sentence: string) => void} options.say
  */
-export function createStage({ root, api, collection, state, asked, go, onMove, onHover, onWorld, say }) {
+export function createStage({ root, api, collection, state, asked, go, onMove, onHover, say }) {
   /** @type {import("./map.js").MapControls | null} */
   let map = null;
   /** @type {ReturnType<typeof import("./stillmap.js").createStillMap> | null} */
@@ -105,7 +105,6 @@ export function createStage({ root, api, collection, state, asked, go, onMove, o
   /** @param {import("./world.js").World} world */
   function useWorld(world) {
     (map ?? still)?.setWorld(world);
-    onWorld(world);
   }
 
   const tileAddress = (path) => `${location.origin}${root}${path}`;
@@ -128,7 +127,7 @@ export function createStage({ root, api, collection, state, asked, go, onMove, o
     if (collection?.wildsat?.spaces?.location) {
       card.append(act("Places with nature like here", newQuestion({ near: `${lon},${lat}` })));
     }
-    card.append(act("Only within 500 km", { circle: `${lon},${lat},500`, bbox: null, area: null }));
+    card.append(act("Only within 500 km", areaPatch({ circle: `${lon},${lat},500` })));
     return map?.showCard(lonLat, card);
   }
 
@@ -168,9 +167,10 @@ export function createStage({ root, api, collection, state, asked, go, onMove, o
       );
     const tools = map
       ? [
-          tool("view", now.bbox ? "Search everywhere" : "Search this view", String(Boolean(now.bbox)), () =>
-            go({ bbox: now.bbox ? null : viewBox(), area: null, circle: null }),
-          ),
+          tool("view", "Search this view", null, () => go(areaPatch(viewArea()))),
+          ...(now.bbox || now.area || now.circle
+            ? [tool("everywhere", "Search everywhere", null, () => go(areaPatch({})))]
+            : []),
           ...(hasTerms(asked())
             ? [tool("heat", "Heat map", String(Boolean(now.heat)), () => go({ heat: now.heat ? null : DEFAULT_HEAT }))]
             : []),
@@ -203,17 +203,15 @@ export function createStage({ root, api, collection, state, asked, go, onMove, o
     return card.width ? covers : [0, 0];
   }
 
-  const viewBox = () => {
-    const bbox = map?.viewBbox();
-    return bbox ? formatBbox(bbox) : null;
-  };
+  /** @returns {Record<string, string>} the filter for what the map shows */
+  const viewArea = () => ({ ...map?.viewArea() });
 
   opacity.addEventListener("input", () => go({ heat: opacity.value }, { replace: true }));
 
   return {
     start: () => start().catch(startStill).catch(startWithout),
     refresh,
-    viewBox,
+    viewArea,
     async drawArea() {
       if (!map) return null;
       say("Click the corners of the area; click the first one again, or press Enter, to finish. Escape gives up.");

@@ -10,7 +10,7 @@
  *
  * @typedef {{
  *   search: readonly string[], ranking: readonly string[], page: readonly string[],
- *   countries: Readonly<Record<string, string>>,
+ *   countries: Readonly<Record<string, string>>, two_letters: Readonly<Record<string, string>>,
  *   limits: {
  *     k: number, default_k: number, text_characters: number, terms_characters: number, weight: number,
  *     distance_km: number, export_rows: number, upload_bytes: number, picture_types: readonly string[],
@@ -32,6 +32,9 @@ export const narrowing = () => contract.search.filter((key) => !contract.ranking
 
 /** Names of countries by the codes that the service takes. */
 export const countryNames = () => contract.countries;
+
+/** Shorter codes of countries, which browsers know names for, by the codes that the service takes. */
+export const twoLetters = () => contract.two_letters;
 
 /** Limits of the service. */
 export const limits = () => contract.limits;

@@ -1,6 +1,6 @@
 /** Numbers and properties as people read them; pure. */
 
-import { formatLonLat, partOf, wrapLon } from "./geo.js";
+import { formatLonLat } from "./geo.js";
 
 const MONTHS = [
   "January",
@@ -60,28 +60,6 @@ export function fitWords(percentile) {
   if (above <= 0.015) return "top 0.01 % of tiles";
   if (above < 1) return `top ${above.toFixed(2)} % of tiles`;
   return above < 50 ? `top ${Math.round(above)} % of tiles` : `better than ${Math.floor(percentile)} % of tiles`;
-}
-
-/** Whether a place lies in a box, which may go on past 180 degrees, or within three degrees of it. */
-function isNearBox([lon, lat], [west, south, east, north]) {
-  const besides = Math.abs(wrapLon(lon - (west + east) / 2)) - (east - west) / 2;
-  return besides <= 3 && lat >= south - 3 && lat <= north + 3;
-}
-
-/**
- * Place of a tile in words, as well as it is known.
- *
- * @param {{country: string | null, country_name: string | null, lon: number, lat: number}} properties
- * @param {Map<string, import("./geo.js").BBox>} [countryBoxes] name to the box of the country's mainland
- */
-export function placeName(properties, countryBoxes) {
-  const { country_name: name, lon, lat } = properties;
-  if (!name) return Math.abs(lat) > 66 ? (lat > 0 ? "Arctic waters" : "Antarctic waters") : "Coast or open water";
-  const box = countryBoxes?.get(name);
-  if (!box || Math.max(box[2] - box[0], box[3] - box[1]) < 6) return name;
-  if (!isNearBox([lon, lat], box)) return name; // Réunion is no corner of France
-  const part = partOf([lon, lat], box);
-  return part === "central" ? `Central ${name}` : `${part[0].toUpperCase()}${part.slice(1)} ${name}`;
 }
 
 /** The service's word for how well a hit fits, as people say it. @type {Readonly<Record<string, string>>} */

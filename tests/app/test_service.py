@@ -53,7 +53,7 @@ def test_tiles_like_one_are_like_that_one_only(client: TestClient) -> None:
 @pytest.mark.parametrize(
     "path",
     [
-        "/", "/search?q=forest", "/species?q=jaguar", "/tiles/fiji", "/tiles/fiji/thumbnail.webp",
+        "/", "/search?q=forest", "/species?q=jaguar", "/places?q=peru", "/tiles/fiji", "/tiles/fiji/thumbnail.webp",
         "/tiles/fiji/similar", "/tiles/fiji/habitats", "/heatmap/0/0/0.png?q=ice", "/export?q=ice&format=csv",
         "/collections", "/conformance", "/collections/demo/items", "/collections/demo/items/fiji", "/stac/search",
         "/livez", "/readyz", "/openapi.json", "/docs", "/static/js/main.js", "/nothing", "/search?k=0", "/search/image",
@@ -190,3 +190,37 @@ def test_metrics_count_requests_by_route_and_search_stages(client: TestClient) -
         assert f"`{stage}`" in (Path(__file__).parents[2] / "docs" / "running.md").read_text(), stage
     assert 'wildsat_collection_tiles{collection="demo"} 6.0' in text
     assert "fiji" not in text
+
+
+@pytest.mark.parametrize(
+    ("words", "name", "country"),
+    [
+        ("Perú", "Peru", "PER"),
+        ("ivory c", "Côte d'Ivoire", "CIV"),
+        ("brasil", "Brazil", "BRA"),
+        ("Sahel", "Sahel", None),
+    ],
+)
+def test_places_are_found_by_any_name(client: TestClient, words: str, name: str, country: str | None) -> None:
+    found = client.get("/places", params={"q": words}).json()["places"]
+    assert (found[0]["name"], found[0]["country"]) == (name, country)
+    assert bool(found[0]["boxes"]) == (country is None)
+    assert len({place["name"] for place in found}) == len(found)
+
+
+def test_a_collection_tells_what_can_be_filtered(client: TestClient) -> None:
+    told = client.get("/collections/demo").json()["wildsat"]["filters"]
+    tiles = [item["properties"] for item in client.get("/collections/demo/items").json()["features"]]
+    days = sorted(tile["datetime"][:10] for tile in tiles if tile["datetime"])
+    assert told["days"] == ([days[0], days[-1]] if days else None)
+    assert told["months"] == sorted({int(day[5:7]) for day in days})
+    assert told["cloud"] == any("eo:cloud_cover" in tile for tile in tiles)
+    assert told["countries"] == sorted({tile["wildsat:country"] for tile in tiles} - {None})
+
+
+def test_the_page_shows_a_selected_tile_without_a_script(client: TestClient) -> None:
+    html = client.get("/?q=forest&tile=amazon", headers={"accept": "text/html"}).text
+    assert 'src="/tiles/amazon/thumbnail.webp' in html.split('<aside id="detail"')[1].split("</aside>")[0]
+    assert re.search(r'<a class="hit-main" data-slot="open" href="/\?[^"]*tile=amazon"', html)
+    unknown = client.get("/?q=forest&tile=gone", headers={"accept": "text/html"})
+    assert (unknown.status_code, '<aside id="detail" class="detail" hidden>' in unknown.text) == (200, True)

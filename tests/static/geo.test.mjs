@@ -8,10 +8,8 @@ import {
   distanceKm,
   formatBbox,
   formatLonLat,
-  geometryBbox,
   isInBbox,
   parseBbox,
-  partOf,
   wrapLon,
 } from "../../static/js/geo.js";
 
@@ -113,28 +111,4 @@ test("the outline of a box goes east from west", () => {
   const [ring] = bboxPolygon([170, -20, -170, -10]).coordinates;
   assert.deepEqual(ring[0], ring.at(-1));
   assert.equal(Math.max(...ring.map(([lon]) => lon)), 190);
-});
-
-test("boxes of geometries", () => {
-  const square = (x) => [
-    [
-      [x, 0],
-      [x + 1, 0],
-      [x + 1, 2],
-      [x, 0],
-    ],
-  ];
-  assert.deepEqual(geometryBbox({ type: "Polygon", coordinates: square(3) }), [3, 0, 4, 2]);
-  assert.deepEqual(geometryBbox({ type: "MultiPolygon", coordinates: [square(3), square(-5)] }), [-5, 0, 4, 2]);
-});
-
-test("parts of a country are named by the compass", () => {
-  const brazil = [-74, -34, -35, 5];
-  assert.equal(partOf([-60, -1], brazil), "northern");
-  assert.equal(partOf([-70, 2], brazil), "north-western");
-  assert.equal(partOf([-55, -14], brazil), "central");
-  assert.equal(partOf([-36, -33], brazil), "south-eastern");
-  assert.equal(partOf([-171, 67], [170, 60, -170, 70]), "north-eastern", "a box over the antimeridian");
-  assert.equal(partOf([-171, 67], [27, 41, 190, 77]), "north-eastern", "a box that goes on past 180");
-  assert.equal(partOf([-157, 21], [-125, 25, -67, 49]), "south-western", "an island beyond the edge");
 });

@@ -2,7 +2,7 @@ import assert from "node:assert/strict";
 import { test } from "node:test";
 
 import { contract } from "./contract.mjs";
-import { polygonOf, readArea, simplify } from "../../static/js/area.js";
+import { polygonOf, readArea, simplify, splitRing } from "../../static/js/area.js";
 import { circlePolygon, distanceKm } from "../../static/js/geo.js";
 import {
   filterParts,
@@ -112,7 +112,7 @@ const square = [
 
 test("any GeoJSON with polygons is an area", () => {
   const polygon = { type: "Polygon", coordinates: [square] };
-  assert.deepEqual(readArea(JSON.stringify(polygon)), { geometry: polygon, simplified: false });
+  assert.deepEqual(readArea(polygon), { geometry: polygon, notes: [] });
   const collection = {
     type: "FeatureCollection",
     features: [
@@ -120,50 +120,60 @@ test("any GeoJSON with polygons is an area", () => {
       { type: "Feature", geometry: null },
     ],
   };
-  assert.deepEqual(readArea(JSON.stringify(collection)).geometry, polygon);
+  assert.deepEqual(readArea(collection).geometry, polygon);
   const two = {
     type: "GeometryCollection",
     geometries: [polygon, { type: "MultiPolygon", coordinates: [[square]] }, { type: "Point", coordinates: [0, 0] }],
   };
-  assert.equal(readArea(JSON.stringify(two)).geometry.coordinates.length, 2);
+  assert.equal(readArea(two).geometry.coordinates.length, 2);
 });
 
 test("what is no area is refused with a sentence", () => {
-  assert.throws(() => readArea("no"), /not GeoJSON/);
-  assert.throws(() => readArea('{"type":"Point","coordinates":[0,0]}'), /no polygon/);
+  assert.throws(() => readArea({ type: "Point", coordinates: [0, 0] }), /no polygon/);
   assert.throws(
     () =>
-      readArea(
-        JSON.stringify({
-          type: "Polygon",
-          coordinates: [
-            [
-              [500000, 4e6],
-              [1, 1],
-              [2, 2],
-              [500000, 4e6],
-            ],
+      readArea({
+        type: "Polygon",
+        coordinates: [
+          [
+            [500000, 4e6],
+            [1, 1],
+            [2, 2],
+            [500000, 4e6],
           ],
-        }),
-      ),
+        ],
+      }),
     /WGS 84/,
   );
   assert.throws(
     () =>
-      readArea(
-        JSON.stringify({
-          type: "Polygon",
-          coordinates: [
-            [
-              [0, 0],
-              [1, 1],
-              [0, 0],
-            ],
+      readArea({
+        type: "Polygon",
+        coordinates: [
+          [
+            [0, 0],
+            [1, 1],
+            [0, 0],
           ],
-        }),
-      ),
+        ],
+      }),
     /four positions/,
   );
+});
+
+test("an outline that crosses itself is split where it does", () => {
+  const eight = [
+    [0, 0],
+    [10, 10],
+    [10, 0],
+    [0, 10],
+    [0, 0],
+  ];
+  const parts = splitRing(eight);
+  assert.equal(parts.length, 2);
+  for (const ring of parts) assert.deepEqual(ring[0], ring.at(-1));
+  assert.ok(parts.every((ring) => ring.some(([x, y]) => x === 5 && y === 5)));
+  assert.deepEqual(splitRing(square), [square]);
 });
 
 test("a detailed outline is simplified until it fits a link, and stays closed", () => {
@@ -172,8 +182,8 @@ test("a detailed outline is simplified until it fits a link, and stays closed", 
     20 * Math.sin((2 * Math.PI * i) / 4999),
   ]);
   ring[4999] = ring[0];
-  const { geometry, simplified } = readArea(JSON.stringify({ type: "Polygon", coordinates: [ring] }));
-  assert.ok(simplified);
+  const { geometry, notes } = readArea({ type: "Polygon", coordinates: [ring] });
+  assert.match(notes.join(), /simplified/);
   assert.ok(JSON.stringify(geometry).length <= 5000);
   assert.deepEqual(geometry.coordinates[0][0], geometry.coordinates[0].at(-1));
   assert.ok(geometry.coordinates[0].length > 20);

@@ -2,7 +2,7 @@ import assert from "node:assert/strict";
 import { test } from "node:test";
 
 import { unroll, unrollLine, unrollRing } from "../../static/js/outline.js";
-import { fitWords, formatCount, formatMonth, monthName, pictureAlt, placeName, plural } from "../../static/js/words.js";
+import { fitWords, formatCount, formatMonth, monthName, pictureAlt, plural } from "../../static/js/words.js";
 
 test("numbers are grouped and counted", () => {
   assert.equal(formatCount(9123), "9\u202f123");
@@ -23,21 +23,6 @@ test("dates become months", () => {
   assert.equal(formatMonth("2004-07-01"), "July 2004");
   assert.equal(formatMonth(null), "");
   assert.equal(monthName("12"), "Dec");
-});
-
-test("a place is named as well as it is known", () => {
-  const boxes = new Map([
-    ["Brazil", [-74, -34, -35, 5]],
-    ["Malta", [14, 35, 15, 36]],
-  ]);
-  const at = (country_name, lon, lat) => placeName({ country_name, lon, lat }, boxes);
-  assert.equal(at("Brazil", -60, -1), "Northern Brazil");
-  assert.equal(at("Malta", 14.4, 35.9), "Malta");
-  assert.equal(at("Brazil", 55.6, -21), "Brazil", "a place overseas is in no part of the mainland");
-  assert.equal(at("Brazil", -36, -34), "South-eastern Brazil");
-  assert.equal(at(null, 0, 0), "Coast or open water");
-  assert.equal(at(null, 0, -75), "Antarctic waters");
-  assert.equal(placeName({ country_name: "Brazil", lon: 0, lat: 0 }), "Brazil");
 });
 
 test("alt text tells place and date", () => {

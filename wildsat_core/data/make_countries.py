@@ -1,7 +1,8 @@
 """Makes countries.parquet: `python -m wildsat_core.data.make_countries [static/vendor/world-atlas/countries-50m.json]`.
 
 The borders are Natural Earth's (public domain) as the npm package world-atlas has them; the codes are of the package
-iso3166. The file is TopoJSON: borders stored once as arcs of quantised steps, polygons as lists of arc numbers
+iso3166, the names those of the Unicode locale data in the package babel (the atlas shortens its own for print). The
+file is TopoJSON: borders stored once as arcs of quantised steps, polygons as lists of arc numbers
 (https://github.com/topojson/topojson-specification).
 """
 
@@ -31,6 +32,17 @@ ATLAS: Final = Path("static/vendor/world-atlas/countries-50m.json")
 # others are given the code of the country that ISO counts them to. The Siachen Glacier stays without one.
 _CODE_OF_NAME: Final = {"Kosovo": "XKX", "Somaliland": "SOM", "N. Cyprus": "CYP", "Indian Ocean Ter.": "AUS"}
 
+# Where the Unicode data tells more than people say, or what few would type.
+_SAID: Final = {
+    "COD": "DR Congo",
+    "COG": "Republic of the Congo",
+    "HKG": "Hong Kong",
+    "MAC": "Macao",
+    "MMR": "Myanmar",
+    "PSE": "Palestine",
+    "TUR": "Turkey",
+}
+
 
 def countries_table(countries: Sequence[Country]) -> pa.Table:
     """GeoParquet: code, name and outline of each feature."""
@@ -57,8 +69,17 @@ def read_topojson(path: Path) -> list[Country]:
         number = feature.get("id")
         code = iso3166.countries_by_numeric[number].alpha3 if number else _CODE_OF_NAME.get(name)
         if code is not None:
-            countries.append(Country(code, name, _decode_polygons(feature, arcs)))
+            countries.append(Country(code, _name_of(code, name), _decode_polygons(feature, arcs)))
     return countries
+
+
+def _name_of(code: str, otherwise: str) -> str:
+    """English name as people say it."""
+    from babel import Locale
+
+    letters = iso3166.countries_by_alpha3[code].alpha2 if code in iso3166.countries_by_alpha3 else ""
+    name = _SAID.get(code) or Locale.parse("en").territories.get(letters, otherwise)
+    return name.replace(" & ", " and ").replace("’", "'").replace("St. ", "Saint ")
 
 
 def _decode_arcs(topology: dict[str, Any]) -> list[npt.NDArray[np.float64]]:

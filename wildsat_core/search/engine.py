@@ -7,7 +7,7 @@ import functools
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from functools import cached_property
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
@@ -145,6 +145,20 @@ class SearchEngine:
     def temporal_extent(self) -> tuple[str, str]:
         """First and last time of all tiles."""
         return self.shards.extent.interval(self.manifest.created_at)
+
+    @property
+    def filterable(self) -> dict[str, Any]:
+        """What filters can tell the tiles apart by: "days" (first and last, or None), "months", "cloud", "land",
+        "countries".
+        """
+        days, told = self.shards.extent.days, self.shards.extent.told
+        return {
+            "days": [day.isoformat() for day in days] if days else None,
+            "months": sorted(told.months),
+            "cloud": told.cloud,
+            "land": told.land,
+            "countries": sorted(told.countries),
+        }
 
     @property
     def ground_scale(self) -> GroundScale | None:

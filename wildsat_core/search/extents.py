@@ -5,7 +5,7 @@ from __future__ import annotations
 import datetime as dt
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Self
+from typing import Any, Self
 
 import numpy as np
 import numpy.typing as npt
@@ -19,6 +19,43 @@ Degrees = npt.NDArray[np.float64]
 
 
 @dataclass(frozen=True, slots=True)
+class Told:
+    """What is known of some tiles, so that a filter can tell them apart.
+
+    Attributes:
+        months: those in which a tile was captured.
+        cloud: whether the cloud cover of any is known.
+        land: whether the share of land of any is known.
+        countries: ISO 3166-1 alpha-3 codes.
+    """
+
+    months: frozenset[int]
+    cloud: bool
+    land: bool
+    countries: frozenset[str]
+
+    @classmethod
+    def of(cls, tiles: TileTable) -> Self:
+        """Of the live tiles of a table."""
+        live = np.flatnonzero(tiles.live)
+        days = tiles.captured_on[live]
+        months = np.unique(days[~np.isnat(days)].astype("datetime64[M]").astype(int) % 12 + 1)
+        codes = np.unique(tiles.country[live])
+        return cls(
+            frozenset(months.tolist()),
+            bool((~np.isnan(tiles.cloud_cover[live])).any()),
+            bool((~np.isnan(tiles.land_share[live])).any()),
+            frozenset(tiles.countries[code] for code in codes if code >= 0),
+        )
+
+    @classmethod
+    def of_all(cls, parts: Sequence[Self]) -> Self:
+        """Of all together."""
+        months, countries = (frozenset[Any]().union(*(getattr(p, name) for p in parts)) for name in ("months", "countries"))
+        return cls(months, any(part.cloud for part in parts), any(part.land for part in parts), countries)
+
+
+@dataclass(frozen=True, slots=True)
 class Extent:
     """Where and when some tiles lie; those of several sets add up to that of all.
 
@@ -28,6 +65,7 @@ class Extent:
         north_south: least and greatest latitude; None without tiles.
         days: first and last known day; None when none is known.
         undated: whether a tile's day is unknown.
+        told: what filters can tell tiles apart by.
     """
 
     west: Degrees
@@ -35,6 +73,7 @@ class Extent:
     north_south: tuple[float, float] | None
     days: tuple[dt.date, dt.date] | None
     undated: bool
+    told: Told
 
     @classmethod
     def of(cls, tiles: TileTable) -> Self:
@@ -42,7 +81,7 @@ class Extent:
         live = tiles.live
         span = (float(tiles.south[live].min()), float(tiles.north[live].max())) if live.any() else None
         undated = bool(np.isnat(tiles.captured_on[live]).any())
-        return cls(*_joined(tiles.west[live], tiles.east[live]), span, tiles.dates_spanned(), undated)
+        return cls(*_joined(tiles.west[live], tiles.east[live]), span, tiles.dates_spanned(), undated, Told.of(tiles))
 
     @classmethod
     def of_all(cls, parts: Sequence[Self]) -> Self:
@@ -55,6 +94,7 @@ class Extent:
             (min(low for low, _ in spans), max(high for _, high in spans)) if spans else None,
             (min(first for first, _ in days), max(last for _, last in days)) if days else None,
             any(part.undated for part in parts),
+            Told.of_all([part.told for part in parts]),
         )
 
     @property

@@ -8,6 +8,7 @@ from typing import Any
 
 from wildsat_core.countries import load_countries
 from wildsat_core.geo import bbox_geometry
+from wildsat_core.place_names import place_name
 from wildsat_core.search.query import SearchHit
 from wildsat_core.types import BBox, Tile
 
@@ -55,6 +56,7 @@ def tile_feature(
             "country": tile.country,
             "country_name": country_name(tile.country),
             "land_share": tile.land_share,
+            "place": place_name(round(lon, DECIMALS), round(lat, DECIMALS), tile.country),
             **(links or {}),
         },
     }

@@ -25,6 +25,8 @@ from starlette.staticfiles import StaticFiles
 
 from app.requests.contract import page_contract
 from app.requests.parameters import RANKING
+from app.routes.places import PlacesParameters
+from app.routes.places import places as real_places
 from app.settings import Settings
 
 ROOT = Path(__file__).resolve().parents[3]
@@ -45,6 +47,13 @@ COLLECTION = {
         "model": "wildsat-mini",
         "default_blend": 0.2,
         "gsd_m": [7400, 7400],
+        "filters": {
+            "days": ["2000-01-01", "2024-12-31"],
+            "months": list(range(1, 13)),
+            "cloud": True,
+            "land": True,
+            "countries": ["BRA", "PER"],
+        },
         "spaces": {"text": {}, "place": {}},
     },
 }
@@ -90,6 +99,7 @@ def feature(tile: dict[str, Any], rank: int) -> dict[str, Any]:
             "country": "BRA",
             "country_name": "Brazil",
             "land_share": 1.0,
+            "place": "Northern Brazil",
             "thumbnail": f"/tiles/{tile_id}/thumbnail.webp?collection=demo",
             "similar": f"/tiles/{tile_id}/similar?collection=demo",
         },
@@ -180,6 +190,7 @@ async def index(request: Request) -> Response:
         query=params,
         result=result,
         problem=problem,
+        tile=next((feature(one, 1) for one in tiles() if one["tile_id"] == params.get("tile")), None),
         contract=page_contract(Settings()),
     )
     return HTMLResponse(html)
@@ -235,6 +246,11 @@ async def species(request: Request) -> Response:
     return JSONResponse({"species": [one for one in known if wanted in one["common_name"].lower()]})
 
 
+async def places(request: Request) -> Response:
+    asked = PlacesParameters.model_validate(dict(request.query_params))
+    return JSONResponse(real_places(asked))
+
+
 async def search_picture(request: Request) -> Response:
     async with request.form() as form:
         name = form["image"].filename
@@ -276,6 +292,7 @@ def create_fake(prefix: str = "") -> Any:
         Route("/collections/demo/items", items),
         Route("/heatmap/{z}/{x}/{y}.png", heat),
         Route("/species", species),
+        Route("/places", places),
         Route("/suggest", suggest),
         Mount("/static", StaticFiles(directory=ROOT / "static")),
     ]

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import io
 import json
+import struct
+import zipfile
 from typing import Any
 from urllib.parse import parse_qs, urlencode, urlsplit
 
@@ -34,16 +36,40 @@ def test_filter_fields_set_the_address(open_page: Any, fake_url: str) -> None:
     page = open_page(f"{fake_url}/?q=fen", live_map=False)
     page.locator("#narrow summary").click()
     page.fill("#from", "2020-05-01")
-    page.fill("#min_percentile", "99")
-    page.locator("#min_percentile").press("Tab")
+    page.select_option("#min_percentile", label="Best 1 %")
     page.locator("label:has([data-month='3'])").click()
-    page.wait_for_selector("#country-list option", state="attached")
-    page.fill("#country", "Brazil")
+    page.locator("#country").press_sequentially("Brasi")
+    page.wait_for_selector("#country-list option[value='Brazil']", state="attached")
+    page.fill("#country", "Brasil")
     page.locator("#country").press("Tab")
     until(page, lambda: parameters(page).get("countries") == "BRA")
     set_ = parameters(page)
     assert (set_["from"], set_["min_percentile"], set_["months"]) == ("2020-05-01", "99", "3")
     assert chip_labels(page, "filter") == ["Brazil", "Since 2020-05-01", "Mar", "Only the top 1 %"]
+    assert page.locator(".hit").first.bounding_box()["y"] < 400, "filters don't push the hits away"
+    page.fill("#country", "Kenya")
+    page.locator("#country").press("Tab")
+    page.wait_for_selector("#said >> text=The collection has no tile in Kenya.")
+    page.fill("#country", "Okavango")
+    page.locator("#country").press("Tab")
+    until(page, lambda: parameters(page).get("area_name") == "Okavango Delta")
+    assert parameters(page)["bbox"] == "22,-20.6,24,-18.3"
+    page.fill("#k", "100000")
+    page.locator("#k").press("Tab")
+    page.wait_for_selector("#said >> text=Hits to show: ")
+
+
+def zipped_shapefile() -> bytes:
+    """One polygon with a hole, as Esri's description has it, in a packed zip with its projection."""
+    rings = [[(1, 1), (1, 5), (5, 5), (5, 1), (1, 1)], [(2, 2), (3, 2), (3, 3), (2, 2)]]
+    points = [place for ring in rings for place in ring]
+    record = struct.pack("<i4d2i2i", 5, 1, 1, 5, 5, 2, len(points), 0, 5)
+    record += b"".join(struct.pack("<2d", *place) for place in points)
+    out = io.BytesIO()
+    with zipfile.ZipFile(out, "w", zipfile.ZIP_DEFLATED) as packed:
+        packed.writestr("park.shp", bytes(100) + struct.pack(">2i", 1, len(record) // 2) + record)
+        packed.writestr("park.prj", 'GEOGCS["WGS 84"]')
+    return out.getvalue()
 
 
 def test_an_uploaded_area_narrows_the_search(open_page: Any, fake_url: str) -> None:
@@ -56,7 +82,22 @@ def test_an_uploaded_area_narrows_the_search(open_page: Any, fake_url: str) -> N
     until(page, lambda: "area" in parameters(page))
     assert json.loads(parameters(page)["area"]) == square
     page.set_input_files("#area-file", {"name": "b.json", "mimeType": "application/json", "buffer": b"not json"})
-    page.wait_for_selector("#status >> text=not GeoJSON")
+    page.wait_for_selector("#said >> text=neither GeoJSON nor KML")
+    coordinates = "0,0,0 10,10,0 10,0,0 0,10,0 0,0,0"  # a figure of eight
+    kml = (
+        "<kml xmlns='http://www.opengis.net/kml/2.2'><Placemark><Polygon><outerBoundaryIs><LinearRing><coordinates>"
+        f"{coordinates}</coordinates></LinearRing></outerBoundaryIs></Polygon></Placemark></kml>"
+    )
+    page.set_input_files("#area-file", {"name": "park.kml", "mimeType": "", "buffer": kml.encode()})
+    page.wait_for_selector("#said >> text=The outline crossed itself; it was split where it does.")
+    assert [len(rings[0]) for rings in json.loads(parameters(page)["area"])["coordinates"]] == [4, 4]
+    assert chip_labels(page, "filter") == ["park.kml"]
+    page.set_input_files("#area-file", {"name": "park.zip", "mimeType": "", "buffer": zipped_shapefile()})
+    until(page, lambda: parameters(page).get("area_name") == "park.zip")
+    assert json.loads(parameters(page)["area"]) == {
+        "type": "Polygon",
+        "coordinates": [[[1, 1], [1, 5], [5, 5], [5, 1], [1, 1]], [[2, 2], [3, 2], [3, 3], [2, 2]]],
+    }
 
 
 def test_an_area_is_drawn_on_the_map(open_page: Any, fake_url: str) -> None:

@@ -44,7 +44,6 @@ ALSO_CALLED = {
     "MKD": "Macedonia",
     "VAT": "Vatican",
 }
-SHOWN = {"COD": "DR Congo", "COG": "Republic of the Congo", "MMR": "Myanmar", "HKG": "Hong Kong", "TUR": "Turkey"}
 # Adjectives that people put before a habitat ("Brazilian savanna").
 ADJECTIVES = {
     "BRA": "Brazilian", "MEX": "Mexican", "KEN": "Kenyan", "IND": "Indian", "CHN": "Chinese", "JPN": "Japanese",
@@ -99,6 +98,19 @@ class Gazetteer:
         key = plain(name)
         return self._places.get(key) or self._places.get(key.removeprefix("the "))
 
+    def matching(self, words: str, limit: int) -> list[tuple[str, Place]]:
+        """Places with the name by which each was found: names that begin with the words, then those with all of them.
+
+        Each place comes once, the shorter names first.
+        """
+        begin, wanted = plain(words), plain(words).split()
+        parts = {name: name.split() for name in self._places}
+        fits = [name for name in parts if all(any(part.startswith(w) for part in parts[name]) for w in wanted)]
+        found: dict[Place, str] = {}
+        for name in sorted(fits, key=lambda name: (not name.startswith(begin), len(name), name)):
+            found.setdefault(self._places[name], name)
+        return [(name, place) for place, name in found.items()][:limit]
+
 
 @functools.cache
 def load_gazetteer() -> Gazetteer:
@@ -122,17 +134,25 @@ def _box(text: str) -> BBox:
     return BBox(west, south, east, north)
 
 
+@functools.cache
+def two_letters() -> dict[str, str]:
+    """ISO 3166-1 alpha-2 codes of the countries by their alpha-3 codes, where there are any."""
+    from babel.core import get_global
+
+    aliases = get_global("territory_aliases")
+    return {code: aliases[code][0] for code in load_countries().names if len(aliases.get(code, ())) == 1}
+
+
 def _country_names() -> dict[str, list[str]]:
     """Names of every country, the English one first, from the Unicode locale data of the package babel."""
     from babel import Locale
-    from babel.core import get_global
 
-    two_letters = {alias: code[0] for alias, code in get_global("territory_aliases").items() if len(code) == 1}
+    letters = two_letters()
     languages = [Locale.parse(language).territories for language in LANGUAGES]
     names = {}
-    for code in dict.fromkeys(country.code for country in load_countries().countries):
-        short = two_letters.get(code)
-        known = [SHOWN.get(code, "")]
+    for code, shown in load_countries().names.items():
+        short = letters.get(code)
+        known = [shown]
         known += [territories[short] for territories in languages if short and short in territories]
         known += [*ALSO_CALLED.get(code, "").split("|"), ADJECTIVES.get(code, "")]
         if named := [name for name in dict.fromkeys(known) if name]:

@@ -1,0 +1,64 @@
+"""Places in words: outlines decide, boxes name."""
+
+from __future__ import annotations
+
+import pytest
+
+from wildsat_core.countries import load_countries
+from wildsat_core.place_names import ocean, place_name
+
+PLACES = {
+    (55.5, -21.1): "Réunion, France",
+    (93.8, 7.1): "Nicobar Islands, India",
+    (18.0, 44.0): "Bosnia and Herzegovina",
+    (-74.0, -4.0): "Northern Peru",
+    (2.5, 47.0): "Central France",
+    (-53.0, 4.0): "French Guiana, France",
+    (-150.0, 65.0): "Alaska, United States",
+    (110.0, 0.0): "Borneo, Indonesia",
+    (145.4, -5.8): "Papua New Guinea",
+    (-173.0, 66.4): "North-eastern Russia",
+    (-179.5, 66.5): "North-eastern Russia",
+    (178.0, -17.8): "Fiji",
+    (-60.0, -80.0): "Western Antarctica",
+    (16.0, 38.3): "South-eastern Italy",  # in the box of Sicily, and no part of it
+    (14.3, 37.5): "Sicily, Italy",
+    (-75.0, -30.0): "South Pacific Ocean off Chile",
+    (3.0, 3.0): "Gulf of Guinea",
+    (165.0, 55.0): "Bering Sea",
+    (178.0, -75.0): "Ross Sea",
+    (-30.0, 30.0): "North Atlantic Ocean",
+}
+
+
+@pytest.mark.parametrize("place", PLACES)
+def test_a_place_is_called_what_people_call_it(place: tuple[float, float]) -> None:
+    code = load_countries().code_at([place])[0]
+    assert place_name(*place, code) == PLACES[place]
+
+
+def test_a_coast_bears_its_country_and_an_unknown_code_is_none() -> None:
+    assert place_name(55.9, -21.2, "FRA") == "Réunion, France", "in the water beside the island"
+    assert place_name(3.0, 3.0, "ZZZ") == "Gulf of Guinea"
+
+
+@pytest.mark.parametrize(
+    ("place", "name"),
+    [
+        ((-40, 10), "North Atlantic Ocean"),
+        ((75, -20), "Indian Ocean"),
+        ((-85, -10), "South Pacific Ocean"),
+        ((-160, 30), "North Pacific Ocean"),
+        ((0, 85), "Arctic Ocean"),
+        ((90, -65), "Southern Ocean"),
+        ((180, 0), "North Pacific Ocean"),
+    ],
+)
+def test_every_water_has_an_ocean(place: tuple[float, float], name: str) -> None:
+    assert ocean(*place) == name
+
+
+def test_no_country_is_shortened() -> None:
+    names = load_countries().names
+    assert [name for name in names.values() if "." in name.replace("U.S.", "")] == []
+    assert (names["COD"], names["DOM"], names["ESH"]) == ("DR Congo", "Dominican Republic", "Western Sahara")
