@@ -1,4 +1,9 @@
-/** Drawing a polygon on the map: click the corners; the first one, Enter or a double click finish, Escape gives up. */
+/**
+ * Drawing a polygon on the map: press the corners; the first one, Enter, a double click or a button finish, Escape or a
+ * button give up.
+ */
+
+import { byId } from "./dom.js";
 
 const CLOSE_PX = 14;
 
@@ -27,6 +32,8 @@ export function drawPolygon(map, source) {
         : { type: "LineString", coordinates: points };
     outline.setData(points.length > 1 ? geometry : { type: "FeatureCollection", features: [] });
   };
+  const [bar, finishButton, cancelButton] = ["draw-bar", "draw-finish", "draw-cancel"].map((id) => byId(id));
+  bar.hidden = false;
   const isFirst = (point) => {
     if (corners.length < 3) return false;
     const first = map.project(corners[0]);
@@ -36,6 +43,8 @@ export function drawPolygon(map, source) {
   return new Promise((resolve) => {
     const finish = (result) => {
       for (const subscription of subscriptions) subscription.unsubscribe();
+      bar.hidden = true;
+      finishButton.onclick = cancelButton.onclick = null;
       removeEventListener("keydown", onKey, true);
       setTimeout(() => map.doubleClickZoom.enable(), 300); // the closing double click must not zoom
       canvas.style.cursor = cursor;
@@ -44,6 +53,7 @@ export function drawPolygon(map, source) {
     const onClick = ({ point, lngLat }) => {
       if (isFirst(point)) return finish(corners);
       corners.push([lngLat.lng, lngLat.lat]);
+      finishButton.toggleAttribute("disabled", corners.length < 3);
       return show();
     };
     const onMove = ({ lngLat }) => show([lngLat.lng, lngLat.lat]);
@@ -57,5 +67,8 @@ export function drawPolygon(map, source) {
     };
     const subscriptions = [map.on("click", onClick), map.on("mousemove", onMove), map.on("dblclick", onDouble)];
     addEventListener("keydown", onKey, true);
+    finishButton.toggleAttribute("disabled", true);
+    finishButton.onclick = () => finish(corners);
+    cancelButton.onclick = () => finish(null);
   });
 }

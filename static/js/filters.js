@@ -45,6 +45,18 @@ export function createFilters({ api, go, state, collection, drawArea, viewArea, 
   byId("area-draw").addEventListener("click", draw);
   areaFile.addEventListener("change", upload);
 
+  const narrow = byId("narrow", HTMLDetailsElement);
+  const close = () => {
+    narrow.open = false;
+    narrow.querySelector("summary")?.focus();
+  };
+  byId("narrow-done").addEventListener("click", close);
+  narrow.addEventListener("keydown", (event) => {
+    if (event.key !== "Escape" || !narrow.open) return;
+    close();
+    event.stopPropagation();
+  });
+
   /** @param {any} document GeoJSON @param {string | null} name */
   function useArea(document, name) {
     try {

@@ -15,6 +15,7 @@ import { createPicture } from "./picture.js";
 import { adaptAll, installPictures } from "./pictures.js";
 import { titleOf } from "./queries.js";
 import { createResults } from "./results.js";
+import { installSheet } from "./sheet.js";
 import { createStage } from "./stage.js";
 import {
   OF_ONE_COLLECTION,
@@ -84,7 +85,6 @@ const stage = createStage({
   go,
   onMove: keepView,
   onHover: highlight,
-  say: messages.say,
 });
 const around = createAround(api, page.collection);
 const detail = createDetail({ api, go, onClose: () => go({ tile: null }), collection: page.collection, around });
@@ -327,6 +327,7 @@ installChoice(byId("theme"), "theme", ["light", "dark"]);
 installChoice(byId("density"), "density", ["list", "grid"], adaptAll);
 installChoice(byId("colours"), "colours", ["stretched", "true"], stage.redrape);
 installPictures();
+installSheet(stage.resized);
 installAround(around, featureOf);
 listen();
 drawControls();

@@ -233,6 +233,7 @@ function controls(map, { url }) {
       place.setLngLat(lonLat).setDOMContent(card).addTo(map);
     },
     redrape: drapes.again,
+    resized: () => map.resize(),
     hideCard: () => place.remove(),
     drawArea() {
       map.getContainer().dataset.drawing = "true";

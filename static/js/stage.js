@@ -28,9 +28,8 @@ const DETAIL_PX = 110; // side of a selected tile, at least
  * @param {(patch: Record<string, unknown>, how?: {replace?: boolean}) => void} options.go
  * @param {(view: string) => void} options.onMove
  * @param {(tileId: string | null) => void} options.onHover
- * @param {(sentence: string) => void} options.say
  */
-export function createStage({ root, api, collection, state, asked, go, onMove, onHover, say }) {
+export function createStage({ root, api, collection, state, asked, go, onMove, onHover }) {
   /** @type {import("./map.js").MapControls | null} */
   let map = null;
   /** @type {ReturnType<typeof import("./stillmap.js").createStillMap> | null} */
@@ -214,9 +213,8 @@ export function createStage({ root, api, collection, state, asked, go, onMove, o
     viewArea,
     async drawArea() {
       if (!map) return null;
-      say("Click the corners of the area; click the first one again, or press Enter, to finish. Escape gives up.");
+      byId("narrow", HTMLDetailsElement).open = false;
       const corners = await map.drawArea();
-      say("");
       showArea();
       return corners;
     },
@@ -244,6 +242,8 @@ export function createStage({ root, api, collection, state, asked, go, onMove, o
       const stays = touched > askedAt || (!anew && (touched > 0 || features.slice(0, 10).every(isInSight)));
       if (!stays) map.fit(features);
     },
+    /** After the space for the map has changed. */
+    resized: () => map?.resized(),
     /** After pictures are to be stretched or true. */
     redrape: () => map?.redrape(),
     highlight(feature, label) {

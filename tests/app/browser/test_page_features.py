@@ -109,8 +109,9 @@ def test_an_area_is_drawn_on_the_map(open_page: Any, fake_url: str) -> None:
     for x, y in [(0.4, 0.6), (0.6, 0.6), (0.5, 0.35)]:
         page.mouse.click(box["x"] + box["width"] * x, box["y"] + box["height"] * y)
         page.wait_for_timeout(400)  # slower than a double click
-    page.keyboard.press("Enter")
+    page.get_by_role("button", name="Finish").click()
     until(page, lambda: "area" in parameters(page))
+    assert not page.locator("#draw-bar").is_visible()
     ring = json.loads(parameters(page)["area"])["coordinates"][0]
     assert len(ring) == 4
     assert ring[0] == ring[-1]

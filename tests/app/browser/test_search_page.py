@@ -110,7 +110,7 @@ def test_results_stand_in_the_page_without_a_script(open_page: Any, fake_url: st
     hits = page.locator(".hit")
     assert hits.count() == 20
     assert "Brazil" in hits.first.inner_text()
-    assert page.locator(".hit img").first.get_attribute("alt").startswith("Satellite picture of Brazil")
+    assert page.locator(".hit img").first.get_attribute("alt").startswith("Satellite picture of Northern Brazil")
     hits.first.get_by_role("link", name="More like this").click()
     assert "like=" in page.url
     assert page.locator(".hit").count() == 20
