@@ -149,6 +149,7 @@ def _add_layers(app: FastAPI, settings: Settings, together: Path | None) -> None
         HeadersMiddleware,
         policy_of,
         allow_cross_origin=settings.answers_other_pages,
+        embed_origins=settings.embed_origins,
         log_queries=settings.log_queries,
     )
     app.add_middleware(ProxiesMiddleware, trusted=settings.trusted_proxies)

@@ -112,6 +112,9 @@ class Settings(BaseSettings):
         description="web origins whose pages may call the API; * for every one, none for none; empty: where no key is "
         "required, every page may GET",
     )
+    embed_origins: CommaSeparated = Field(
+        default=(), description="web origins whose pages may show the map page in a frame; * for every one; empty: none"
+    )
     metrics: bool = Field(default=True, description="publish /metrics")
     log_queries: bool = Field(default=False, description="write query strings into the access log")
 
@@ -130,7 +133,7 @@ class Settings(BaseSettings):
         """Whether pages of other origins may read answers and show pictures."""
         return bool(self.named_origins) or not (self.cors_origins or self.require_key)
 
-    @field_validator("api_keys", "trusted_proxies", "cors_origins", mode="before")
+    @field_validator("api_keys", "trusted_proxies", "cors_origins", "embed_origins", mode="before")
     @classmethod
     def _split(cls, value: object) -> object:
         return tuple(part.strip() for part in value.split(",") if part.strip()) if isinstance(value, str) else value

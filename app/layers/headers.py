@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import time
 import uuid
+from collections.abc import Sequence
 
 from starlette.datastructures import MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
@@ -25,14 +26,11 @@ CONTENT_SECURITY_POLICY = "; ".join(
         "object-src 'none'",
         "base-uri 'none'",
         "form-action 'self'",
-        "frame-ancestors 'none'",
     ]
 )
 
 SECURITY_HEADERS = {
-    "Content-Security-Policy": CONTENT_SECURITY_POLICY,
     "X-Content-Type-Options": "nosniff",
-    "X-Frame-Options": "DENY",
     "Referrer-Policy": "same-origin",
     "Cross-Origin-Opener-Policy": "same-origin",
     "Permissions-Policy": "camera=(), microphone=(), payment=(), usb=()",
@@ -43,14 +41,31 @@ class HeadersMiddleware:
     """Adds what every answer carries, errors included."""
 
     def __init__(
-        self, app: ASGIApp, policy_of: PolicyOf, *, allow_cross_origin: bool = False, log_queries: bool = False
+        self,
+        app: ASGIApp,
+        policy_of: PolicyOf,
+        *,
+        allow_cross_origin: bool = False,
+        embed_origins: Sequence[str] = (),
+        log_queries: bool = False,
     ) -> None:
-        """Wrap an application; resources may be embedded elsewhere only where CORS is configured."""
+        """Wrap an application.
+
+        Args:
+            app: what it is.
+            policy_of: gives the policy of a request.
+            allow_cross_origin: whether pages elsewhere may load its resources.
+            embed_origins: web origins whose pages may show its pages in a frame.
+            log_queries: whether query strings are logged.
+        """
         self.app = app
         self.policy_of = policy_of
         self.log_queries = log_queries
+        ancestors = " ".join(embed_origins) or "'none'"
         self.headers = SECURITY_HEADERS | {
-            "Cross-Origin-Resource-Policy": "cross-origin" if allow_cross_origin else "same-origin"
+            "Content-Security-Policy": f"{CONTENT_SECURITY_POLICY}; frame-ancestors {ancestors}",
+            **({} if embed_origins else {"X-Frame-Options": "DENY"}),
+            "Cross-Origin-Resource-Policy": "cross-origin" if allow_cross_origin else "same-origin",
         }
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:

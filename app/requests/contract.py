@@ -30,5 +30,6 @@ def page_contract(settings: Settings) -> dict[str, Any]:
             "export_rows": settings.max_export_rows,
             "upload_bytes": settings.max_upload_bytes,
             "picture_types": list(MEDIA_TYPES),
+            "embed": bool(settings.embed_origins),
         },
     }

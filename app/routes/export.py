@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import replace
 from itertools import chain
 from typing import Annotated
@@ -21,10 +22,12 @@ from app.requests.reader import in_url
 from app.routes.route import new_router
 from wildsat_core.errors import InvalidInputError, LimitExceededError
 from wildsat_core.search.query import MAX_K, Query
+from wildsat_core.text.folding import plain
 
 router = new_router(tags=["search"])
 
 DEFAULT_ROWS = 10_000
+MOST_NAME_CHARACTERS = 60
 
 
 class ExportParameters(SearchParameters):
@@ -63,7 +66,7 @@ def export(request: Request, parameters: Annotated[ExportParameters, in_url(Expo
     if unchanged := not_modified(request, headers["ETag"]):
         return unchanged
     chosen = FORMATS[parameters.format]
-    name = f"{served.name}-{served.manifest.generation}.{chosen.suffix}"
+    name = f"{_words(parameters)}{served.name}-{served.manifest.generation}.{chosen.suffix}"
     headers["Content-Disposition"] = f'attachment; filename="{name}"'
     store: Store = request.app.state.exports
     file = store.get(headers["ETag"])
@@ -90,3 +93,10 @@ def _written(request: Request, served: Served, query: Query, parameters: ExportP
             return Written(chain([BYTE_ORDER_MARK], pieces) if parameters.bom else pieces)
     except OSError as err:
         raise OverloadedError("there is no room to write the export just now; ask for fewer rows") from err
+
+
+def _words(parameters: SearchParameters) -> str:
+    """The question as the beginning of a file's name, in letters that every system takes; empty where it has none."""
+    asked = parameters.q or parameters.species or (f"like {parameters.like}" if parameters.like else "")
+    words = re.sub(r"[^a-z0-9]+", "-", plain(asked)[:MOST_NAME_CHARACTERS]).strip("-")
+    return f"{words}-" if words else ""

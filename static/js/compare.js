@@ -1,11 +1,11 @@
 /** A second question beside the first: two lists, and both sets of hits on one map (dots and rings). */
 
 import { isAnswerError } from "./api.js";
-import { byId } from "./dom.js";
+import { byId, byIdIfThere } from "./dom.js";
 import { createLatest } from "./latest.js";
 import { titleOf } from "./queries.js";
 import { createResults } from "./results.js";
-import { hasTerms, newQuestion, patchState } from "./state.js";
+import { OF_ONE_COLLECTION, hasTerms, newQuestion, patchState } from "./state.js";
 
 /**
  * @param {object} options
@@ -30,7 +30,15 @@ export function createCompare({ api, root, go, state, likeUrl, tileUrl, onSelect
     onJudge: () => {},
   });
   const words = byId("vs", HTMLInputElement);
+  const collection = byIdIfThere("vs_collection", HTMLSelectElement);
+  const home = collection?.value; // the collection of the page itself
   let opened = false;
+
+  /** The second question, and where it was asked if elsewhere. */
+  const title = () => {
+    const chosen = [...(collection?.options ?? [])].find(({ value }) => value === state().vs_collection);
+    return [state().vs, chosen?.text].filter(Boolean).join(" · ");
+  };
 
   byId("compare").addEventListener("click", () => {
     opened = true;
@@ -39,15 +47,21 @@ export function createCompare({ api, root, go, state, likeUrl, tileUrl, onSelect
   });
   byId("compare-end").addEventListener("click", () => {
     opened = false;
-    go({ vs: null });
+    go({ vs: null, vs_collection: null });
   });
   byId("compare-form").addEventListener("submit", (event) => {
     event.preventDefault();
-    go({ vs: words.value.trim() });
+    const other = collection?.value ?? null;
+    const elsewhere = other && other !== state().collection && other !== home ? other : null;
+    go({ vs: words.value.trim() || (elsewhere ? (state().q ?? null) : null), vs_collection: elsewhere });
   });
 
   /** The same filters, other words. */
-  const question = () => patchState(state(), newQuestion({ q: state().vs }));
+  const question = () => {
+    const { vs, vs_collection: other } = state();
+    const asked = patchState(state(), newQuestion({ q: vs }));
+    return other ? patchState(asked, { ...OF_ONE_COLLECTION, collection: other }) : asked;
+  };
 
   async function search() {
     draw();
@@ -60,7 +74,7 @@ export function createCompare({ api, root, go, state, likeUrl, tileUrl, onSelect
       const found = await latest.run((signal) => api.search(question(), { signal }));
       if (!found) return undefined;
       results.show(found.features, { up: [], down: [] });
-      byId("others-title").textContent = state().vs;
+      byId("others-title").textContent = title();
     } catch (error) {
       if (!isAnswerError(error)) throw error;
       results.show([], { up: [], down: [] });
@@ -76,6 +90,7 @@ export function createCompare({ api, root, go, state, likeUrl, tileUrl, onSelect
     byId("others-results").hidden = !comparing;
     byId("hits-title").hidden = !comparing;
     byId("hits-title").textContent = titleOf(state());
+    if (collection && document.activeElement !== collection) collection.value = state().vs_collection ?? home ?? "";
     if (document.activeElement !== words) words.value = state().vs ?? "";
     document.body.classList.toggle("is-comparing", comparing);
   }

@@ -8,6 +8,7 @@ import { formatLonLat } from "./geo.js";
 import { createLatest } from "./latest.js";
 import { placeName } from "./names.js";
 import { hasTerms, newQuestion, patchState } from "./state.js";
+import { keepNote, noteOf } from "./store.js";
 import { FIT_WORDS, fitWords, formatLength, formatMonth, pictureAlt } from "./words.js";
 
 /**
@@ -17,8 +18,9 @@ import { FIT_WORDS, fitWords, formatLength, formatMonth, pictureAlt } from "./wo
  * @param {() => void} options.onClose
  * @param {any} options.collection as the page tells it
  * @param {ReturnType<typeof import("./around.js").createAround>} options.around
+ * @param {(tileId: string, verdict: "up" | "down") => void} options.onJudge
  */
-export function createDetail({ api, go, onClose, collection, around }) {
+export function createDetail({ api, go, onClose, collection, around, onJudge }) {
   const box = byId("detail");
   const latest = createLatest();
   /** @type {string | null} */
@@ -51,6 +53,7 @@ export function createDetail({ api, go, onClose, collection, around }) {
       element("div", { id: "detail-neighbours" }),
       around.figure(feature),
       element("div", { class: "actions" }, ...actions(feature, query)),
+      noteField(collection?.name ?? "", feature.id),
     );
     box.setAttribute("aria-labelledby", "detail-title");
     box.hidden = false;
@@ -69,6 +72,17 @@ export function createDetail({ api, go, onClose, collection, around }) {
       }),
       ...(query
         ? [
+            ...[
+              ["up", "Good match"],
+              ["down", "Poor match"],
+            ].map(([verdict, text]) =>
+              element(
+                "button",
+                { type: "button", class: "quiet", onclick: () => onJudge(p.tile_id, /** @type {any} */ (verdict)) },
+                icon(verdict),
+                text,
+              ),
+            ),
             element("button", {
               type: "button",
               class: "quiet",
@@ -197,6 +211,20 @@ function showHabitats(answer) {
     element("h3", { text: "Looks most like" }),
     element("ul", { class: "habitats" }, ...habitats.map((habitat) => element("li", { text: habitat.phrase }))),
   );
+}
+
+/** @param {string} collection @param {string} tile */
+function noteField(collection, tile) {
+  const field = element("textarea", {
+    id: "detail-note",
+    rows: 2,
+    maxlength: 2000,
+    placeholder: "What you know of this place",
+  });
+  field.value = noteOf(collection, tile);
+  field.addEventListener("change", () => keepNote({ collection, tile, text: field.value.trim() }));
+  const label = element("label", { for: "detail-note", text: "Your note, kept on this device" });
+  return element("div", { class: "note" }, label, field);
 }
 
 function showVisits(visits, current, go) {

@@ -9,6 +9,7 @@ import { byId, byIdIfThere } from "./dom.js";
 import { createFilters } from "./filters.js";
 import { installKeys } from "./keys.js";
 import { createJudge } from "./judge.js";
+import { createLabels } from "./labels.js";
 import { createLatest } from "./latest.js";
 import { createMessages } from "./messages.js";
 import { createPicture } from "./picture.js";
@@ -32,6 +33,8 @@ import {
   sameSearch,
 } from "./state.js";
 import { createSuggestions, remember } from "./suggest.js";
+import { printPage } from "./print.js";
+import { createSaved } from "./saved.js";
 import { createTakeaway } from "./takeaway.js";
 import { createUnderstood } from "./understood.js";
 import { placeName } from "./names.js";
@@ -85,9 +88,17 @@ const stage = createStage({
   go,
   onMove: keepView,
   onHover: highlight,
+  onJudge: judgeAll,
 });
 const around = createAround(api, page.collection);
-const detail = createDetail({ api, go, onClose: () => go({ tile: null }), collection: page.collection, around });
+const detail = createDetail({
+  api,
+  go,
+  onClose: () => go({ tile: null }),
+  collection: page.collection,
+  around,
+  onJudge: judge,
+});
 const picture = createPicture({ onPicture: usePicture, say: messages.say });
 const filters = createFilters({
   api,
@@ -100,7 +111,29 @@ const filters = createFilters({
   say: messages.say,
 });
 const understood = createUnderstood({ state: now, go });
-const takeaway = createTakeaway({ api, state: asked, say: messages.say });
+const saved = createSaved({
+  onOpen: (found) => ask(sameAgain(parseState(found))),
+  current: () => ({ title: titleOf(state), search: formatState(patchState(state, { view: null, tile: null })) }),
+  say: messages.say,
+});
+const takeaway = createTakeaway({
+  api,
+  state: asked,
+  collection: page.collection,
+  onSave: saved.save,
+  onSaved: saved.open,
+  onLoadLabels: () => byId("labels-file").click(),
+  onPrint: () => printPage(titleOf(state), stage.picture),
+  say: messages.say,
+});
+const labels = createLabels({
+  api,
+  state: now,
+  collection: page.collection?.name ?? "",
+  go,
+  onJudge: judge,
+  say: messages.say,
+});
 const compare = createCompare({
   api,
   root,
@@ -155,7 +188,12 @@ function apply(before) {
     input.value = state.q ?? "";
     search();
   } else if (before.tile !== state.tile) select(state.tile ?? null);
-  if (before.vs !== state.vs || (state.vs && !sameSearch(before, state))) compare.search();
+  if (
+    before.vs !== state.vs ||
+    before.vs_collection !== state.vs_collection ||
+    (state.vs && !sameSearch(before, state))
+  )
+    compare.search();
   drawControls();
   return undefined;
 }
@@ -231,6 +269,7 @@ function show(found) {
   stage.refresh();
   takeaway.draw(asked());
   asker.draw(state);
+  labels.draw(state);
   select(state.tile ?? null, { move: false });
   if (!state.tile) stage.reveal(features, anew);
   if (found) remember(titleOf(state), formatState(patchState(state, { view: null, tile: null })));
@@ -245,6 +284,13 @@ async function showMore() {
   byId("more").hidden = found.features.length === 0;
   messages.answer({ ...found, returned: results.features().length }, state);
   stage.showHits(results.features(), compare.features());
+}
+
+/** Several tiles at once. @param {string[]} tileIds @param {"up" | "down"} verdict */
+function judgeAll(tileIds, verdict) {
+  const other = verdict === "up" ? "down" : "up";
+  const rest = readList(state[other]).filter((id) => !tileIds.includes(id));
+  go({ [verdict]: [...new Set([...readList(state[verdict]), ...tileIds])].join(), [other]: rest.join() });
 }
 
 /** @param {string | null} tileId @returns {Tile | null} */
@@ -279,7 +325,9 @@ function judge(tileId, verdict) {
     const others = readList(state[key]).filter((id) => id !== tileId);
     return key === verdict && others.length === readList(state[key]).length ? [...others, tileId] : others;
   };
-  go({ up: toggled("up").join(","), down: toggled("down").join(",") });
+  const patch = { up: toggled("up").join(","), down: toggled("down").join(",") };
+  if (readList(patch.down).includes(tileId)) results.remove(tileId); // at once, before the answer comes
+  go(patch);
 }
 
 function listen() {

@@ -47,6 +47,7 @@ const EMPTY = { type: "FeatureCollection", features: [] };
  * @param {(tileId: string) => void} options.onSelect
  * @param {(center: [number, number], zoom: number) => void} options.onMove
  * @param {(lonLat: [number, number]) => void} options.onPlace a click beside every hit
+ * @param {(tileIds: string[], lonLat: [number, number]) => void} options.onBox hits in a box dragged with Shift
  * @returns {Promise<MapControls>}
  */
 export async function createMap(container, options) {
@@ -61,6 +62,7 @@ export async function createMap(container, options) {
     maplibreLogo: false,
     renderWorldCopies: true,
     dragRotate: false,
+    boxZoom: { boxZoomEnd: (self, from, to) => reportBox(self, from, to, options) },
     pitchWithRotate: false,
     reduceMotion: matchMedia("(prefers-reduced-motion: reduce)").matches,
   });
@@ -122,6 +124,18 @@ function report(map, { onHover, onSelect, onMove, onPlace }) {
     const { lng, lat } = map.getCenter();
     onMove([wrapLon(lng), lat], map.getZoom());
   });
+}
+
+/**
+ * @param {MapLibreMap} map
+ * @param {import("maplibre-gl").Point} from
+ * @param {import("maplibre-gl").Point} to
+ * @param {Parameters<typeof createMap>[1]} options
+ */
+function reportBox(map, from, to, { onBox }) {
+  const found = map.queryRenderedFeatures([from, to], { layers: HIT_LAYERS });
+  const { lng, lat } = map.unproject([(from.x + to.x) / 2, (from.y + to.y) / 2]);
+  onBox([...new Set(found.map(({ properties }) => properties.tile_id))], [wrapLon(lng), lat]);
 }
 
 /** @param {MapLibreMap} map @param {Parameters<typeof createMap>[1]} options */
@@ -234,6 +248,12 @@ function controls(map, { url }) {
     },
     redrape: drapes.again,
     resized: () => map.resize(),
+    /** @returns {Promise<string>} address of a picture: WebGL keeps its canvas only while it draws */
+    picture: () =>
+      new Promise((resolve) => {
+        map.once("render", () => resolve(map.getCanvas().toDataURL("image/jpeg", 0.9)));
+        map.triggerRepaint();
+      }),
     hideCard: () => place.remove(),
     drawArea() {
       map.getContainer().dataset.drawing = "true";

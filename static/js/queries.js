@@ -193,3 +193,24 @@ export function pythonCall(state, service) {
   const call = `Client(${quote(service)}).search(**{${options.join(", ")}})`;
   return `from wildsat_core.client import Client\n\nhits = ${call}.hits`;
 }
+
+/**
+ * A sentence for a list of references.
+ *
+ * @param {import("./state.js").State} state
+ * @param {any} collection as the page tells it
+ * @param {string} address
+ * @param {Date} [today]
+ */
+export function citation(state, collection, address, today = new Date()) {
+  const { generation, model } = collection.wildsat;
+  const what = `${collection.title ?? collection.name}, generation ${generation}, model ${model}`;
+  const imagery = collection.attribution ? ` Imagery: ${collection.attribution}.` : "";
+  const day = today.toISOString().slice(0, 10);
+  return `WildSAT habitat search, “${titleOf(state)}”. ${what}.${imagery} ${address} (accessed ${day}).`;
+}
+
+/** A frame with this page in it, for another page. @param {string} address */
+export const embedCode = (address) =>
+  `<iframe src="${address.replaceAll("&", "&amp;").replaceAll('"', "&quot;")}" title="WildSAT habitat search" ` +
+  `width="960" height="600" loading="lazy"></iframe>`;

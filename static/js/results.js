@@ -76,6 +76,11 @@ export function createResults({ list, root, likeUrl, tileUrl, onHover, onSelect,
         list.append(item);
       }
     },
+    /** @param {string} tileId */
+    remove(tileId) {
+      items.get(tileId)?.item.remove();
+      items.delete(tileId);
+    },
     showSkeleton(count) {
       items.clear();
       list.replaceChildren(

@@ -28,8 +28,9 @@ const DETAIL_PX = 110; // side of a selected tile, at least
  * @param {(patch: Record<string, unknown>, how?: {replace?: boolean}) => void} options.go
  * @param {(view: string) => void} options.onMove
  * @param {(tileId: string | null) => void} options.onHover
+ * @param {(tileIds: string[], verdict: "up" | "down") => void} options.onJudge
  */
-export function createStage({ root, api, collection, state, asked, go, onMove, onHover }) {
+export function createStage({ root, api, collection, state, asked, go, onMove, onHover, onJudge }) {
   /** @type {import("./map.js").MapControls | null} */
   let map = null;
   /** @type {ReturnType<typeof import("./stillmap.js").createStillMap> | null} */
@@ -61,6 +62,7 @@ export function createStage({ root, api, collection, state, asked, go, onMove, o
         drawTools();
       },
       onPlace: offerPlace,
+      onBox: offerBox,
     });
     map.showHits(shown.features);
     map.showOthers(shown.others);
@@ -128,6 +130,30 @@ export function createStage({ root, api, collection, state, asked, go, onMove, o
     }
     card.append(act("Only within 500 km", areaPatch({ circle: `${lon},${lat},500` })));
     return map?.showCard(lonLat, card);
+  }
+
+  /** Hits in a box that was dragged with Shift: judged together. */
+  function offerBox(tileIds, lonLat) {
+    if (tileIds.length === 0) return;
+    const act = (verdict, text) =>
+      element(
+        "button",
+        {
+          type: "button",
+          class: "quiet",
+          onclick: () => {
+            map?.hideCard();
+            onJudge(tileIds, verdict);
+          },
+        },
+        icon(verdict),
+        text,
+      );
+    const count = element("p", { text: `${plural(tileIds.length, "hit")} in the box` });
+    map?.showCard(
+      lonLat,
+      element("div", { class: "place" }, count, act("up", "Good matches"), act("down", "Poor matches")),
+    );
   }
 
   function refresh() {
@@ -242,6 +268,8 @@ export function createStage({ root, api, collection, state, asked, go, onMove, o
       const stays = touched > askedAt || (!anew && (touched > 0 || features.slice(0, 10).every(isInSight)));
       if (!stays) map.fit(features);
     },
+    /** What the map shows, as an address; null without a map. */
+    picture: async () => (map ? map.picture() : null),
     /** After the space for the map has changed. */
     resized: () => map?.resized(),
     /** After pictures are to be stretched or true. */

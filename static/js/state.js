@@ -13,7 +13,7 @@
  *   countries: Readonly<Record<string, string>>, two_letters: Readonly<Record<string, string>>,
  *   limits: {
  *     k: number, default_k: number, text_characters: number, terms_characters: number, weight: number,
- *     distance_km: number, export_rows: number, upload_bytes: number, picture_types: readonly string[],
+ *     distance_km: number, export_rows: number, upload_bytes: number, picture_types: readonly string[], embed: boolean,
  *   },
  * }} Contract search: what /search takes; ranking: what of it makes a question, where the others only narrow the
  *   answer; page: what only the page understands (camera, selected tile, projection, heat layer, second question)

@@ -1,7 +1,7 @@
 /** What can be carried away: files, the link, the API call, a line of Python, a printed list. */
 
 import { byId, element } from "./dom.js";
-import { pythonCall } from "./queries.js";
+import { citation, embedCode, pythonCall } from "./queries.js";
 import { formatSearch, hasTerms, limits, parseState, patchState, without } from "./state.js";
 
 const FORMATS = [
@@ -18,9 +18,14 @@ const OF_THE_HITS = [...OF_THE_LIST, "spacing_km", "max_per_country"];
  * @param {object} options
  * @param {import("./api.js").Api} options.api
  * @param {() => import("./state.js").State} options.state
+ * @param {any} options.collection as the page tells it
+ * @param {() => void} options.onSave
+ * @param {() => void} options.onSaved
+ * @param {() => void} options.onLoadLabels
+ * @param {() => void} options.onPrint
  * @param {(sentence: string) => void} options.say
  */
-export function createTakeaway({ api, state, say }) {
+export function createTakeaway({ api, state, collection, onSave, onSaved, onLoadLabels, onPrint, say }) {
   const menu = byId("takeaway", HTMLDetailsElement);
   const origin = () => new URL(api.url(""), location.origin).href.replace(/\/$/, "");
 
@@ -33,6 +38,10 @@ export function createTakeaway({ api, state, say }) {
     }
     menu.open = false;
   }
+  const close = (then) => {
+    menu.open = false;
+    then();
+  };
   const button = (text, onclick) => element("li", {}, element("button", { type: "button", text, onclick }));
 
   byId("takeaway-body").append(
@@ -44,13 +53,15 @@ export function createTakeaway({ api, state, say }) {
     element(
       "ul",
       {},
+      button("Save this search", () => close(onSave)),
+      button("Saved searches…", () => close(onSaved)),
       button("Copy link to this page", () => copy(location.href, "Link")),
       button("Copy the API call", () => copy(new URL(api.searchUrl(state()), location.origin).href, "API call")),
       button("Copy as Python", () => copy(pythonCall(parseState(formatSearch(state())), origin()), "Python")),
-      button("Print the list", () => {
-        menu.open = false;
-        print();
-      }),
+      button("Load judged tiles…", () => close(onLoadLabels)),
+      button("Copy a citation", () => copy(citation(state(), collection, location.href), "Citation")),
+      ...(limits().embed ? [button("Copy the code to embed", () => copy(embedCode(location.href), "Code"))] : []),
+      button("Print the list", () => close(onPrint)),
     ),
   );
   document.addEventListener("click", ({ target }) => {
