@@ -75,7 +75,7 @@ export function createDrapes(map, url) {
 function asShown(picture) {
   const { naturalWidth: width, naturalHeight: height } = picture;
   const canvas = Object.assign(document.createElement("canvas"), { width, height });
-  const pen = canvas.getContext("2d");
+  const pen = canvas.getContext("2d", { willReadFrequently: true }); // on this side of the graphics card
   if (pen && chosen("colours") !== "true") pen.filter = filterOf(picture);
   pen?.drawImage(picture, 0, 0);
   return canvas;

@@ -215,6 +215,7 @@ def test_a_collection_tells_what_can_be_filtered(client: TestClient) -> None:
     assert told["days"] == ([days[0], days[-1]] if days else None)
     assert told["months"] == sorted({int(day[5:7]) for day in days})
     assert told["cloud"] == any("eo:cloud_cover" in tile for tile in tiles)
+    assert told["land"] is any(tile.get("wildsat:land_share") is not None for tile in tiles)
     assert told["countries"] == sorted({tile["wildsat:country"] for tile in tiles} - {None})
 
 

@@ -148,9 +148,7 @@ class SearchEngine:
 
     @property
     def filterable(self) -> dict[str, Any]:
-        """What filters can tell the tiles apart by: "days" (first and last, or None), "months", "cloud", "land",
-        "countries".
-        """
+        """What filters can tell the tiles apart by: days (first and last, or None), months, cloud, land, countries."""
         days, told = self.shards.extent.days, self.shards.extent.told
         return {
             "days": [day.isoformat() for day in days] if days else None,

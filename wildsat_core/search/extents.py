@@ -5,7 +5,7 @@ from __future__ import annotations
 import datetime as dt
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, Self
+from typing import Self
 
 import numpy as np
 import numpy.typing as npt
@@ -51,8 +51,12 @@ class Told:
     @classmethod
     def of_all(cls, parts: Sequence[Self]) -> Self:
         """Of all together."""
-        months, countries = (frozenset[Any]().union(*(getattr(p, name) for p in parts)) for name in ("months", "countries"))
-        return cls(months, any(part.cloud for part in parts), any(part.land for part in parts), countries)
+        return cls(
+            frozenset[int]().union(*(part.months for part in parts)),
+            any(part.cloud for part in parts),
+            any(part.land for part in parts),
+            frozenset[str]().union(*(part.countries for part in parts)),
+        )
 
 
 @dataclass(frozen=True, slots=True)
