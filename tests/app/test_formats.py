@@ -243,7 +243,7 @@ def test_an_export_holds_the_whole_ranking_in_every_format(client: TestClient) -
     geojson = client.get("/export", params=params)
     assert ids(geojson.json()) == expected
     assert geojson.json()["matched"] == 6
-    assert 'filename="demo-1.geojson"' in geojson.headers["content-disposition"]
+    assert 'filename="forest-demo-1.geojson"' in geojson.headers["content-disposition"]
 
     rows = list(csv.DictReader(io.StringIO(client.get("/export", params=params | {"format": "csv"}).text)))
     assert [row["tile_id"] for row in rows] == expected

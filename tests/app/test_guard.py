@@ -322,3 +322,13 @@ def test_bodies_that_come_slowly_or_hold_too_much_are_refused(monkeypatch: pytes
         # No more than 800 bytes are held at once.
         assert thread.submit(lambda: asyncio.run(many())).result().count(503) >= 10
     assert app.held == 0
+
+
+def test_pages_of_named_origins_may_show_the_page_in_a_frame(serve: Callable[..., TestClient]) -> None:
+    closed = serve().get("/").headers
+    assert closed["x-frame-options"] == "DENY"
+    assert "frame-ancestors 'none'" in closed["content-security-policy"]
+    opened = serve(embed_origins=("https://blog.example",)).get("/", headers={"accept": "text/html"})
+    assert "frame-ancestors https://blog.example" in opened.headers["content-security-policy"]
+    assert "x-frame-options" not in opened.headers
+    assert '"embed": true' in opened.text

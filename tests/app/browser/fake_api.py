@@ -58,6 +58,8 @@ COLLECTION = {
     },
 }
 
+OTHER = COLLECTION | {"name": "other", "title": "Another model"}
+
 
 @cache
 def tiles() -> list[dict[str, Any]]:
@@ -185,7 +187,7 @@ async def index(request: Request) -> Response:
     )
     html = environment.get_template("index.html").render(
         root=request.scope.get("root_path", ""),
-        collections=[COLLECTION],
+        collections=[COLLECTION, OTHER] if "two collections" in params.get("q", "") else [COLLECTION],
         collection=COLLECTION,
         query=params,
         result=result,
