@@ -13,6 +13,7 @@ const loadWorld = async (root, scale) => (await import("./world.js")).loadWorld(
 const DEFAULT_HEAT = 70; // per cent of opacity
 // What decides which hits are listed does not change how well tiles fit; without it map tiles keep their addresses.
 const PLAY_NO_PART = ["k", "offset", "explain", "spacing_km", "max_per_country", "min_percentile"];
+const FINE_ZOOM = 5; // from here on the coarse outlines of land look it
 const MAGNIFIED = 2; // zooms past one pixel of imagery on one of the screen
 const DETAIL_PX = 110; // side of a selected tile, at least
 
@@ -71,7 +72,7 @@ export function createStage({ root, api, collection, state, asked, go, onMove, o
     refresh();
     useWorld(await loadWorld(root, "110m"));
     byId("map").dataset.ready = "true";
-    map.onZoomPast(3.5, async () => map?.setWorld(await loadWorld(root, "50m")));
+    map.onZoomPast(FINE_ZOOM, async () => map?.setWorld(await loadWorld(root, "50m")));
   }
 
   /** The list goes on without the map, and so does a still one. */

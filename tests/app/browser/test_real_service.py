@@ -14,7 +14,7 @@ from tests.app.browser.conftest import listed, parameters, search, until, wait_f
 
 pytestmark = pytest.mark.browser
 
-PAGE_WEIGHT_LIMIT = 1_500_000  # bytes over the wire, without imagery
+PAGE_WEIGHT_LIMIT = 600_000  # bytes over the wire, without imagery
 
 
 def test_a_typed_habitat_is_found_listed_and_mapped(open_page: Any, live_url: str) -> None:
@@ -147,8 +147,13 @@ def test_words_about_no_place_are_no_match(open_page: Any, live_url: str) -> Non
     assert "Nothing here really matches" in page.inner_text("#message")
 
 
-def test_the_page_is_light(open_page: Any, live_url: str) -> None:
+def test_the_page_is_light_and_nothing_in_it_moves_while_it_loads(open_page: Any, live_url: str) -> None:
     page = open_page("about:blank")
+    page.add_init_script(
+        "window.moved = []; new PerformanceObserver(list => { for (const { value, sources } of list.getEntries())"
+        " window.moved.push([value, ...sources.map(({ node }) => node?.id || node?.className)]) })"
+        ".observe({ type: 'layout-shift', buffered: true })"
+    )
     client = page.context.new_cdp_session(page)
     client.send("Network.enable")
     received: list[float] = []
@@ -157,3 +162,4 @@ def test_the_page_is_light(open_page: Any, live_url: str) -> None:
     wait_for_map(page, hits=6)
     print(f"page weight {sum(received) / 1e6:.2f} MB")
     assert 0 < sum(received) < PAGE_WEIGHT_LIMIT
+    assert page.evaluate("window.moved") == []
