@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import copy
-import functools
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from functools import cached_property
@@ -27,7 +26,7 @@ from wildsat_core.search.cache import Cache
 from wildsat_core.search.distribution import Distribution, is_sampled, percentiles, percentiles_of_best
 from wildsat_core.search.fit import FitLevels
 from wildsat_core.search.floor import Floor, lower_count
-from wildsat_core.search.heatmap import MAX_ZOOM, HeatField
+from wildsat_core.search.heatmap import MAX_ZOOM, HeatField, unpacked
 from wildsat_core.search.hubs import mean_background
 from wildsat_core.search.paging import Page, Position
 from wildsat_core.search.phrases import read_phrases
@@ -46,7 +45,7 @@ from wildsat_core.search.query import (
 from wildsat_core.search.ranking import Ranking, timed
 from wildsat_core.search.scan import Rows, Scores
 from wildsat_core.search.scorer import ANN_ROWS, EXACT_SCAN_ROWS, FEW, ScanSettings
-from wildsat_core.search.shard import Asked, Found, Sums
+from wildsat_core.search.shard import Asked, Found
 from wildsat_core.search.shards import LocalShards, Shards
 from wildsat_core.search.spread import Spread
 from wildsat_core.types import Space, Tile
@@ -427,12 +426,12 @@ class SearchEngine:
         asked, least = self._asked(plan, filters), filters.min_percentile or 0.0
         distribution = Cache[None, Distribution](1)
 
-        def sums(at: tuple[int, int, int] | None) -> Sums:
+        def sums(at: tuple[int, int, int] | None) -> npt.NDArray[np.float64]:
             parts = self.shards.all("paint", asked, least, at, None)
             if any(part is None for part in parts):  # not asked before, or too long ago
                 known = distribution.get(None, lambda: self.shards.distribution(plan))
                 parts = self.shards.all("paint", asked, least, at, known)
-            return functools.reduce(np.add, parts)
+            return unpacked(parts)
 
         sums((MAX_ZOOM, 0, 0))  # prepares the painting, which is what takes time
         return HeatField(sums)

@@ -7,10 +7,11 @@ from pictures of the whole world made once per query.
 
 from __future__ import annotations
 
+import functools
 import io
 import math
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
@@ -31,7 +32,7 @@ WORLD_ZOOM = 3  # the world picture is 2048 pixels wide: 20 km a pixel at the eq
 MAX_ZOOM = 22
 MAX_LATITUDE = 85.051129  # where Web Mercator is square
 DEFAULT_FLOOR = 75.0
-_FRACTIONS = 2.0**17  # of a percentile: as fine as float32 near 100; 2 ** 29 tiles over a pixel add up exactly
+_FRACTIONS = 2.0**10  # of a percentile, far finer than any colour
 _OUTLINED_PX = 4  # a tile smaller than this is painted as its box
 
 # Anchors of a colour ramp whose lightness only rises (CIE L* 24 to 92), so that it reads the same in grey and with any
@@ -175,6 +176,28 @@ class Painter:
         near &= (y1 >= top - pixel) & (y0 <= top + size + pixel)
         near &= y1 > y0  # what lies wholly beyond the map's end has no height on it
         return near & ~np.isnan(self.percentile[rows])
+
+
+Packed = tuple[npt.NDArray[np.integer], npt.NDArray[np.integer]]
+
+
+def packed(sums: npt.NDArray[np.float64]) -> Packed:
+    """What a painter gives as whole numbers of few bytes: a shard elsewhere sends pictures of the whole world."""
+    return _narrow(sums[0] * _FRACTIONS), _narrow(sums[1])
+
+
+def unpacked(parts: Sequence[Packed]) -> npt.NDArray[np.float64]:
+    """The sums of all shards."""
+    total, count = (
+        functools.reduce(lambda a, b: a + b.astype(np.int64), each, np.int64(0)) for each in zip(*parts, strict=True)
+    )
+    return np.stack([total / _FRACTIONS, count.astype(np.float64)])
+
+
+def _narrow(values: npt.NDArray[np.float64]) -> npt.NDArray[np.integer]:
+    most = values.max(initial=0.0)
+    kind = next(kind for kind in (np.uint16, np.uint32, np.uint64) if most < np.iinfo(kind).max)
+    return np.rint(np.maximum(values, 0.0)).astype(kind)
 
 
 Sums = Callable[[tuple[int, int, int] | None], npt.NDArray[np.float64]]

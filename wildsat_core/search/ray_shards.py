@@ -35,7 +35,7 @@ except ImportError as err:
 
 log = logging.getLogger(__name__)
 
-ANSWER_S = 10.0  # a replica that takes longer is passed over
+ANSWER_S = 30.0  # a replica that takes longer is passed over
 OPEN_S = 1800.0  # copies of the vectors of 10^8 tiles are made meanwhile
 _GENERATIONS = 2  # that an actor holds of a collection: requests may still run on the one before
 _CONCURRENT = 8  # calls that an actor works on at once

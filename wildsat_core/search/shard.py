@@ -26,7 +26,7 @@ from wildsat_core.search.distribution import Distribution
 from wildsat_core.search.extents import Extent
 from wildsat_core.search.filters import BlockBoxes, passing_rows
 from wildsat_core.search.floor import Counts, Floor, histogram, ordered
-from wildsat_core.search.heatmap import Footprints, Painter
+from wildsat_core.search.heatmap import Footprints, Packed, Painter, packed
 from wildsat_core.search.layout import Layout
 from wildsat_core.search.paging import Pages, Position
 from wildsat_core.search.plan import Plan
@@ -40,7 +40,6 @@ from wildsat_core.types import Space, Tile
 if TYPE_CHECKING:
     import pyarrow as pa
 
-Sums = npt.NDArray[np.float64]
 Mask = npt.NDArray[np.bool_]
 
 _CACHED = 8
@@ -383,7 +382,7 @@ class Shard:
 
     def paint(
         self, asked: Asked, least: float, at: tuple[int, int, int] | None, distribution: Distribution | None
-    ) -> Sums | None:
+    ) -> Packed | None:
         """Sums of percentiles over the pixels of a map tile, or of the world; see `Painter`.
 
         Args:
@@ -403,7 +402,7 @@ class Shard:
             painter = self._painters.get(key, lambda: Painter(self._footprints, self.percentiles(asked, least, shown)))
         if painter is None:
             return None
-        return painter.world() if at is None else painter.sums(*at)
+        return packed(painter.world() if at is None else painter.sums(*at))
 
     def percentiles(self, asked: Asked, least: float, distribution: Distribution) -> Scores:
         """Percentiles of all rows of the shard, (N,), NaN for those that the filters or the floor leave out."""
