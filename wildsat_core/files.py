@@ -65,6 +65,28 @@ def write_text_atomically(path: Path, text: str) -> None:
     fsync_path(path.parent)
 
 
+def put_text_if_absent(path: Path, text: str) -> bool:
+    """Write a file whole unless there is one; of several writers at once exactly one succeeds.
+
+    Returns:
+        Whether this one did.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    aside = path.with_name(name_aside(path.name))
+    try:
+        with aside.open("wb") as file:
+            file.write(text.encode())
+            file.flush()
+            os.fsync(file.fileno())
+        os.link(aside, path)  # fails where there is one, which a rename would replace
+    except FileExistsError:
+        return False
+    finally:
+        aside.unlink(missing_ok=True)
+    fsync_path(path.parent)
+    return True
+
+
 def write_array_atomically(path: Path, array: npt.NDArray[np.generic]) -> None:
     """Write a .npy file aside and rename it into place; the caller flushes the folder."""
     with file_aside(path) as file:

@@ -2,16 +2,17 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from enum import StrEnum
 from pathlib import Path
-from typing import Annotated, Final, Protocol
+from typing import TYPE_CHECKING, Annotated, Final
 
 import typer
 from rich.console import Console
 
-from indexer.commands.by_source import by_source, join
+from indexer.commands.by_source import join
 from indexer.commands.options import DryRun, PictureOptions, Wait, WhereOptions, Workers, into, running
 from indexer.commands.progress import progress_bar
-from indexer.commands.roots import CollectionsFolder, collection_root
+from indexer.commands.roots import CollectionsFolder
 from indexer.commands.sources import PICTURES, VectorOptions
 from indexer.pipeline.build import build_collection
 from indexer.pipeline.estimate import estimate_build
@@ -19,11 +20,27 @@ from indexer.pipeline.listing import Chooser
 from indexer.pipeline.options import BuildOptions
 from indexer.pipeline.reading import ReadOptions, default_workers
 from indexer.pipeline.scale import model_name
+from indexer.sources.protocol import Source
 from wildsat_core.collection import open_collection
 from wildsat_core.collection.writer import check_collection_name
 from wildsat_core.countries import load_countries
 from wildsat_core.errors import CollectionNotFoundError, InvalidInputError
 from wildsat_core.land import load_land
+
+if TYPE_CHECKING:
+    from wildsat_core.models.model import WildSATModel
+
+
+class Engine(StrEnum):
+    """Who does the work of a build."""
+
+    LOCAL = "local"
+    RAY = "ray"
+
+
+Address = Annotated[
+    str | None, running(metavar="ADDRESS", help="Of a Ray cluster; else one starts here.", show_default=False)
+]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -35,9 +52,7 @@ class CollectionOptions(WhereOptions):
     description: Annotated[str, into(metavar="TEXT", help="Description shown to searchers.")] = ""
     attribution: Annotated[str, into(metavar="TEXT", help="Who must be named beside the imagery.")] = ""
     replace: Annotated[bool, into("--replace", help="Replace tiles that are indexed already.")] = False
-    segment_tiles: Annotated[int, into(min=1, metavar="N", help="Tiles in a segment: the most that a kill loses.")] = (
-        16_384
-    )
+    segment_tiles: Annotated[int, into(min=1, metavar="N", help="Tiles a segment: what a kill loses.")] = 16_384
     restart: Annotated[bool, into("--restart", help="Begin anew, not where a kill ended it.")] = False
     collections: CollectionsFolder = Path("collections")
     dry_run: DryRun = False
@@ -97,20 +112,18 @@ class Build(CollectionOptions, PictureOptions):
     threads: Annotated[
         int | None, running(min=1, metavar="N", help="Threads of the model on a CPU.", show_default="all cores")
     ] = None
-    device: Annotated[str, running(metavar="NAME", help="Where the model runs: auto, cpu or cuda.")] = "auto"
+    device: Annotated[str, running(metavar="NAME", help="Of the model: auto, cpu, cuda.")] = "auto"
     compiled: Annotated[
         bool | None,
-        running("--compile/--no-compile", help="Compile the model.", show_default="after a minute, where possible"),
+        running("--compile/--no-compile", help="Compile the model.", show_default="after a minute"),
     ] = None
+    engine: Annotated[Engine, running(help="Who builds.")] = Engine.LOCAL
+    address: Address = None
+    allow_failed: Annotated[bool, running("--allow-failed", help="Publish although units failed on Ray.")] = False
 
-    def run(self) -> None:
-        """Index what the source gives."""
-        from wildsat_core.models.registry import load_model
-
-        source = self.source()
-        name = model_name(self.root, self.model, source, any_scale=self.any_scale)
-        model = load_model(name, _device(self.device))
-        options = replace(
+    def picture_options(self) -> BuildOptions:
+        """How to build, with all that concerns pictures and the model."""
+        return replace(
             self.build_options(),
             batch_tiles=self.batch,
             workers=default_workers() if self.workers is None else self.workers,
@@ -119,6 +132,18 @@ class Build(CollectionOptions, PictureOptions):
             threads=self.threads,
             any_scale=self.any_scale,
         )
+
+    def loaded(self, source: Source) -> "WildSATModel":
+        """The model asked for, the collection's, or the one for such pixels, on its device."""
+        from wildsat_core.models.registry import load_model
+
+        return load_model(model_name(self.root, self.model, source, any_scale=self.any_scale), _device(self.device))
+
+    def run(self) -> None:
+        """Index what the source gives."""
+        source = self.source()
+        model = self.loaded(source)
+        options = self.picture_options()
         if self.dry_run:
             typer.echo(estimate_build(source, model, options, self.chooser(options)).text())
             return
@@ -158,56 +183,7 @@ class BuildVectors(CollectionOptions, VectorOptions):
         typer.echo(report.text(), err=True)
 
 
-class Order(Protocol):
-    """Either of them."""
-
-    name: str
-    collections: Path
-
-    def run(self) -> None: ...
-
-
-def run_build(order: Order) -> None:
-    """Make the collection, or add to it."""
-    order.run()
-
-
-def run_add(order: Order) -> None:
-    """Add to a collection that there is."""
-    collection_root(order.name, order.collections)
-    order.run()
-
-
-ORDERS: Final = {
-    **{kind: join(Build, options) for kind, options in PICTURES.items()},
-    "parquet": join(BuildVectors, VectorOptions),
-}
-
-build = by_source(
-    ORDERS,
-    run_build,
-    """Index imagery into a collection, making it if there is none.
-
-    The same command goes on after an interruption, and does nothing when all is indexed. Look first with --dry-run.
-
-    For example: wildsat index build raster alps --input alps.tif --tile-km 2.56 --stretch 0,3000
-
-    What a kind takes: wildsat index build KIND --help. The kind may also be given as --source KIND; without one it
-    is a raster.
-    """,
-)
-
-add = by_source(
-    ORDERS,
-    run_add,
-    """Index more imagery into a collection that there is.
-
-    Tiles that it holds already are skipped, or embedded anew and replaced with --replace. The options are those of
-    `build`; the model is the collection's own.
-
-    For example: wildsat index add raster alps --input tirol.tif --tile-km 2.56 --stretch 0,3000
-    """,
-)
+PICTURE_ORDERS: Final = {kind: join(Build, options) for kind, options in PICTURES.items()}
 
 
 def _known_in(root: Path) -> Callable[[set[str]], set[str]]:

@@ -8,10 +8,11 @@ from typing import Annotated
 
 import typer
 
-from indexer.commands.build import add, build
+from indexer.commands.begin import add, build
 from indexer.commands.change import ann, compact, delete, export, gc, import_, stats, upgrade
 from indexer.commands.cut import cut
 from indexer.commands.roots import CollectionsFolder, collection_root
+from indexer.commands.share import commit, plan, status, work
 
 index = typer.Typer(
     help="Build collections from imagery, look into them and change them.", no_args_is_help=True, add_completion=False
@@ -54,6 +55,9 @@ def verify(
 index.add_typer(build, name="build")
 index.add_typer(add, name="add")
 index.add_typer(cut, name="cut")
+index.add_typer(plan, name="plan")
+for shared in (work, status, commit):
+    index.command()(shared)
 for change in (ann, delete, compact, upgrade, stats, export, gc):
     index.command()(change)
 index.command("import")(import_)

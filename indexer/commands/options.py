@@ -48,8 +48,8 @@ Workers = Annotated[
     int | None,
     running(min=0, metavar="N", help="Processes that read; 0 reads in this one.", show_default="cores less one"),
 ]
-DryRun = Annotated[bool, running("--dry-run", help="Print tiles, bytes and time, and write nothing.")]
-Wait = Annotated[float, running("--wait", min=0, metavar="SECONDS", help="How long to wait for another writer.")]
+DryRun = Annotated[bool, running("--dry-run", help="Print tiles, bytes and time; write nothing.")]
+Wait = Annotated[float, running("--wait", min=0, metavar="SECONDS", help="Wait for other writers.")]
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -92,14 +92,26 @@ def build_collection(
     with job(source, model.ref, model.spaces, root, options, provenance) as run:
         report = run.report
         candidates = _counted(gate.passed(run.chooser.choose(source, report.left_out)), report, on_progress)
-        chunks = read_chunks(source, candidates, read, options.workers)
-        embedded = _embed(encoder, _timed(chunks, report), options.batch_tiles, report)
+        embedded = embedded_batches(source, candidates, encoder, replace(options, read=read), report)
         try:
             _write_behind(run.writer, embedded, options, report)
         except (KeyboardInterrupt, SourceError):
             run.writer.flush()  # nothing that was embedded is lost; the same command goes on from here
             raise
     return report
+
+
+def embedded_batches(
+    source: Source, candidates: Iterator[Candidate], encoder: Encoder, options: BuildOptions, report: BuildReport
+) -> Iterator[Embedded]:
+    """Read and embed; what is left out and how long the stages take is added to the report.
+
+    Raises:
+        InvalidInputError: all pixels are deeper than the model takes.
+        SourceError: the source is out of reach.
+    """
+    chunks = read_chunks(source, candidates, options.read, options.workers)
+    return _embed(encoder, _timed(chunks, report), options.batch_tiles, report)
 
 
 def _counted(candidates: Iterator[Candidate], report: BuildReport, on_progress: Progress) -> Iterator[Candidate]:

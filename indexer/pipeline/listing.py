@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -42,8 +42,12 @@ class Chooser:
     centres_in: BBox | None = None
 
     def choose(self, source: Source, left_out: LeftOutCounter) -> Iterator[Candidate]:
-        """Candidates to read, in order; the others are counted in `left_out` by reason."""
-        listed = iter(source.candidates())
+        """Candidates of a whole source to read, in order; the others are counted in `left_out` by reason."""
+        return self.among(source.candidates(), left_out)
+
+    def among(self, listed: Iterable[Candidate | LeftOut], left_out: LeftOutCounter) -> Iterator[Candidate]:
+        """The same of a part of it."""
+        listed = iter(listed)
         while group := list(itertools.islice(listed, _LOOKED_AT_ONCE)):
             yield from self.pick([c for c in group if isinstance(c, Candidate)], left_out)
             for fault in (c for c in group if isinstance(c, LeftOut)):

@@ -7,9 +7,9 @@ first reads in a process.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
-from typing import Any, Final, Protocol
+from typing import Any, Final, Protocol, runtime_checkable
 
 import numpy as np
 import numpy.typing as npt
@@ -114,6 +114,23 @@ class Reading:
     missing: float = 0.0
     tile: Tile | None = None
     place: PixelPlace | None = None
+
+
+@runtime_checkable
+class Pinnable(Protocol):
+    """A source that asks a catalogue, which may know more scenes tomorrow."""
+
+    def scene_ids(self) -> set[str]:
+        """The scenes that there are now.
+
+        Raises:
+            SourceError: the catalogue can't be searched.
+        """
+        ...
+
+    def pinned(self, scene_ids: Iterable[str]) -> Source:
+        """The same source of these scenes alone."""
+        ...
 
 
 class Source(Protocol):

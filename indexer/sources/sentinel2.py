@@ -7,10 +7,10 @@ from __future__ import annotations
 
 import datetime as dt
 import logging
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from operator import attrgetter
-from typing import Any, Final, Literal
+from typing import Any, Final, Literal, Self
 
 from indexer.sources.catalogues import DEFAULT_COLLECTION
 from indexer.sources.grid import Cell, KilometreGrid
@@ -76,6 +76,7 @@ class Sentinel2Source:
         stretch: map of reflectance x 10,000 to eight bits; only for "bands".
         signer: "module:function" that turns an asset's address into one that may be read, called in the reader.
         tile_px: side of a tile in pixels; None for 10 m pixels.
+        only: ids of the scenes that count, whatever else the catalogue has; None for all.
     """
 
     api: str
@@ -93,6 +94,7 @@ class Sentinel2Source:
     collection: str = DEFAULT_COLLECTION
     mosaic: Mosaic | None = None
     offset: int | None = None
+    only: frozenset[str] | None = field(default=None, repr=False)
     name: str = "sentinel2"
 
     def __post_init__(self) -> None:
@@ -171,6 +173,14 @@ class Sentinel2Source:
         values, valid, used = self._mosaicked(candidate, places)
         return replace(reading_of(values, valid, self.stretch), tile=_made_of(candidate.tile, used))
 
+    def scene_ids(self) -> set[str]:
+        """The scenes that the catalogue has now."""
+        return {scene.scene_id for scene in self._search(self.area) if not isinstance(scene, LeftOut)}
+
+    def pinned(self, scene_ids: Iterable[str]) -> Self:
+        """The same source of these scenes alone."""
+        return replace(self, only=frozenset(scene_ids))
+
     def provenance(self) -> dict[str, Any]:
         """Where, when and how chosen, cut and stretched."""
         return {
@@ -210,19 +220,10 @@ class Sentinel2Source:
             is_all: whether they are all cells of the area.
         """
         scenes = []
-        for scene in search_scenes(
-            self.api,
-            self.collection,
-            self.area if is_all else _box_around(cells),
-            self.since,
-            self.until,
-            self.max_cloud,
-            self._asset_keys,
-            [] if self.assets == "visual" else [COMMON_NAMES.get(band, band) for band in self.bands],
-        ):
+        for scene in self._search(self.area if is_all else _box_around(cells)):
             if isinstance(scene, LeftOut):
                 yield scene
-            else:
+            elif self.only is None or scene.scene_id in self.only:
                 scenes.append(scene)
         if self.assets == "bands" and self.offset is None:
             _tell_unknown_offsets(scenes)
@@ -237,6 +238,18 @@ class Sentinel2Source:
                     by_scene.setdefault(candidate.locator[0].scene_id, []).append(candidate)
             for group in by_scene.values():
                 yield from group
+
+    def _search(self, box: BBox) -> Iterator[Scene | LeftOut]:
+        return search_scenes(
+            self.api,
+            self.collection,
+            box,
+            self.since,
+            self.until,
+            self.max_cloud,
+            self._asset_keys,
+            [] if self.assets == "visual" else [COMMON_NAMES.get(band, band) for band in self.bands],
+        )
 
     def _of_cell(self, cell: Cell, scenes: Sequence[Scene], places: Mapping[str, ScenePlace]) -> Iterator[Candidate]:
         """The tile of a cell, or those of all dates; whole cover goes before everything.

@@ -8,7 +8,8 @@ import pytest
 import typer
 from typer.testing import CliRunner
 
-from indexer.commands.build import ORDERS, Build
+from indexer.commands.begin import ORDERS
+from indexer.commands.build import Build
 from indexer.commands.by_source import join, kind_first
 from indexer.commands.index import index
 from indexer.commands.sources import PICTURES

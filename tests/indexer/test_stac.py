@@ -10,6 +10,9 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from indexer.cluster.commit import commit_job
+from indexer.cluster.plan import make_plan
+from indexer.cluster.work import Worker
 from indexer.pipeline.build import build_collection
 from indexer.pipeline.options import BuildOptions
 from indexer.pipeline.reading import ReadOptions, read_chunk
@@ -364,3 +367,18 @@ def test_tiles_of_one_scene_follow_one_another(server):
 def test_settings_of_mosaics_that_contradict_each_other_are_refused(changes, message):
     with pytest.raises(InvalidInputError, match=message):
         Sentinel2Source("http://127.0.0.1:9", BBox(0, 0, 1, 1), **YEAR, grid=GRID, **changes)
+
+
+def test_a_plan_keeps_the_scenes_that_the_catalogue_had(server, model, tmp_path):
+    area = scene(server, "old", "2022-06-01", 0.0, 1500)
+    one = source(server, area)
+    plan = make_plan(tmp_path / "c", "job", one, model.ref, {})
+    assert plan.scenes == ("old",)
+    scene(server, "new", "2023-06-01", 0.0, 1500)  # which would be picked
+    assert {c.tile.href for c in listed(one)} == {"new"}
+    worker = Worker.start(tmp_path / "c", plan, one, model, BuildOptions(workers=0))
+    for number in range(len(plan.units)):
+        worker.run_unit(number)
+    commit_job(tmp_path / "c", plan, model.spaces, {})
+    collection = open_collection(tmp_path / "c")
+    assert {collection.tile(row).href for row in range(len(collection))} == {"old"}

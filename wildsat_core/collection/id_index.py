@@ -109,6 +109,18 @@ class IdIndex:
             if wanted[i] == held:
                 yield row, held
 
+    def repeated(self) -> Iterator[npt.NDArray[np.int64]]:
+        """For each id that several rows hold, those rows, ascending."""
+        halves = self._keys >> _SHIFT
+        starts = np.flatnonzero(np.diff(halves, prepend=halves[:1] + np.uint64(1)))
+        counts = np.diff(starts, append=len(halves))
+        for start, count in zip(starts[counts > 1].tolist(), counts[counts > 1].tolist(), strict=True):
+            rows = (self._keys[start : start + count] & np.uint64(2**32 - 1)).astype(np.int64)
+            by_id: dict[str, list[int]] = {}
+            for row, held in zip(rows.tolist(), self._ids_at(rows), strict=True):
+                by_id.setdefault(held, []).append(row)
+            yield from (np.array(same) for same in by_id.values() if len(same) > 1)
+
     def _candidates(self, hashes: npt.NDArray[np.uint64]) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:
         """Rows whose hash has the same upper half as one of these, and as which."""
         low = hashes >> _SHIFT << _SHIFT

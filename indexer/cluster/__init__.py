@@ -1,0 +1,1 @@
+"""Builds in units of work that any number of processes and machines share: plan, work, commit."""

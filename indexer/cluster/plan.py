@@ -1,0 +1,166 @@
+"""The plan of a shared build: what is to be built from what, pinned so that all workers do the same."""
+
+from __future__ import annotations
+
+import datetime as dt
+import json
+import shutil
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from pydantic import BaseModel, ConfigDict, ValidationError
+
+from indexer.cluster.units import Unit, units_of
+from indexer.pipeline.inputs import InputState
+from indexer.pipeline.job import JOBS
+from indexer.sources.protocol import Pinnable, Source
+from wildsat_core.collection.manifest import read_current_generation
+from wildsat_core.errors import CollectionNotFoundError, InvalidInputError, ModelMismatchError, SourceError
+from wildsat_core.files import put_text_if_absent
+from wildsat_core.types import ModelRef
+
+PLAN_FILE = "plan.json"
+
+
+class JobPlan(BaseModel):
+    """What all workers of a build must agree on.
+
+    Attributes:
+        job: names the build by what it is made from.
+        order: what was typed, for workers that start from nothing but this file.
+        generation: the live one when it was planned, 0 for none: tiles that it holds are known already.
+        units: key of each unit, in order.
+        at_most: tiles of each unit at most.
+        inputs: sizes and times of the files read, as JSON of `InputState`.
+        scenes: of a source that asks a catalogue, what it had; None for others.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    job: str
+    created_at: dt.datetime
+    order: dict[str, Any]
+    model: ModelRef
+    generation: int
+    units: tuple[str, ...]
+    at_most: tuple[int, ...]
+    inputs: str
+    scenes: tuple[str, ...] | None = None
+
+
+def make_plan(root: Path, job: str, source: Source, model: ModelRef, order: dict[str, Any]) -> JobPlan:
+    """Pin a build, or take the plan that an equal command left: a build goes on with the units it was cut into.
+
+    Raises:
+        SourceError: the source can't be listed, has no tile, or its files were changed since the plan was made.
+    """
+    inputs = InputState.of(getattr(source, "inputs", tuple)())
+    path = folder_of(root, job) / PLAN_FILE
+    if path.is_file():
+        plan = read_plan(root, job)
+        check_inputs(plan, source)
+        return plan
+    units = list(units_of(source))
+    if not units:
+        raise SourceError("the source has no tile there")
+    try:
+        generation = read_current_generation(root)
+    except CollectionNotFoundError:
+        generation = 0
+    plan = JobPlan(
+        job=job,
+        created_at=dt.datetime.now(dt.UTC),
+        order=order,
+        model=model,
+        generation=generation,
+        units=tuple(unit.key for unit in units),
+        at_most=tuple(unit.at_most for unit in units),
+        inputs=inputs.to_json(),
+        scenes=tuple(sorted(source.scene_ids())) if isinstance(source, Pinnable) else None,
+    )
+    put_text_if_absent(path, plan.model_dump_json(indent=1) + "\n")
+    return read_plan(root, job)  # another one may have been faster
+
+
+def folder_of(root: Path, job: str) -> Path:
+    return root / JOBS / job
+
+
+def read_plan(root: Path, job: str | None = None) -> JobPlan:
+    """The plan of a job; of the only one there is, where none is named.
+
+    Raises:
+        InvalidInputError: there is none, or more than one and none is named, or the file is damaged.
+    """
+    if job is None:
+        jobs = sorted(path.parent.name for path in root.glob(f"{JOBS}/*/{PLAN_FILE}"))
+        if len(jobs) != 1:
+            told = f"there are {', '.join(jobs)}: name one with --job" if jobs else "make one: `wildsat index plan`"
+            raise InvalidInputError(f"{root} has {len(jobs)} planned builds; {told}", "job")
+        job = jobs[0]
+    path = folder_of(root, job) / PLAN_FILE
+    try:
+        return JobPlan.model_validate_json(path.read_bytes())
+    except (OSError, ValidationError) as err:
+        raise InvalidInputError(f"{path} can't be read as a plan: {err}", "job") from err
+
+
+def as_planned(plan: JobPlan, source: Source) -> Source:
+    """The source with the scenes that it had when the plan was made."""
+    return source if plan.scenes is None or not isinstance(source, Pinnable) else source.pinned(plan.scenes)
+
+
+def planned_units(plan: JobPlan, source: Source) -> Sequence[Unit]:
+    """The plan's units as the source gives them now.
+
+    Raises:
+        SourceError: it is cut in another way now.
+    """
+    units = list(units_of(source))
+    if tuple(unit.key for unit in units) != plan.units:
+        raise SourceError(
+            f"the plan of {plan.created_at:%Y-%m-%d %H:%M} has {len(plan.units)} units, the source now gives other "
+            f"{len(units)}: it was changed, or workers don't see the same files. Plan again with --restart"
+        )
+    return units
+
+
+def check_inputs(plan: JobPlan, source: Source) -> None:
+    """Refuse to mix what was read before and after a change.
+
+    Raises:
+        SourceError: a file that the plan was made for is not what it was.
+    """
+    now = InputState.of(getattr(source, "inputs", tuple)())
+    if told := InputState.from_json(plan.inputs).difference(now):
+        raise SourceError(f"the imagery was changed since the build was planned: {told}. Plan again with --restart")
+
+
+def check_model(plan: JobPlan, model: ModelRef) -> None:
+    """Refuse a worker whose model is another one.
+
+    Raises:
+        ModelMismatchError: naming both.
+    """
+    if model != plan.model:
+        raise ModelMismatchError(f"the build was planned with {plan.model}, this worker has {model}")
+
+
+def forget(root: Path, job: str) -> None:
+    """Remove the plan and receipts of a job; its segments, if they are in no generation, are left to `gc`."""
+    plan = folder_of(root, job) / PLAN_FILE
+    plan.unlink(missing_ok=True)  # first: without it nobody takes the rest for a job
+    shutil.rmtree(plan.parent, ignore_errors=True)
+
+
+def order_json(kind: str, fields: dict[str, Any]) -> dict[str, Any]:
+    """What was typed, as JSON: paths are told apart from texts."""
+    told = {name: {"path": str(value)} if isinstance(value, Path) else value for name, value in fields.items()}
+    return dict(json.loads(json.dumps({"kind": kind, "options": told})))
+
+
+def order_fields(order: dict[str, Any]) -> tuple[str, dict[str, Any]]:
+    """The way back: kind and options."""
+    options = {n: Path(v["path"]) if isinstance(v, dict) else v for n, v in order["options"].items()}
+    return order["kind"], options

@@ -1,0 +1,65 @@
+"""`wildsat index build` and `add`: by this process, or in units by a cluster."""
+
+from pathlib import Path
+from typing import Final, Protocol
+
+from indexer.commands.build import PICTURE_ORDERS, Build, BuildVectors, Engine
+from indexer.commands.by_source import by_source, join
+from indexer.commands.roots import collection_root
+from indexer.commands.share import run_on_cluster
+from indexer.commands.sources import VectorOptions
+
+
+class Order(Protocol):
+    """Either of them."""
+
+    name: str
+    collections: Path
+
+    def run(self) -> None: ...
+
+
+def run_build(order: Order) -> None:
+    """Make the collection, or add to it."""
+    if isinstance(order, Build) and order.engine is Engine.RAY:
+        run_on_cluster(order)
+    else:
+        order.run()
+
+
+def run_add(order: Order) -> None:
+    """Add to a collection that there is."""
+    collection_root(order.name, order.collections)
+    run_build(order)
+
+
+ORDERS: Final = {
+    **PICTURE_ORDERS,
+    "parquet": join(BuildVectors, VectorOptions),
+}
+
+build = by_source(
+    ORDERS,
+    run_build,
+    """Index imagery into a collection, making it if there is none.
+
+    The same command goes on after an interruption, and does nothing when all is indexed. Look first with --dry-run.
+
+    For example: wildsat index build raster alps --input alps.tif --tile-km 2.56 --stretch 0,3000
+
+    What a kind takes: wildsat index build KIND --help. The kind may also be given as --source KIND; without one it
+    is a raster.
+    """,
+)
+
+add = by_source(
+    ORDERS,
+    run_add,
+    """Index more imagery into a collection that there is.
+
+    Tiles that it holds already are skipped, or embedded anew and replaced with --replace. The options are those of
+    `build`; the model is the collection's own.
+
+    For example: wildsat index add raster alps --input tirol.tif --tile-km 2.56 --stretch 0,3000
+    """,
+)

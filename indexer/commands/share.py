@@ -1,0 +1,244 @@
+"""`wildsat index plan | work | status | commit`: a build in units, shared by processes, machines or a Ray cluster."""
+
+import dataclasses
+import json
+import logging
+from collections.abc import Callable, Sequence
+from functools import partial
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from rich.console import Console
+
+from indexer.cluster.commit import commit_job
+from indexer.cluster.plan import JobPlan, folder_of, forget, make_plan, order_fields, order_json, read_plan
+from indexer.cluster.ray_engine import RayOptions, run_on_ray
+from indexer.cluster.receipts import FAILED, Receipt, receipts_of, unit_names
+from indexer.cluster.work import Worker, share_of
+from indexer.commands.build import PICTURE_ORDERS, Build, Engine
+from indexer.commands.by_source import by_source
+from indexer.commands.options import Wait
+from indexer.commands.progress import progress_bar
+from indexer.commands.roots import CollectionsFolder
+from indexer.pipeline.job import job_of
+from indexer.pipeline.report import BuildReport
+from wildsat_core.collection.writer import check_collection_name
+from wildsat_core.errors import SourceError, WildsatError
+
+logger = logging.getLogger(__name__)
+
+Name = Annotated[str, typer.Argument(metavar="NAME", help="Name of the collection.")]
+Job = Annotated[str | None, typer.Option("--job", metavar="ID", help="Which build.", show_default="the only one")]
+AllowFailed = Annotated[bool, typer.Option("--allow-failed", help="Publish although units are missing.")]
+
+
+def planned(order: Build) -> JobPlan:
+    """Pin the build, or go on with the plan that the same command made."""
+    source = order.source()
+    model = order.loaded(source)
+    job = job_of(source, model.ref, order.picture_options())
+    if order.restart:
+        forget(order.root, job)
+    return make_plan(order.root, job, source, model.ref, _told(order, model.config.name))
+
+
+def run_plan(order: Build) -> None:
+    """Pin the build, and say how many units it has."""
+    made = planned(order)
+    typer.echo(
+        f"{order.name}: job {made.job}, {len(made.units):,} units of at most {max(made.at_most):,} tiles, "
+        f"{sum(made.at_most):,} at most in all\n"
+        f"next: `wildsat index work {order.name}`, with --units i/n in each of n workers, or with --engine ray"
+    )
+
+
+plan = by_source(
+    PICTURE_ORDERS,
+    run_plan,
+    """Cut a build into units that several workers share, and write the plan into the collection's folder.
+
+    Takes what `build` takes. Then start `wildsat index work NAME` wherever the folder and the imagery can be seen, and
+    `wildsat index commit NAME` when all is done.
+
+    For example: wildsat index plan raster alps --input alps.tif --tile-km 2.56 --stretch 0,3000
+    """,
+)
+
+
+def work(
+    name: Name,
+    units: Annotated[
+        str | None,
+        typer.Option("--units", metavar="I/N", help="Share I of N, I from 0.", show_default="all that is left"),
+    ] = None,
+    engine: Annotated[Engine, typer.Option(help="local: in this process; ray: by actors of a cluster.")] = Engine.LOCAL,
+    address: Annotated[
+        str | None,
+        typer.Option(metavar="ADDRESS", help="Ray cluster: auto, host:port.", show_default="one started here"),
+    ] = None,
+    actors: Annotated[
+        int | None, typer.Option(min=1, metavar="N", help="Ray actors.", show_default="one a GPU, or a processor")
+    ] = None,
+    gpus: Annotated[float, typer.Option(min=0, metavar="SHARE", help="GPU that each actor has.")] = 0.0,
+    unit_timeout: Annotated[
+        float, typer.Option(min=1, metavar="SECONDS", help="A unit that takes longer goes to another actor.")
+    ] = 3600.0,
+    job: Job = None,
+    collections: CollectionsFolder = Path("collections"),
+) -> None:
+    """Do units of a planned build: those of one share, or all that nobody has done.
+
+    A unit that is done is passed over, so the same command goes on after an interruption. Ends with 1 if a unit failed.
+    """
+    root = collections / check_collection_name(name)
+    made = read_plan(root, job)
+    ray = RayOptions(address, actors, gpus, unit_timeout) if engine is Engine.RAY else None
+    if do_units(root, made, share_of(len(made.units), units), ray):
+        raise typer.Exit(1)
+
+
+def run_on_cluster(order: Build) -> None:
+    """Plan, have all units done by Ray's actors, and publish.
+
+    Raises:
+        InvalidInputError: units failed three times, and that is not allowed.
+    """
+    if order.dry_run:
+        order.run()
+        return
+    made = planned(order)
+    on_gpu = order.loaded(order.source()).device.type == "cuda"
+    do_units(order.root, made, range(len(made.units)), RayOptions(order.address, gpus=float(on_gpu)))
+    typer.echo(publish(order, made, allow_failed=order.allow_failed, wait_s=order.wait).text(), err=True)
+
+
+def do_units(root: Path, made: JobPlan, units: Sequence[int], ray: RayOptions | None) -> list[str]:
+    """Do those of some units that nobody has done, here or on Ray; gives the names of those that failed."""
+    done = receipts_of(root, made)
+    left = [number for number in units if number not in done]
+    start = partial(worker_of, root.absolute(), made)
+    with progress_bar("tiles", sum(made.at_most[number] for number in left), Console(stderr=True)) as advance:
+
+        def on_done(receipt: Receipt) -> None:
+            advance(made.at_most[receipt.unit])
+
+        if ray is not None:
+            failed = list(run_on_ray(root, made, left, start, ray, on_done))
+        else:
+            failed = run_here(start, left, unit_names(made), on_done)
+    for one in failed:
+        typer.echo(f"unit {one} failed", err=True)
+    typer.echo(f"{root.name}: {len(left) - len(failed)} units done, {len(failed)} failed", err=True)
+    return failed
+
+
+def run_here(
+    start: Callable[[], Worker], left: Sequence[int], names: Sequence[str], on_done: Callable[[Receipt], None]
+) -> list[str]:
+    """Do units one after another in this process; gives the names of those that failed."""
+    failed = []
+    worker = start() if left else None
+    for number in left:
+        assert worker is not None
+        try:
+            on_done(worker.run_unit(number))
+        except SourceError as err:
+            logger.error("unit %s: %s", names[number], err)
+            failed.append(names[number])
+    return failed
+
+
+def status(
+    name: Name,
+    as_json: Annotated[bool, typer.Option("--json", help="For programs.")] = False,
+    job: Job = None,
+    collections: CollectionsFolder = Path("collections"),
+) -> None:
+    """Say how far a planned build is: units done, tiles, who did them, and what failed."""
+    root = collections / check_collection_name(name)
+    facts = progress_of(root, read_plan(root, job))
+    if as_json:
+        typer.echo(json.dumps(facts, indent=1))
+        return
+    typer.echo(
+        f"{name}: job {facts['job']}, {facts['done']:,} of {facts['units']:,} units done, {facts['tiles']:,} tiles, "
+        f"{facts['worked_s']:.0f} s of work"
+    )
+    for worker, count in facts["workers"].items():
+        typer.echo(f"  {worker}: {count} units")
+    for failed, why in facts["failed"].items():
+        typer.echo(f"  failed: {failed}: {why}")
+
+
+def progress_of(root: Path, made: JobPlan) -> dict[str, Any]:
+    """The same as JSON values."""
+    done = receipts_of(root, made)
+    names = unit_names(made)
+    workers: dict[str, int] = {}
+    for receipt in done.values():
+        workers[receipt.worker] = workers.get(receipt.worker, 0) + 1
+    notes = {path.stem: path for path in sorted((folder_of(root, made.job) / FAILED).glob("[!.]*.txt"))}
+    missing = {name for number, name in enumerate(names) if number not in done}
+    return {
+        "job": made.job,
+        "units": len(names),
+        "done": len(done),
+        "tiles": sum(receipt.tiles for receipt in done.values()),
+        "worked_s": round(sum(receipt.elapsed_s for receipt in done.values()), 2),
+        "workers": dict(sorted(workers.items())),
+        "failed": {n: path.read_text(encoding="utf-8").strip()[-400:] for n, path in notes.items() if n in missing},
+    }
+
+
+def commit(
+    name: Name,
+    allow_failed: AllowFailed = False,
+    wait: Wait = 0.0,
+    job: Job = None,
+    collections: CollectionsFolder = Path("collections"),
+) -> None:
+    """Publish what the units of a planned build wrote, as one generation."""
+    root = collections / check_collection_name(name)
+    made = read_plan(root, job)
+    report = publish(order_of(made, collections), made, allow_failed=allow_failed, wait_s=wait)
+    typer.echo(report.text(), err=True)
+
+
+def publish(order: Build, made: JobPlan, *, allow_failed: bool, wait_s: float) -> BuildReport:
+    """One generation of what the units wrote, with what the source says of itself."""
+    source = order.source()
+    return commit_job(
+        order.root,
+        made,
+        order.loaded(source).spaces,
+        {**source.provenance(), **order.facts},
+        on_known="replace" if order.replace else "skip",
+        max_bad=order.max_bad,
+        allow_failed=allow_failed,
+        wait_s=wait_s,
+    )
+
+
+def worker_of(root: Path, made: JobPlan) -> Worker:
+    """What a process needs for the units of a plan, from the plan alone."""
+    order = order_of(made, root.parent)
+    source = order.source()
+    return Worker.start(root, made, source, order.loaded(source), order.picture_options())
+
+
+def order_of(made: JobPlan, collections: Path) -> Build:
+    """The command that was planned, for a collection that lies in this folder here."""
+    kind, options = order_fields(made.order)
+    try:
+        return PICTURE_ORDERS[kind](**{**options, "collections": collections})  # type: ignore[no-any-return]
+    except (KeyError, TypeError) as err:
+        raise WildsatError(f"the plan of job {made.job} is of another version of this program: {err}") from err
+
+
+def _told(order: Build, model: str) -> dict[str, Any]:
+    """The command as JSON, with the model that was chosen in place of the rule that chose it."""
+    kind = next(kind for kind, made in PICTURE_ORDERS.items() if isinstance(order, made))
+    fields = {field.name: getattr(order, field.name) for field in dataclasses.fields(order)}
+    model_asked = fields["model"] or model
+    return order_json(kind, {**fields, "model": model_asked if model_asked != "auto" else model})

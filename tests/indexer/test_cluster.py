@@ -1,0 +1,403 @@
+"""Builds in units: equal whoever does them, done once however often they are run, published once."""
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+import time
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+import pytest
+from typer.testing import CliRunner
+
+from indexer.cluster.commit import commit_job
+from indexer.cluster.plan import folder_of, make_plan, read_plan
+from indexer.cluster.ray_engine import RayOptions, run_on_ray
+from indexer.cluster.receipts import Receipt, put_receipt, receipts_of, unit_names
+from indexer.cluster.units import units_of
+from indexer.cluster.work import Worker, share_of
+from indexer.commands.index import index
+from indexer.pipeline.build import build_collection
+from indexer.pipeline.options import BuildOptions
+from indexer.sources import Candidate, Reading
+from indexer.sources.protocol import Partition
+from indexer.sources.raster import PixelGrid, RasterSource
+from tests.indexer.test_pipeline import Odd
+from wildsat_core.collection import open_collection
+from wildsat_core.collection.maintain import verify
+from wildsat_core.errors import InvalidInputError, ModelMismatchError, SourceError, WildsatError
+from wildsat_core.models.model import WildSATModel
+from wildsat_core.types import BBox, Tile
+
+OPTIONS = BuildOptions(batch_tiles=16, workers=0)
+
+
+@pytest.fixture
+def source(globe, monkeypatch):
+    """The globe in partitions of at most 64 tiles, and units of at most 70."""
+    monkeypatch.setattr("indexer.sources.raster.MOST_IN_PARTITION", 64)
+    monkeypatch.setattr("indexer.cluster.plan.units_of", partial(units_of, most=70))
+    return RasterSource(str(globe), PixelGrid(32, 32))
+
+
+def planned(root, source, model):
+    return make_plan(root, "job", source, model.ref, {"kind": "raster", "options": {}})
+
+
+def committed(root, plan, source, model, **options):
+    return commit_job(root, plan, model.spaces, source.provenance(), **options)
+
+
+def contents(root):
+    """All of a collection by id, and its segments."""
+    collection = open_collection(root)
+    rows = np.flatnonzero(collection.tiles.live)
+    told = {}
+    for row in rows:
+        vectors = [collection.vectors(space, np.array([row])).tobytes() for space in sorted(collection.spaces)]
+        tile = collection.tile(int(row))
+        told[tile.tile_id] = (tile, vectors, collection.thumbnail(int(row)))
+    return told
+
+
+def test_units_hold_every_partition_once_in_order(source):
+    units = list(units_of(source, 70))
+    assert [unit.number for unit in units] == list(range(len(units)))
+    assert len(units) > 2
+    assert [part for unit in units for part in unit.partitions] == list(source.partitions())
+    assert all(unit.at_most <= 70 for unit in units)
+    assert len({unit.key for unit in units}) == len(units)
+    assert [c.tile.tile_id for unit in units for c in unit.listed(source)] == [
+        c.tile.tile_id for part in source.partitions() for c in source.candidates(part)
+    ]
+
+
+def test_whoever_does_the_units_the_collection_is_the_same(source, model, tmp_path):
+    alone = tmp_path / "alone"
+    plan = planned(alone, source, model)
+    worker = Worker.start(alone, plan, source, model, OPTIONS)
+    for number in range(len(plan.units)):
+        worker.run_unit(number)
+    report = committed(alone, plan, source, model)
+
+    shared = tmp_path / "shared"
+    plan = planned(shared, source, model)
+    workers = [Worker.start(shared, plan, source, model, replace(OPTIONS, workers=i)) for i in (0, 1)]
+    for i, worker in reversed(list(enumerate(workers))):  # in another order, one with reading processes
+        for number in reversed(share_of(len(plan.units), f"{i}/2")):
+            worker.run_unit(number)
+    committed(shared, plan, source, model)
+    segments = [[s.id for s in open_collection(root).manifest.segments] for root in (alone, shared)]
+    assert segments[0] == segments[1]
+    assert contents(alone) == contents(shared)
+    assert verify(shared) == []
+
+    build_collection(source, model, tmp_path / "streamed", OPTIONS, {})
+    streamed, units = contents(tmp_path / "streamed"), contents(alone)
+    assert report.added == len(streamed) == len(units)
+    for tile_id, (tile, _, picture) in streamed.items():
+        assert units[tile_id][0] == tile
+        assert units[tile_id][2] == picture
+    ids = sorted(streamed)
+    for space in model.spaces:  # batches are cut elsewhere, which moves the last bits
+        rows = [open_collection(root) for root in (tmp_path / "streamed", alone)]
+        one, other = (c.vectors(space, np.array([c.row_of(i) for i in ids])) for c in rows)
+        assert np.abs(one - other).max() < 2e-3
+
+
+def test_a_unit_that_is_done_is_not_done_again(source, model, tmp_path, monkeypatch):
+    plan = planned(tmp_path / "earth", source, model)
+    worker = Worker.start(tmp_path / "earth", plan, source, model, OPTIONS)
+    first = worker.run_unit(1)
+    monkeypatch.setattr(Worker, "_written", lambda *_: pytest.fail("done twice"))
+    assert worker.run_unit(1) == first
+
+
+def test_the_first_receipt_of_a_unit_counts(source, model, tmp_path):
+    plan = planned(tmp_path / "earth", source, model)
+    unit = next(iter(units_of(source, 70)))
+
+    def receipt(worker):
+        return Receipt(
+            unit=0, key=unit.key, segment=None, tiles=0, left_out={}, names={}, stage_s={}, elapsed_s=1.0,
+            device="cpu", worker=worker,
+        )  # fmt: skip
+
+    with ThreadPoolExecutor(8) as threads:
+        found = list(
+            threads.map(lambda i: put_receipt(tmp_path / "earth", plan.job, unit, receipt(f"w{i}")), range(24))
+        )
+    assert len({one.worker for one in found}) == 1
+    assert receipts_of(tmp_path / "earth", plan)[0] == found[0]
+
+
+def test_missing_units_are_named_and_published_without_only_when_allowed(source, model, tmp_path):
+    root = tmp_path / "earth"
+    plan = planned(root, source, model)
+    worker = Worker.start(root, plan, source, model, OPTIONS)
+    worker.run_unit(1)
+    with pytest.raises(InvalidInputError, match=rf"{len(plan.units) - 1} of .* \(the first is {unit_names(plan)[0]}"):
+        committed(root, plan, source, model)
+    part = committed(root, plan, source, model, allow_failed=True)
+    assert part.generation == 1
+    assert read_plan(root) == plan  # the rest can come later
+    for number in range(len(plan.units)):
+        worker.run_unit(number)
+    assert committed(root, plan, source, model).generation == 2
+    assert len(contents(root)) == source.count()
+    assert not folder_of(root, plan.job).exists()
+    assert verify(root) == []
+
+
+def test_two_committers_publish_once(source, model, tmp_path):
+    root = tmp_path / "earth"
+    plan = planned(root, source, model)
+    worker = Worker.start(root, plan, source, model, OPTIONS)
+    for number in range(len(plan.units)):
+        worker.run_unit(number)
+    with ThreadPoolExecutor(2) as threads:
+        results = [threads.submit(committed, root, plan, source, model, wait_s=30) for _ in range(2)]
+    assert any(result.exception() is None for result in results)
+    assert all(isinstance(result.exception(), WildsatError | None) for result in results)
+    assert len(contents(root)) == open_collection(root).manifest.rows == source.count()
+
+
+class Doubled(Odd):
+    """Two partitions that give the same four ids with different pixels, and two of their own."""
+
+    def partitions(self):
+        return (Partition("first", 6, (0, range(6))), Partition("second", 6, (100, (*range(4), 6, 7))))
+
+    def candidates(self, partition=None):
+        for part in self.partitions() if partition is None else (partition,):
+            start, numbers = part.locator
+            for i in numbers:
+                yield Candidate(Tile(f"odd-{i}", BBox(i, 0, i + 1, 1), 10.0, "odd"), start + i)
+
+    def read(self, candidate):
+        rng = np.random.default_rng(candidate.locator)
+        return Reading(rng.integers(1, 255, (3, 16, 16)).astype(np.uint8))
+
+
+@pytest.mark.parametrize("on_known", ["skip", "replace"])
+def test_of_equal_ids_one_stays_whoever_wrote_them(model, tmp_path, monkeypatch, on_known):
+    monkeypatch.setattr("indexer.cluster.plan.units_of", partial(units_of, most=6))
+    source, root = Doubled(), tmp_path / "double"
+    plan = planned(root, source, model)
+    worker = Worker.start(root, plan, source, model, OPTIONS)
+    worker.run_unit(1)
+    worker.run_unit(0)
+    report = committed(root, plan, source, model)
+    assert (report.added, report.left_out["id given twice"]) == (8, 4)
+    before = contents(root)
+    kept = open_collection(root).manifest.segments[0]
+    assert {before[f"odd-{i}"][0].tile_id for i in range(4)} <= set(before)
+    assert open_collection(root).manifest.deleted.keys().isdisjoint({kept.id})  # of new ones the first stays
+    # Planned on generation 0, published when all is live already.
+    again = make_plan(root, "again", source, model.ref, {})
+    again = again.model_copy(update={"generation": 1})
+    worker = Worker.start(root, again, source, model, replace(OPTIONS, on_known="replace", batch_tiles=3))
+    for number in range(2):
+        worker.run_unit(number)
+    committed(root, again, source, model, on_known=on_known)
+    collection = open_collection(root)
+    assert (len(collection), collection.manifest.rows) == (8, 24)
+    live = {row // 12 for row in np.flatnonzero(collection.tiles.live)}
+    assert live == ({0} if on_known == "skip" else {1})
+    assert verify(root) == []
+
+
+def test_workers_that_see_something_else_are_refused(source, model, tmp_path, globe):
+    root, copy = tmp_path / "earth", shutil.copy(globe, tmp_path / "copy.tif")
+    source = replace(source, path=str(copy))
+    plan = planned(root, source, model)
+    other = replace(model.ref, weights_sha256="0" * 64)
+    with pytest.raises(ModelMismatchError, match="planned with"):
+        Worker.start(root, plan.model_copy(update={"model": other}), source, model, OPTIONS)
+    with pytest.raises(SourceError, match="gives other"):
+        Worker.start(root, plan, replace(source, grid=PixelGrid(16, 16)), model, OPTIONS)
+    os.utime(copy, (1, 1))
+    with pytest.raises(SourceError, match="changed since the build was planned"):
+        Worker.start(root, plan, source, model, OPTIONS)
+
+
+@pytest.mark.parametrize("share", ["3/3", "a/2", "1", "1/0", "-1/2"])
+def test_shares_that_are_none_are_refused(share):
+    with pytest.raises(InvalidInputError, match="i/n"):
+        share_of(10, share)
+
+
+def test_shares_cover_all_units():
+    assert sorted(n for i in range(3) for n in share_of(10, f"{i}/3")) == list(range(10)) == share_of(10, None)
+
+
+@pytest.fixture
+def type_in(tmp_path, monkeypatch):
+    monkeypatch.setenv("WILDSAT_COLLECTIONS", str(tmp_path / "collections"))
+
+    def run(*arguments, code=0):
+        answer = CliRunner().invoke(index, [str(a) for a in arguments])
+        if isinstance(answer.exception, WildsatError):
+            raise answer.exception
+        assert answer.exit_code == code, answer.output
+        return answer.stdout
+
+    return run
+
+
+def test_plan_work_status_commit_as_they_are_typed(type_in, globe, model_folder, tmp_path):
+    options = ["--tile-km", 1500, "--tile-px", 32, "--model", model_folder, "--workers", 0, "--title", "Earth"]
+    said = type_in("plan", "raster", "earth", "--input", globe, *options)
+    assert "1 units" in said
+    assert "index work earth" in said
+    assert json.loads(type_in("status", "earth", "--json"))["done"] == 0
+    with pytest.raises(InvalidInputError, match="1 of 1 units are not done"):
+        type_in("commit", "earth")
+    type_in("work", "earth", "--units", "0/2")
+    facts = json.loads(type_in("status", "earth", "--json"))
+    assert (facts["done"], facts["failed"]) == (1, {})
+    assert facts["tiles"] > 100
+    type_in("work", "earth")  # nothing is left
+    type_in("commit", "earth")
+    manifest = open_collection(tmp_path / "collections" / "earth").manifest
+    assert (manifest.tiles, manifest.provenance["title"]) == (facts["tiles"], "Earth")
+    with pytest.raises(InvalidInputError, match="0 planned builds"):
+        type_in("work", "earth")
+
+
+def start_globe(root, plan, globe, folder):
+    """In an actor; the cut is that of the plan."""
+    import indexer.cluster.plan as planning
+    import indexer.sources.raster as rasters
+
+    rasters.MOST_IN_PARTITION = 64
+    planning.units_of = partial(units_of, most=70)
+    source = RasterSource(str(globe), PixelGrid(32, 32))
+    return Killed(Worker.start(root, plan, source, WildSATModel.open(folder), OPTIONS), root)
+
+
+class Killed:
+    """Dies once, at the third unit, after the work and before the receipt; fails always at the last but one."""
+
+    def __init__(self, worker, root):
+        self._worker, self._root = worker, Path(root)
+
+    def run_unit(self, number):
+        with (self._root.parent / f"calls-{number}").open("a") as calls:
+            calls.write("x")
+        marker = self._root.parent / "killed"
+        if number == 2 and not marker.exists():
+            marker.touch()
+            os._exit(9)
+        if number == 3:
+            raise SourceError("the fourth is out of reach")
+        return self._worker.run_unit(number)
+
+
+RAY = """
+import sys
+from pathlib import Path
+from tests.indexer.test_cluster import ray_build
+ray_build(*map(Path, sys.argv[1:]))
+"""
+
+
+def ray_build(root, globe, folder):
+    import indexer.cluster.plan as planning
+    import indexer.sources.raster as rasters
+
+    rasters.MOST_IN_PARTITION = 64
+    planning.units_of = partial(units_of, most=70)
+    plan = read_plan(root)
+    left = range(len(plan.units))
+    done = []
+    failed = run_on_ray(
+        root, plan, left, partial(start_globe, root, plan, globe, folder), RayOptions(actors=2), done.append
+    )
+    print(json.dumps({"failed": dict(failed), "done": sorted(receipt.unit for receipt in done)}))
+
+
+def test_on_ray_a_killed_actor_costs_its_units_and_a_bad_unit_is_named(source, model, model_folder, globe, tmp_path):
+    """A real cluster on loopback, in a process of its own: it changes signals and threads of whoever starts it."""
+    pytest.importorskip("ray", reason="needs wildsat[ray]")
+    alone, root = tmp_path / "alone", tmp_path / "shared"
+    for one in (alone, root):
+        plan = planned(one, source, model)
+    assert len(plan.units) > 3
+    worker = Worker.start(alone, plan, source, model, OPTIONS)
+    for number in range(len(plan.units)):
+        worker.run_unit(number)
+    committed(alone, plan, source, model)
+    start = time.monotonic()
+    answer = subprocess.run(
+        [sys.executable, "-c", RAY, str(root), str(globe), str(model_folder)],
+        env={**os.environ, "PYTHONPATH": str(Path.cwd()), "OMP_NUM_THREADS": "1", "RAY_USAGE_STATS_ENABLED": "0"},
+        capture_output=True,
+        text=True,
+        timeout=240,
+    )
+    assert answer.returncode == 0, answer.stderr[-3000:]
+    told = json.loads(answer.stdout.splitlines()[-1])
+    names = unit_names(plan)
+    assert told["failed"] == {names[3]: 3}
+    assert told["done"] == [n for n in range(len(plan.units)) if n != 3]
+    calls = {n: len((tmp_path / f"calls-{n}").read_text()) for n in range(len(plan.units))}
+    assert calls[2] == 2
+    assert sum(count - 1 for n, count in calls.items() if n != 3) <= 2  # a killed worker repeats at most two units
+    assert "out of reach" in (folder_of(root, plan.job) / "failed" / f"{names[3]}.txt").read_text()
+    Worker.start(root, plan, source, model, OPTIONS).run_unit(3)  # once it can be reached
+    committed(root, plan, source, model)
+    segments = [[s.id for s in open_collection(one).manifest.segments] for one in (alone, root)]
+    assert segments[0] == segments[1]
+    assert contents(alone) == contents(root)
+    assert time.monotonic() - start < 240
+
+
+def test_build_on_ray_as_it_is_typed(globe, model_folder, tmp_path):
+    pytest.importorskip("ray", reason="needs wildsat[ray]")
+    options = ["--tile-km", "1500", "--tile-px", "32", "--model", str(model_folder), "--workers", "0", "--threads", "1"]
+    command = ["build", "raster", "earth", "--input", str(globe), *options, "--engine", "ray"]
+    answer = subprocess.run(
+        [sys.executable, "-c", "from wildsat_core.cli import main; main()", "index", *command],
+        env={**os.environ, "PYTHONPATH": str(Path.cwd()), "WILDSAT_COLLECTIONS": str(tmp_path), "OMP_NUM_THREADS": "1"},
+        capture_output=True,
+        text=True,
+        timeout=240,
+    )
+    assert answer.returncode == 0, answer.stderr[-3000:]
+    assert "tiles added, generation 1" in answer.stderr
+    assert len(open_collection(tmp_path / "earth")) > 100
+    assert not (tmp_path / "earth" / "jobs").exists() or not list((tmp_path / "earth" / "jobs").iterdir())
+
+
+LISTENING = """
+import json
+import psutil
+from indexer.cluster.ray_engine import connected
+with connected(None):
+    ours = {process.pid for process in psutil.Process().children(recursive=True)} | {psutil.Process().pid}
+    ports = [c for c in psutil.net_connections("tcp") if c.status == "LISTEN" and c.pid in ours]
+    print(json.dumps([c.laddr.ip for c in ports]))
+"""
+
+
+def test_a_cluster_on_ray_that_is_started_here_listens_on_loopback_alone():
+    pytest.importorskip("ray", reason="needs wildsat[ray]")
+    pytest.importorskip("psutil")
+    environment = {k: v for k, v in os.environ.items() if not k.startswith("RAY_")}
+    answer = subprocess.run(
+        [sys.executable, "-c", LISTENING],
+        env={**environment, "PYTHONPATH": str(Path.cwd())},
+        capture_output=True,
+        text=True,
+        timeout=240,
+    )
+    assert answer.returncode == 0, answer.stderr[-3000:]
+    addresses = json.loads(answer.stdout.splitlines()[-1])
+    assert len(addresses) >= 3
+    assert all(address.removeprefix("::ffff:").startswith("127.") or address == "::1" for address in addresses)

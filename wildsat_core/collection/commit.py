@@ -1,0 +1,125 @@
+"""Publishing segments that several workers wrote: each id once, all at once or not at all."""
+
+from __future__ import annotations
+
+import datetime as dt
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+
+from wildsat_core.collection.id_index import IdIndex, SegmentIds
+from wildsat_core.collection.lock import writer_lock
+from wildsat_core.collection.manifest import (
+    FORMAT_VERSION,
+    Manifest,
+    SegmentInfo,
+    publish_manifest,
+    read_current_manifest,
+)
+from wildsat_core.collection.provenance import with_source
+from wildsat_core.collection.reader import live_rows
+from wildsat_core.collection.segment import segment_folder
+from wildsat_core.collection.tile_files import read_ids
+from wildsat_core.collection.writer import tell_dropped_indexes, write_deletions
+from wildsat_core.errors import CollectionNotFoundError, ModelMismatchError
+from wildsat_core.types import ModelRef, Space, SpaceSpec
+
+
+def commit_segments(
+    root: Path,
+    model: ModelRef,
+    spaces: Mapping[Space, SpaceSpec],
+    segments: Sequence[SegmentInfo],
+    *,
+    on_known: Literal["skip", "replace"] = "skip",
+    provenance: Mapping[str, Any] | None = None,
+    wait_s: float = 0.0,
+) -> tuple[Manifest, int]:
+    """Publish a generation with these segments beside those that are live; done twice, it changes nothing.
+
+    Workers know nothing of one another, so an id may have been written twice, or published by another build since. Of
+    equal ids the one that is live stays, or goes with `on_known="replace"`; among the new ones the first stays. The
+    others are named in deletion lists.
+
+    Args:
+        root: folder of the collection.
+        model: that made the vectors.
+        spaces: of the vectors.
+        segments: whole, on disk, in the order that rows are to have.
+        on_known: as for `CollectionWriter.add`.
+        provenance: what people are told of the imagery.
+        wait_s: how long to wait for another writer.
+
+    Returns:
+        The live manifest, and how many of the new rows were left out as repeated.
+
+    Raises:
+        ModelMismatchError: the collection was made by another model, or has other spaces.
+        CollectionFormatError: the ids of a segment can't be read.
+        CollectionLockedError: another process is writing.
+    """
+    with writer_lock(root, wait_s):
+        base = _base(root, model, spaces)
+        published = {segment.id for segment in base.segments}
+        new = tuple(segment for segment in segments if segment.id not in published)
+        if base.generation and not new:
+            return base, 0
+        interim = base.model_copy(update={"segments": (*base.segments, *new)})
+        gone = np.concatenate([~live_rows(root, base), np.zeros(sum(s.rows for s in new), bool)])
+        repeated = _drop_repeated(root, interim, base.rows, gone, on_known)
+        manifest = publish_manifest(
+            root,
+            interim.model_copy(
+                update={
+                    "generation": base.generation + 1,
+                    "created_at": dt.datetime.now(dt.UTC),
+                    "deleted": write_deletions(root, interim, gone),
+                    "ann": {},
+                    "provenance": with_source(base.provenance, provenance or {}, new=True),
+                }
+            ),
+        )
+    tell_dropped_indexes(base)
+    return manifest, repeated
+
+
+def _base(root: Path, model: ModelRef, spaces: Mapping[Space, SpaceSpec]) -> Manifest:
+    """The live manifest, or one of generation 0 without anything."""
+    try:
+        base = read_current_manifest(root)
+    except CollectionNotFoundError:
+        now = dt.datetime.now(dt.UTC)
+        return Manifest.model_construct(
+            format_version=FORMAT_VERSION,
+            name=root.name,
+            generation=0,
+            created_at=now,
+            model=model,
+            spaces=dict(spaces),
+        )
+    if base.model != model or base.spaces != dict(spaces):
+        raise ModelMismatchError(
+            f"collection {base.name!r} was made by {base.model} with {dict(base.spaces)}, the segments by {model} with "
+            f"{dict(spaces)}"
+        )
+    return base
+
+
+def _drop_repeated(
+    root: Path, interim: Manifest, base_rows: int, gone: np.ndarray, on_known: Literal["skip", "replace"]
+) -> int:
+    """Mark the rows whose id another row keeps; gives how many of the new ones were marked."""
+    parts = []
+    for segment in interim.segments:
+        folder = segment_folder(root, segment.id)
+        parts.append(SegmentIds.read(folder, read_ids(folder)))
+    repeated = 0
+    for rows in IdIndex(parts).repeated():
+        alive = rows[~gone[rows]]
+        old, new = alive[alive < base_rows], alive[alive >= base_rows]
+        kept = new[:1] if (on_known == "replace" and new.size) or not old.size else old[:1]
+        gone[np.setdiff1d(alive, kept)] = True
+        repeated += int(new.size - np.isin(kept, new).sum())
+    return repeated
