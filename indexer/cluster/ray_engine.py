@@ -192,5 +192,5 @@ class connected:  # noqa: N801 - a context manager
 def _room(gpus: float) -> int:
     import ray
 
-    has = ray.cluster_resources()  # type: ignore[no-untyped-call]
+    has = ray.cluster_resources()
     return max(1, int(has.get("GPU", 0) / gpus if gpus else has.get("CPU", 1)))

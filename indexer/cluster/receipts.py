@@ -13,6 +13,7 @@ from indexer.cluster.units import Unit
 from indexer.pipeline.left_out import LeftOutCounter
 from indexer.pipeline.report import BuildReport
 from wildsat_core.collection.manifest import SegmentInfo
+from wildsat_core.collection.segment import INFO_FILE, segment_folder
 from wildsat_core.errors import CollectionFormatError
 from wildsat_core.files import put_text_if_absent, write_text_atomically
 
@@ -46,20 +47,24 @@ def receipt_path(root: Path, job: str, unit_name: str) -> Path:
     return folder_of(root, job) / f"{unit_name}.json"
 
 
-def read_receipt(path: Path) -> Receipt | None:
-    """The receipt in a file, None where there is none yet.
+def read_receipt(root: Path, path: Path) -> Receipt | None:
+    """The receipt in a file, None where there is none yet. One whose segment `gc` has taken goes, too.
 
     Raises:
         CollectionFormatError: the file is damaged.
     """
     try:
-        return Receipt.model_validate_json(path.read_bytes())
+        receipt = Receipt.model_validate_json(path.read_bytes())
     except FileNotFoundError:
         return None
     except (OSError, ValidationError) as err:
         raise CollectionFormatError(
             f"{path} can't be read as a receipt: {err}; remove it, and the unit is done again"
         ) from err
+    if receipt.segment is not None and not (segment_folder(root, receipt.segment.id) / INFO_FILE).is_file():
+        path.unlink(missing_ok=True)
+        return None
+    return receipt
 
 
 def put_receipt(root: Path, job: str, unit: Unit, receipt: Receipt) -> Receipt:
@@ -67,14 +72,14 @@ def put_receipt(root: Path, job: str, unit: Unit, receipt: Receipt) -> Receipt:
     path = receipt_path(root, job, unit.name)
     if put_text_if_absent(path, receipt.model_dump_json(indent=1) + "\n"):
         return receipt
-    found = read_receipt(path)
+    found = read_receipt(root, path)
     assert found is not None
     return found
 
 
 def receipts_of(root: Path, plan: JobPlan) -> Mapping[int, Receipt]:
     """Receipts by the number of the unit."""
-    found = (read_receipt(receipt_path(root, plan.job, name)) for name in unit_names(plan))
+    found = (read_receipt(root, receipt_path(root, plan.job, name)) for name in unit_names(plan))
     return {receipt.unit: receipt for receipt in found if receipt is not None}
 
 

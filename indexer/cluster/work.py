@@ -85,7 +85,7 @@ class Worker:
             DiskFullError: its segment finds no room.
         """
         unit = self.units[number]
-        if done := read_receipt(receipt_path(self.root, self.plan.job, unit.name)):
+        if done := read_receipt(self.root, receipt_path(self.root, self.plan.job, unit.name)):
             return done
         start = time.perf_counter()
         report = BuildReport(self.root.name, self.model.config.name)

@@ -29,6 +29,7 @@ from indexer.sources.protocol import Partition
 from indexer.sources.raster import PixelGrid, RasterSource
 from tests.indexer.test_pipeline import Odd
 from wildsat_core.collection import open_collection
+from wildsat_core.collection.garbage import collect_garbage
 from wildsat_core.collection.maintain import verify
 from wildsat_core.errors import InvalidInputError, ModelMismatchError, SourceError, WildsatError
 from wildsat_core.models.model import WildSATModel
@@ -165,6 +166,23 @@ def test_two_committers_publish_once(source, model, tmp_path):
     assert any(result.exception() is None for result in results)
     assert all(isinstance(result.exception(), WildsatError | None) for result in results)
     assert len(contents(root)) == open_collection(root).manifest.rows == source.count()
+
+
+def test_units_whose_segments_gc_took_are_done_again(source, model, tmp_path):
+    root = tmp_path / "earth"
+    plan = planned(root, source, model)
+    worker = Worker.start(root, plan, source, model, OPTIONS)
+    worker.run_unit(0)
+    committed(root, plan, source, model, allow_failed=True)
+    for number in range(len(plan.units)):
+        worker.run_unit(number)
+    assert collect_garbage(root, unfinished_s=-1)
+    assert set(receipts_of(root, plan)) == {0}
+    for number in range(len(plan.units)):
+        worker.run_unit(number)
+    committed(root, plan, source, model)
+    assert len(contents(root)) == source.count()
+    assert verify(root) == []
 
 
 class Doubled(Odd):
