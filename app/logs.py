@@ -8,13 +8,22 @@ import time
 from collections import OrderedDict
 from typing import Any
 
+# What ends a line, or commands a terminal: names of folders, and what clients send, may have it in them.
+UNWRITTEN = {code: f"\\x{code:02x}" for code in (*range(32), 127, *range(128, 160)) if code != ord("\t")}
+UNWRITTEN |= {code: f"\\u{code:04x}" for code in (0x2028, 0x2029)}
+
 
 class UtcFormatter(logging.Formatter):
-    """Times in UTC with milliseconds, as RFC 3339 writes them."""
+    """Times in UTC with milliseconds, as RFC 3339 writes them, and each message on one line."""
 
     converter = staticmethod(time.gmtime)
     default_time_format = "%Y-%m-%dT%H:%M:%S"
     default_msec_format = "%s.%03dZ"
+
+    def formatMessage(self, record: logging.LogRecord) -> str:  # noqa: N802 - logging's own name
+        """The line, before any traceback."""
+        record.message = record.message.translate(UNWRITTEN)
+        return super().formatMessage(record)
 
 
 class Seldom:

@@ -5,6 +5,7 @@ A command is loaded when it is used, so that `wildsat search` does not pay for i
 
 from __future__ import annotations
 
+import io
 import sys
 from collections.abc import Sequence
 from importlib.metadata import EntryPoint, entry_points
@@ -117,6 +118,7 @@ def main(arguments: Sequence[str] | None = None) -> Any:  # noqa: ANN401 - click
     log show what is secret in an address.
     """
     keep_secrets_out_of_logs()
+    _write_what_the_terminal_lacks()
     try:
         return app(args=arguments, prog_name="wildsat")
     except WildsatError as err:
@@ -125,6 +127,13 @@ def main(arguments: Sequence[str] | None = None) -> Any:  # noqa: ANN401 - click
         if err.filename is None or err.strerror is None:
             raise  # no file that a user could do something about
         _fail(f"{err.filename}: {err.strerror}")
+
+
+def _write_what_the_terminal_lacks() -> None:
+    """Where the locale has no letter for something, as C has none but ASCII, write an escape rather than fail."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper) and not stream.encoding.lower().startswith("utf"):
+            stream.reconfigure(errors="backslashreplace")
 
 
 def _fail(message: str) -> NoReturn:
