@@ -1,6 +1,7 @@
 """GET /search over HTTP: latency and throughput at 1, 8 and 32 clients, against the engine alone in the same run.
 
     python -m benchmarks.http --rows 15000                          # random vectors: the cost of the service itself
+    python -m benchmarks.http --rows 15000 --workers 2
     python -m benchmarks.http --rows 1000000
     python -m benchmarks.http --collections collections --name demo # a real collection: with its text encoder
 
@@ -49,29 +50,16 @@ def percentile(times_s: list[float], share: float) -> float:
     return sorted(times_s)[min(len(times_s) - 1, int(share * len(times_s)))] * 1000
 
 
-def serve(folder: Path, name: str, port: int) -> None:
-    """The service as it is, with its guards; only random collections get a random model."""
-    import uvicorn
-
-    from app.connections import Room
-    from app.main import create_app
-
-    load = (lambda model: RandomModel()) if name.startswith("random-") else None
-    app = create_app(Settings(collections=folder, default_collection=name), load)
-    room = Room(app.state.settings.max_connections)
-    options = {"access_log": False, "proxy_headers": False, "server_header": False}
-    uvicorn.run(app, port=port, log_level="error", http=room.protocol, ws="none", **options)
-
-
 @contextmanager
-def server(folder: Path, name: str) -> Iterator[tuple[int, int]]:
+def server(folder: Path, name: str, workers: int) -> Iterator[tuple[int, int]]:
     """A server in a process of its own; gives its port and process id once it is ready."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
-    options = ["--serve", str(port), "--collections", str(folder), "--name", name]
+    told = {"WILDSAT_COLLECTIONS": str(folder), "WILDSAT_DEFAULT_COLLECTION": name, "WILDSAT_WORKERS": str(workers)}
+    command = [sys.executable, "-m", "benchmarks.serving", str(port)]
     started = time.perf_counter()
-    with subprocess.Popen([sys.executable, "-m", "benchmarks.http", *options]) as process:
+    with subprocess.Popen(command, env=os.environ | told) as process:
         try:
             wait_until_ready(port, process)
             print(
@@ -94,12 +82,13 @@ def wait_until_ready(port: int, process: subprocess.Popen) -> None:
 
 
 def processor_s(pid: int) -> float:
-    """Processor time that a process has used, all threads together; NaN where there is no /proc."""
+    """Processor time that a process and those it has started have used; NaN where there is no /proc."""
     try:
-        fields = Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()
+        pids = [pid, *map(int, Path(f"/proc/{pid}/task/{pid}/children").read_text().split())]
+        stats = [Path(f"/proc/{one}/stat").read_text().rsplit(")", 1)[1].split() for one in pids]
     except OSError:
         return math.nan
-    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+    return sum(int(fields[11]) + int(fields[12]) for fields in stats) / os.sysconf("SC_CLK_TCK")
 
 
 def get(target: str) -> bytes:
@@ -232,11 +221,14 @@ def measure(
     asyncio.run(load(port, 1, min(1.0, seconds), request))
     asyncio.run(take_turns(port, pid, engine, kind, question, seconds))
     for clients in CLIENTS:
+        before = processor_s(pid)
         found = asyncio.run(load(port, clients, seconds, request))
+        used = processor_s(pid) - before
         if not found.times_s:
             print(f"{clients:3} clients   {kind:9} every request was refused as too many", flush=True)
             continue
-        print(f"{clients:3} clients   {kind:9} {found}", flush=True)
+        each = used * 1000 / len(found.times_s)
+        print(f"{clients:3} clients   {kind:9} {found}, {each:.2f} ms processor each", flush=True)
 
 
 def main() -> None:
@@ -245,11 +237,8 @@ def main() -> None:
     parser.add_argument("--collections", type=Path, default=Path("collections"), help="folder of the collections")
     parser.add_argument("--name", default="demo")
     parser.add_argument("--seconds", type=float, default=5.0, help="for each line")
-    parser.add_argument("--serve", type=int, help=argparse.SUPPRESS)
+    parser.add_argument("--workers", type=int, default=1, help="processes of the service")
     options = parser.parse_args()
-    if options.serve:
-        serve(options.collections, options.name, options.serve)
-        return
     name = options.name
     if options.rows:
         name = f"random-{options.rows}"
@@ -257,7 +246,7 @@ def main() -> None:
     print(f"collection {name}: {len(open_collection(options.collections / name))} tiles, k 20", flush=True)
     limit_threads(Settings().threads)  # the engine alone under the same bound as in the service
     engine = open_engine(options.collections, name)
-    with server(options.collections, name) as (port, pid):
+    with server(options.collections, name, options.workers) as (port, pid):
         texts, numbers = new_texts(), itertools.count()
         same = Query((TextTerm("mangrove coast"),))
         kinds = {
