@@ -52,6 +52,7 @@ from app.threads import limit_threads
 from wildsat_core import __version__
 from wildsat_core.countries import load_countries
 from wildsat_core.search.species import TABLE, load_species
+from wildsat_core.search.understanding import understand
 
 log = logging.getLogger(__name__)
 
@@ -164,8 +165,8 @@ def _engines(settings: Settings) -> Engines:
 
 def _warm(settings: Settings) -> None:
     """Read what the first searcher would otherwise wait for; a damaged table stops the start."""
-    load_species(settings.species_table or TABLE)
     load_countries()
+    understand("forest", load_species(settings.species_table or TABLE))
 
 
 @asynccontextmanager
