@@ -11,8 +11,9 @@ from xml.sax.saxutils import escape
 
 import numpy as np
 
-from indexer.sources.georeference import DEGREES, Bounds, Georeference
+from indexer.sources.georeference import Bounds, Georeference
 from indexer.sources.library_errors import library_errors, read_error
+from indexer.sources.projections import DEGREES
 from indexer.sources.remote import patiently
 from indexer.sources.view import RED_GREEN_BLUE, BandChoice, Mask, Pixels, View, open_raster, view_of
 from wildsat_core.errors import SourceError

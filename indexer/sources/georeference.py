@@ -9,14 +9,14 @@ from __future__ import annotations
 
 import functools
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
-import numpy.typing as npt
 
 from indexer.sources.library_errors import library_errors, sentence
+from indexer.sources.projections import DEGREES, Floats, check_earth, to_degrees, transform, transform_each
 from indexer.sources.protocol import PixelPlace
 from wildsat_core.errors import SourceError
 from wildsat_core.geo import EARTH_RADIUS_KM, wrap_lon
@@ -25,17 +25,13 @@ from wildsat_core.types import BBox
 if TYPE_CHECKING:
     from affine import Affine
 
-DEGREES: Final = "EPSG:4326"
 GLOBE: Final = BBox(-180.0, -90.0, 180.0, 90.0)
 
-# Radii that people have given the Earth, from spheres of weather models to 19th-century ellipsoids, in metres.
-_EARTH_RADIUS_M: Final = (6_330_000.0, 6_400_000.0)
 _SAMPLES: Final = 33  # along each side of a large part: a step of 11 degrees, for a raster of the whole globe
 _FEW_SAMPLES: Final = 3  # of a small one, whose sides are near enough to parabolas
 _SMALL_DEG: Final = 20.0
 _BISECTIONS: Final = 40
 
-Floats = npt.NDArray[np.float64]
 Bounds = tuple[float, float, float, float]  # west, south, east, north
 
 
@@ -70,7 +66,7 @@ class Georeference:
         if self.transform.determinant == 0 or not all(map(math.isfinite, self.transform[:6])):
             raise SourceError(f"{self.what}: its pixels have no size: its geotransform is {tuple(self.transform[:6])}")
         try:
-            _transform(self.crs, DEGREES, *self._middle_xy())
+            transform(self.crs, DEGREES, *self._middle_xy())
         except library_errors() as err:
             if "domain" not in str(err):
                 raise SourceError(f"{self.what} can't be placed on the Earth: {sentence(err)}") from err
@@ -191,7 +187,7 @@ class Georeference:
         west, south, east, north = bounds
         x, y = (part.ravel() for part in np.meshgrid(np.linspace(west, east, 9), np.linspace(south, north, 5)))
         if not (self.is_degrees and crs == DEGREES):
-            x, _ = _transform_each(crs, self.crs, x, y)
+            x, _ = transform_each(crs, self.crs, x, y)
         x = x[np.isfinite(x)]
         ends = [self._xy(column, row)[0] for column in (0, self.width) for row in (0, self.height)]
         turns: list[int] = []
@@ -247,7 +243,7 @@ class Georeference:
         return float(lons[jump]) + 0.5 if is_meridian else None
 
     def _x_at(self, lon: Floats, lat: Floats) -> Floats:
-        return _transform_each(DEGREES, self.crs, lon, lat)[0]
+        return transform_each(DEGREES, self.crs, lon, lat)[0]
 
     def moved(self, turns: int) -> Affine:
         """The transform of the raster moved east by whole turns of the globe."""
@@ -268,7 +264,7 @@ class Georeference:
         lons = wrap_lon(middle + np.array([-2.0, -1.0, 0.0, 1.0, 2.0, 80.0]))
         x, y = (
             part.reshape(2, -1)
-            for part in _transform_each(DEGREES, self.crs, np.tile(lons, 2), np.repeat([0.0, 40.0], 6))
+            for part in transform_each(DEGREES, self.crs, np.tile(lons, 2), np.repeat([0.0, 40.0], 6))
         )
         if not np.isfinite(x).all():
             return None
@@ -386,78 +382,11 @@ class Georeference:
         lon = np.arange(-180.0, 180.0, 45.0)
         around = {}
         for lat in (-90.0, 90.0):
-            x, y = _transform_each(DEGREES, self.crs, lon, np.full(lon.shape, lat * (1 - 1e-8)))
+            x, y = transform_each(DEGREES, self.crs, lon, np.full(lon.shape, lat * (1 - 1e-8)))
             x, y = np.where(np.isfinite(x), x, np.nan), np.where(np.isfinite(y), y, np.nan)
             t = ~self.transform
             around[lat] = (t.a * x + t.b * y + t.c, t.d * x + t.e * y + t.f)
         return around
-
-
-def check_earth(what: str, crs: Any) -> None:  # noqa: ANN401
-    """Refuse a coordinate system that is not of the Earth.
-
-    Raises:
-        SourceError: it is of another celestial body, or of none.
-    """
-    if not (crs.is_geographic or crs.is_projected):
-        raise SourceError(f"{what} is placed in a system that is not tied to the Earth: {crs.to_string()[:80]}")
-    radius_m = next(_radii(crs.to_dict(projjson=True)), None)
-    if radius_m is not None and not _EARTH_RADIUS_M[0] <= radius_m <= _EARTH_RADIUS_M[1]:
-        name = crs.to_dict(projjson=True).get("name", "unnamed")
-        raise SourceError(
-            f"{what} is not of the Earth: its coordinate system {name!r} is of a body with a radius of "
-            f"{radius_m / 1000:,.0f} km"
-        )
-
-
-def _radii(json: Any) -> Iterator[float]:  # noqa: ANN401 - whatever stands in PROJJSON
-    """Radii of the ellipsoids of a system described in PROJJSON, in metres."""
-    if isinstance(json, list):
-        for part in json:
-            yield from _radii(part)
-    elif isinstance(json, dict):
-        ellipsoid = json.get("ellipsoid")
-        if isinstance(ellipsoid, dict):
-            radius = ellipsoid.get("radius", ellipsoid.get("semi_major_axis"))
-            if isinstance(radius, dict):
-                unit = radius.get("unit")
-                radius = radius["value"] * (unit.get("conversion_factor", 1.0) if isinstance(unit, dict) else 1.0)
-            if radius is not None:
-                yield float(radius)
-        for part in json.values():
-            yield from _radii(part)
-
-
-def to_degrees(crs: Any, x: Any, y: Any) -> tuple[Floats, Floats]:  # noqa: ANN401
-    """Longitudes and latitudes of places in a system, in the shape given; NaN where a place is not on the globe."""
-    lon, lat = _transform_each(crs, DEGREES, x, y)
-    off = ~np.isfinite(lon) | ~np.isfinite(lat)
-    return np.where(off, np.nan, lon), np.where(off, np.nan, np.clip(lat, -90.0, 90.0))
-
-
-def _transform_each(source: Any, target: Any, x: Any, y: Any) -> tuple[Floats, Floats]:  # noqa: ANN401
-    """Transform places of any shape; inf where PROJ has no answer."""
-    x, y = np.broadcast_arrays(np.asarray(x, float), np.asarray(y, float))
-    found = _finite_parts(source, target, x.ravel(), y.ravel())
-    return found[0].reshape(x.shape), found[1].reshape(x.shape)
-
-
-def _finite_parts(source: Any, target: Any, x: Floats, y: Floats) -> Floats:  # noqa: ANN401
-    """(2, N): GDAL raises for some calls with a few places that fail, so these are asked in halves."""
-    try:
-        return np.array(_transform(source, target, x, y))
-    except library_errors():
-        if len(x) == 1:
-            return np.full((2, 1), np.inf)
-        half = len(x) // 2
-        parts = [_finite_parts(source, target, x[part], y[part]) for part in (slice(half), slice(half, None))]
-        return np.concatenate(parts, axis=1)
-
-
-def _transform(source: Any, target: Any, x: Any, y: Any) -> tuple[Any, Any]:  # noqa: ANN401
-    from rasterio.warp import transform
-
-    return transform(source, target, x, y)  # type: ignore[no-any-return]
 
 
 def _narrowest(lon_a: Floats, lon_b: Floats, lat_a: Floats, lat_b: Floats) -> tuple[float, float]:

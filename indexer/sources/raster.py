@@ -17,11 +17,11 @@ from pathlib import Path
 from typing import Any, Final, NamedTuple
 
 from indexer.sources.dataset import Dataset, box_transform, open_dataset, unwrapped
-from indexer.sources.georeference import DEGREES
 from indexer.sources.grid import Cell, KilometreGrid
 from indexer.sources.library_errors import library_errors, read_error
 from indexer.sources.pixels import Stretch, reading_of
 from indexer.sources.places import centre_in, slug
+from indexer.sources.projections import DEGREES
 from indexer.sources.protocol import MOST_IN_PARTITION, Candidate, LeftOut, Partition, PixelPlace, Reading
 from indexer.sources.remote import patiently
 from indexer.sources.view import BandChoice, Mask, Pixels
