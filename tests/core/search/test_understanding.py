@@ -36,6 +36,9 @@ def places(reading):
         ("desert in Turkey", "desert", ["TUR"]),
         ("rainforest on Java", "rainforest", ["Java"]),
         ("coral reef near Fiji", "coral reef", ["FJI"]),
+        ("tropical island", "tropical island", []),  # not Iceland, whose German name it is
+        ("forest on the island", "forest on the island", []),
+        ("tundra in Iceland", "tundra", ["ISL"]),
         ("Death Valley", "Death Valley", ["Death Valley"]),
         ("the serengeti", "the serengeti", ["Serengeti"]),
         ("Kruger", "Kruger", ["Kruger National Park"]),
@@ -111,10 +114,12 @@ def test_negation(asked, wanted, unwanted):
         ("desert, not coast", True),
         ("selva tropical", True),
         ("lion", True),
-        ("mangroves", False),
-        ("mangrove forest on a tropical coast", False),
+        ("mangroves", True),
+        ("mangrove forest on a tropical coast", True),
+        ("coral reef", False),
+        ("tropical island", False),
         ("a bear that hunts seals on sea ice", False),
-        ("fjords in Norway", False),
+        ("fjords in Norway", True),
         ("emperor penguin", False),
         ("open sea", False),
         ("Fiji", False),
@@ -122,7 +127,7 @@ def test_negation(asked, wanted, unwanted):
         ("où habite le renard des sables", False),
     ],
 )
-def test_questions_about_land_are_told_from_those_about_the_sea_and_its_shores(asked, land):
+def test_questions_about_land_are_told_from_those_about_the_sea(asked, land):
     reading = read(asked)
     assert (reading.about_land, reading.understood.about_land) == (land, land)
     assert reading.narrow(Filters()).show_land == (0.0 if land else 0.5 if asked == "Fiji" else None)

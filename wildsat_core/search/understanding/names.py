@@ -60,6 +60,8 @@ _WORDS_TOO = (
 )
 # Habitats that bear the name of their land: as words they mean the habitat, which may lie elsewhere.
 _HABITATS_TOO = "outback pampas caatinga cerrado altiplano llanos chaco karoo alps"
+# Names of countries in other languages that are plain words of English, whose meaning goes first.
+_ENGLISH_FIRST = frozenset({"island", "grenade"})
 HABITATS_TOO = frozenset(_HABITATS_TOO.split())
 WORDS_TOO = frozenset(_WORDS_TOO.split()) | HABITATS_TOO
 
@@ -118,7 +120,8 @@ def load_gazetteer() -> Gazetteer:
     places: dict[str, Place] = {}
     for code, names in _country_names().items():
         for name in names:
-            places.setdefault(plain(name), Place(names[0], "country", code=code))
+            if plain(name) not in _ENGLISH_FIRST:
+                places.setdefault(plain(name), Place(names[0], "country", code=code))
     with PLACES.open(encoding="utf-8", newline="") as file:
         for row in csv.DictReader(file):
             region = Region(row["name"], tuple(_box(box) for box in row["boxes"].split(";")))

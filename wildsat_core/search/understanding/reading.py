@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 
 from wildsat_core.region import Region
 from wildsat_core.search.query import Filters, PlaceTerm, Query, SpeciesTerm, Term, TextTerm
-from wildsat_core.search.understanding.shores import is_about_land
+from wildsat_core.search.understanding.sea import is_about_land
 from wildsat_core.search.understood import Found, Understood
 
 MOST_SHOW_LAND = 0.5  # of the tiles of a place that is land, rather than islands in the sea
