@@ -37,7 +37,8 @@ test-clients: install-test  ## programs of the field against a running service, 
 		test -x build/clients/$${tool%%=*}/bin/pip || \
 		{ $(BIN)/python -m venv build/clients/$${tool%%=*} && build/clients/$${tool%%=*}/bin/pip install --quiet $$tool; }; done
 	test -d build/leaflet || { mkdir -p build/leaflet && cd build/leaflet && \
-		PATH="$(abspath $(BIN)):$$PATH" npm pack --silent leaflet@1.9.4 && tar -xzf leaflet-*.tgz; }
+		PATH="$(abspath $(BIN)):$$PATH" npm pack --silent leaflet@1.9.4 leaflet.fullscreen@3.0.0 && \
+		for packed in *.tgz; do mkdir $${packed%.tgz} && tar -xzf $$packed -C $${packed%.tgz}; done; }
 	$(BIN)/python -m pytest tests/app/test_clients_md.py tests/app/browser/test_maps_of_notebooks.py \
 		tests/app/test_stac_api.py tests/app/test_agents.py -v
 
