@@ -156,3 +156,6 @@ def test_the_list_fits_a_phone(open_page: Any, fake_url: str) -> None:
         assert box["x"] >= 0
         assert box["x"] + box["width"] <= 360
         page.keyboard.press("Escape")
+    page.locator(".hit-main").first.click()
+    page.locator("#detail").get_by_role("button", name="Close").click()  # nothing lies over it
+    until(page, lambda: "tile" not in parameters(page))
