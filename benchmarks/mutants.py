@@ -30,7 +30,7 @@ NOBODY = "no-such-mutant"
 SEARCH, APP = "tests/core/search", "tests/app"
 # Which tests are to notice mutants of a module; the first line that fits.
 TESTS = {
-    "app.layers.": [f"{APP}/test_layers.py", f"{APP}/test_guard.py", f"{APP}/test_service.py"],
+    "app.layers.": [f"{APP}/test_layers.py", f"{APP}/test_guard.py", f"{APP}/test_kept.py", f"{APP}/test_service.py"],
     "app.requests.": [f"{APP}/test_search.py", f"{APP}/test_formats.py", f"{APP}/test_contract.py"],
     "wildsat_core.collection.map_tiles": ["tests/indexer/test_demo.py", f"{SEARCH}/test_heatmap.py"],
     "wildsat_core.collection.": ["tests/core/collection/test_collection.py", f"{SEARCH}/test_engine.py"],
