@@ -93,6 +93,8 @@ def test_nothing_beside_a_remote_raster_is_asked_for(server):
 def test_a_busy_server_is_asked_again_when_it_says(server, status, when, monkeypatch):
     slept = []
     monkeypatch.setattr(remote.time, "sleep", slept.append)
+    # GDAL may hold the interpreter's lock while it asks, and the server is of this process: silence must end soon.
+    monkeypatch.setitem(remote._GDAL_HTTP, "GDAL_HTTP_LOW_SPEED_TIME", "2")
     server.retry_after = "7"
     if when == "opening":
         server.failures["GET"] = [status] * 5
