@@ -36,7 +36,10 @@ async def lead_on(request: Request) -> None:
     Raises:
         HTTPException: 307, where the body is one of STAC's item search and so none of ours.
     """
-    body = await request.json()
+    try:
+        body = await request.json()
+    except ValueError:
+        return  # no JSON: told by the reader of the body
     if isinstance(body, dict) and body.keys() & OF_STAC_ALONE and body.keys() <= OF_STAC:
         there = f"{request.scope.get('root_path', '')}{stac_search.router.prefix}"
         raise HTTPException(307, f"item search of STAC is at {there}", {"Location": there})

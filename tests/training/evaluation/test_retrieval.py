@@ -45,6 +45,9 @@ class FakeModel:
         self.config = SimpleNamespace(default_blend=default_blend, no_match={}, name="fake")
         self.default_blend = default_blend
 
+    def typical_texts(self):
+        return np.empty((0, 0), np.float32)
+
     def embed_texts(self, texts):
         return np.stack([np.eye(2)[len(text) % 2] for text in texts]).astype(np.float32)
 
