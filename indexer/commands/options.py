@@ -4,6 +4,7 @@ Typer makes a command of a dataclass: its fields are the options, its docstring 
 so in these modules they can't be postponed to strings.
 """
 
+from abc import ABC, abstractmethod
 from dataclasses import dataclass
 from functools import cached_property, partial
 from pathlib import Path
@@ -82,13 +83,14 @@ class WhereOptions:
 
 
 @dataclass(frozen=True, kw_only=True)
-class PictureOptions(WhereOptions):
+class PictureOptions(WhereOptions, ABC):
     """What every kind of pictures takes."""
 
     max_missing: Annotated[float, tiles(min=0, max=1, metavar="SHARE", help="Most of a tile without data, 0 to 1.")] = (
         0.3
     )
 
+    @abstractmethod
     def source(self) -> Source:
         """The source that the options describe.
 
@@ -96,7 +98,6 @@ class PictureOptions(WhereOptions):
             InvalidInputError: an option can't be read, is missing, or contradicts another one.
             SourceError: there is no such imagery.
         """
-        raise NotImplementedError
 
 
 def names(text: str) -> tuple[str, ...]:

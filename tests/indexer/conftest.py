@@ -10,7 +10,9 @@ import rasterio
 import torch
 from affine import Affine
 from PIL import Image
+from typer.testing import CliRunner
 
+from wildsat_core.errors import WildsatError
 from wildsat_core.models.config import HeadConfig, LocationConfig, ModelConfig
 from wildsat_core.models.model import WildSATModel
 from wildsat_core.preprocess import Preprocessing
@@ -112,3 +114,20 @@ def majortom(tmp_path):
     }
     pq.write_table(pa.table(places), tmp_path / "metadata.parquet")
     return tmp_path
+
+
+@pytest.fixture
+def type_in(tmp_path, monkeypatch):
+    """Run `wildsat index …` with a folder of collections; give what it printed, or raise what it raised."""
+    from indexer.commands.index import index
+
+    monkeypatch.setenv("WILDSAT_COLLECTIONS", str(tmp_path / "collections"))
+
+    def run(*arguments, code=0):
+        answer = CliRunner().invoke(index, [str(a) for a in arguments])
+        if isinstance(answer.exception, WildsatError):
+            raise answer.exception
+        assert answer.exit_code == code, answer.output
+        return answer.stdout
+
+    return run

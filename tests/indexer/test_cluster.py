@@ -13,7 +13,6 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from typer.testing import CliRunner
 
 from indexer.cluster.commit import commit_job
 from indexer.cluster.plan import folder_of, make_plan, read_plan
@@ -21,7 +20,6 @@ from indexer.cluster.ray_engine import RayOptions, run_on_ray
 from indexer.cluster.receipts import Receipt, put_receipt, receipts_of, unit_names
 from indexer.cluster.units import units_of
 from indexer.cluster.work import Worker, share_of
-from indexer.commands.index import index
 from indexer.pipeline.build import build_collection
 from indexer.pipeline.options import BuildOptions
 from indexer.sources import Candidate, Reading
@@ -252,20 +250,6 @@ def test_shares_that_are_none_are_refused(share):
 
 def test_shares_cover_all_units():
     assert sorted(n for i in range(3) for n in share_of(10, f"{i}/3")) == list(range(10)) == share_of(10, None)
-
-
-@pytest.fixture
-def type_in(tmp_path, monkeypatch):
-    monkeypatch.setenv("WILDSAT_COLLECTIONS", str(tmp_path / "collections"))
-
-    def run(*arguments, code=0):
-        answer = CliRunner().invoke(index, [str(a) for a in arguments])
-        if isinstance(answer.exception, WildsatError):
-            raise answer.exception
-        assert answer.exit_code == code, answer.output
-        return answer.stdout
-
-    return run
 
 
 def test_plan_work_status_commit_as_they_are_typed(type_in, globe, model_folder, tmp_path):

@@ -31,21 +31,6 @@ DATA = os.environ.get("WILDSAT_DATA")
 
 
 @pytest.fixture
-def type_in(tmp_path, model_folder, monkeypatch):
-    """Run `wildsat index …` with a folder of collections; give what it printed, or raise what it raised."""
-    monkeypatch.setenv("WILDSAT_COLLECTIONS", str(tmp_path / "collections"))
-
-    def run(*arguments, code=0):
-        answer = CliRunner().invoke(index, [str(a) for a in arguments])
-        if isinstance(answer.exception, WildsatError):
-            raise answer.exception
-        assert answer.exit_code == code, answer.output
-        return answer.stdout
-
-    return run
-
-
-@pytest.fixture
 def raster(tmp_path):
     values = np.random.default_rng(0).integers(1, 255, (3, 64, 96)).astype(np.uint8)
     values[:, ::32, ::32] = 9

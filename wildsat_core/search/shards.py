@@ -126,6 +126,7 @@ class Shards(ABC):
 
         Raises:
             TileNotFoundError: no tile has this id.
+            ShardsMissingError: none of those at hand has, and some shards can't be reached.
         """
         rows = self.rows_of([tile_id])
         if not rows.size:
