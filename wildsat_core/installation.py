@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import importlib.util
 import json
 import sys
+from importlib.machinery import PathFinder
 from importlib.metadata import Distribution, PackageNotFoundError, distribution
 from pathlib import Path
 from urllib.parse import urlsplit
@@ -25,7 +25,8 @@ def _installer(installed: Distribution | None) -> str:
     """The installer of this very Python: pip, or uv where it has made an environment without pip."""
     python = _quoted(sys.executable)
     by_uv = installed is not None and (installed.read_text("INSTALLER") or "").strip() == "uv"
-    if by_uv and importlib.util.find_spec("pip") is None:
+    # Not importlib.util.find_spec: setuptools' finder takes that for pip at work, and breaks torch.compile after it.
+    if by_uv and PathFinder.find_spec("pip") is None:
         return f"uv pip install --python {python}"
     return f"{python} -m pip install"
 

@@ -1,6 +1,7 @@
 """The command that a message gives works for the way in which the project was installed."""
 
 import json
+import subprocess
 import sys
 
 import pytest
@@ -23,7 +24,7 @@ class Installed:
 def command(monkeypatch):
     def of(origin, installer="pip", pip=True, python="/env/bin/python"):
         monkeypatch.setattr(sys, "executable", python)
-        monkeypatch.setattr(installation.importlib.util, "find_spec", lambda name: pip or None)
+        monkeypatch.setattr(installation.PathFinder, "find_spec", lambda name: pip or None)
         installed = Installed(installer=installer + "\n", direct_url=json.dumps(origin) if origin else None)
         monkeypatch.setattr(installation, "distribution", lambda name: installed)
         return installation.install_command("serve")
@@ -68,3 +69,10 @@ def test_a_missing_extra_names_purpose_package_and_command():
     said = str(MissingExtraError("geopandas", "geo", "to_geodataframe()"))
     assert said.startswith("to_geodataframe() needs the package 'geopandas', which is not installed. Install it with: ")
     assert said.endswith('[geo]"')
+
+
+def test_asking_for_pip_leaves_setuptools_as_it_was():
+    """setuptools' finder gives up its own distutils for good where it sees pip imported; torch.compile needs it."""
+    program = "from wildsat_core import installation as i; i._installer(i.distribution('wildsat')); import setuptools"
+    by_uv = "from importlib.metadata import Distribution; Distribution.read_text = lambda *_: 'uv'; "
+    subprocess.run([sys.executable, "-c", by_uv + program], check=True, capture_output=True)

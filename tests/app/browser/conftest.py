@@ -121,6 +121,19 @@ def until(page: Any, condition: Callable[[], object], timeout_s: float = 60.0) -
         page.wait_for_timeout(50)
 
 
+def box_of(page: Any, selector: str) -> dict[str, float]:
+    """Where an element is on the screen, px; waits where the list is just being drawn anew."""
+    boxes: list[Any] = [None]
+
+    def seen() -> bool:
+        boxes.append(page.locator(selector).first.bounding_box())
+        return boxes[-1] is not None
+
+    until(page, seen)
+    box: dict[str, float] = boxes[-1]
+    return box
+
+
 def parameters(page: Any) -> dict[str, str]:
     """What the address bar holds."""
     return {key: values[0] for key, values in parse_qs(urlsplit(page.url).query).items()}

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from tests.app.browser.conftest import listed, parameters, search, until, wait_for_map
+from tests.app.browser.conftest import box_of, listed, parameters, search, until, wait_for_map
 
 pytestmark = pytest.mark.browser
 
@@ -25,7 +25,7 @@ def centre(page: Any) -> tuple[float, float]:
 
 
 def drag(page: Any, by: tuple[int, int] = (-320, 0)) -> None:
-    box = page.locator("#map").bounding_box()
+    box = box_of(page, "#map")
     x, y = box["x"] + box["width"] / 2, box["y"] + box["height"] / 2
     before = parameters(page).get("view")
     page.mouse.move(x, y)
@@ -103,7 +103,7 @@ def test_zooming_keeps_the_selected_tile_and_shows_pictures(open_page: Any, fake
     assert abs(centre(page)[0] - lon) < 4
     assert abs(centre(page)[1] - lat) < 4
     page.wait_for_selector("#imagery-end >> text=one of its pixels is 7.4 km wide")
-    box = page.locator("#map").bounding_box()
+    box = box_of(page, "#map")
     page.mouse.dblclick(box["x"] + 60, box["y"] + box["height"] - 80)
     page.wait_for_timeout(800)
     assert parameters(page)["tile"] == first, "a double click zooms and lets go of nothing"

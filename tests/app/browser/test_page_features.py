@@ -12,7 +12,7 @@ from urllib.parse import parse_qs, urlencode, urlsplit
 import pytest
 from PIL import Image
 
-from tests.app.browser.conftest import listed, parameters, search, until, wait_for_map
+from tests.app.browser.conftest import box_of, listed, parameters, search, until, wait_for_map
 from tests.app.browser.fake_api import PICTURE_TERM, answer
 
 pytestmark = pytest.mark.browser
@@ -46,7 +46,7 @@ def test_filter_fields_set_the_address(open_page: Any, fake_url: str) -> None:
     set_ = parameters(page)
     assert (set_["from"], set_["min_percentile"], set_["months"]) == ("2020-05-01", "99", "3")
     assert chip_labels(page, "filter") == ["Brazil", "Since 2020-05-01", "Mar", "Only the top 1 %"]
-    assert page.locator(".hit").first.bounding_box()["y"] < 400, "filters don't push the hits away"
+    assert box_of(page, ".hit")["y"] < 400, "filters don't push the hits away"
     page.fill("#country", "Kenya")
     page.locator("#country").press("Tab")
     page.wait_for_selector("#said >> text=The collection has no tile in Kenya.")
@@ -105,7 +105,7 @@ def test_an_area_is_drawn_on_the_map(open_page: Any, fake_url: str) -> None:
     wait_for_map(page, hits=20)
     page.locator("#narrow summary").click()
     page.click("#area-draw")
-    box = page.locator("#map").bounding_box()
+    box = box_of(page, "#map")
     for x, y in [(0.4, 0.6), (0.6, 0.6), (0.5, 0.35)]:
         page.mouse.click(box["x"] + box["width"] * x, box["y"] + box["height"] * y)
         page.wait_for_timeout(400)  # slower than a double click
@@ -398,7 +398,7 @@ def test_what_can_be_carried_away(open_page: Any, fake_url: str) -> None:
 def test_a_place_on_the_map_can_be_searched_around(open_page: Any, fake_url: str) -> None:
     page = open_page(f"{fake_url}/?q=fen&flat=1&view=5,5,5")
     wait_for_map(page, hits=20)
-    box = page.locator("#map").bounding_box()
+    box = box_of(page, "#map")
     page.mouse.click(box["x"] + box["width"] / 2, box["y"] + box["height"] / 2)
     page.get_by_role("button", name="Only within 500 km").click()
     until(page, lambda: "circle" in parameters(page))

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from tests.app.browser.conftest import parameters, search, until, wait_for_map
+from tests.app.browser.conftest import box_of, parameters, search, until, wait_for_map
 from tests.app.browser.fake_api import answer
 
 pytestmark = pytest.mark.browser
@@ -142,17 +142,17 @@ def test_about_opens_as_a_dialog_and_closes(open_page: Any, fake_url: str) -> No
 def test_the_list_fits_a_phone(open_page: Any, fake_url: str) -> None:
     page = open_page(f"{fake_url}/?q=estuary", viewport={"width": 360, "height": 740}, has_touch=True, is_mobile=True)
     assert page.evaluate("document.documentElement.scrollWidth") <= 360
-    assert page.locator(".hit").first.bounding_box()["y"] < 740
-    stage = lambda: page.locator(".stage").bounding_box()  # noqa: E731 - read twice below
+    assert box_of(page, ".hit")["y"] < 740
+    stage = lambda: box_of(page, ".stage")  # noqa: E731 - read twice below
     assert stage()["height"] > 200, "map and list share the screen"
     page.locator("#sheet-handle").click()
-    until(page, lambda: page.locator("#sheet").bounding_box()["height"] > 600)
+    until(page, lambda: box_of(page, "#sheet")["height"] > 600)
     page.locator("#sheet-handle").click()
     until(page, lambda: stage()["height"] > 500)
     page.locator("#sheet-handle").click()
     for menu in ("Filters", "Export"):
         page.locator("summary", has_text=menu).click()
-        box = page.locator(".narrow-body:visible, .menu-body:visible").bounding_box()
+        box = box_of(page, ".narrow-body:visible, .menu-body:visible")
         assert box["x"] >= 0
         assert box["x"] + box["width"] <= 360
         page.keyboard.press("Escape")

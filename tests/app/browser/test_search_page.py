@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from tests.app.browser.conftest import listed, parameters, search, until, wait_for_map
+from tests.app.browser.conftest import box_of, listed, parameters, search, until, wait_for_map
 from tests.app.browser.fake_api import answer
 
 pytestmark = pytest.mark.browser
@@ -43,7 +43,7 @@ def test_hovering_the_list_marks_the_map_and_back(open_page: Any, fake_url: str)
     wait_for_map(page, hits=20)
     page.locator(".hit").nth(2).hover()
     page.wait_for_selector(f"#map[data-hovered='{listed(page)[2]}']")
-    box = page.locator("#map").bounding_box()
+    box = box_of(page, "#map")
     page.mouse.move(box["x"] + box["width"] / 2, box["y"] + box["height"] / 2)
     page.wait_for_selector(f".hit.is-hovered[data-tile='{first['tile_id']}']")
     page.mouse.click(box["x"] + box["width"] / 2, box["y"] + box["height"] / 2)
