@@ -8,7 +8,7 @@ from app.catalog import Catalog, Served
 from app.metrics import Metrics
 from app.policies import ANEW
 from app.settings import Settings
-from wildsat_core.search.query import Query, SearchResult
+from wildsat_core.search.query import ChangesResult, Query, SearchResult
 from wildsat_core.search.species import TABLE, SpeciesTable, load_species
 
 
@@ -35,13 +35,19 @@ def species_of(request: Request) -> SpeciesTable:
 def run_search(request: Request, served: Served, query: Query) -> SearchResult:
     """Search and count what it took."""
     result = served.engine.search(query)
+    count_answer(request, result)
+    if result.missing:
+        request.scope[ANEW] = True
+    return result
+
+
+def count_answer(request: Request, result: SearchResult | ChangesResult) -> None:
+    """Count what it took, and whether it was about nothing, which is counted each time anew."""
     metrics = metrics_of(request)
     metrics.observe_stages({stage: ms / 1000.0 for stage, ms in result.timings_ms.items()})
     if result.no_match:
         metrics.no_match.inc()
-    if result.no_match or result.missing:
         request.scope[ANEW] = True
-    return result
 
 
 def base_url(request: Request) -> str:

@@ -32,6 +32,7 @@ from app.openapi import TAGS, describe_errors, operation_id
 from app.policies import Directory
 from app.requests.contract import page_contract
 from app.routes import (
+    changes,
     collections,
     docs,
     export,
@@ -62,6 +63,7 @@ PACKED_TYPES = (*DEFAULT_EXCLUDED_CONTENT_TYPES, "application/vnd.apache.parquet
 ROUTERS = (
     page.router,
     search.router,
+    changes.router,
     upload.router,
     export.router,
     species.router,

@@ -78,6 +78,7 @@ POLICIES: dict[str, Policy] = {
     "search": Policy(Cost.SEARCH, tagged=True),
     "search_json": Policy(Cost.SEARCH, Body.JSON, cache=UNKEPT),
     "search_image": Policy(Cost.SEARCH, Body.PICTURE, cache=UNKEPT),
+    "changes": Policy(Cost.SEARCH, tagged=True),
     "suggest": Policy(Cost.SEARCH),
     "export": Policy(Cost.EXPORT, tagged=True),
     "species": Policy(),

@@ -8,7 +8,7 @@ from urllib.parse import quote, urlencode
 
 from app.catalog import Served
 from wildsat_core.search.geojson import hit_feature
-from wildsat_core.search.query import MAX_APART, MAX_OFFSET, SearchResult
+from wildsat_core.search.query import MAX_APART, MAX_OFFSET, Change, ChangesResult, SearchHit, SearchResult
 
 
 def feature_collection(
@@ -38,12 +38,56 @@ def feature_collection(
         "blend": result.blend,
         "backend": result.backend,
         "timings_ms": {stage: round(ms, 3) for stage, ms in result.timings_ms.items()},
-        "links": _page_links(path, query, len(result.hits), result.matched) if path else [],
+        "links": _page_links(path, query, len(result.hits), result.matched, _furthest(query)) if path else [],
         "features": [hit_feature(hit, tile_links(served, hit.tile.tile_id)) for hit in result.hits],
     }
 
 
-def understood(result: SearchResult) -> dict[str, Any] | None:
+def change_collection(served: Served, result: ChangesResult, query: dict[str, Any]) -> dict[str, Any]:
+    """The answer to what changed.
+
+    Args:
+        served: where it was searched.
+        result: the places.
+        query: the normalised query, echoed.
+    """
+    return {
+        "type": "FeatureCollection",
+        "query": query,
+        "collection": result.collection,
+        "generation": result.generation,
+        "model": result.model,
+        **notes(served),
+        "matched": result.matched,
+        "total": result.total,
+        "returned": len(result.changes),
+        "no_match": result.no_match,
+        "understood": understood(result),
+        "blend": result.blend,
+        "timings_ms": {stage: round(ms, 3) for stage, ms in result.timings_ms.items()},
+        "links": _page_links("/changes", query, len(result.changes), result.matched, MAX_OFFSET),
+        "features": [_change_feature(served, change) for change in result.changes],
+    }
+
+
+def _change_feature(served: Served, change: Change) -> dict[str, Any]:
+    """A place where its later tile is, with what is known of both."""
+
+    def told(hit: SearchHit) -> dict[str, Any]:
+        properties: dict[str, Any] = hit_feature(hit, tile_links(served, hit.tile.tile_id))["properties"]
+        return {name: value for name, value in properties.items() if name != "rank"}
+
+    return hit_feature(change.after) | {
+        "properties": {
+            "rank": change.rank,
+            "difference": round(change.difference, 6),
+            "before": told(change.before),
+            "after": told(change.after),
+        }
+    }
+
+
+def understood(result: SearchResult | ChangesResult) -> dict[str, Any] | None:
     """What was read from typed words, None where nothing was to be read."""
     reading = result.understood
     if reading is None:
@@ -64,11 +108,15 @@ def notes(served: Served) -> dict[str, Any]:
     return {"notice": served.notice, "attribution": served.manifest.provenance.get("attribution")}
 
 
-def _page_links(path: str, query: dict[str, Any], returned: int, matched: int) -> list[dict[str, str]]:
+def _furthest(query: dict[str, Any]) -> int:
+    """The greatest offset that a search takes."""
+    apart = "spacing_km" in query or "max_per_country" in query or not query.get("overlapping")
+    return MAX_APART - int(query["k"]) if apart else MAX_OFFSET
+
+
+def _page_links(path: str, query: dict[str, Any], returned: int, matched: int, furthest: int) -> list[dict[str, str]]:
     links = [{"rel": "self", "href": f"{path}?{urlencode(query)}", "type": "application/geo+json"}]
     offset, k = int(query.get("offset", 0)), int(query["k"])
-    apart = "spacing_km" in query or "max_per_country" in query or not query.get("overlapping")
-    furthest = MAX_APART - k if apart else MAX_OFFSET
     if returned == k and offset + k < matched and offset + k <= furthest:
         links.append(
             {

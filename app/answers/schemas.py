@@ -246,6 +246,56 @@ class SearchAnswer(Shape):
     features: list[HitFeature]
 
 
+class ChangedTile(TileProperties):
+    """A place on one of two days."""
+
+    score: float = Field(description="compares with the other day's; not a probability")
+    percentile: float = Field(ge=0, le=100, description="share of all tiles that score lower for this query")
+    fit: Literal["strong", "fair", "weak", "none"] = Field(
+        description="the score beside those that plain habitats reach in this collection"
+    )
+
+
+class ChangeProperties(Shape):
+    """What changed at a place, as the question sees it."""
+
+    rank: int = Field(ge=1)
+    difference: float = Field(description="score of the later day less that of the earlier one")
+    before: ChangedTile
+    after: ChangedTile
+
+
+class ChangeFeature(Shape):
+    """A place that was visited twice, where its later tile is."""
+
+    type: Literal["Feature"]
+    id: str = Field(description="of the later tile")
+    bbox: Box
+    geometry: Geometry
+    properties: ChangeProperties
+
+
+class ChangesAnswer(Shape):
+    """Places in the order of how much they changed."""
+
+    type: Literal["FeatureCollection"]
+    query: dict[str, Any] = Field(description="what was asked, in normal form, without what was left out")
+    collection: str
+    generation: int
+    model: str
+    notice: str | None = Field(description="what must be said of the imagery")
+    attribution: str | None
+    matched: int = Field(description="places with a tile in each of the two periods")
+    total: int = Field(description="tiles of the collection")
+    returned: int
+    no_match: bool = Field(description="every text asked for is about nothing that the model knows of places")
+    understood: UnderstoodAnswer | None = Field(description="what was read from q; null with understand=false")
+    blend: float | None = Field(description="the blend that was used, null without a text term")
+    timings_ms: dict[str, float]
+    links: list[Link]
+    features: list[ChangeFeature]
+
+
 class Conformance(Shape):
     """URIs of the standards' parts that are met."""
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import datetime as dt
 import re
+from calendar import monthrange
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Annotated, Any, Literal
@@ -13,6 +14,7 @@ from pydantic_core import core_schema
 
 from wildsat_core.geo import check_lon_lat
 from wildsat_core.ids import TILE_ID
+from wildsat_core.search.changes import Period
 from wildsat_core.search.query import MAX_DISTANCE_KM, MAX_K, MAX_OFFSET, SpeciesTerm, clean_text
 
 MAX_LABELS_IN_URL = 200
@@ -89,6 +91,23 @@ def _day(value: Any) -> Any:  # noqa: ANN401 - whatever came; numbers would be t
 
 
 Day = Annotated[dt.date, BeforeValidator(_day)]
+
+
+def _on_calendar(text: str) -> str:
+    period(text)
+    return text
+
+
+_SPAN = r"\d{4}(?:-\d{2}(?:-\d{2})?)?"
+Days = Annotated[
+    str,
+    Form(
+        rf"{_SPAN}|(?:{_SPAN}|\.\.)/(?:{_SPAN}|\.\.)",
+        "a year, a month or a day, or two of these with / between them, .. for an open end",
+        "2019-06/2019-09",
+    ),
+    AfterValidator(_on_calendar),
+]
 Countries = Annotated[str, Form(r"[A-Z]{3}(?:,[A-Z]{3}){0,249}", "ISO 3166-1 alpha-3 codes with commas", "BRA,PER")]
 Months = Annotated[
     str, Form(r"(?:[1-9]|1[0-2])(?:,(?:[1-9]|1[0-2])){0,11}", "months of the year, 1 to 12, with commas", "6,7,8")
@@ -119,3 +138,28 @@ def numbers(text: str) -> tuple[float, ...]:
 def ids(text: str | None) -> tuple[str, ...]:
     """Ids with commas, each once, in the order given."""
     return tuple(dict.fromkeys(text.split(","))) if text else ()
+
+
+def period(text: str) -> Period:
+    """The days of a text of the form `Days`.
+
+    Raises:
+        ValueError: there is no such day, or the last comes before the first.
+    """
+    first, _, last = text.partition("/")
+    found = Period(_first_day(first), _last_day(last or first))
+    if found.first and found.last and found.first > found.last:
+        raise ValueError(f"must not end before it begins, got {text!r}")
+    return found
+
+
+def _first_day(span: str) -> dt.date | None:
+    return None if span == ".." else dt.date.fromisoformat(span + "-01-01"[len(span) - 4 :])
+
+
+def _last_day(span: str) -> dt.date | None:
+    first = _first_day(span)
+    if first is None or len(span) == 10:
+        return first
+    year, month = (first.year, 12) if len(span) == 4 else (first.year, first.month)
+    return first.replace(month=month, day=monthrange(year, month)[1])

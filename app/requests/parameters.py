@@ -111,9 +111,6 @@ class QuestionParameters(Parameters):
     filter_crs: Crs84 | None = Field(
         default=None, alias="filter-crs", description="coordinates of geometries in filter"
     )
-    min_percentile: Percentile | None = Field(default=None, description="smallest percentile among all tiles")
-    spacing_km: Distance | None = Field(default=None, description="least distance of two hits in km")
-    max_per_country: HitCount | None = Field(default=None, description="at most so many hits of one country")
     blend: Share | None = Field(
         default=None, description="0: looks like it, 1: such things live there; default: the model's"
     )
@@ -145,8 +142,6 @@ class QuestionParameters(Parameters):
             terms=self._terms(species),
             filters=filters or self.filters(),
             blend=self.blend,
-            spacing_km=self.spacing_km or 0.0,
-            max_per_country=self.max_per_country,
             liked=ids(self.up),
             disliked=ids(self.down),
             **how,
@@ -198,7 +193,6 @@ class QuestionParameters(Parameters):
             min_land=self.min_land,
             tile_ids=frozenset(ids(self.tiles)) if self.tiles else None,
             where=PropertyFilter.read(self.filter_, self.filter_lang) if self.filter_ else None,
-            min_percentile=self.min_percentile,
         )
 
     @property
@@ -207,7 +201,24 @@ class QuestionParameters(Parameters):
         return any(getattr(self, name) for name in RANKING_FIELDS)
 
 
-class SearchParameters(QuestionParameters):
+class RankingParameters(QuestionParameters):
+    """A question that single tiles answer: how well they must fit, and how far apart they are to be."""
+
+    min_percentile: Percentile | None = Field(default=None, description="smallest percentile among all tiles")
+    spacing_km: Distance | None = Field(default=None, description="least distance of two hits in km")
+    max_per_country: HitCount | None = Field(default=None, description="at most so many hits of one country")
+
+    def question(self, species: SpeciesTable, filters: Filters | None = None, **how: Any) -> Query:  # noqa: ANN401 - fields of Query
+        """The core's query; see `QuestionParameters.question`."""
+        apart = {"spacing_km": self.spacing_km or 0.0, "max_per_country": self.max_per_country}
+        return super().question(species, filters, **apart, **how)
+
+    def filters(self, bbox: BBox | None = None) -> Filters:
+        """What a tile must satisfy; see `QuestionParameters.filters`."""
+        return replace(super().filters(bbox), min_percentile=self.min_percentile)
+
+
+class SearchParameters(RankingParameters):
     """What to search for, where, when, and how many. At least one of q, terms, like, near, species and up is needed."""
 
     k: HitCount = Field(default=DEFAULT_K, description="how many hits")

@@ -26,7 +26,7 @@ from app.failures import GenerationChangedError
 from app.policies import path_below_root
 from app.requests.forms import CollectionName, Crs84, OgcBox, TileId
 from app.requests.ogc import during, parse_ogc_bbox
-from app.requests.parameters import QuestionParameters
+from app.requests.parameters import RankingParameters
 from app.requests.reader import Parameters, in_url
 from app.routes.route import new_router
 from wildsat_core.errors import InvalidInputError, LimitExceededError
@@ -119,7 +119,7 @@ def collection_schema(request: Request, name: CollectionName, parameters: InOgcU
     return SchemaResponse(schema_document(f"{addresses_of(request).collection(name)}/schema", f"Tiles of {name}"))
 
 
-class ItemsParameters(QuestionParameters, OgcParameters):
+class ItemsParameters(RankingParameters, OgcParameters):
     """Which Items, in which order, and in which coordinates: longitude first, in degrees, as everywhere here."""
 
     bbox: OgcBox | None = Field(default=None, description="west,south,east,north in degrees")

@@ -17,7 +17,7 @@ from tests.app.conftest import ToyModel, picture, toy_settings
 ROUTES = [route for router in ROUTERS for route in router.routes if isinstance(route, APIRoute)]
 FILLED = {"tile_id": "fiji", "name": "demo", "z": "2", "x": "1", "y": "1"}
 # One well-formed question for each address that needs one.
-ASKED = {"search": {"q": "forest"}, "export": {"q": "forest"}, "heatmap": {"q": "forest"}, "suggest": {"up": "fiji"}}
+ASKED = {name: {"q": "forest"} for name in ("search", "changes", "export", "heatmap")} | {"suggest": {"up": "fiji"}}
 READING = [route for route in ROUTES if "GET" in route.methods and route.name != "page"]
 
 

@@ -18,7 +18,7 @@ from httpx import Response
 
 from app.main import create_app
 from tests.app.conftest import toy_settings
-from tests.core.search.fakes import FakeModel, random_collection
+from tests.core.search.fakes import FakeModel, random_collection, revisited_collection
 from wildsat_core.collection.maintain import delete_tiles
 
 pytestmark = [
@@ -33,6 +33,7 @@ QUESTIONS = (
     "/search?like=tile-7&up=tile-9,tile-12,tile-40&down=tile-3,tile-5&k=20&offset=5",
     "/search?near=10,50&countries=BRA,NOR&max_cloud=0.7&k=30",
     "/suggest?q=dunes&up=tile-9&down=tile-3",
+    "/changes?q=dunes&collection=revisited&before=2019/2020&direction=loss",
     "/heatmap/4/8/7.png?q=dunes&min_percentile=40",
     "/export?q=dunes&format=csv&limit=200",
     "/export?q=dunes&format=geoparquet&limit=50",
@@ -66,6 +67,7 @@ def cluster() -> Iterator[object]:
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     root = tmp_path_factory.mktemp("ray")
     random_collection(root / "random", 500, seed=2, segment_rows=60)
+    revisited_collection(root / "revisited", 120)
     return root
 
 

@@ -159,6 +159,76 @@ class SearchAnswer:
 
 
 @dataclass(frozen=True, slots=True)
+class DatedTile(TileInfo):
+    """A place on one of two days.
+
+    Attributes:
+        score: compares with the other day's; not a probability.
+        percentile: share of all tiles that score lower, in [0, 100].
+    """
+
+    score: float
+    percentile: float
+
+
+@dataclass(frozen=True, slots=True)
+class Change:
+    """What changed at a place, as a question sees it.
+
+    Attributes:
+        difference: score of the later day less that of the earlier one.
+        feature: the GeoJSON Feature as it came; its outline is that of the later tile.
+    """
+
+    rank: int
+    difference: float
+    before: DatedTile
+    after: DatedTile
+    feature: Mapping[str, Any]
+
+    @classmethod
+    def from_feature(cls, feature: Mapping[str, Any]) -> Change:
+        told = feature["properties"]
+        days = [_dated(feature, told[name]) for name in ("before", "after")]
+        return cls(told["rank"], told["difference"], days[0], days[1], feature)
+
+
+def _dated(feature: Mapping[str, Any], told: Mapping[str, Any]) -> DatedTile:
+    alone = {**feature, "id": told["tile_id"], "properties": told}
+    return DatedTile(**_tile_fields(alone), score=told["score"], percentile=told["percentile"])
+
+
+@dataclass(frozen=True, slots=True)
+class ChangesAnswer:
+    """Places that were visited twice, in the order of how much they changed.
+
+    Attributes:
+        matched: places with a tile in each of the two periods.
+        total: tiles of the collection.
+        no_match: every text asked for is about nothing that the model knows of places.
+        notice: what must be said of the imagery.
+        geojson: the whole answer as it came.
+    """
+
+    changes: tuple[Change, ...]
+    matched: int
+    total: int
+    no_match: bool
+    collection: str
+    generation: int
+    model: str
+    notice: str | None
+    attribution: str | None
+    geojson: Mapping[str, Any]
+
+    @classmethod
+    def from_json(cls, answer: Mapping[str, Any]) -> ChangesAnswer:
+        names = ("matched", "total", "no_match", "collection", "generation", "model", "notice", "attribution")
+        changes = tuple(Change.from_feature(feature) for feature in answer["features"])
+        return cls(changes=changes, geojson=answer, **{name: answer[name] for name in names})
+
+
+@dataclass(frozen=True, slots=True)
 class Habitat:
     """A phrase and how much better it fits a tile than the average one, in standard deviations."""
 

@@ -12,7 +12,7 @@ from urllib.parse import parse_qsl, quote, urlsplit
 
 import httpx
 
-from wildsat_core.client.answers import CollectionInfo, Habitat, SearchAnswer, SpeciesInfo, TileInfo
+from wildsat_core.client.answers import ChangesAnswer, CollectionInfo, Habitat, SearchAnswer, SpeciesInfo, TileInfo
 
 T = TypeVar("T")
 
@@ -136,6 +136,10 @@ def suggest(q: str | None, count: int, params: Mapping[str, Any]) -> Call[tuple[
         return tuple(TileInfo.from_feature(feature) for feature in response.json()["features"])
 
     return Call(read, "suggest", params={"q": q, "count": count, **params})
+
+
+def changes(q: str | None, params: Mapping[str, Any]) -> Call[ChangesAnswer]:
+    return Call(lambda r: ChangesAnswer.from_json(r.json()), "changes", params={"q": q, **params})
 
 
 def collections() -> Call[tuple[CollectionInfo, ...]]:

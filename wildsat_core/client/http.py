@@ -28,7 +28,7 @@ from uuid import uuid4
 import httpx
 
 from wildsat_core.client import calls
-from wildsat_core.client.answers import CollectionInfo, Habitat, Hit, SearchAnswer, SpeciesInfo, TileInfo
+from wildsat_core.client.answers import ChangesAnswer, CollectionInfo, Habitat, Hit, SearchAnswer, SpeciesInfo, TileInfo
 from wildsat_core.errors import WildsatError
 
 T = TypeVar("T")
@@ -243,6 +243,10 @@ class Client:
         """Tiles whose judgement would tell most, for a search with `up` or `down`."""
         return self._ask(calls.suggest(q, count, params))
 
+    def changes(self, q: str | None = None, **params: Any) -> ChangesAnswer:  # noqa: ANN401 - as in the URL
+        """GET /changes: places ranked by what changed between `before` and `after`, each a year, month, day or span."""
+        return self._ask(calls.changes(q, params))
+
     def tile(self, tile_id: str, collection: str | None = None) -> TileInfo:
         return self._ask(calls.tile(tile_id, collection))
 
@@ -356,6 +360,9 @@ class AsyncClient:
 
     async def suggest(self, q: str | None = None, count: int = 5, **params: Any) -> tuple[TileInfo, ...]:  # noqa: ANN401
         return await self._ask(calls.suggest(q, count, params))
+
+    async def changes(self, q: str | None = None, **params: Any) -> ChangesAnswer:  # noqa: ANN401
+        return await self._ask(calls.changes(q, params))
 
     async def tile(self, tile_id: str, collection: str | None = None) -> TileInfo:
         return await self._ask(calls.tile(tile_id, collection))

@@ -23,6 +23,7 @@ from wildsat_core.errors import (
 from wildsat_core.geo import KM_PER_DEGREE
 from wildsat_core.ground_scale import GroundScale
 from wildsat_core.search.cache import Cache
+from wildsat_core.search.changes import Direction, Period, dated_pairs, rank_pairs
 from wildsat_core.search.distribution import Distribution, is_sampled, percentiles, percentiles_of_best
 from wildsat_core.search.fit import FitLevels
 from wildsat_core.search.floor import Floor, lower_count
@@ -33,6 +34,8 @@ from wildsat_core.search.phrases import read_phrases
 from wildsat_core.search.plan import Background, Plan, QueryModel, make_plan
 from wildsat_core.search.query import (
     MAX_APART,
+    Change,
+    ChangesResult,
     Filters,
     Missing,
     Query,
@@ -43,6 +46,7 @@ from wildsat_core.search.query import (
     TextTerm,
 )
 from wildsat_core.search.ranking import Ranking, timed
+from wildsat_core.search.same_place import Pairs
 from wildsat_core.search.scan import Rows, Scores
 from wildsat_core.search.scorer import ANN_ROWS, EXACT_SCAN_ROWS, FEW, ScanSettings
 from wildsat_core.search.shard import Asked, Found
@@ -56,6 +60,7 @@ if TYPE_CHECKING:
 _CACHED_FIELDS = 8
 _CACHED_FLOORS = 16
 _CACHED_LAND = 64
+_CACHED_PAIRS = 4
 _FIT_ROWS = 8_192
 _HEIGHT_ROWS = 65_536
 _APART = 0.98  # of a tile's side: neighbours on a grid stay, however their centres are rounded
@@ -114,6 +119,7 @@ class SearchEngine:
         self._fields: Cache[tuple[bytes, Filters], HeatField] = Cache(_CACHED_FIELDS)
         self._land: Cache[Filters, float] = Cache(_CACHED_LAND)
         self._floors: Cache[tuple[bytes, int], Floor] = Cache(_CACHED_FLOORS)
+        self._pairs: Cache[tuple[Filters, Filters], Pairs] = Cache(_CACHED_PAIRS)
 
     def without(self, missing: frozenset[int]) -> SearchEngine:
         """The same over the shards that are left; what was found out about all tiles stays."""
@@ -289,20 +295,26 @@ class SearchEngine:
         below = self._begin_percentiles(found, query.filters.min_percentile or 0.0)
         with timed(found.timings_ms, "hits"):
             hits = self._hits(found, query, below)
-        has_text = any(isinstance(term, TextTerm | SpeciesTerm) for term in query.terms)
         return SearchResult(
             hits=hits,
             matched=found.matched,
-            total=self.manifest.tiles,
-            no_match=self._no_match(query),
-            collection=self.manifest.name,
-            generation=self.manifest.generation,
-            model=self.model.ref.name,
-            blend=self.blend_of(query) if has_text else None,
             backend=found.backend,
             timings_ms=found.timings_ms,
-            understood=query.understood,
+            **self._about(query),
         )
+
+    def _about(self, query: Query) -> dict[str, Any]:
+        """What every answer says of where and how a query was asked."""
+        has_text = any(isinstance(term, TextTerm | SpeciesTerm) for term in query.terms)
+        return {
+            "total": self.manifest.tiles,
+            "no_match": self._no_match(query),
+            "collection": self.manifest.name,
+            "generation": self.manifest.generation,
+            "model": self.model.ref.name,
+            "blend": self.blend_of(query) if has_text else None,
+            "understood": query.understood,
+        }
 
     def _partial(self, search: Callable[[SearchEngine], SearchResult]) -> SearchResult:
         """An answer from the shards that can be reached, which says what is missing."""
@@ -332,6 +344,55 @@ class SearchEngine:
         """
         found = self._ranked(query, limit)
         return replace(found, percentiles=self._begin_percentiles(found, query.filters.min_percentile or 0.0)())
+
+    def changes(self, query: Query, before: Period, after: Period, direction: Direction = "any") -> ChangesResult:
+        """Rank places by how much more, or less, they fit the query on a later day; see `wildsat_core.search.changes`.
+
+        Both tiles of a place pass the filters. Spacing, caps and a least percentile play no part.
+
+        Args:
+            query: what to score by, and which part of the ranking is wanted.
+            before: when the earlier tile was taken.
+            after: when the later one was.
+            direction: "gain" and "loss" put those first that fit better and worse, "any" those that changed most.
+
+        Raises:
+            InvalidInputError: no day of any tile is known, or as for `search`.
+            LimitExceededError: too many tiles pass the filters.
+        """
+        if self.shards.extent.days is None:
+            raise InvalidInputError(
+                f"the days of the tiles of {self.shards.name!r} are not known, so there is no telling what changed; "
+                "choose another collection",
+                "collection",
+            )
+        timings: dict[str, float] = {}
+        with timed(timings, "plan"):
+            plan = self.plan(query)
+        with timed(timings, "pairs"):
+            filters = self._settled(query.filters)
+            periods = before.within(filters), after.within(filters)
+            pairs = self._pairs.get(periods, lambda: dated_pairs(self.shards, *periods))
+        with timed(timings, "scan"):
+            found, scores = rank_pairs(self.shards, plan, pairs, direction, query.offset + query.k)
+        with timed(timings, "hits"):
+            page = slice(query.offset, None)
+            changes = self._changes(plan, pairs, found[page], scores[page], query.offset)
+        return ChangesResult(changes, len(pairs.before), timings_ms=timings, **self._about(query))
+
+    def _changes(self, plan: Plan, pairs: Pairs, found: Rows, scores: Scores, skipped: int) -> tuple[Change, ...]:
+        rows = np.stack([pairs.before[found], pairs.after[found]], axis=1).reshape(-1)
+        tiles = self.shards.begin_tiles(rows)
+        live = self.shards.live
+        counted = self.shards.begin_below(plan, scores.reshape(-1), is_sampled(live))
+        percentile = percentiles(*counted(), live)
+        hits = [
+            SearchHit(skipped + i // 2 + 1, row, tile, score, float(percentile[i]), self._fit_levels.word(score))
+            for i, (row, tile, score) in enumerate(
+                zip(rows.tolist(), tiles(), scores.reshape(-1).tolist(), strict=True)
+            )
+        ]
+        return tuple(Change(old, new) for old, new in zip(hits[::2], hits[1::2], strict=True))
 
     def _ranked(self, query: Query, limit: int) -> Ranking:
         """The best `limit` rows; with percentiles where those are known without asking anybody, else with none."""

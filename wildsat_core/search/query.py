@@ -337,6 +337,28 @@ class SearchHit:
 
 
 @dataclass(frozen=True, slots=True)
+class Change:
+    """One place on two days.
+
+    Attributes:
+        before: its tile of the earlier day; its rank is that of the change.
+        after: that of the later.
+    """
+
+    before: SearchHit
+    after: SearchHit
+
+    @property
+    def rank(self) -> int:
+        return self.before.rank
+
+    @property
+    def difference(self) -> float:
+        """How much better the place fits the query than it did, in standard deviations of all tiles' scores."""
+        return self.after.score - self.before.score
+
+
+@dataclass(frozen=True, slots=True)
 class Missing:
     """What could not be reached for an answer.
 
@@ -382,3 +404,32 @@ class SearchResult:
     timings_ms: Mapping[str, float]
     understood: Understood | None = None
     missing: Missing | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class ChangesResult:
+    """Places in the order of how much they changed.
+
+    Attributes:
+        changes: at most k.
+        matched: how many places have a tile in each period.
+        total: how many tiles the generation has.
+        no_match: every text asked for is about nothing that the model knows of places.
+        collection: its name.
+        generation: the generation that was searched.
+        model: the model's name.
+        blend: the blend that was used, None where no text term was.
+        timings_ms: time by stage.
+        understood: what was read from typed words.
+    """
+
+    changes: tuple[Change, ...]
+    matched: int
+    total: int
+    no_match: bool
+    collection: str
+    generation: int
+    model: str
+    blend: float | None
+    timings_ms: Mapping[str, float]
+    understood: Understood | None = None

@@ -19,7 +19,7 @@ import numpy.typing as npt
 from wildsat_core.collection.moments import Moments
 from wildsat_core.collection.reader import Collection
 from wildsat_core.collection.segment import open_moments
-from wildsat_core.geo import great_circle_km
+from wildsat_core.geo import KM_PER_DEGREE, great_circle_km
 from wildsat_core.ground_scale import GroundScale
 from wildsat_core.search.cache import Cache
 from wildsat_core.search.distribution import Distribution
@@ -32,6 +32,7 @@ from wildsat_core.search.paging import Pages, Position
 from wildsat_core.search.plan import Plan
 from wildsat_core.search.query import Filters
 from wildsat_core.search.ranking import Candidates
+from wildsat_core.search.same_place import Dated
 from wildsat_core.search.scan import Rows, Scores, best_first
 from wildsat_core.search.scorer import SAMPLE_ROWS, ScanSettings, Scorer
 from wildsat_core.search.spread import Barred, Places
@@ -263,6 +264,13 @@ class Shard:
         """How many do."""
         return len(self._passing(filters))
 
+    def dated(self, filters: Filters) -> Dated:
+        """Those of them whose days are known."""
+        rows, tiles = self._passing(filters), self.collection.tiles
+        rows = rows[~np.isnat(tiles.captured_on[rows])]
+        sides = (tiles.north[rows] - tiles.south[rows]) * KM_PER_DEGREE
+        return Dated(self._outside(rows), tiles.lon[rows], tiles.lat[rows], sides, tiles.captured_on[rows])
+
     def page(self, filters: Filters, limit: int, after: Position | None) -> Stretch:
         """The first of them in the order of pages."""
         page = self._pages.page(self._passing(filters), limit, after=after)
@@ -337,6 +345,11 @@ class Shard:
     def scores_at(self, rows: Rows, plan: Plan) -> Scores:
         """The same of some rows."""
         return self._scorer.all(plan).scores[self._inside(rows)]
+
+    def rough(self, rows: Rows, plan: Plan) -> tuple[Scores, float]:
+        """The same, and how far off they can be."""
+        scored = self._scorer.all(plan)
+        return scored.scores[self._inside(rows)], scored.bound
 
     def sampled(self, plans: Sequence[Plan], step: int) -> Scores:
         """Exact scores of each `step`-th live row, (P, K)."""

@@ -263,6 +263,16 @@ class Shards(ABC):
         """The same of some rows, in the order given."""
         return _placed(self.begin_at("scores_at", rows, plan)(), np.empty(len(rows), np.float32))
 
+    def rough_at(self, rows: Rows, plan: Plan) -> tuple[Scores, float]:
+        """The same, and how far off they can be."""
+        answers = self.begin_at("rough", rows, plan)()
+        scores = _placed([(mine, some) for mine, (some, _) in answers], np.empty(len(rows), np.float32))
+        return scores, max((bound for _, (_, bound) in answers), default=0.0)
+
+    def exact_at(self, rows: Rows, plan: Plan) -> Scores:
+        """Exact scores of some rows, in the order given."""
+        return _placed(self.begin_at("exact", rows, plan)(), np.empty(len(rows), np.float32))
+
     def sampled(self, plans: Sequence[Plan], most: int) -> Scores:
         """Exact scores of an even sample of at most `most` tiles, (P, K)."""
         return np.concatenate(self.all("sampled", list(plans), self.step(most)), axis=1)

@@ -78,3 +78,30 @@ def random_collection(folder, n, seed=0, segment_rows=1000):
             out.add(part, {space: unit(rng, len(part)) for space in SPACES})
         out.publish()
     return open_collection(folder)
+
+
+def revisited_collection(folder, n, seed=0, segment_rows=40):
+    """Some n tiles at places that were visited up to five times, a little beside where they were seen before."""
+    rng = np.random.default_rng(seed)
+    tiles = []
+    while len(tiles) < n:
+        side = float(rng.choice([0.006, 0.0075, 1.0, 1.3]))
+        lon, lat = (
+            rng.choice([0.0, 179.999, float(rng.uniform(-180, 180))]),
+            rng.choice([0.0, 88.0, rng.uniform(-80, 80)]),
+        )
+        for _ in range(rng.integers(1, 6)):
+            away = rng.choice([0.0, 0.0, 0.1, 0.2, 0.24, 0.26, 0.5]) * side  # up to and beyond what is the same place
+            grown = side * rng.choice([1.0, 1.0, 1.2, 1.3])
+            south = float(lat + away - grown / 2)
+            west, east = (float((lon + end + 180) % 360 - 180) for end in (-grown / 2, grown / 2))
+            day = dt.date(2019, 1, 1) + dt.timedelta(int(rng.integers(0, 1500)))
+            told = {"captured_on": day if rng.random() < 0.9 else None, "cloud_cover": float(rng.random())}
+            tiles.append(Tile(f"visit-{len(tiles)}", BBox(west, south, east, south + grown), 10.0, "test", **told))
+    tiles = [tiles[i] for i in rng.permutation(len(tiles))]
+    with CollectionWriter(folder, folder.name, REF, SPACES, segment_rows=segment_rows) as out:
+        for start in range(0, len(tiles), segment_rows):
+            part = tiles[start : start + segment_rows]
+            out.add(part, {space: unit(rng, len(part)) for space in SPACES})
+        out.publish()
+    return open_collection(folder)

@@ -1,0 +1,126 @@
+"""GET /changes and the client's method for it: a place that was visited twice, what is refused, pages."""
+
+import datetime as dt
+from collections.abc import Iterator
+
+import httpx
+import pytest
+from fastapi.testclient import TestClient
+
+from app.main import create_app
+from app.requests.forms import period
+from tests.app.conftest import ToyModel, toy_settings, write_rows
+from wildsat_core.client import Client
+from wildsat_core.search.changes import Period
+from wildsat_core.types import BBox
+
+FELLED, SOWN, ONCE = BBox(-61, -4, -60, -3), BBox(179.5, -18, -179.5, -17), BBox(20, -1, 21, 0)
+DAYS = [dt.date(2019, 7, 1), dt.date(2021, 1, 15), dt.date(2023, 7, 9)]
+FOREST, SAND, BOTH = (1.0, 0.0, 0.0, 0.0), (0.0, 1.0, 0.0, 0.0), (0.6, 0.6, 0.0, 0.0)
+ROWS = [
+    ("felled-2019", FELLED, DAYS[0], 0.1, "BRA", FOREST),
+    ("felled-2021", FELLED, DAYS[1], 0.1, "BRA", BOTH),
+    ("felled-2023", FELLED, DAYS[2], 0.1, "BRA", SAND),
+    ("sown-2019", SOWN, DAYS[0], 0.5, "FJI", SAND),
+    ("sown-2021", SOWN, DAYS[1], 0.5, "FJI", BOTH),
+    ("once", ONCE, DAYS[0], 0.0, "COD", FOREST),
+    ("undated", FELLED, None, 0.0, "BRA", FOREST),
+]
+FELLED_ROW, SOWN_ROW = ("felled-2019", "felled-2023"), ("sown-2019", "sown-2021")
+
+
+@pytest.fixture(scope="module")
+def client(tmp_path_factory: pytest.TempPathFactory) -> Iterator[TestClient]:
+    root = tmp_path_factory.mktemp("visits")
+    write_rows(root, "demo", ROWS)
+    write_rows(root, "undated", [(name, box, None, *rest) for name, box, _, *rest in ROWS])
+    with TestClient(create_app(toy_settings(root), lambda name: ToyModel()), raise_server_exceptions=False) as client:
+        yield client
+
+
+def changed(client: TestClient, **asked: object) -> list[tuple[str, str]]:
+    answer = client.get("/changes", params={"q": "forest", **asked})
+    assert answer.status_code == 200, answer.text
+    places = [feature["properties"] for feature in answer.json()["features"]]
+    assert [place["rank"] for place in places] == list(range(1, 1 + len(places)))
+    for place in places:
+        assert place["difference"] == pytest.approx(place["after"]["score"] - place["before"]["score"], abs=2e-6)
+    return [(place["before"]["tile_id"], place["after"]["tile_id"]) for place in places]
+
+
+def test_places_are_ranked_by_what_changed(client: TestClient) -> None:
+    assert changed(client) == [FELLED_ROW, SOWN_ROW]
+    assert changed(client, direction="loss") == [FELLED_ROW, SOWN_ROW]
+    assert changed(client, direction="gain") == [SOWN_ROW, FELLED_ROW]
+    assert set(changed(client, after="2021")) == {("felled-2019", "felled-2021"), SOWN_ROW}
+    assert changed(client, before="2020/..", after="2023-07/2023-12") == [("felled-2021", "felled-2023")]
+
+
+def test_filters_narrow_both_days(client: TestClient) -> None:
+    assert changed(client, months="7") == [FELLED_ROW]
+    assert changed(client, countries="FJI") == changed(client, bbox="170,-30,-170,0") == [SOWN_ROW]
+    assert changed(client, max_cloud=0.2, to="2022-01-01") == [("felled-2019", "felled-2021")]
+    area = '{"type":"Polygon","coordinates":[[[-62,-5],[-59,-5],[-59,-2],[-62,-2],[-62,-5]]]}'
+    assert changed(client, area=area, filter="cloud_cover < 0.3") == [FELLED_ROW]
+
+
+def test_pages_go_on_where_the_last_ended(client: TestClient) -> None:
+    first = client.get("/changes?q=forest&k=1").json()
+    assert (first["matched"], first["returned"], first["total"]) == (2, 1, 7)
+    following = next(link["href"] for link in first["links"] if link["rel"] == "next")
+    second = client.get(following).json()
+    assert [feature["id"] for feature in (*first["features"], *second["features"])] == ["felled-2023", "sown-2021"]
+    assert [link["rel"] for link in second["links"]] == ["self", "prev"]
+
+
+@pytest.mark.parametrize(
+    ("asked", "parameter", "said"),
+    [
+        ({}, "q", "say what to search for"),
+        ({"q": "forest", "min_percentile": "90"}, "min_percentile", "no such parameter here"),
+        ({"q": "forest", "spacing_km": "90"}, "spacing_km", "no such parameter here"),
+        ({"q": "forest", "before": "June"}, "before", "a year, a month or a day"),
+        ({"q": "forest", "before": "2019-13"}, "before", "month must be in 1..12"),
+        ({"q": "forest", "after": "2021/2019"}, "after", "must not end before it begins"),
+        ({"q": "forest", "from": "2022-01-01", "before": "2019"}, "from", "no day is left between 2022-01-01 and 2019"),
+        ({"q": "forest", "collection": "undated"}, "collection", "days of the tiles of 'undated' are not known"),
+    ],
+)
+def test_what_can_not_be_answered_is_refused_by_name(
+    client: TestClient, asked: dict[str, str], parameter: str, said: str
+) -> None:
+    answer = client.get("/changes", params=asked)
+    assert (answer.status_code, answer.json()["parameter"]) == (422, parameter)
+    assert said in answer.json()["detail"]
+
+
+@pytest.mark.parametrize(
+    ("text", "first", "last"),
+    [
+        ("2020", "2020-01-01", "2020-12-31"),
+        ("2020-02", "2020-02-01", "2020-02-29"),
+        ("2021-02-03", "2021-02-03", "2021-02-03"),
+        ("2019-06/2020-11", "2019-06-01", "2020-11-30"),
+        ("../2020", None, "2020-12-31"),
+        ("2020-05/..", "2020-05-01", None),
+        ("../..", None, None),
+    ],
+)
+def test_a_period_is_as_long_as_it_is_written(text: str, first: str | None, last: str | None) -> None:
+    assert period(text) == Period(*(dt.date.fromisoformat(day) if day else None for day in (first, last)))
+
+
+def test_the_client_gives_typed_changes(client: TestClient) -> None:
+    def answer(request: httpx.Request) -> httpx.Response:
+        found = client.get(str(request.url))
+        return httpx.Response(found.status_code, content=found.content, headers={"content-type": "application/json"})
+
+    with Client("http://testserver", transport=httpx.MockTransport(answer)) as asking:
+        found = asking.changes("forest", before=2019, direction="loss", countries=["BRA", "FJI"])
+    first = found.changes[0]
+    assert (first.before.captured_on, first.after.captured_on) == (DAYS[0], DAYS[2])
+    assert (first.before.tile_id, first.after.tile_id, first.rank) == (*FELLED_ROW, 1)
+    assert first.difference == pytest.approx(first.after.score - first.before.score, abs=2e-6)
+    assert first.difference < 0
+    assert first.before.bbox == (-61, -4, -60, -3)
+    assert (found.matched, found.total, found.collection) == (2, 7, "demo")
