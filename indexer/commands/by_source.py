@@ -7,12 +7,13 @@ from dataclasses import make_dataclass
 from typing import Any, Final
 
 import typer
-from typer.core import TyperGroup
+from typer.core import TyperCommand, TyperGroup
 
 from wildsat_core.errors import InvalidInputError
 
 DEFAULT_KIND: Final = "raster"
 OPTION: Final = "--source"
+GENERAL: Final = "General"  # of the help: what stands in no panel
 
 
 class KindGroup(TyperGroup):
@@ -23,6 +24,29 @@ class KindGroup(TyperGroup):
         if args and args[0] not in ("--help", "-h"):
             args = kind_first(args, list(self.commands))
         return super().parse_args(ctx, args)
+
+
+class KindCommand(TyperCommand):
+    """Its help is one column for options with what they take, one for what they do, without frames.
+
+    So the forty options of a kind fit two screens of 80 columns; in the frames of other commands they take three.
+    """
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:  # noqa: ANN401 - typer's own
+        """A command as typer makes it, without its frames."""
+        super().__init__(*args, **kwargs)
+        self.rich_markup_mode = None
+
+    def format_options(self, ctx: Any, formatter: Any) -> None:  # noqa: ANN401 - typer keeps its click to itself
+        """The options by the panel that they stand in."""
+        panels: dict[str, list[tuple[str, str]]] = {GENERAL: []}
+        for param in self.get_params(ctx):
+            record = param.get_help_record(ctx)
+            if record is not None:
+                panels.setdefault(getattr(param, "rich_help_panel", None) or GENERAL, []).append(record)
+        for panel, records in panels.items():
+            with formatter.section(panel):
+                formatter.write_dl(records, col_max=34)
 
 
 def kind_first(args: list[str], kinds: list[str]) -> list[str]:
@@ -69,5 +93,5 @@ def by_source(orders: Mapping[str, type], run: Callable[[Any], None], about: str
         subcommand_metavar="KIND …",
     )
     for kind, order in orders.items():
-        group.command(kind, rich_help_panel="Kinds of imagery")(order)
+        group.command(kind, cls=KindCommand, rich_help_panel="Kinds of imagery")(order)
     return group

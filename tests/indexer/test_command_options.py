@@ -17,11 +17,11 @@ from wildsat_core.errors import InvalidInputError
 
 COMMANDS = {"build": ORDERS, "add": ORDERS, "cut": PICTURES}
 KINDS = ["raster", "sentinel2"]
-WIDE = {"COLUMNS": "100", "NO_COLOR": "1", "TERM": "dumb"}
+SCREEN = {"COLUMNS": "80", "NO_COLOR": "1", "TERM": "dumb"}
 
 
 def said(*arguments):
-    answer = CliRunner().invoke(index, arguments, env=WIDE)
+    answer = CliRunner().invoke(index, arguments, env=SCREEN)
     assert answer.exit_code == 0, answer.output
     return answer.output
 
@@ -65,7 +65,7 @@ def test_the_help_of_a_command_lists_the_kinds():
 def test_the_help_of_a_kind_fits_two_screens_and_shows_units_and_defaults(command, kind):
     printed = said(command, kind, "--help")
     assert len(printed.splitlines()) <= 80
-    assert ("NAME" in printed.splitlines()[1]) == (command != "cut")
+    assert ("{NAME}" in printed.splitlines()[0]) == (command != "cut")
     assert "For example: --" in printed
     bare = re.findall(r"(--[\w-]+) +(?:-\w )? *<(?:float|int|str)[ >]", printed)
     assert not bare, f"{bare} show no unit"
