@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 
 from app.engines import Engines
 from app.failures import NotServedError
+from app.threads import limit_threads
 from wildsat_core.collection import list_collections
 from wildsat_core.collection.manifest import IMAGERY_FILE, Manifest, read_identity
 from wildsat_core.collection.map_tiles import Imagery
@@ -263,13 +264,19 @@ def _files_of(root: Path) -> str:
     return hashlib.sha256("\n".join(sorted(found)).encode("utf-8", "surrogateescape")).hexdigest()
 
 
-def registry_loader(device: str) -> ModelLoader:
-    """Loads models by their registry name; the text encoder is warmed so that no searcher waits for it."""
+def registry_loader(device: str, threads: int) -> ModelLoader:
+    """Loads models by their registry name; the text encoder is warmed so that no searcher waits for it.
+
+    Args:
+        device: torch device of the encoders.
+        threads: that one encoding may take.
+    """
 
     def load(name: str) -> QueryModel:
         from wildsat_core.models.registry import load_model
 
         model = load_model(name, device).optimise_for_inference()
+        limit_threads(threads)  # the first model loads torch
         if model.config.text_head is not None:
             model.embed_texts(["forest"])
         return model

@@ -106,7 +106,7 @@ def create_app(
     app.state.catalog = Catalog(
         settings.collections,
         settings.default_collection,
-        load or registry_loader(settings.device),
+        load or registry_loader(settings.device, settings.threads),
         _engines(settings),
     )
     app.state.gate = Gate(settings.max_running, settings.max_waiting, settings.max_wait_s)

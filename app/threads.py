@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import sys
+
 
 def limit_threads(threads: int) -> None:
-    """Bound the pools of numpy's BLAS and of torch in this process.
+    """Bound the pools of numpy's BLAS, and of torch where it is loaded; who loads it later bounds it then.
 
     A pool of two shared by three searches makes each wait for the others at every product; with one thread each, eight
     clients got three times the answers, and one client alone waits no longer.
     """
-    import torch
     from threadpoolctl import threadpool_limits
 
     threadpool_limits(threads)
-    torch.set_num_threads(threads)
+    if torch := sys.modules.get("torch"):
+        torch.set_num_threads(threads)

@@ -25,7 +25,7 @@ PROGRAM = """
 import sys
 import app.main
 from tests.app.conftest import ToyModel
-app.main.registry_loader = lambda device: lambda name: ToyModel()
+app.main.registry_loader = lambda *_: lambda name: ToyModel()
 from wildsat_core.cli import main
 main(sys.argv[1:])
 """
@@ -74,7 +74,7 @@ def poor(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
 def is_ready(service: Service) -> bool:
     assert service.process.poll() is None, service.log.read_text("utf-8", "replace")
     try:
-        return httpx.get(f"{service.url}/readyz", timeout=20).status_code == 200
+        return httpx.get(f"{service.url}/readyz", timeout=20, verify=False).status_code == 200
     except httpx.TransportError:
         return False
 

@@ -163,9 +163,10 @@ def load_model(name_or_dir: str | Path, device: str | torch.device = "cpu") -> W
         ModelNotFoundError: no such model.
         CheckpointError: its files are damaged or don't fit each other.
     """
+    folder = find_model(name_or_dir)  # before torch is loaded, which takes seconds
     from wildsat_core.models.model import WildSATModel
 
-    return WildSATModel.open(find_model(name_or_dir), device)
+    return WildSATModel.open(folder, device)
 
 
 def model_ref(name_or_dir: str) -> ModelRef:

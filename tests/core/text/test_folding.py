@@ -30,3 +30,10 @@ def test_a_key_has_neither_accents_nor_case_nor_punctuation():
     assert plain("  C\u00f4te d\u2019Ivoire! ") == "cote d ivoire"
     assert plain("P\u00c1RAMO") == plain("pa\u0301ramo") == "paramo"
     assert plain("森林") == "森林"
+
+
+def test_a_key_of_plain_letters_is_what_it_is_beside_others():
+    for first in map(chr, range(128)):
+        for second in map(chr, range(128)):
+            text = f"Aa{first}{second}b Z"
+            assert plain(f"\u00e9 {text}") == f"e {plain(text)}"
