@@ -55,7 +55,7 @@ def answered_within(url: str, seconds: float) -> None:
     took = []
     for _ in range(5):
         started = time.monotonic()
-        assert httpx.get(f"{url}/search?q=ice", timeout=20).status_code == 200
+        assert httpx.get(f"{url}/search?q=ice", timeout=20, verify=False).status_code == 200
         took.append(time.monotonic() - started)
     assert min(took) < seconds
 

@@ -22,10 +22,12 @@ def service(folder: Path, model: type = ToyModel) -> TestClient:
 
 
 def wait_for(claim: Callable[[], bool], seconds: float = 10.0) -> float:
+    """Wait until a claim is true; ever longer between two looks, so that what is waited for has the processor."""
     started = time.monotonic()
     while not claim():
-        assert time.monotonic() - started < seconds, "it did not come true in time"
-        time.sleep(0.01)
+        waited = time.monotonic() - started
+        assert waited < seconds, "it did not come true in time"
+        time.sleep(min(0.01 + waited / 20, 0.3))
     return time.monotonic() - started
 
 
