@@ -267,6 +267,9 @@ class PageParameters(SearchParameters):
     heat: str | None = Field(default=None, description="opacity of the heat-map in per cent")
     vs: str | None = Field(default=None, description="words of the question that this one is compared with")
     vs_collection: str | None = Field(default=None, description="collection in which that question is asked")
+    changes: str | None = Field(default=None, description="what changed instead of hits: any, gain or loss")
+    before: str | None = Field(default=None, description="when the earlier of two pictures was taken")
+    after: str | None = Field(default=None, description="when the later was")
     area_name: str | None = Field(default=None, description="what the area is called: a place, or a file's name")
     f: Literal["html", "json"] | None = Field(default=None, description="json: the landing page for programs")
 

@@ -1,13 +1,14 @@
 /** The only file that speaks HTTP. "No answer" and "an answer we did not want" differ; both carry a sentence. */
 
-import { formatSearch, patchState } from "./state.js";
+import { formatChanges, formatSearch, patchState } from "./state.js";
 
 /**
  * @typedef {{
  *   tile_id: string, lon: number, lat: number, captured_on: string | null, cloud_cover: number | null, gsd_m: number,
  *   source: string, country: string | null, country_name: string | null, place: string, thumbnail: string,
  *   similar: string, rank: number, score: number, percentile?: number, fit?: string, shares?: Share[],
- * }} TileProperties rank, score and percentile are those of a hit
+ *   difference?: number, before?: TileProperties,
+ * }} TileProperties rank, score and percentile are those of a hit; difference and before those of a place on two days
  * @typedef {{
  *   type: "Feature", id: string, bbox?: import("./geo.js").BBox, geometry: import("geojson").Geometry,
  *   properties: TileProperties,
@@ -70,8 +71,6 @@ export function createApi(root) {
 
   return {
     url,
-    /** Address of a search, the same one a script would call. @param {import("./state.js").State} state */
-    searchUrl: (state) => url(`/search${formatSearch(state)}`),
     /**
      * @param {import("./state.js").State} state
      * @param {{offset?: number, explain?: boolean, signal?: AbortSignal}} [options]
@@ -81,6 +80,23 @@ export function createApi(root) {
       const asked = explain ? patchState(state, { explain: "true" }) : state;
       return request(`/search${formatSearch(further(asked, offset))}`, { signal });
     },
+    /**
+     * Places on two days, as their later tile with the earlier one beside it.
+     *
+     * @param {import("./state.js").State} state
+     * @param {{offset?: number, signal?: AbortSignal}} [options]
+     * @returns {Promise<Answer>}
+     */
+    async changes(state, { offset = 0, signal } = {}) {
+      const found = await request(`/changes${formatChanges(further(state, offset))}`, { signal });
+      const features = found.features.map(({ properties: { rank, difference, before, after }, ...place }) => ({
+        ...place,
+        properties: { ...after, rank, difference, before },
+      }));
+      return { ...found, features };
+    },
+    /** Address of what is asked, the same one a script would call. @param {import("./state.js").State} state */
+    askedUrl: (state) => url(state.changes ? `/changes${formatChanges(state)}` : `/search${formatSearch(state)}`),
     /**
      * Rank by likeness to a picture, beside whatever else the state asks.
      *

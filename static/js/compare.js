@@ -85,7 +85,7 @@ export function createCompare({ api, root, go, state, likeUrl, tileUrl, onSelect
 
   function draw() {
     const [asked, comparing] = [hasTerms(state()), Boolean(state().vs)];
-    byId("compare").hidden = !asked || opened || comparing;
+    byId("compare").hidden = !asked || opened || comparing || Boolean(state().changes);
     byId("compare-form").hidden = !asked || !(opened || comparing);
     byId("others-results").hidden = !comparing;
     byId("hits-title").hidden = !comparing;

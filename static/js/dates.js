@@ -1,8 +1,10 @@
 /** The same place on other days: its pictures side by side, where a collection has been there more than once. */
 
-import { element } from "./dom.js";
+import { byId, element } from "./dom.js";
 import { distanceKm } from "./geo.js";
-import { formatDay } from "./words.js";
+import { createLatest } from "./latest.js";
+import { hasTerms, patchState, questionAlone } from "./state.js";
+import { changeWords, formatDay } from "./words.js";
 
 const MOST = 12;
 
@@ -63,4 +65,52 @@ export function visitStrip(visits, current, onChoose) {
       element("span", { text: formatDay(day) }),
     );
   return element("div", { class: "visits" }, ...visits.map(one));
+}
+
+/**
+ * Two of these days side by side, large, and how well each fits what is asked.
+ *
+ * @param {import("./api.js").Api} api
+ * @param {import("./state.js").State} state
+ * @param {Visit[]} visits at least two
+ */
+export function compareDays(api, state, visits) {
+  const dialog = byId("days", HTMLDialogElement);
+  const said = byId("days-said");
+  const latest = createLatest();
+  const shown = [visits[0], visits[visits.length - 1]];
+
+  const side = (at) => {
+    const name = at === 0 ? "Earlier day" : "Later day";
+    const picture = element("img", { class: "tile-picture", width: 320, height: 320 });
+    const options = visits.map(({ id, day }) => element("option", { value: id, text: formatDay(day) }));
+    const choice = element("select", { "aria-label": name }, ...options);
+    const show = () => {
+      picture.src = shown[at].picture;
+      picture.alt = `The place on ${formatDay(shown[at].day)}`;
+      choice.value = shown[at].id;
+    };
+    choice.addEventListener("change", () => {
+      shown[at] = visits.find(({ id }) => id === choice.value) ?? shown[at];
+      show();
+      tell();
+    });
+    show();
+    return element("figure", {}, picture, element("figcaption", {}, choice));
+  };
+
+  async function tell() {
+    said.textContent = "";
+    const ids = shown.map(({ id }) => id);
+    if (!hasTerms(state) || ids[0] === ids[1]) return;
+    const both = patchState(questionAlone(state), { tiles: ids.join(), k: 2, min_land: 0, overlapping: "true" });
+    const found = await latest.run((signal) => api.search(both, { signal })).catch(() => null); // a help, no more
+    const scores = ids.map((id) => found?.features.find((one) => one.id === id)?.properties.score);
+    if (scores[0] === undefined || scores[1] === undefined) return;
+    said.textContent = `For your question: ${changeWords(scores[1] - scores[0]).toLowerCase()}.`;
+  }
+
+  byId("days-pair").replaceChildren(side(0), side(1));
+  tell();
+  dialog.showModal();
 }

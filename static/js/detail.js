@@ -2,14 +2,14 @@
 
 import { isAbort } from "./api.js";
 import { areaPatch } from "./area.js";
-import { visitStrip, visitsOf } from "./dates.js";
+import { compareDays, visitStrip, visitsOf } from "./dates.js";
 import { byId, element, icon, unseen } from "./dom.js";
 import { formatLonLat } from "./geo.js";
 import { createLatest } from "./latest.js";
 import { placeName } from "./names.js";
 import { hasTerms, newQuestion, patchState } from "./state.js";
 import { keepNote, noteOf } from "./store.js";
-import { FIT_WORDS, fitWords, formatLength, formatMonth, pictureAlt } from "./words.js";
+import { FIT_WORDS, changeWords, fitWords, formatDay, formatLength, formatMonth, pictureAlt } from "./words.js";
 
 /**
  * @param {object} options
@@ -47,7 +47,7 @@ export function createDetail({ api, go, onClose, collection, around, onJudge }) 
       element("h2", { id: "detail-title", text: place }),
       element("p", { class: "detail-where", text: formatLonLat(p.lon, p.lat, 2) }),
       facts(p),
-      ...(p.percentile === undefined ? [] : [why(p)]),
+      ...(p.before ? [whyChanged(p)] : p.percentile === undefined ? [] : [why(p)]),
       element("div", { id: "detail-visits" }),
       element("div", { id: "detail-habitats" }),
       element("div", { id: "detail-neighbours" }),
@@ -111,14 +111,14 @@ export function createDetail({ api, go, onClose, collection, around, onJudge }) 
         ask(`/tiles/${id}/habitats?${where}`),
         ask(`/tiles/${id}/similar?k=6&${where}`),
         visitsOf(api, collection?.name ?? "", feature, signal).catch(() => []),
-        rank && hasTerms(state)
+        rank && hasTerms(state) && !feature.properties.before
           ? api.search(patchState(state, { k: 1, offset: rank - 1 }), { explain: true, signal }).catch(() => null)
           : null,
       ]);
       if (signal.aborted) return;
       const shares = explained?.features.find((one) => one.id === feature.id)?.properties.shares;
       if (shares?.length) showShares(shares);
-      if (visits.length > 1) showVisits(visits, feature.id, go);
+      if (visits.length > 1) showVisits(visits, feature.id, go, () => compareDays(api, state, visits));
       if (habitats) showHabitats(habitats);
       if (similar) showNeighbours(similar.features.filter((other) => other.id !== feature.id).slice(0, 5), api, go);
     });
@@ -171,6 +171,18 @@ function why(p) {
     element("h3", { text: `Why rank ${p.rank}: ${fit}` }),
     element("p", { text: `It fits better than ${share} % of all tiles. ${raw}` }),
     element("div", { id: "detail-shares" }),
+  );
+}
+
+/** What a place scored on its two days. */
+function whyChanged({ rank, difference, score, captured_on: day, before }) {
+  const days = [before, { score, captured_on: day }];
+  const scores = days.map((one) => `${one.score.toFixed(2)} on ${formatDay(one.captured_on)}`);
+  return element(
+    "section",
+    { class: "detail-why" },
+    element("h3", { text: `Why rank ${rank}: ${changeWords(difference).toLowerCase()}` }),
+    element("p", { text: `It scored ${scores.join(" and ")}. A score only compares; season and haze change it, too.` }),
   );
 }
 
@@ -227,10 +239,11 @@ function noteField(collection, tile) {
   return element("div", { class: "note" }, label, field);
 }
 
-function showVisits(visits, current, go) {
+function showVisits(visits, current, go, compare) {
   byId("detail-visits").replaceChildren(
     element("h3", { text: `This place on ${visits.length} days` }),
     visitStrip(visits, current, (tile) => go({ tile })),
+    element("button", { type: "button", class: "quiet", text: "Compare two days", onclick: compare }),
   );
 }
 

@@ -8,6 +8,7 @@ import { COUNTED_KEYS, filterParts, termParts } from "./queries.js";
 import { countryName } from "./names.js";
 import { hasTerms, patchState, readList } from "./state.js";
 import { addTermField, weightedChips } from "./terms.js";
+import { createTimeline } from "./timeline.js";
 import { formatCount } from "./words.js";
 
 const FIELDS = ["from", "to", "max_cloud", "min_land", "min_percentile", "spacing_km", "k", "not"];
@@ -40,6 +41,7 @@ export function createFilters({ api, go, state, collection, drawArea, viewArea, 
   }
   for (const box of monthBoxes()) box.addEventListener("change", () => go({ months: checkedMonths() }));
   const areaFile = byId("area-file", HTMLInputElement);
+  const timeline = createTimeline(go, collection?.wildsat?.filters?.days ?? null);
   createPlaceField({ api, go, state, collection, say });
   byId("area-view").addEventListener("click", () => go(areaPatch(viewArea())));
   byId("area-draw").addEventListener("click", draw);
@@ -105,6 +107,7 @@ export function createFilters({ api, go, state, collection, drawArea, viewArea, 
         const field = fieldOf(key);
         if (field && document.activeElement !== field) setField(field, now[key] ?? "");
       }
+      timeline.draw(now);
       for (const box of monthBoxes()) box.checked = readList(now.months).includes(box.dataset.month ?? "");
       const parts = filterParts(now, countryName);
       byId("filters").replaceChildren(...parts.map((part) => chip(part, go, "filter")));

@@ -2,6 +2,7 @@
 
 import { createApi, isAnswerError } from "./api.js";
 import { createAround, installAround } from "./around.js";
+import { createChanges } from "./changes.js";
 import { installChoice } from "./choices.js";
 import { createCompare } from "./compare.js";
 import { createDetail } from "./detail.js";
@@ -144,6 +145,7 @@ const compare = createCompare({
   onSelect,
   onFeatures: (others) => stage.showHits(results.features(), others),
 });
+const changes = createChanges({ go, state: now, hasPicture: () => Boolean(picture.file()) });
 const asker = createJudge({ api, onJudge: judge, onSelect });
 const suggestions = createSuggestions({
   api,
@@ -202,7 +204,9 @@ function drawControls() {
   filters.draw(state);
   takeaway.draw(asked());
   compare.draw();
+  changes.draw();
   byId("list-tools").hidden = !asks();
+  byId("spread").hidden = Boolean(state.changes);
   byId("spread").setAttribute("aria-pressed", String(Boolean(state.spacing_km)));
   if (blend && document.activeElement !== blend) blend.value = state.blend ?? blend.dataset.default ?? "";
 }
@@ -213,7 +217,8 @@ const asks = () => hasTerms(state) || Boolean(picture.file());
 /** @param {{offset?: number, signal: AbortSignal}} options */
 function request(options) {
   const file = picture.file();
-  return file ? api.searchPicture(state, file, options) : api.search(state, options);
+  if (file) return api.searchPicture(state, file, options);
+  return state.changes ? api.changes(state, options) : api.search(state, options);
 }
 
 function usePicture(file) {
@@ -380,7 +385,7 @@ installAround(around, featureOf);
 listen();
 drawControls();
 if (page.problem) messages.error(page.problem);
-else if (page.result) show(page.result);
+else if (page.result && !state.changes) show(page.result);
 else if (hasTerms(state)) search();
 else if (state.tile) select(state.tile, { move: !state.view });
 if (state.vs) compare.search();

@@ -58,9 +58,15 @@ export function createMessages({ onRetry, onPatch }) {
     answer(found, state) {
       box.hidden = true;
       status.removeAttribute("aria-busy");
-      status.textContent = found ? statusLine(found) : "";
+      const line = state.changes ? placesLine : statusLine;
+      status.textContent = found ? line(found) : "";
       if (!found) return;
-      if (found.matched === 0) {
+      if (found.matched === 0 && state.changes) {
+        const anyTime = action("At any time", () => onPatch({ before: null, after: null }));
+        const sentence = "A place needs a picture in each of the two times, and both must pass the filters.";
+        const helps = state.before || state.after ? [anyTime] : [];
+        say("No place was visited twice", [sentence], ...helps, ...widen(state));
+      } else if (found.matched === 0) {
         const set = new Set(Object.keys(FILTERS).flatMap((key) => (state[key] ? [FILTERS[key]] : [])));
         const loosen = `Loosen ${[...set].join(", ") || "the filters"} to search more of the collection.`;
         say("No tile passes the filters", [loosen], ...widen(state));
@@ -98,4 +104,10 @@ function statusLine({ returned, matched, total }) {
   const among =
     matched === total ? `all ${formatCount(total)} tiles` : `${formatCount(matched)} of ${formatCount(total)} tiles`;
   return `Best ${plural(returned, "hit")} among ${among}`;
+}
+
+/** @param {import("./api.js").Answer} found */
+function placesLine({ returned, matched }) {
+  const most = returned < matched ? `${formatCount(returned)} of ` : "";
+  return `${most}${plural(matched, "place")} with pictures of two days`;
 }

@@ -1,7 +1,7 @@
 /** What a state asks, as the parts that a visitor can see and take away; pure. */
 
 import { formatLonLat, parseBbox } from "./geo.js";
-import { limits, narrowing, readList, without } from "./state.js";
+import { formatChanges, formatSearch, limits, narrowing, readList, without } from "./state.js";
 import { monthName, plural } from "./words.js";
 
 /**
@@ -189,9 +189,11 @@ export function titleOf(state) {
  */
 export function pythonCall(state, service) {
   const quote = (text) => JSON.stringify(text);
-  const options = Object.entries(state).map(([key, value]) => `${quote(key)}: ${quote(value)}`);
-  const call = `Client(${quote(service)}).search(**{${options.join(", ")}})`;
-  return `from wildsat_core.client import Client\n\nhits = ${call}.hits`;
+  const asked = new URLSearchParams(state.changes ? formatChanges(state) : formatSearch(state));
+  const options = [...asked].map(([key, value]) => `${quote(key)}: ${quote(value)}`).join(", ");
+  const [method, found] = state.changes ? ["changes", "changes"] : ["search", "hits"];
+  const call = `Client(${quote(service)}).${method}(**{${options}})`;
+  return `from wildsat_core.client import Client\n\n${found} = ${call}.${found}`;
 }
 
 /**

@@ -3,7 +3,7 @@
 import { byId, element, slot } from "./dom.js";
 import { formatLonLat } from "./geo.js";
 import { placeName } from "./names.js";
-import { FIT_WORDS, fitWords, formatMonth, pictureAlt } from "./words.js";
+import { FIT_WORDS, changeWords, fitWords, formatDay, formatMonth, pictureAlt } from "./words.js";
 
 /** @typedef {import("./api.js").Tile} Tile */
 
@@ -43,6 +43,7 @@ export function createResults({ list, root, likeUrl, tileUrl, onHover, onSelect,
     const place = placeName(feature.properties);
     slot(item, "place").textContent = place;
     picture.alt = pictureAlt(feature.properties, place);
+    if (feature.properties.before) drawChange(item, feature.properties, root, place);
     wire(item, id, verdicts);
     return item;
   }
@@ -113,4 +114,35 @@ export function createResults({ list, root, likeUrl, tileUrl, onHover, onSelect,
     feature: (tileId) => items.get(tileId)?.feature ?? null,
     features: () => [...items.values()].map(({ feature }) => feature),
   };
+}
+
+/**
+ * A place on two days: the earlier picture before the later one.
+ *
+ * @param {HTMLElement} item
+ * @param {any} properties of a place on two days
+ * @param {string} root
+ * @param {string} place
+ */
+function drawChange(item, { before, captured_on: day, difference }, root, place) {
+  const later = slot(item, "thumbnail", HTMLImageElement);
+  const earlier = element("img", {
+    class: "tile-picture",
+    src: `${root}${before.thumbnail}`,
+    alt: pictureAlt(before, place),
+    width: 132,
+    height: 132,
+    loading: "lazy",
+  });
+  const caption = (text) => element("span", { class: "hit-day", text: formatDay(text) });
+  const box = /** @type {HTMLElement} */ (later.parentElement);
+  const rank = slot(item, "rank");
+  box.before(element("span", { class: "hit-picture is-before" }, earlier, rank, caption(before.captured_on)));
+  box.append(caption(day));
+  item.classList.add("is-change");
+  slot(item, "date").textContent = "";
+  const fit = slot(item, "fit");
+  fit.textContent = changeWords(difference);
+  fit.dataset.fit = difference < 0 ? "loss" : "gain";
+  fit.title = "";
 }

@@ -92,8 +92,22 @@ export const without = (keys) => Object.fromEntries(keys.map((key) => [key, null
  */
 export const newQuestion = (wanted) => ({ ...without([...contract.ranking, "undo", "offset", "tile"]), ...wanted });
 
+/** What makes of a search the question what changed; its address has names of its own for them. */
+const OF_CHANGES = ["changes", "before", "after"];
+
+/** What the service is asked of places on two days. @param {State} state @returns {string} "?q=..." */
+export function formatChanges(state) {
+  const { changes, before, after } = state;
+  const times = new URLSearchParams(Object.entries({ direction: changes, before, after }).filter(([, value]) => value));
+  return `${formatSearch(state)}&${times}`;
+}
+
+/** What is asked, without anything that narrows it. @param {State} state */
+export const questionAlone = (state) =>
+  patchState(state, without(narrowing().filter((key) => !["collection", "blend", "understand", "undo"].includes(key))));
+
 /** What it takes to ask exactly an earlier search again. @param {State} earlier @returns {Record<string, unknown>} */
-export const sameAgain = (earlier) => ({ ...without([...contract.search, "tile"]), ...earlier });
+export const sameAgain = (earlier) => ({ ...without([...contract.search, ...OF_CHANGES, "tile"]), ...earlier });
 
 /** What belongs to the tiles of one collection, and means nothing in another. */
 export const OF_ONE_COLLECTION = without(["like", "up", "down", "tiles", "tile", "offset"]);
@@ -110,7 +124,7 @@ export function sameQuestion(a, b) {
 
 /** Whether two states ask the service the same question. @param {State} a @param {State} b */
 export function sameSearch(a, b) {
-  return formatSearch(a) === formatSearch(b);
+  return formatSearch(a) === formatSearch(b) && OF_CHANGES.every((key) => a[key] === b[key]);
 }
 
 /** @param {string | undefined} text "a,b" @returns {string[]} */

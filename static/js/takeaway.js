@@ -2,7 +2,7 @@
 
 import { byId, element } from "./dom.js";
 import { citation, embedCode, pythonCall } from "./queries.js";
-import { formatSearch, hasTerms, limits, parseState, patchState, without } from "./state.js";
+import { formatSearch, hasTerms, limits, patchState, without } from "./state.js";
 
 const FORMATS = [
   ["geojson", "GeoJSON"],
@@ -47,7 +47,7 @@ export function createTakeaway({ api, state, collection, onSave, onSaved, onLoad
   byId("takeaway-body").append(
     element("h3", { text: "Download the hits" }),
     element("ul", { id: "export-hits" }),
-    element("h3", { text: "Download every tile's score" }),
+    element("h3", { id: "export-all-title", text: "Download every tile's score" }),
     element("ul", { id: "export-all" }),
     element("h3", { text: "Share" }),
     element(
@@ -56,8 +56,8 @@ export function createTakeaway({ api, state, collection, onSave, onSaved, onLoad
       button("Save this search", () => close(onSave)),
       button("Saved searches…", () => close(onSaved)),
       button("Copy link to this page", () => copy(location.href, "Link")),
-      button("Copy the API call", () => copy(new URL(api.searchUrl(state()), location.origin).href, "API call")),
-      button("Copy as Python", () => copy(pythonCall(parseState(formatSearch(state())), origin()), "Python")),
+      button("Copy the API call", () => copy(new URL(api.askedUrl(state()), location.origin).href, "API call")),
+      button("Copy as Python", () => copy(pythonCall(state(), origin()), "Python")),
       button("Load judged tiles…", () => close(onLoadLabels)),
       button("Copy a citation", () => copy(citation(state(), collection, location.href), "Citation")),
       ...(limits().embed ? [button("Copy the code to embed", () => copy(embedCode(location.href), "Code"))] : []),
@@ -78,6 +78,11 @@ export function createTakeaway({ api, state, collection, onSave, onSaved, onLoad
     /** @param {import("./state.js").State} now */
     draw(now) {
       menu.hidden = !hasTerms(now);
+      byId("export-all").hidden = byId("export-all-title").hidden = Boolean(now.changes);
+      if (now.changes) {
+        const link = element("a", { href: api.askedUrl(now), download: "changes.geojson", text: "GeoJSON" });
+        return byId("export-hits").replaceChildren(element("li", {}, link));
+      }
       const links = (limit, left) =>
         FORMATS.map(([format, name]) => {
           const query = formatSearch(patchState(now, without(left)));
@@ -86,7 +91,7 @@ export function createTakeaway({ api, state, collection, onSave, onSaved, onLoad
         });
       const shown = Number(now.k ?? limits().default_k) + Number(now.offset ?? 0);
       byId("export-hits").replaceChildren(...links(shown, OF_THE_LIST));
-      byId("export-all").replaceChildren(...links(limits().export_rows, OF_THE_HITS));
+      return byId("export-all").replaceChildren(...links(limits().export_rows, OF_THE_HITS));
     },
   };
 }

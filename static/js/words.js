@@ -65,6 +65,12 @@ export function fitWords(percentile) {
 /** The service's word for how well a hit fits, as people say it. @type {Readonly<Record<string, string>>} */
 export const FIT_WORDS = { strong: "Strong match", fair: "Fair match", weak: "Weak match", none: "Hardly a match" };
 
+/** How a place changed, in the eyes of a question. @param {number} difference of its scores */
+export function changeWords(difference) {
+  const signed = `${difference < 0 ? "−" : "+"}${Math.abs(difference).toFixed(2)}`;
+  return `Fits ${difference < 0 ? "less" : "better"} than before (${signed})`;
+}
+
 /** Alt text tells place and date. @param {import("./api.js").TileProperties} properties @param {string} place */
 export function pictureAlt(properties, place) {
   const date = formatMonth(properties.captured_on);

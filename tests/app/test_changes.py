@@ -124,3 +124,10 @@ def test_the_client_gives_typed_changes(client: TestClient) -> None:
     assert first.difference < 0
     assert first.before.bbox == (-61, -4, -60, -3)
     assert (found.matched, found.total, found.collection) == (2, 7, "demo")
+
+
+def test_the_page_offers_time_only_where_there_is_some(client: TestClient) -> None:
+    for collection, offered in (("demo", True), ("undated", False)):
+        page = client.get(f"/?q=forest&collection={collection}", headers={"accept": "text/html"}).text
+        assert ['id="time-from"' in page, 'id="changes-open"' in page] == [offered, offered]
+    assert 'max="48"' in client.get("/?collection=demo", headers={"accept": "text/html"}).text, "July 2019 to July 2023"

@@ -124,6 +124,8 @@ def answer(params: dict[str, str]) -> dict[str, Any]:
     """Hits in the contract's shape, in an order that depends on the question alone."""
     question = "|".join(f"{key}={params[key]}" for key in ("q", "not", "terms", "like", "up", "down") if key in params)
     passed = [tile for tile in tiles() if inside(tile, params.get("bbox"))]
+    if "tiles" in params:
+        passed = [{"tile_id": one, "lon": 0.0, "lat": 0.0} for one in params["tiles"].split(",")]
     random.Random(question).shuffle(passed)
     k, offset = int(params.get("k", "20")), int(params.get("offset", "0"))
     chosen = passed[offset : offset + k]
@@ -175,6 +177,24 @@ async def search(request: Request) -> Response:
     if problem:
         return JSONResponse(problem, status_code=problem["status"], media_type="application/problem+json")
     return JSONResponse(answer(params), media_type="application/geo+json")
+
+
+async def changes(request: Request) -> Response:
+    """The tiles of a search, each with what it was five years before; none between two days of one year."""
+    params = dict(request.query_params)
+    found = answer(params)
+    if params.get("before") == params.get("after", "any time"):
+        found |= {"matched": 0, "returned": 0, "features": []}
+    for one in found["features"]:
+        after = one["properties"]
+        rank, difference = after.pop("rank"), {"loss": -0.7}.get(params["direction"], 0.7)
+        before = after | {
+            "tile_id": f"{one['id']}_early",
+            "captured_on": "1999-07-01",
+            "score": after["score"] - difference,
+        }
+        one["properties"] = {"rank": rank, "difference": difference, "before": before, "after": after}
+    return JSONResponse(found)
 
 
 async def index(request: Request) -> Response:
@@ -286,6 +306,7 @@ def create_fake(prefix: str = "") -> Any:
     routes = [
         Route("/", index),
         Route("/search", search),
+        Route("/changes", changes),
         Route("/search/image", search_picture, methods=["POST"]),
         Route("/tiles/{tile_id}", tile),
         Route("/tiles/{tile_id}/similar", similar),
