@@ -15,8 +15,9 @@ from typing import Self
 import numpy as np
 import numpy.typing as npt
 
-from indexer.sources.remote import ask
-from wildsat_core.addresses import public_name, same_when_signed_anew
+from indexer.sources.protocol import UnreachableError
+from indexer.sources.remote import ask_patiently
+from wildsat_core.addresses import http_address, public_name, same_when_signed_anew
 from wildsat_core.errors import SourceError
 from wildsat_core.files import write_text_atomically
 
@@ -39,10 +40,16 @@ class InputState:
 
     @classmethod
     def of(cls, inputs: Iterable[str]) -> Self:
-        """Look at each file, and ask the server of each address; what can't be looked at plays no part."""
+        """Look at each file, and ask the server of each address; a file that is not there plays no part.
+
+        Raises:
+            UnreachableError: a server is busy, or does not answer or give the file: what it has can't be known.
+            NotAPictureError: it has no such file.
+        """
         first, total, newest, marks = "", 0, 0.0, []
         for name in inputs:
-            facts = _ask(name) if name.startswith(("http://", "https://")) else _look(name)
+            address = http_address(name)
+            facts = _look(name) if address is None else _ask(address, name)
             if facts is None:
                 continue
             size, changed_s, mark = facts
@@ -117,11 +124,20 @@ class InputGuard:
             SourceError: the one file that they were all read from was replaced meanwhile. Where each tile is a file of
                 its own, each shows what was there when it was read.
         """
-        if len(self._before.marks) == 1 and (told := self._before.difference(InputState.of(self._inputs()))):
+        if len(self._before.marks) == 1 and (told := self._changed_meanwhile()):
             raise SourceError(
                 f"the imagery was changed while it was read: {told}. Nothing was published. To go on, {self._go_on}"
             )
         self._path.unlink(missing_ok=True)
+
+    def _changed_meanwhile(self) -> str | None:
+        try:
+            return self._before.difference(InputState.of(self._inputs()))
+        except UnreachableError as err:
+            raise SourceError(
+                f"whether the imagery was changed while it was read can't be known: {err}. Nothing was published; give "
+                "the same command again when the server answers"
+            ) from err
 
     def _saved(self) -> InputState | None:
         try:
@@ -139,11 +155,15 @@ def _look(name: str) -> tuple[int, float, str] | None:
     return facts.st_size, facts.st_mtime, str(facts.st_mtime_ns)
 
 
-def _ask(address: str) -> tuple[int, float, str] | None:
-    """The same of an address, by its first byte: addresses may be signed for reading only. None without an answer."""
-    answer = ask(address)
-    if answer.status not in (200, 206):
-        return None
+def _ask(address: str, name: str) -> tuple[int, float, str]:
+    """The same of an address, by its first byte: addresses may be signed for reading only.
+
+    Raises:
+        UnreachableError, NotAPictureError: the server does not give it.
+    """
+    answer = ask_patiently(address)
+    if not answer.is_well:
+        raise answer.error(name)
     headers = answer.headers
     whole = headers.get("content-range", "").rpartition("/")[2] or headers.get("content-length", "")
     told = headers.get("last-modified", "")

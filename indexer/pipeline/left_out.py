@@ -23,8 +23,8 @@ LOGGED: Final = 100  # of each reason are logged, by each process; a million lin
 # Reasons that are faults of what was given, which --max-bad limits. The others are what a build was asked to leave out
 # (sea, other areas, missing data) or what harms nobody (known already).
 FAULTS: Final = frozenset({
-    "bad row", "no place", "not a picture", "not eight-bit", "scene not understood", "offset in doubt",
-    "unreadable",
+    "bad row", "no place", "not a picture", "not eight-bit", "off the map", "scene not understood",
+    "offset in doubt", "unreadable",
 })  # fmt: skip
 
 

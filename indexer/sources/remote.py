@@ -144,6 +144,17 @@ def ask(address: str) -> Answer:
         return Answer(None, {}, f"does not answer: {without_secrets(repr(err))}")
 
 
+def ask_patiently(address: str) -> Answer:
+    """The same; a server that is busy or does not answer is asked again after the times that it names, or ours."""
+    waits = iter(PATIENCE_S)
+    while True:
+        answer = ask(address)
+        wait_s = None if answer.is_well else answer.wait_s(next(waits, None))
+        if wait_s is None:
+            return answer
+        time.sleep(wait_s)
+
+
 def asked_wait_s(retry_after: str, otherwise_s: float) -> float:
     """Seconds that a header Retry-After asks for, a number or a date, at most LONGEST_WAIT_S."""
     told = retry_after.strip()

@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, NamedTuple, Protocol
 
 from indexer.sources.library_errors import library_errors, read_error
-from indexer.sources.protocol import MOST_IN_PARTITION, Partition, UnreachableError
+from indexer.sources.protocol import MOST_IN_PARTITION, LeftOut, Partition, UnreachableError
 from indexer.sources.remote import BUSY, PATIENCE_S, asked_wait_s
 from indexer.sources.tile_schemes import (
     SCHEMES,
@@ -37,9 +37,33 @@ if TYPE_CHECKING:
 
 ALLOWED_HOSTS_VARIABLE: Final = "WILDSAT_XYZ_HOSTS"
 SQUARE: Final = 128  # tiles a side of a partition
+GIVEN_TWICE: Final = "id given twice"
+_LONGEST_TOLD: Final = 300  # of a row that holds who knows what
 MAX_BYTES: Final = 16 * 2**20
 TIMEOUT_S: Final = 20.0
-_PICTURE: Final = re.compile(r"^(\d+)(?:@2x)?\.(png|jpg|jpeg|webp|tif|tiff)$", re.IGNORECASE)
+_PICTURE: Final = re.compile(r"(.*?)(?:@2x)?\.(?:png|jpg|jpeg|webp|tif|tiff)", re.IGNORECASE)
+
+# Of the table of an MBTiles file, whose columns may hold anything: SQLite does not insist on their types.
+_FINEST: Final = """
+    SELECT max(zoom_level) FROM tiles WHERE typeof(zoom_level) = 'integer' AND zoom_level BETWEEN 0 AND ?
+"""
+_SQUARES: Final = """
+    SELECT tile_column / ? AS across, tile_row / ? AS up, count(*) FROM tiles
+    WHERE zoom_level = ? AND typeof(tile_column) = 'integer' AND typeof(tile_row) = 'integer'
+    AND tile_column >= 0 AND tile_row >= 0 GROUP BY up, across ORDER BY up DESC, across
+"""
+_IN_SQUARE: Final = """
+    SELECT tile_column, tile_row, count(*) FROM tiles
+    WHERE zoom_level = ? AND tile_column BETWEEN ? AND ? AND tile_row BETWEEN ? AND ?
+    AND typeof(tile_column) = 'integer' AND typeof(tile_row) = 'integer'
+    GROUP BY tile_row, tile_column ORDER BY tile_row DESC, tile_column
+"""
+_ODD: Final = """
+    SELECT zoom_level, tile_column, tile_row FROM tiles
+    WHERE typeof(zoom_level) <> 'integer' OR zoom_level NOT BETWEEN 0 AND ? OR (zoom_level = ? AND NOT
+    (typeof(tile_column) = 'integer' AND typeof(tile_row) = 'integer' AND tile_column >= 0 AND tile_row >= 0))
+    ORDER BY zoom_level, tile_column, tile_row
+"""
 
 
 class StoredTile(NamedTuple):
@@ -78,8 +102,8 @@ class TileStore(Protocol):
         """
         ...
 
-    def stored_tiles(self, zoom: int, partition: Partition) -> Iterator[StoredTile]:
-        """Tiles of a partition, in a fixed order."""
+    def stored_tiles(self, zoom: int, partition: Partition) -> Iterator[StoredTile | LeftOut]:
+        """Tiles of a partition, in a fixed order, and what should be tiles but can't be."""
         ...
 
     def picture(self, stored: StoredTile) -> bytes:
@@ -110,9 +134,9 @@ class MBTilesFile:
         return scheme_of_metadata(self._metadata(), self.path, SCHEMES["tms"])
 
     def finest_zoom(self) -> int | None:
-        """The largest in its table."""
-        [(finest,)] = self._query("SELECT max(zoom_level) FROM tiles WHERE typeof(zoom_level) = 'integer'")
-        return None if finest is None else int(finest)
+        """The largest in its table, as far as a zoom can be and as its metadata tell."""
+        finest = self._finest(self._told_finest())
+        return self._finest(MAX_ZOOM) if finest is None else finest
 
     def count(self, zoom: int) -> int | None:
         """By its table."""
@@ -120,25 +144,27 @@ class MBTilesFile:
         return int(count)
 
     def partitions(self, zoom: int) -> Iterator[Partition]:
-        """Squares of 128 x 128 tiles, from large row numbers to small ones: southwards, where rows count from there."""
-        # One look at the table's index gives them all.
-        query = (
-            "SELECT tile_column / ? AS across, tile_row / ? AS up, count(*) FROM tiles "
-            "WHERE zoom_level = ? AND typeof(tile_column) = 'integer' AND typeof(tile_row) = 'integer' "
-            "GROUP BY up, across ORDER BY up DESC, across"
-        )
-        for across, up, count in self._query(query, SQUARE, SQUARE, zoom):
-            yield Partition(f"{zoom}-{across}-{up}", int(count), (int(across) * SQUARE, int(up) * SQUARE))
+        """Squares of 128 x 128 tiles, from large row numbers to small ones: southwards, where rows count from there.
 
-    def stored_tiles(self, zoom: int, partition: Partition) -> Iterator[StoredTile]:
+        The last one has the rows of the table that are no map tiles.
+        """
+        # One look at the table's index gives them all.
+        for across, up, count in self._query(_SQUARES, SQUARE, SQUARE, zoom):
+            at_most = min(int(count), SQUARE**2)
+            yield Partition(f"{zoom}-{across}-{up}", at_most, (int(across) * SQUARE, int(up) * SQUARE))
+        if next(self._odd_rows(zoom), None) is not None:
+            yield Partition(f"{zoom}-odd", 0)
+
+    def stored_tiles(self, zoom: int, partition: Partition) -> Iterator[StoredTile | LeftOut]:
         """Rows of the table within a square."""
+        if partition.locator is None:
+            yield from self._odd_rows(zoom)
+            return
         column, row = partition.locator
-        query = (
-            "SELECT tile_column, tile_row FROM tiles WHERE zoom_level = ? AND tile_column BETWEEN ? AND ? "
-            "AND tile_row BETWEEN ? AND ? ORDER BY tile_row DESC, tile_column"
-        )
-        found = self._query(query, zoom, column, column + SQUARE - 1, row, row + SQUARE - 1)
-        yield from (StoredTile(zoom, int(x), int(y)) for x, y in found)
+        for x, y, times in self._query(_IN_SQUARE, zoom, column, column + SQUARE - 1, row, row + SQUARE - 1):
+            yield StoredTile(zoom, int(x), int(y))
+            for _ in range(times - 1):
+                yield LeftOut(GIVEN_TWICE, f"{self.path}: map tile {zoom}/{x}/{y} stands {times} times in its table")
 
     def picture(self, stored: StoredTile) -> bytes:
         """The row's bytes."""
@@ -151,6 +177,20 @@ class MBTilesFile:
     def inputs(self, zoom: int) -> Iterator[str]:
         """The file."""
         yield self.path
+
+    def _odd_rows(self, zoom: int) -> Iterator[LeftOut]:
+        """Rows of no zoom, or of this one but of no place."""
+        for row in self._query(_ODD, max(zoom, self._told_finest()), zoom):
+            what = ", ".join(f"{name} {value!r}" for name, value in zip(("zoom", "column", "row"), row, strict=True))
+            yield LeftOut("bad row", f"{self.path}: no map tile has {what}"[:_LONGEST_TOLD])
+
+    def _finest(self, most: int) -> int | None:
+        [(finest,)] = self._query(_FINEST, most)
+        return None if finest is None else int(finest)
+
+    def _told_finest(self) -> int:
+        told = str(self._metadata().get("maxzoom", ""))
+        return min(int(told), MAX_ZOOM) if told.isdecimal() else MAX_ZOOM
 
     def _metadata(self) -> dict[str, Any]:
         try:
@@ -176,15 +216,19 @@ class TileFolder:
         return scheme_of_folder(Path(self.root))
 
     def finest_zoom(self) -> int | None:
-        """The largest number among its folders."""
-        return max((int(p.name) for p in Path(self.root).iterdir() if p.name.isdecimal()), default=None)
+        """The largest number among its folders that a zoom can be."""
+        zooms = (int(path.name) for path in Path(self.root).iterdir() if path.is_dir() and _is_number(path.name))
+        return max((zoom for zoom in zooms if zoom <= MAX_ZOOM), default=None)
 
     def count(self, zoom: int) -> int | None:
         """None."""
         return None
 
     def partitions(self, zoom: int) -> Iterator[Partition]:
-        """Neighbouring columns with together at most 16,384 files; one that has more by itself in several runs."""
+        """Neighbouring columns with together at most 16,384 files; one that has more by itself in several runs.
+
+        The last one has what is beside the columns.
+        """
         run: list[tuple[int, int, int]] = []
         held = 0
         for column, first, above in self._pieces(zoom):
@@ -194,11 +238,26 @@ class TileFolder:
             run, held = [*run, (column, first, above)], held + above - first
         if run:
             yield Partition(f"{zoom}-{run[0][0]}-{run[0][1]}", held, tuple(run))
+        if self._columns(zoom)[1]:
+            yield Partition(f"{zoom}-odd", 0)
 
-    def stored_tiles(self, zoom: int, partition: Partition) -> Iterator[StoredTile]:
-        """Files by column and row."""
+    def stored_tiles(self, zoom: int, partition: Partition) -> Iterator[StoredTile | LeftOut]:
+        """Files by column and row; of several of one tile, the first by name."""
+        if partition.locator is None:
+            for name in self._columns(zoom)[1]:
+                yield LeftOut("bad row", f"{self.root}/{zoom}/{name}: no column of map tiles has this name")
+            return
         for column, first, above in partition.locator:
-            yield from (StoredTile(zoom, column, row, file) for row, file in self._files(zoom, column)[first:above])
+            files = self._files(zoom, column)
+            before = files[first - 1].row if first else None
+            for stored in files[first:above]:
+                if stored.row is None:
+                    yield LeftOut("bad row", f"{self.root}/{stored.file}: no row of map tiles has this name")
+                elif stored.row == before:
+                    yield LeftOut(GIVEN_TWICE, f"{self.root}/{stored.file}: there is another picture of this map tile")
+                else:
+                    yield StoredTile(zoom, column, stored.row, stored.file)
+                before = stored.row
 
     def picture(self, stored: StoredTile) -> bytes:
         """The file's bytes."""
@@ -210,27 +269,51 @@ class TileFolder:
 
     def inputs(self, zoom: int) -> Iterator[str]:
         """All files of a zoom."""
-        for column in self._columns(zoom):
-            yield from (str(Path(self.root) / file) for _, file in self._files(zoom, column))
+        for column in self._columns(zoom)[0]:
+            yield from (str(Path(self.root) / found.file) for found in self._files(zoom, column))
 
     def _pieces(self, zoom: int) -> Iterator[tuple[int, int, int]]:
         """Column, and from which to before which of its files."""
-        for column in self._columns(zoom):
+        for column in self._columns(zoom)[0]:
             count = len(self._files(zoom, column))
             for first in range(0, count, MOST_IN_PARTITION):
                 yield column, first, min(first + MOST_IN_PARTITION, count)
 
-    def _columns(self, zoom: int) -> list[int]:
+    def _columns(self, zoom: int) -> tuple[list[int], list[str]]:
+        """Columns, and names of other folders and pictures beside them."""
         folder = Path(self.root) / str(zoom)
         if not folder.is_dir():
             raise SourceError(f"{self.root} has no map tiles of zoom {zoom}: there is no folder {folder}")
-        return sorted(int(p.name) for p in folder.iterdir() if p.name.isdecimal() and p.is_dir())
+        columns, others = [], []
+        for path in folder.iterdir():
+            if path.is_dir() and _is_number(path.name):
+                columns.append(int(path.name))
+            elif not path.name.startswith(".") and (path.is_dir() or _PICTURE.fullmatch(path.name)):
+                others.append(path.name)
+        return sorted(columns), sorted(others)
 
-    def _files(self, zoom: int, column: int) -> list[tuple[int, str]]:
-        """Row and file, below the root, of each picture of a column."""
+    def _files(self, zoom: int, column: int) -> list[_File]:
+        """Pictures of a column by row and name; last those that are of no row."""
         folder = Path(self.root) / str(zoom) / str(column)
-        found = ((_PICTURE.fullmatch(entry.name), entry.name) for entry in os.scandir(folder))
-        return sorted((int(match.group(1)), f"{zoom}/{column}/{name}") for match, name in found if match)
+        names = (entry.name for entry in os.scandir(folder) if not entry.name.startswith("."))
+        found = ((match.group(1), name) for name in names if (match := _PICTURE.fullmatch(name)))
+        files = [
+            _File(int(row) if row.isascii() and row.isdecimal() else None, f"{zoom}/{column}/{name}")
+            for row, name in found
+        ]
+        return sorted(files, key=lambda file: (file.row is None, file.row or 0, file.file))
+
+
+class _File(NamedTuple):
+    """A picture in a folder of map tiles, below its root; its row is None where its name is none."""
+
+    row: int | None
+    file: str
+
+
+def _is_number(name: str) -> bool:
+    """Whether a folder's name is a column or zoom: a whole number as programs write it."""
+    return name.isascii() and name.isdecimal() and name == str(int(name))
 
 
 @dataclass(frozen=True)

@@ -88,6 +88,9 @@ class XyzSource:
         scheme, bounds = self._numbering
         for part in self.partitions() if partition is None else (partition,):
             for stored in self._store.stored_tiles(zoom, part):
+                if isinstance(stored, LeftOut):
+                    yield stored
+                    continue
                 box = scheme.box(*stored[:3])
                 if box is None:
                     yield LeftOut("off the map", f"{self._shown}: zoom {zoom} has no tile {stored.column}/{stored.row}")

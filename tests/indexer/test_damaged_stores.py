@@ -6,6 +6,7 @@ import io
 import json
 import random
 import sqlite3
+from collections import Counter
 
 import numpy as np
 import pyarrow as pa
@@ -13,6 +14,8 @@ import pyarrow.parquet as pq
 import pytest
 from PIL import Image
 
+from indexer.pipeline.left_out import FAULTS
+from indexer.pipeline.reading import ReadOptions, read_chunk
 from indexer.sources import tile_stores
 from indexer.sources.majortom import MajorTomSource, _open
 from indexer.sources.protocol import Candidate, LeftOut
@@ -100,19 +103,61 @@ def test_damage_anywhere_is_an_error_of_ours_or_of_a_tile(make, tmp_path):
     assert refused >= PLACES // 3
 
 
-def test_odd_rows_of_map_tiles_do_no_harm(tmp_path):
+ODD_ROWS = [
+    *[(None, 1, 1, b""), ("x", 1, 1, b""), (b"6", 1, 1, b""), (-1, 1, 1, b""), (25, 1, 1, png()), (2**62, 1, 1, png())],
+    *[(6, None, 2, b""), (6, "y", 2, b""), (6, 1.5, 2, png()), (6, -1, 2, png()), (6, 2, -1, png())],
+]
+
+
+def test_odd_rows_of_map_tiles_are_left_out_counted_and_named(tmp_path):
     mbtiles(tmp_path / "a.mbtiles")
     with contextlib.closing(sqlite3.connect(tmp_path / "a.mbtiles")) as db:
-        db.executemany("insert into tiles values(?, ?, ?, ?)", [(None, 1, 1, b""), ("x", 1, 1, b""), (6, None, 2, b"")])
-        db.executemany("insert into tiles values(?, ?, ?, ?)", [(6, "y", 2, b""), (6, 7, 7, None), (6, 9, 9, "text")])
+        db.executemany("insert into tiles values(?, ?, ?, ?)", ODD_ROWS)
+        db.executemany("insert into tiles values(?, ?, ?, ?)", [(6, 64, 2, png()), (6, 2, 2**40, png())])  # no place
+        db.executemany("insert into tiles values(?, ?, ?, ?)", [(6, 1, 1, png()), (6, 1, 1, b"cut")])
+        db.executemany("insert into tiles values(?, ?, ?, ?)", [(6, 7, 7, None), (6, 9, 9, "text"), (6, 8, 8, b"GIF")])
         db.commit()
     source = XyzSource(str(tmp_path / "a.mbtiles"))
     found = list(source.candidates())
-    assert len(found) == 11
-    bad = [c for c in found if c.locator.column >= 7]
-    for candidate in bad:
-        with pytest.raises(SourceError, match="has no map tile"):
-            source.read(candidate)
+    assert [c for p in source.partitions() for c in source.candidates(p)] == found
+    reasons = Counter(c.reason for c in found if isinstance(c, LeftOut))
+    assert reasons == {"bad row": len(ODD_ROWS), "off the map": 2, "id given twice": 2}
+    assert {"bad row", "off the map"} < FAULTS
+    told = " ".join(c.what for c in found if isinstance(c, LeftOut))
+    assert all(words in told for words in ("zoom 'x'", "zoom 25", "column 1.5", "row -1", "6/1/1 stands 3 times"))
+    tiles = [c for c in found if isinstance(c, Candidate)]
+    assert len(tiles) == len({c.tile.tile_id for c in tiles}) == 12
+    chunk = read_chunk(source, ReadOptions(), tiles)
+    assert (len(chunk.tiles), chunk.left_out["unreadable"]) == (9, 3)
+    assert len(chunk.left_out.names["unreadable"]) == 3
+
+
+def test_the_finest_zoom_of_map_tiles_is_the_one_that_they_tell(tmp_path):
+    mbtiles(tmp_path / "a.mbtiles")
+    with contextlib.closing(sqlite3.connect(tmp_path / "a.mbtiles")) as db:
+        db.execute("insert into tiles values(20, 1, 1, ?)", (png(),))
+        for told, finest in (("20", 20), ("6", 6), ("19", 6), ("2", 20), ("many", 20)):
+            db.execute("delete from metadata where name = 'maxzoom'")
+            db.execute("insert into metadata values('maxzoom', ?)", (told,))
+            db.commit()
+            assert XyzSource(str(tmp_path / "a.mbtiles")).provenance()["zoom"] == finest
+
+
+def test_what_is_no_tile_in_a_folder_of_map_tiles_is_counted_and_named(tmp_path):
+    names = ["6/1/1.png", "6/1/02.png", "6/1/1@2x.png", "6/1/1.jpg", "6/1/y3.png", "6/1/-4.png", "6/1/٣.png"]
+    names += ["6/x/1.png", "6/01/1.png", "6/5.png", "6/99/1.png", "6/1/70.png", "2023/1/1.png"]
+    names += ["6/1/notes.txt", "6/.hidden/1.png", "6/1/.1.png"]  # nothing that anybody takes for tiles
+    for name in names:
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).write_bytes(png())
+    source = XyzSource(str(tmp_path), scene="a")
+    found = list(source.candidates())
+    assert [c for p in source.partitions() for c in source.candidates(p)] == found
+    assert sorted(c.tile.tile_id for c in found if isinstance(c, Candidate)) == ["a-6-1-1", "a-6-1-2"]
+    reasons = Counter(c.reason for c in found if isinstance(c, LeftOut))
+    assert reasons == {"bad row": 6, "off the map": 2, "id given twice": 2}
+    told = " ".join(c.what for c in found if isinstance(c, LeftOut))
+    assert all(name in told for name in ("y3.png", "-4.png", "6/x", "6/01", "6/5.png", "1@2x.png"))
 
 
 @pytest.fixture

@@ -13,13 +13,14 @@ from PIL import Image
 
 from indexer.pipeline.build import build_collection
 from indexer.pipeline.cutting import CutFolder, cut_tiles
-from indexer.pipeline.inputs import InputState
+from indexer.pipeline.inputs import InputGuard, InputState
 from indexer.pipeline.job import job_of
 from indexer.pipeline.listing import Chooser
 from indexer.pipeline.options import BuildOptions
 from indexer.pipeline.reading import ReadOptions
 from indexer.sources.dataset import open_dataset
 from indexer.sources.folder import FolderSource
+from indexer.sources.protocol import UnreachableError
 from indexer.sources.raster import PixelGrid, RasterSource
 from tests.indexer.conftest import write_raster
 from wildsat_core.collection import open_collection
@@ -137,7 +138,8 @@ def test_cutting_goes_on_with_the_same_imagery_only(tmp_path, monkeypatch):
 def remote():
     """A file on loopback, with a settable ETag; only reading is allowed, as of addresses that are signed for it."""
     facts = {"ETag": '"one"', "Last-Modified": "Tue, 01 Aug 2023 00:00:00 GMT"}
-    asked = []
+    asked: list[tuple[str, str]] = []
+    refusals: list[int] = []
 
     class Handler(BaseHTTPRequestHandler):
         def log_message(self, *_):
@@ -145,6 +147,12 @@ def remote():
 
         def do_GET(self):
             asked.append((self.path, self.headers.get("Range")))
+            if refusals:
+                self.send_response(refusals.pop())
+                self.send_header("Retry-After", "0")
+                self.send_header("Content-Length", "0")
+                self.end_headers()
+                return
             self.send_response(206)
             for name, value in {**facts, "Content-Range": "bytes 0-0/77", "Content-Length": "1"}.items():
                 self.send_header(name, value)
@@ -154,14 +162,14 @@ def remote():
     server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
     thread = threading.Thread(target=server.serve_forever, daemon=True)
     thread.start()
-    yield f"http://127.0.0.1:{server.server_address[1]}/a.tif", facts, asked
+    yield f"http://127.0.0.1:{server.server_address[1]}/a.tif", facts, asked, refusals
     server.shutdown()
     server.server_close()
     thread.join()
 
 
 def test_an_address_is_told_apart_by_its_etag_and_not_by_what_signs_it(remote):
-    address, facts, asked = remote
+    address, facts, asked, _ = remote
     before = InputState.of([f"{address}?sig=one"])
     assert (before.bytes, before.changed) == (77, "2023-08-01 00:00:00+00:00")
     assert asked[0][1] == "bytes=0-0"
@@ -171,7 +179,43 @@ def test_an_address_is_told_apart_by_its_etag_and_not_by_what_signs_it(remote):
     assert "a.tif had 77 bytes" in told
     assert "sig" not in told
     assert InputState.from_json(before.to_json()).difference(before) is None
-    assert len(InputState.of(["http://127.0.0.1:9/a.tif", "/no/such/file"]).marks) == 0
+    assert len(InputState.of(["/no/such/file"]).marks) == 0
+    assert len(InputState.of([f"/vsicurl/{address}"]).marks) == 1
+
+
+class Remote:
+    """A source whose one input is an address."""
+
+    def __init__(self, address):
+        self.inputs = lambda: [address]
+
+
+@pytest.mark.parametrize("status", [503, 429, 403])
+def test_a_server_that_is_busy_at_a_going_on_is_not_taken_for_other_imagery(remote, status, tmp_path):
+    address, facts, _, refusals = remote
+    saved = tmp_path / "inputs.json"
+    InputGuard(saved, Remote(address), "go on").begin(goes_on=False)
+    if status != 403:  # it is asked again
+        refusals += [status, status]
+        InputGuard(saved, Remote(address), "go on").begin(goes_on=True)
+    refusals += [status] * 9
+    with pytest.raises(UnreachableError, match=f"its server answers {status}"):
+        InputGuard(saved, Remote(address), "go on")
+    refusals.clear()
+    guard = InputGuard(saved, Remote(address), "go on")
+    refusals += [status] * 9
+    with pytest.raises(SourceError, match=r"can't be known: .* same command again"):
+        guard.finish()
+    refusals.clear()
+    facts["ETag"] = '"two"'
+    with pytest.raises(SourceError, match=r"was changed since .* or go on"):
+        InputGuard(saved, Remote(address), "go on").begin(goes_on=True)
+
+
+def test_a_server_that_does_not_answer_tells_nothing_of_its_imagery(monkeypatch):
+    monkeypatch.setattr("indexer.sources.remote.PATIENCE_S", ())
+    with pytest.raises(UnreachableError, match="does not answer"):
+        InputState.of(["http://127.0.0.1:9/a.tif"])
 
 
 def test_the_same_imagery_signed_anew_is_the_same_build():
