@@ -124,7 +124,7 @@ class Dataset:
         level = self._fine_enough(crs, bounds, height)
         values: Pixels | None = None
         valid: Mask | None = None
-        for turn in [0] if self._warped is not None else self.georeference.turns(crs, bounds):
+        for turn in self.georeference.turns(crs, bounds):
             more, here = self._warp_moved(level, turn, crs, bounds, width, height, is_classes=is_classes)
             if values is None or valid is None:
                 values, valid = more, here
@@ -142,13 +142,14 @@ class Dataset:
         self, level: int | None, turn: int, crs: str, bounds: Bounds, width: int, height: int, *, is_classes: bool
     ) -> tuple[Pixels, Mask]:
         """The same of the raster moved east by whole turns of the globe."""
+        from affine import Affine
         from rasterio.enums import Resampling
         from rasterio.vrt import WarpedVRT
 
-        dataset, scale = self._level(level)
-        source: dict[str, Any] = {"src_crs": self._own.crs}
-        if self._warped is None and self.georeference.is_degrees:
-            source["src_crs"] = DEGREES
+        # Given where its result lies, rasterio's view passes over ground control points without a word: what was warped
+        # through them already is warped again.
+        dataset, scale = self._level(level) if self._warped is None else (self._warped, Affine.identity())
+        source: dict[str, Any] = {"src_crs": DEGREES if self.georeference.is_degrees else self._own.crs}
         if turn:
             source["src_transform"] = self.georeference.moved(turn) @ scale
         with WarpedVRT(
@@ -162,7 +163,7 @@ class Dataset:
             resampling=Resampling.nearest if is_classes else Resampling.bilinear,
             tolerance=1e-3,  # pixels: near exact, so that a jump of longitude is not interpolated over
             src_nodata=self._view.nodata,
-            add_alpha=True,  # there the mask goes
+            add_alpha=self._warped is None,  # there the mask goes
         ) as warped:
             return self._split(warped.read())
 
@@ -227,7 +228,7 @@ def told_place(path: str) -> str | None:
         if header.rpcs:
             return "rational polynomials"
         crs = header.crs or (crs_of_points if points else None)
-        if crs is None or (_is_identity(header.transform) and not points):
+        if crs is None or (_is_identity(header) and not points):
             return None
         return str(crs.to_string())[:60]
 
@@ -244,18 +245,44 @@ def _georeference_of(header: Any, path: str, extent: BBox | None) -> _FileGeoref
         return _FileGeoreference(CRS.from_epsg(4326), box_transform(unwrapped(extent), header.width, header.height))
     points, crs_of_points = header.gcps
     crs = header.crs or (crs_of_points if points else None)
-    is_affine = not _is_identity(header.transform)
+    is_affine = not _is_identity(header)
     if crs is not None and is_affine:
         return _FileGeoreference(crs, header.transform)
     if crs is not None and len(points) >= 3:
-        return _FileGeoreference(crs, header.transform, points)
+        return _FileGeoreference(crs, header.transform, _side_by_side(points, crs))
     shown = path.partition("?")[0]
     raise SourceError(f"{shown} {_why_no_place(header, crs, shown, is_affine=is_affine)}")
 
 
-def _is_identity(transform: Affine) -> bool:
-    """Whether a transform is the one that stands for none: pixel numbers are coordinates, whichever way rows run."""
-    return tuple(transform[:6]) in ((1, 0, 0, 0, 1, 0), (1, 0, 0, 0, -1, 0))
+def _is_identity(header: Any) -> bool:  # noqa: ANN401
+    """Whether a file's transform is one that stands for none: pixel numbers are coordinates.
+
+    Rows may run either way, pixels be counted from their middles, and rows from the lowest one. The last could be a
+    place, of degrees, but of metres only a hundred kilometres and more from where any projected system is used.
+    """
+    a, b, x, d, e, y = header.transform[:6]
+    if (a, b, d, abs(e)) != (1, 0, 0, 1):
+        return False
+    from_lowest = header.height if e < 0 and header.crs is not None and header.crs.is_projected else 0
+    return bool(abs(x) <= 0.5 and (abs(y) <= 0.5 or abs(y - from_lowest) <= 0.5))
+
+
+def _side_by_side(points: Sequence[Any], crs: Any) -> Sequence[Any]:  # noqa: ANN401
+    """Ground control points of degrees with no jump of a whole turn between them, as over the antimeridian."""
+    from rasterio.control import GroundControlPoint
+
+    if not crs.is_geographic:
+        return points
+    turn = 2 * math.pi / float(crs.units_factor[1])
+    x = np.array([point.x for point in points])
+    middle = np.angle(np.exp(2j * np.pi * x / turn).sum()) / (2 * np.pi) * turn
+    near = x - np.round((x - middle) / turn) * turn
+    if not np.isfinite(near).all() or np.ptp(near) >= np.ptp(x):
+        return points
+    return [
+        GroundControlPoint(row=point.row, col=point.col, x=float(east), y=point.y, z=point.z)
+        for point, east in zip(points, near, strict=True)
+    ]
 
 
 def _why_no_place(header: Any, crs: Any, shown: str, *, is_affine: bool) -> str:  # noqa: ANN401

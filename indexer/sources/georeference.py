@@ -31,6 +31,7 @@ _SAMPLES: Final = 33  # along each side of a large part: a step of 11 degrees, f
 _FEW_SAMPLES: Final = 3  # of a small one, whose sides are near enough to parabolas
 _SMALL_DEG: Final = 20.0
 _BISECTIONS: Final = 40
+_BEYOND_POLES_DEG: Final = 1.0  # more than rounding and a margin of some pixels
 
 Bounds = tuple[float, float, float, float]  # west, south, east, north
 
@@ -65,6 +66,11 @@ class Georeference:
         check_earth(self.what, self.crs)
         if self.transform.determinant == 0 or not all(map(math.isfinite, self.transform[:6])):
             raise SourceError(f"{self.what}: its pixels have no size: its geotransform is {tuple(self.transform[:6])}")
+        if (furthest := self._furthest_lat()) > 90.0 + _BEYOND_POLES_DEG:
+            raise SourceError(
+                f"{self.what} is not on the globe: its latitudes reach {furthest:.6g} degrees. Perhaps longitudes and "
+                "latitudes are exchanged, or its coordinate system is another: say what it is with `gdal_edit`"
+            )
         try:
             transform(self.crs, DEGREES, *self._middle_xy())
         except library_errors() as err:
@@ -276,6 +282,14 @@ class Georeference:
         even = (x[0] - x[0, 2] - step * np.array([-2, -1, 0, 1, 2, 80]) + period / 2) % period - period / 2
         return abs(period) if np.abs(even).max() < abs(step) * 1e-3 else None
 
+    def _furthest_lat(self) -> float:
+        """How far from the equator its corners lie, in degrees less the pixel that rasters of the globe often add."""
+        if not self.crs.is_geographic:
+            return 0.0
+        corners = np.array([(0, 0), (self.width, 0), (0, self.height), (self.width, self.height)]).T
+        pixel = math.hypot(self.transform.d, self.transform.e)
+        return math.degrees((np.abs(self._xy(*corners)[1]).max() - pixel) * float(self.crs.units_factor[1]))
+
     def _middle_xy(self) -> tuple[list[float], list[float]]:
         x, y = self._xy(self.width / 2, self.height / 2)
         return [float(x)], [float(y)]
@@ -293,6 +307,9 @@ class Georeference:
         wkb = [None] * len(x) if self.transform.is_rectilinear else _outlines(x, y)
         places: list[tuple[BBox, bytes | None] | None] = []
         for lon, lat, outline in zip(x, y, wkb, strict=True):
+            if lat.min() >= 90.0 or lat.max() <= -90.0:
+                places.append(None)
+                continue
             box = _box(lon.min(), lat.min(), lon.max(), lat.max())
             inside = lon.min() >= -180 and lon.max() <= 180 and box.width_deg < 360
             places.append((box, outline if inside else None))
@@ -313,7 +330,8 @@ class Georeference:
         """
         if self.is_degrees:
             [place] = self._degree_windows(np.array([(column, row)], float), width, height)
-            assert place is not None
+            if place is None:
+                raise self._off_the_globe()
             return place[0]
         if not partly:
             self._check_on_globe()

@@ -16,6 +16,8 @@ DEGREES: Final = "EPSG:4326"
 # Radii that people have given the Earth, from spheres of weather models to 19th-century ellipsoids, in metres.
 _EARTH_RADIUS_M: Final = (6_330_000.0, 6_400_000.0)
 
+_HAIR_DEG: Final = 1e-6
+
 Floats = npt.NDArray[np.float64]
 
 
@@ -55,9 +57,12 @@ def _radii(json: Any) -> Iterator[float]:  # noqa: ANN401 - whatever stands in P
 
 
 def to_degrees(crs: Any, x: Any, y: Any) -> tuple[Floats, Floats]:  # noqa: ANN401
-    """Longitudes and latitudes of places in a system, in the shape given; NaN where a place is not on the globe."""
+    """Longitudes and latitudes of places in a system, in the shape given; NaN where a place is not on the globe.
+
+    From one system of degrees to another, PROJ also moves places beyond the poles, which are none.
+    """
     lon, lat = transform_each(crs, DEGREES, x, y)
-    off = ~np.isfinite(lon) | ~np.isfinite(lat)
+    off = ~np.isfinite(lon) | ~np.isfinite(lat) | (np.abs(lat) > 90.0 + _HAIR_DEG)
     return np.where(off, np.nan, lon), np.where(off, np.nan, np.clip(lat, -90.0, 90.0))
 
 

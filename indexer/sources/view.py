@@ -110,7 +110,7 @@ class View:
         """(H, W) True where there is data, by values as read (C, H, W) and by the view's mask band, if it has one."""
         if self.nodata is None:
             return np.ones(values.shape[1:], bool) if mask is None else mask
-        none = np.isnan(values) if np.isnan(self.nodata) else values == np.asarray(self.nodata).astype(values.dtype)
+        none = _is_value(values, self.nodata)
         missing: Mask = np.asarray(none.any(axis=0) if self.needs_one_band else none.all(axis=0), bool)
         return ~missing if mask is None else mask & ~missing
 
@@ -162,6 +162,16 @@ class View:
         )
         file = f'<SourceFilename relativeToVRT="0">{escape(_gdal_name(self.path))}</SourceFilename>{options}'
         return f"<{kind}>{file}<SourceBand>{band}</SourceBand>{colour}</{kind}>"
+
+
+def _is_value(values: Pixels, value: float) -> Mask:
+    """Where numbers are the one that means no data; of floats, as far as 32 bits tell, since files round either."""
+    if np.isnan(value):
+        return np.isnan(values)
+    if values.dtype.kind != "f" or value == 0:
+        return np.asarray(values == value, bool)
+    with np.errstate(over="ignore", invalid="ignore"):
+        return np.asarray(values.astype(np.float32) == np.float32(value), bool)
 
 
 def view_of(header: Any, path: str, choice: BandChoice, *, placed_anew: bool = False) -> View:  # noqa: ANN401

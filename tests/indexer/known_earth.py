@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import functools
 import math
+import warnings
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -17,7 +18,9 @@ import rasterio
 import rasterio.shutil
 from affine import Affine
 from pyproj import CRS, Transformer
+from rasterio.control import GroundControlPoint
 from rasterio.enums import ColorInterp
+from rasterio.errors import NotGeoreferencedWarning
 
 EARTH_RADIUS_M = 6_371_008.8
 LEVELS = 0.4  # colours swing by this much around a half, so that none is 0, which means that there is no data
@@ -351,6 +354,24 @@ SYSTEMS: dict[str, tuple[float, float, float, float]] = {
     "+proj=lcc +lat_1=30 +lat_2=60 +lat_0=38.5 +lon_0=262.5 +R=6371229 +units=km +no_defs": (-120, 25, -75, 50),
     ROTATED_POLE: (-10, 30, 40, 65),
 }
+
+
+def with_points(raster: KnownRaster, path: Path) -> Path:
+    """A copy of the raster's file that is placed by ground control points alone, of longitudes within +-180."""
+    points = []
+    for row in range(0, raster.height + 1, 20):
+        for column in range(0, raster.width + 1, 24):
+            x, y = raster.transform @ (column, row)
+            x = (x + 180) % 360 - 180 if is_angular(raster.crs) else x
+            points.append(GroundControlPoint(row=row, col=column, x=x, y=y))
+    copy = path.with_name("points.tif")
+    with rasterio.open(path) as source, warnings.catch_warnings():
+        warnings.simplefilter("ignore", NotGeoreferencedWarning)
+        profile = {**source.profile, "crs": None, "transform": None}
+        with rasterio.open(copy, "w", **profile) as out:
+            out.write(source.read())
+            out.gcps = points, source.crs
+    return copy
 
 
 def with_values(raster: KnownRaster, dtype: str, mask: str) -> KnownRaster:

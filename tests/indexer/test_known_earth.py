@@ -334,6 +334,19 @@ def test_a_raster_that_goes_on_beyond_its_systems_range_is_read_on_both_sides(tm
     assert whole > 0.7 * len(tiles)
 
 
+@pytest.mark.parametrize(
+    ("crs", "lon", "lat", "turn"),
+    [
+        ("EPSG:4326", 10, 50, "turned by 137"),  # numbers of places are numbers of pixels, too
+        ("EPSG:4326", 180, -17, "turned by 20"),  # points on both sides of the antimeridian, as of an orbit there
+        ("EPSG:32614", -98.4, 33.5, "sheared"),
+    ],
+)
+def test_ground_control_points_place_every_tile(crs, lon, lat, turn, tmp_path):
+    raster = earth.place(crs, lon, lat, 30, turn)
+    check_kilometre_tiles(raster, earth.with_points(raster, raster.write(tmp_path)))
+
+
 def every_format():
     """Each format with each type of number, and each mask that the type can have, in one band and in three."""
     plain = earth.place("EPSG:32614", -98.4, 33.5, 30)

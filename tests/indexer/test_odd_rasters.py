@@ -14,6 +14,7 @@ from indexer.pipeline.reading import ReadOptions
 from indexer.sources.folder import FolderSource, find_table
 from indexer.sources.pixels import Stretch
 from indexer.sources.raster import PixelGrid, RasterSource
+from indexer.sources.view import View
 from wildsat_core.errors import InvalidInputError, SourceError
 from wildsat_core.types import BBox
 
@@ -67,6 +68,13 @@ def test_ground_control_points_place_a_picture(tmp_path):
     ("place", "message"),
     [
         ("<SRS>EPSG:32618</SRS>", "not where in it its pixels lie: give --extent"),
+        # Numbers of pixels, counted in any of the usual ways.
+        ("<SRS>EPSG:4326</SRS><GeoTransform>-0.5, 1, 0, 0.5, 0, -1</GeoTransform>", "not where in it"),
+        ("<SRS>EPSG:4326</SRS><GeoTransform>-0.5, 1, 0, -0.5, 0, 1</GeoTransform>", "not where in it"),
+        ("<SRS>EPSG:32618</SRS><GeoTransform>0, 1, 0, 128, 0, -1</GeoTransform>", "not where in it"),
+        ("<SRS>EPSG:4326</SRS><GeoTransform>10, 0.1, 0, 95, 0, -0.1</GeoTransform>", "latitudes reach 94.9 degrees"),
+        ("<SRS>EPSG:4267</SRS><GeoTransform>10, 0.1, 0, -90, 0, -0.1</GeoTransform>", "latitudes reach 102.7 degrees"),
+        ("<SRS>EPSG:4807</SRS><GeoTransform>2, 0.1, 0, 104, 0, -0.1</GeoTransform>", "latitudes reach 93.51 degrees"),
         ("", "does not say where it lies: give --extent"),
         ("<GeoTransform>10, 1, 0, 50, 0, -1</GeoTransform>", "does not say in which system"),
         (
@@ -82,6 +90,13 @@ def test_ground_control_points_place_a_picture(tmp_path):
 def test_what_has_no_place_on_the_earth_is_refused_and_says_what_to_do(tmp_path, place, message):
     with pytest.raises(SourceError, match=message):
         only_tile(virtual(tmp_path, place))
+
+
+def test_rows_beyond_a_pole_are_no_tiles(tmp_path):
+    path = write(tmp_path / "polar.tif", noise(), transform=Affine(0.01, 0, 10, 0, -0.01, 90.64))
+    found = list(RasterSource(str(path), PixelGrid(64, 64)).candidates())
+    assert [getattr(c, "reason", "") for c in found] == ["off the globe", "off the globe", "", ""]
+    assert found[2].tile.bbox.as_tuple() == pytest.approx((10, 89.36, 10.64, 90))
 
 
 def test_points_that_no_smooth_map_fits_are_refused_with_the_command(tmp_path):
@@ -109,6 +124,20 @@ def test_missing_data_is_that_of_the_bands_that_are_read(tmp_path):
     path = write(tmp_path / "rgb_dem.tif", values, nodata=-9999)
     assert only_tile(path, stretch=Stretch(0, 2550))[1].missing == 0.75
     assert only_tile(path, stretch=Stretch(0, 2550), band_indexes=(2, 3, 4))[1].missing == 0.5
+
+
+@pytest.mark.parametrize(
+    ("dtype", "told", "stored"),
+    [
+        ("float64", -2147473649.0, -2147473664.0),  # as GRIB files come
+        ("float64", -3.4028234663852886e38, -3.4e38),  # told as the least of 32 bits, not meant: data
+        ("float32", -1.7976931348623157e308, -np.inf),
+        ("float32", -9999.9, -9999.9),
+    ],
+)
+def test_a_number_for_no_data_may_be_rounded(dtype, told, stored):
+    view = View("", 2, 1, (1,), dtype, nodata=told)
+    assert view.valid(np.array([[[stored, 1.0]]], dtype), None).tolist() == [[stored == -3.4e38, True]]
 
 
 @pytest.mark.parametrize("kind", ["grey", "deep", "palette"])
