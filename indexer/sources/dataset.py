@@ -179,12 +179,12 @@ class Dataset:
         """
         if not self._overviews:
             return None
-        _, south, _, north = bounds
+        west, south, east, north = bounds
         in_degrees = crs == DEGREES
         ground_m = (north - south) / height * (KM_PER_DEGREE * 1000 if in_degrees else 1.0)
         t = self.georeference.transform
         across, down = math.hypot(t.a, t.d), math.hypot(t.b, t.e)
-        pixel_m = self.georeference.pixel_m((south + north) / 2 if in_degrees else None)
+        pixel_m = self.georeference.pixel_m(crs, (west + east) / 2, (south + north) / 2)
         coarser = ground_m / (pixel_m * max(across / down, 1.0))
         fitting = {factor: i for i, factor in enumerate(self._overviews) if factor <= coarser * 1.001}
         return fitting[max(fitting)] if fitting else None

@@ -217,8 +217,7 @@ class FolderSource:
         [place] = where.window_places([(0, 0)], where.width, where.height)
         if place is None:
             raise NotAPictureError(f"{path} reaches off the globe in its projection, so it has no place")
-        box, outline = place
-        return box, outline, where.pixel_m(box.centre[1]), True
+        return *place, True
 
 
 def _columns(names: Sequence[str]) -> dict[str, str]:

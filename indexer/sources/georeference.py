@@ -11,7 +11,7 @@ import functools
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 import numpy as np
 
@@ -31,6 +31,8 @@ _SAMPLES: Final = 33  # along each side of a large part: a step of 11 degrees, f
 _FEW_SAMPLES: Final = 3  # of a small one, whose sides are near enough to parabolas
 _SMALL_DEG: Final = 20.0
 _BISECTIONS: Final = 40
+_USUAL_SCALE: Final = 0.003  # by how much lengths in good systems of a country, as UTM, differ from the ground's
+_WGS_84: Final = (6_378_137.0, 1 / 298.257223563)  # equatorial radius in metres, flattening
 _BEYOND_POLES_DEG: Final = 1.0  # more than rounding and a margin of some pixels
 
 Bounds = tuple[float, float, float, float]  # west, south, east, north
@@ -38,6 +40,20 @@ Bounds = tuple[float, float, float, float]  # west, south, east, north
 
 class OffTheGlobeError(SourceError):
     """A part of a raster's plane is no place on the Earth, as the corners of a picture of the whole disk."""
+
+
+class WindowPlace(NamedTuple):
+    """Where a window of pixels lies.
+
+    Attributes:
+        box: around it.
+        outline: WKB, where the box says too much.
+        pixel_m: ground size of its pixels along the raster's second axis, in metres.
+    """
+
+    box: BBox
+    outline: bytes | None
+    pixel_m: float
 
 
 @dataclass(frozen=True)
@@ -111,22 +127,33 @@ class Georeference:
         t = self.transform @ Affine.translation(column, row)
         return PixelPlace(DEGREES if self.is_degrees else self.wkt, (t.a, t.b, t.c, t.d, t.e, t.f))
 
-    def pixel_m(self, lat: float | None = None) -> float:
-        """Ground size of a pixel along the raster's second axis, in metres.
+    def pixel_m(self, crs: Any = None, x: float = 0.0, y: float = 0.0) -> float:  # noqa: ANN401
+        """Ground size of a pixel along the raster's second axis, in metres, at a place.
 
         Args:
-            lat: where, None for the raster's middle. It matters in a Mercator projection only, whose metres are longer
-                than the ground's: twice at 60 degrees.
+            crs: of the place, None for the raster's middle.
+            x: of the place.
+            y: likewise.
         """
-        metres = math.hypot(self.transform.b, self.transform.e) * self.unit_m
-        if not self._is_mercator:
-            return metres
-        middle = self.box.centre[1] if self.box else 0.0
-        return metres * math.cos(math.radians(middle if lat is None else lat))
+        column, row = self.width / 2, self.height / 2
+        if crs is not None:
+            (at_x,), (at_y,) = transform_each(crs, self.crs, [x], [y])
+            t = ~self.transform
+            at_column, at_row = t.a * at_x + t.b * at_y + t.c, t.d * at_x + t.e * at_y + t.f
+            column, row = (at_column, at_row) if math.isfinite(at_column + at_row) else (column, row)
+        lon, lat = self._to_degrees(column, row + np.array([[-0.5], [0.5]]))
+        return float(self._pixels_m(lon, lat, 1.0)[0])
 
-    @functools.cached_property
-    def _is_mercator(self) -> bool:
-        return bool(self.crs.is_projected and self.crs.to_dict().get("proj") in ("merc", "webmerc"))
+    def _pixels_m(self, lon: Floats, lat: Floats, rows: float) -> Floats:
+        """Ground size of pixels, (N,), as long as `rows` of them reach from place to place down the first axis (M, N).
+
+        It is what the system itself counts, but where that is no length on the ground: in Mercator's projection a metre
+        is half a metre at 60 degrees, in one of equal areas 2.5 at 70.
+        """
+        measured = np.linalg.norm(np.diff(_on_ellipsoid(lon, lat), axis=0), axis=-1).sum(axis=0) / rows
+        told = math.hypot(self.transform.b, self.transform.e) * self.unit_m
+        is_off = np.abs(measured / told - 1.0) > _USUAL_SCALE  # not where a place is off the globe: NaN
+        return np.where(is_off, measured, told)
 
     @functools.cached_property
     def box(self) -> BBox | None:
@@ -139,10 +166,8 @@ class Georeference:
         pixel_deg = box.width_deg / max(self.width, self.height)
         return None if box.width_deg >= 360.0 - pixel_deg else box
 
-    def window_places(
-        self, corners: Sequence[tuple[int, int]], width: int, height: int
-    ) -> list[tuple[BBox, bytes | None] | None]:
-        """Box of each pixel window and, where the box says too much, its outline as WKB; None off the globe.
+    def window_places(self, corners: Sequence[tuple[int, int]], width: int, height: int) -> list[WindowPlace | None]:
+        """Where each pixel window lies; None off the globe.
 
         Args:
             corners: first column and row of each window; many at once are several times faster than one by one.
@@ -161,7 +186,8 @@ class Georeference:
         wkb = _outlines(
             wrap_lon(lon[:, 1, 1])[:, None] + east[:, [0, 0, 2, 2], [0, 2, 2, 0]], lat[:, [0, 0, 2, 2], [0, 2, 2, 0]]
         )
-        places: list[tuple[BBox, bytes | None] | None] = []
+        pixels_m = self._pixels_m(lon[:, :, 1].T, lat[:, :, 1].T, height).tolist()
+        places: list[WindowPlace | None] = []
         for i, (column, row) in enumerate(corners):
             if is_small[i]:
                 middle = lon[i, 1, 1]
@@ -172,7 +198,8 @@ class Georeference:
                 except OffTheGlobeError:
                     places.append(None)
                     continue
-            places.append((box, None if box.crosses_antimeridian or box.width_deg == 360.0 else wkb[i]))
+            is_simple = not (box.crosses_antimeridian or box.width_deg == 360.0)
+            places.append(WindowPlace(box, wkb[i] if is_simple else None, pixels_m[i]))
         return places
 
     def turns(self, crs: Any, bounds: Bounds) -> list[int]:  # noqa: ANN401 - rasterio has no types
@@ -301,18 +328,19 @@ class Georeference:
     def _to_degrees(self, columns: Any, rows: Any) -> tuple[Floats, Floats]:  # noqa: ANN401
         return to_degrees(self.crs, *self._xy(np.asarray(columns, float), np.asarray(rows, float)))
 
-    def _degree_windows(self, first: Floats, width: int, height: int) -> list[tuple[BBox, bytes | None] | None]:
+    def _degree_windows(self, first: Floats, width: int, height: int) -> list[WindowPlace | None]:
         ring = np.array([(0, 0), (width, 0), (width, height), (0, height)])
         x, y = self._xy(*np.moveaxis(first[:, None, :] + ring, -1, 0))  # (N, 4)
         wkb = [None] * len(x) if self.transform.is_rectilinear else _outlines(x, y)
-        places: list[tuple[BBox, bytes | None] | None] = []
+        places: list[WindowPlace | None] = []
+        pixel_m = math.hypot(self.transform.b, self.transform.e) * self.unit_m
         for lon, lat, outline in zip(x, y, wkb, strict=True):
             if lat.min() >= 90.0 or lat.max() <= -90.0:
                 places.append(None)
                 continue
             box = _box(lon.min(), lat.min(), lon.max(), lat.max())
             inside = lon.min() >= -180 and lon.max() <= 180 and box.width_deg < 360
-            places.append((box, outline if inside else None))
+            places.append(WindowPlace(box, outline if inside else None, pixel_m))
         return places
 
     def _box_of(self, column: float, row: float, width: int, height: int, *, partly: bool = False) -> BBox:
@@ -332,7 +360,7 @@ class Georeference:
             [place] = self._degree_windows(np.array([(column, row)], float), width, height)
             if place is None:
                 raise self._off_the_globe()
-            return place[0]
+            return place.box
         if not partly:
             self._check_on_globe()
         at = np.linspace(0, 1, _SAMPLES)
@@ -439,6 +467,16 @@ def _box(west: float, south: float, east: float, north: float) -> BBox:
         return BBox(-180.0, min(south, north), 180.0, max(south, north))
     west, east = (float(v) if -180.0 <= v <= 180.0 else float(wrap_lon(v)) for v in (west, east))
     return BBox(west, south, east, north)
+
+
+def _on_ellipsoid(lon: Floats, lat: Floats) -> Floats:
+    """Places in degrees as metres from the middle of the Earth, (..., 3)."""
+    radius_m, flattening = _WGS_84
+    lam, phi = np.radians(lon), np.radians(lat)
+    squared = flattening * (2 - flattening)  # of the eccentricity
+    across = radius_m / np.sqrt(1 - squared * np.sin(phi) ** 2)
+    x, y = across * np.cos(phi) * np.cos(lam), across * np.cos(phi) * np.sin(lam)
+    return np.stack([x, y, across * (1 - squared) * np.sin(phi)], axis=-1)
 
 
 def _outlines(lon: Floats, lat: Floats) -> list[bytes | None]:

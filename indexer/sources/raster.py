@@ -216,18 +216,17 @@ class RasterSource:
                 if place is None:
                     yield LeftOut("off the globe", f"{self.path}: the window at column {column}, row {row}")
                     continue
-                bbox, outline = place
-                if self.area is not None and not centre_in(self.area, bbox):
+                if self.area is not None and not centre_in(self.area, place.box):
                     continue
                 tile = Tile(
                     tile_id=f"{head}{grid.size_px}px-y{row:05d}-x{column:05d}{end}",
-                    bbox=bbox,
-                    gsd_m=where.pixel_m(bbox.centre[1]),
+                    bbox=place.box,
+                    gsd_m=place.pixel_m,
                     source=self.name,
                     href=href,
                     captured_on=self.captured_on,
                     cloud_cover=self.cloud_cover,
-                    footprint_wkb=outline,
+                    footprint_wkb=place.outline,
                 )
                 yield Candidate(tile, _Window(column, row))
 

@@ -4,11 +4,13 @@ import pickle
 import numpy as np
 import pytest
 import rasterio
+import rasterio.warp
 import shapely
 from PIL import Image
 from rasterio.enums import ColorInterp
 
 from indexer.sources.dataset import open_dataset
+from indexer.sources.folder import FolderSource
 from indexer.sources.grid import KilometreGrid
 from indexer.sources.pixels import Stretch
 from indexer.sources.protocol import Candidate, LeftOut
@@ -292,6 +294,24 @@ def test_next_years_raster_of_the_same_name_has_tiles_of_its_own(utm):
         undated, before, after = (ids(date, grid) for date in (None, dt.date(2022, 7, 1), dt.date(2023, 7, 1)))
         assert not set(before) & set(after)
         assert before == [f"{tile_id}-20220701" for tile_id in undated]
+
+
+@pytest.mark.parametrize(
+    ("crs", "lon", "lat", "ground"),
+    [
+        ("EPSG:32632", 9, 60, 10.0),  # as its system counts, though not to the last millimetre
+        ("EPSG:6933", 9, 70, 25.27),  # cylindrical, of equal area: true at 30 degrees
+        ("EPSG:3857", 9, 60, 5.0),
+        ("+proj=moll +lon_0=0 +datum=WGS84", 150, 60, 20.53),  # sheared, far from its meridian
+    ],
+)
+def test_pixels_are_as_long_as_on_the_ground(crs, lon, lat, ground, tmp_path):
+    (x,), (y,) = rasterio.warp.transform("EPSG:4326", crs, [lon], [lat])
+    path = write_raster(tmp_path / "it.tif", np.ones((3, 30, 30), np.uint8), crs, x - 150, y + 150, 10)
+    tile = next(RasterSource(str(path), PixelGrid(30, 30)).candidates()).tile
+    assert tile.gsd_m == pytest.approx(ground, rel=0.01)
+    assert open_dataset(str(path)).georeference.pixel_m() == pytest.approx(ground, rel=0.01)
+    assert FolderSource(str(tmp_path)).candidates().__next__().tile.gsd_m == tile.gsd_m
 
 
 def test_metres_of_a_mercator_raster_are_the_grounds(tmp_path):
