@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import mmap
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Final
 
@@ -11,7 +12,9 @@ import numpy as np
 
 from indexer.sources.protocol import NotAPictureError
 
-_RAW: Final = frozenset({"ENVI", "PCRaster"})  # numbers one after another, as they are
+# Numbers one after another, as they are, behind so many bytes.
+_RAW: Final[Mapping[str, int]] = {"ENVI": 0, "PCRaster": 256}
+_SQLITE: Final = frozenset({"GPKG", "MBTiles", "Rasterlite"})  # whose blank tiles of pages that are not there are black
 _GZIP: Final = b"\x1f\x8b"
 _TYPE_BYTES: Final = {1: 1, 2: 1, 3: 2, 4: 4, 5: 4, 6: 8, 7: 1, 8: 2, 9: 4, 10: 8, 11: 8}  # of netCDF's types by number
 
@@ -26,7 +29,10 @@ def check_length(header: Any) -> None:  # noqa: ANN401 - rasterio has no types
     if path is None:
         return
     if header.driver in _RAW:
-        needed = header.width * header.height * sum(np.dtype(kind).itemsize for kind in header.dtypes)
+        numbers = header.width * header.height * sum(np.dtype(kind).itemsize for kind in header.dtypes)
+        needed = _RAW[header.driver] + numbers
+    elif header.driver in _SQLITE:
+        needed = _sqlite_bytes(path)
     elif header.driver == "netCDF":
         needed = _netcdf_bytes(path)
     else:
@@ -39,6 +45,19 @@ def check_length(header: Any) -> None:  # noqa: ANN401 - rasterio has no types
 def _starts_with(path: Path, magic: bytes) -> bool:
     with path.open("rb") as file:
         return file.read(len(magic)) == magic
+
+
+def _sqlite_bytes(path: Path) -> int:
+    """How many bytes an SQLite file needs, by the size and number of pages that it tells; 0 where it does not tell.
+
+    Source: https://www.sqlite.org/fileformat2.html#the_database_header
+    """
+    with path.open("rb") as file:
+        head = file.read(100)
+    if len(head) < 100 or head[24:28] != head[92:96]:  # the number is of a change before the last one
+        return 0
+    page_bytes = int.from_bytes(head[16:18], "big")
+    return (65536 if page_bytes == 1 else page_bytes) * int.from_bytes(head[28:32], "big")
 
 
 def _netcdf_bytes(path: Path) -> int:
