@@ -54,6 +54,10 @@ class CollectionLockedError(WildsatError):
     """Another process is writing to the collection."""
 
 
+class GenerationTakenError(CollectionLockedError):
+    """Another process published the generation that was to be published."""
+
+
 class DiskFullError(WildsatError, OSError):
     """There was no room to write a collection's files."""
 

@@ -14,9 +14,6 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import BinaryIO
 
-import numpy as np
-import numpy.typing as npt
-
 from wildsat_core.errors import DiskFullError, InvalidInputError
 
 TEMPORARY_PREFIX = ".tmp-"
@@ -78,7 +75,7 @@ def put_text_if_absent(path: Path, text: str) -> bool:
             file.write(text.encode())
             file.flush()
             os.fsync(file.fileno())
-        os.link(aside, path)  # fails where there is one, which a rename would replace
+        _name_if_absent(aside, path)
     except FileExistsError:
         return False
     finally:
@@ -87,10 +84,20 @@ def put_text_if_absent(path: Path, text: str) -> bool:
     return True
 
 
-def write_array_atomically(path: Path, array: npt.NDArray[np.generic]) -> None:
-    """Write a .npy file aside and rename it into place; the caller flushes the folder."""
-    with file_aside(path) as file:
-        np.save(file, array, allow_pickle=False)
+def _name_if_absent(aside: Path, path: Path) -> None:
+    """Give a whole file its name, unless something has it.
+
+    Raises:
+        FileExistsError: something has.
+    """
+    try:
+        os.link(aside, path)  # fails where there is one, which a rename would replace
+    except FileExistsError:
+        raise
+    except OSError:  # a file system without links: who holds the writer's lock is alone, others may miss each other
+        if path.exists():
+            raise FileExistsError(path) from None
+        aside.replace(path)
 
 
 @contextmanager

@@ -7,6 +7,7 @@ from typing import Annotated
 
 import typer
 
+from wildsat_core.collection.manifest import holds_collection
 from wildsat_core.errors import CollectionNotFoundError
 
 CollectionsFolder = Annotated[
@@ -22,9 +23,9 @@ def collection_root(name_or_path: str, collections: Path) -> Path:
         CollectionNotFoundError: neither is there.
     """
     for root in (collections / name_or_path, Path(name_or_path)):
-        if (root / "CURRENT").is_file():
+        if holds_collection(root):
             return root
     raise CollectionNotFoundError(
-        f"no collection {name_or_path!r}: neither {collections / name_or_path} nor {name_or_path} has a file CURRENT. "
+        f"no collection {name_or_path!r}: neither {collections / name_or_path} nor {name_or_path} has a generation. "
         "`wildsat index build` makes one"
     )

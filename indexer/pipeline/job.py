@@ -100,6 +100,8 @@ def job(
         report.check_faults(options.max_bad)
         guard.finish()
         manifest = writer.publish({**source.provenance(), **provenance})
+    report.added -= writer.dropped
+    report.left_out["id given twice"] += writer.dropped
     report.generation = manifest.generation
     report.elapsed_s = time.perf_counter() - start
     report.save(root)

@@ -13,16 +13,17 @@ from app.answers import etags
 from app.answers.etags import etag_of
 from app.main import create_app
 from tests.app.conftest import ROWS, ToyModel, toy_settings, write_rows
+from tests.core.collection.conftest import overwrite_manifest
 from wildsat_core.collection import open_collection
 from wildsat_core.collection.maintain import delete_tiles
-from wildsat_core.collection.manifest import Manifest, publish_manifest, read_current_manifest, read_identity
+from wildsat_core.collection.manifest import Manifest, read_current_manifest, read_identity
 
 KEPT = ("/search?q=forest", "/tiles/congo/similar", "/tiles/congo/habitats", "/heatmap/0/0/0.png?q=forest")
 
 
 def tag(root: Path, manifest: Manifest, *asked: object) -> str:
     """ETag of what was asked of a folder whose live generation has this manifest."""
-    publish_manifest(root, manifest)
+    overwrite_manifest(root, manifest)
     return etag_of(SimpleNamespace(manifest=manifest, identity=read_identity(root)), *asked)
 
 

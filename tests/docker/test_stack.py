@@ -176,11 +176,13 @@ def test_behind_a_proxy_the_service_works_under_a_prefix_and_with_keys(stack: St
 
 def test_a_backup_restores_the_collection_as_it_was(stack: Stack, clone: Path) -> None:
     before, archive = stack.tile_ids("river delta", "fields", k=50), clone / "fields.tar"
+    rest = "$(find fields -mindepth 1 -maxdepth 1 ! -name CURRENT ! -name generations)"
+    back_up = f"cd {COLLECTIONS} && tar -c fields/CURRENT fields/generations {rest}"
     with archive.open("wb") as file:
-        stack.compose("exec", "-T", "wildsat", "tar", "-C", COLLECTIONS, "-c", "fields/CURRENT", "fields", output=file)
+        stack.compose("exec", "-T", "wildsat", "sh", "-c", back_up, output=file)
     stack.compose("exec", "-T", "wildsat", "rm", "-r", f"{COLLECTIONS}/fields")
     wait_for_tiles(stack, "fields", None)
-    restore = f"cd {COLLECTIONS} && mkdir -p .incoming && tar -C .incoming -x --skip-old-files && mv .incoming/fields ."
+    restore = f"cd {COLLECTIONS} && mkdir -p .incoming && tar -C .incoming -x && mv .incoming/fields ."
     with archive.open("rb") as file:
         stack.compose("exec", "-T", "wildsat", "sh", "-c", restore, input=file)
     wait_for_tiles(stack, "fields", 1800)

@@ -17,6 +17,7 @@ from wildsat_core.collection.manifest import (
     SegmentInfo,
     publish_manifest,
     read_current_manifest,
+    until_published,
 )
 from wildsat_core.collection.provenance import with_source
 from wildsat_core.collection.reader import live_rows
@@ -39,6 +40,8 @@ def commit_segments(
 ) -> tuple[Manifest, int]:
     """Publish a generation with these segments beside those that are live; done twice, it changes nothing.
 
+    When another committer is first, it is done again from what that one published.
+
     Workers know nothing of one another, so an id may have been written twice, or published by another build since. Of
     equal ids the one that is live stays, or goes with `on_known="replace"`; among the new ones the first stays. The
     others are named in deletion lists.
@@ -60,28 +63,29 @@ def commit_segments(
         CollectionFormatError: the ids of a segment can't be read.
         CollectionLockedError: another process is writing.
     """
-    with writer_lock(root, wait_s):
+
+    def attempt() -> tuple[Manifest, Manifest, int]:
         base = _base(root, model, spaces)
         published = {segment.id for segment in base.segments}
         new = tuple(segment for segment in segments if segment.id not in published)
         if base.generation and not new:
-            return base, 0
+            return base, base, 0
         interim = base.model_copy(update={"segments": (*base.segments, *new)})
         gone = np.concatenate([~live_rows(root, base), np.zeros(sum(s.rows for s in new), bool)])
         repeated = _drop_repeated(root, interim, base.rows, gone, on_known)
-        manifest = publish_manifest(
-            root,
-            interim.model_copy(
-                update={
-                    "generation": base.generation + 1,
-                    "created_at": dt.datetime.now(dt.UTC),
-                    "deleted": write_deletions(root, interim, gone),
-                    "ann": {},
-                    "provenance": with_source(base.provenance, provenance or {}, new=True),
-                }
-            ),
-        )
-    tell_dropped_indexes(base)
+        changes = {
+            "generation": base.generation + 1,
+            "created_at": dt.datetime.now(dt.UTC),
+            "deleted": write_deletions(root, interim, gone),
+            "ann": {},
+            "provenance": with_source(base.provenance, provenance or {}, new=True),
+        }
+        return base, publish_manifest(root, interim.model_copy(update=changes)), repeated
+
+    with writer_lock(root, wait_s):
+        base, manifest, repeated = until_published(attempt)
+    if manifest != base:
+        tell_dropped_indexes(base)
     return manifest, repeated
 
 

@@ -65,7 +65,6 @@ def _by_end(root: Path, since: float) -> tuple[list[Manifest], list[Manifest]]:
     live = read_current_manifest(root)
     numbers = sorted(int(path.stem) for path in root.glob("generations/*.json") if path.stem.isdigit())
     manifests = [read_manifest(root, number) for number in numbers]
-    # One after the live generation was never live: its writer was killed. It counts from its own writing.
     ends = [manifest.created_at.timestamp() for manifest in [*manifests[1:], *manifests[-1:]]]
     kept: list[Manifest] = [live]
     over: list[Manifest] = []

@@ -19,6 +19,7 @@ from wildsat_core.collection.manifest import (
     SegmentInfo,
     publish_manifest,
     read_current_manifest,
+    until_published,
 )
 from wildsat_core.collection.reader import Collection, open_collection, read_deletions
 from wildsat_core.collection.segment import (
@@ -69,7 +70,7 @@ def delete_tiles(root: Path, rows: npt.NDArray[np.integer], *, generation: int, 
 def delete_where(root: Path, choose: RowsOf, *, wait_s: float = 0.0) -> tuple[Manifest, int]:
     """Publish a generation without the rows that `choose` finds in the live one.
 
-    The rows are looked up when no other writer can change them any more.
+    When another writer publishes meanwhile, the rows are looked up again.
 
     Args:
         root: folder of the collection.
@@ -82,7 +83,8 @@ def delete_where(root: Path, choose: RowsOf, *, wait_s: float = 0.0) -> tuple[Ma
     Raises:
         CollectionLockedError: another process is writing.
     """
-    with writer_lock(root, wait_s):
+
+    def attempt() -> tuple[Manifest, int]:
         base = open_collection(root)
         gone = ~base.tiles.live
         gone[choose(base)] = True
@@ -91,6 +93,9 @@ def delete_where(root: Path, choose: RowsOf, *, wait_s: float = 0.0) -> tuple[Ma
             return base.manifest, 0
         deleted = write_deletions(root, base.manifest, gone)
         return publish_next(base, deleted=deleted, ann=base.manifest.ann), taken  # rows keep their numbers
+
+    with writer_lock(root, wait_s):
+        return until_published(attempt)
 
 
 def compact(root: Path, *, segment_rows: int = DEFAULT_SEGMENT_ROWS, wait_s: float = 0.0) -> Manifest:
@@ -101,7 +106,7 @@ def compact(root: Path, *, segment_rows: int = DEFAULT_SEGMENT_ROWS, wait_s: flo
 
     Raises:
         CollectionFormatError: a file is damaged; nothing is changed.
-        CollectionLockedError: another process is writing.
+        CollectionLockedError: another process is writing, or published a generation meanwhile.
     """
     from wildsat_core.geo import curve_key
 
@@ -164,12 +169,16 @@ def publish_imagery(root: Path, *, wait_s: float = 0.0) -> Manifest:
     path = root / IMAGERY_FILE
     if not path.is_file():
         raise CollectionFormatError(f"{path} is missing: write the map tiles there first")
-    with writer_lock(root, wait_s):
+
+    def attempt() -> Manifest:
         base = open_collection(root)
         imagery = FileInfo.of(path)
         if base.manifest.imagery == imagery:
             return base.manifest
         return publish_next(base, imagery=imagery, ann=base.manifest.ann)
+
+    with writer_lock(root, wait_s):
+        return until_published(attempt)
 
 
 def verify(root: Path) -> list[str]:

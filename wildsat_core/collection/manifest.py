@@ -1,18 +1,20 @@
-"""The manifest: one consistent state of a collection, named by the file CURRENT."""
+"""The manifest: one consistent state of a collection. The newest one is live; the file CURRENT helps to find it."""
 
 from __future__ import annotations
 
 import datetime as dt
 import hashlib
 import json
+import os
 import re
+from collections.abc import Callable
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Final, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from wildsat_core.errors import CollectionFormatError, CollectionNotFoundError
-from wildsat_core.files import sha256_file, write_text_atomically
+from wildsat_core.errors import CollectionFormatError, CollectionNotFoundError, GenerationTakenError
+from wildsat_core.files import put_text_if_absent, sha256_file, write_text_atomically
 from wildsat_core.printable import printable
 from wildsat_core.types import ModelRef, Space, SpaceSpec
 
@@ -20,7 +22,10 @@ FORMAT_VERSION = 2
 READABLE_VERSIONS = (1, 2)
 IMAGERY_FILE = "imagery.mbtiles"
 _NAME = re.compile(r"[a-z0-9][a-z0-9_-]{0,63}")
+_MOST_TRIES: Final = 100  # each of them was lost to another writer that got ahead
 _CURRENT = re.compile(r"([0-9]+)(?: ([0-9a-f]{64}))?\n")
+
+Published = TypeVar("Published")
 
 # Names come from a file that a stranger may have written: nothing that could leave the collection's folder.
 SegmentId = Annotated[str, Field(pattern=r"^[0-9a-f]{16}$")]
@@ -124,14 +129,37 @@ def manifest_path(root: Path, generation: int) -> Path:
     return root / "generations" / f"{generation}.json"
 
 
+def newest_generation(root: Path) -> int:
+    """The greatest number of a generation's file, 0 where there is none.
+
+    Raises:
+        OSError: the folder can't be looked into.
+    """
+    try:
+        with os.scandir(root / "generations") as found:
+            names = [one.name for one in found]
+    except (FileNotFoundError, NotADirectoryError):
+        return 0
+    return max((int(name[:-5]) for name in names if name.endswith(".json") and name[:-5].isdecimal()), default=0)
+
+
+def holds_collection(root: Path) -> bool:
+    """Whether a generation was ever published in a folder.
+
+    Raises:
+        OSError: it can't be looked into.
+    """
+    return (root / "CURRENT").exists() or newest_generation(root) > 0
+
+
 def read_current_generation(root: Path) -> int:
     """Number of the live generation.
 
     Raises:
-        CollectionNotFoundError: the folder has no CURRENT.
+        CollectionNotFoundError: the folder has no generation.
         CollectionFormatError: CURRENT does not begin with a number.
     """
-    return _read_current(root)[0]
+    return _live(root)[0]
 
 
 def read_identity(root: Path) -> str:
@@ -141,10 +169,10 @@ def read_identity(root: Path) -> str:
     by when it was written.
 
     Raises:
-        CollectionNotFoundError: the folder has no CURRENT.
+        CollectionNotFoundError: the folder has no generation.
         CollectionFormatError: CURRENT does not begin with a number, or the manifest is missing.
     """
-    generation, sha256 = _read_current(root)
+    generation, sha256 = _live(root)
     if sha256 is None:
         sha256 = hashlib.sha256(_manifest_bytes(root, generation)).hexdigest()
     try:
@@ -165,14 +193,30 @@ def _manifest_bytes(root: Path, generation: int) -> bytes:
         raise CollectionFormatError(f"{path} can't be read: {err}") from err
 
 
-def _read_current(root: Path) -> tuple[int, str | None]:
-    """Number of the live generation and the hash of its manifest, which older collections don't tell."""
+def _live(root: Path) -> tuple[int, str | None]:
+    """Number of the live generation, and the hash of its manifest as far as CURRENT tells it.
+
+    CURRENT is written after the manifest, and by several writers in any order, so it may lag behind. What it names must
+    be there all the same: of a manifest that was lost nobody is to be given the one before.
+    """
+    try:
+        newest = newest_generation(root)
+    except OSError as err:
+        raise CollectionFormatError(f"{root / 'generations'} can't be read: {err}") from err
+    named = _read_current(root)
+    if named is None and not newest:
+        raise CollectionNotFoundError(
+            f"no collection at {root}: it has no generation; build one with `wildsat index build {root.name}`"
+        )
+    return named if named is not None and named[0] >= newest else (newest, None)
+
+
+def _read_current(root: Path) -> tuple[int, str | None] | None:
+    """Which generation CURRENT names, and the hash of its manifest, which older collections don't tell."""
     try:
         text = (root / "CURRENT").read_text(encoding="utf-8", errors="replace")
-    except (FileNotFoundError, NotADirectoryError) as err:
-        raise CollectionNotFoundError(
-            f"no collection at {root}: it has no file CURRENT; build one with `wildsat index build {root.name}`"
-        ) from err
+    except (FileNotFoundError, NotADirectoryError):
+        return None
     except OSError as err:
         raise CollectionFormatError(f"{root / 'CURRENT'} can't be read: {err}") from err
     found = _CURRENT.fullmatch(text)
@@ -220,20 +264,45 @@ def read_manifest(root: Path, generation: int, sha256: str | None = None) -> Man
 
 
 def read_current_manifest(root: Path) -> Manifest:
-    return read_manifest(root, *_read_current(root))
+    return read_manifest(root, *_live(root))
 
 
 def publish_manifest(root: Path, manifest: Manifest) -> Manifest:
-    """Write a manifest, then make it the live one by one rename; returns it as it was written."""
+    """Make a manifest the live one, unless another one has its number; returns it as it was written.
+
+    Raises:
+        GenerationTakenError: another process published one first. Nothing was changed.
+    """
     # Segments stay of the version that they were written in; a manifest of today may name both.
     manifest = manifest.model_copy(
         update={"format_version": FORMAT_VERSION, "provenance": _storable(manifest.provenance)}
     )
     text = manifest.model_dump_json(indent=1) + "\n"
-    write_text_atomically(manifest_path(root, manifest.generation), text)
+    # Also looked for: `gc` may have taken the files of generations between this one and the live one.
+    if newest_generation(root) >= manifest.generation or not put_text_if_absent(
+        manifest_path(root, manifest.generation), text
+    ):
+        raise GenerationTakenError(
+            f"another process published generation {manifest.generation} of {root} meanwhile; nothing was changed: "
+            "give the same command again"
+        )
     sha256 = hashlib.sha256(text.encode()).hexdigest()
     write_text_atomically(root / "CURRENT", f"{manifest.generation} {sha256}\n")
     return manifest
+
+
+def until_published(attempt: Callable[[], Published]) -> Published:
+    """Do what ends with `publish_manifest`; when another process was first, again from what it published.
+
+    Raises:
+        GenerationTakenError: others were first a hundred times.
+    """
+    for _ in range(_MOST_TRIES - 1):
+        try:
+            return attempt()
+        except GenerationTakenError:
+            continue
+    return attempt()
 
 
 def _storable(value: Any) -> Any:  # noqa: ANN401 - any JSON

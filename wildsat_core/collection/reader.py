@@ -18,6 +18,7 @@ from wildsat_core.collection.manifest import (
     DeletionInfo,
     Manifest,
     SegmentInfo,
+    holds_collection,
     is_collection_name,
     read_current_generation,
     read_current_manifest,
@@ -191,9 +192,9 @@ def list_collections(folder: Path) -> list[str]:
 
 
 def _holds_collection(path: Path) -> bool:
-    """Whether a folder has CURRENT. One that can't be looked into counts if it is named like a collection."""
+    """Whether a folder has a generation. One that can't be looked into counts if it is named like a collection."""
     try:
-        return (path / "CURRENT").exists()
+        return holds_collection(path)
     except OSError:
         return is_collection_name(path.name)
 

@@ -7,18 +7,17 @@ import shutil
 from collections.abc import Callable
 from pathlib import Path
 
-import numpy as np
-
 from wildsat_core.collection.garbage import unpublished_segments
 from wildsat_core.collection.lock import writer_lock
 from wildsat_core.collection.maintain import problems_of_segment, publish_next
-from wildsat_core.collection.manifest import FORMAT_VERSION, DeletionInfo, FileInfo, Manifest, SegmentInfo
+from wildsat_core.collection.manifest import FORMAT_VERSION, DeletionInfo, Manifest, SegmentInfo
 from wildsat_core.collection.reader import Collection, open_collection, read_deletions
 from wildsat_core.collection.segment import is_for_generation, segment_folder, settle_segment, write_table
 from wildsat_core.collection.thumbnails import THUMBNAILS_FILE, THUMBNAILS_FILE_1, open_thumbnails, write_thumbnails
 from wildsat_core.collection.tile_files import TABLE_FILE, TABLE_FILE_1, read_tiles, table_path
+from wildsat_core.collection.writer import write_deletion_list
 from wildsat_core.errors import CollectionFormatError
-from wildsat_core.files import folder_aside, fsync_path, write_array_atomically
+from wildsat_core.files import folder_aside
 
 _REPLACED = (TABLE_FILE_1, THUMBNAILS_FILE_1)
 
@@ -42,7 +41,7 @@ def upgrade(root: Path, *, wait_s: float = 0.0, on_segment: Callable[[], None] =
 
     Raises:
         CollectionFormatError: a file is damaged; nothing is changed then.
-        CollectionLockedError: another process is writing.
+        CollectionLockedError: another process is writing, or published a generation meanwhile.
     """
     with writer_lock(root, wait_s):
         base = open_collection(root)
@@ -90,8 +89,4 @@ def _moved_deletions(base: Collection, segment: SegmentInfo, new: SegmentInfo) -
     before = base.manifest.deleted[segment.id]
     if new.id == segment.id:
         return before
-    rows = read_deletions(base.root, segment, before)
-    path = base.root / "deletions" / f"{new.id}-{base.generation + 1}.npy"
-    write_array_atomically(path, rows.astype(np.int64))
-    fsync_path(path.parent)
-    return DeletionInfo(file=path.name, rows=len(rows), info=FileInfo.of(path))
+    return write_deletion_list(base.root, new.id, base.generation + 1, read_deletions(base.root, segment, before))

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import datetime as dt
+import hashlib
+import io
 import logging
 import math
 import re
@@ -29,6 +31,7 @@ from wildsat_core.collection.manifest import (
     is_collection_name,
     publish_manifest,
     read_current_manifest,
+    until_published,
 )
 from wildsat_core.collection.provenance import with_source
 from wildsat_core.collection.reader import live_rows
@@ -40,8 +43,14 @@ from wildsat_core.collection.segment import (
     write_segment,
 )
 from wildsat_core.collection.tile_files import read_ids
-from wildsat_core.errors import CollectionFormatError, CollectionNotFoundError, InvalidInputError, ModelMismatchError
-from wildsat_core.files import TEMPORARY_PREFIX, fsync_path, is_abandoned, remove_abandoned, write_array_atomically
+from wildsat_core.errors import (
+    CollectionFormatError,
+    CollectionNotFoundError,
+    GenerationTakenError,
+    InvalidInputError,
+    ModelMismatchError,
+)
+from wildsat_core.files import TEMPORARY_PREFIX, file_aside, fsync_path, is_abandoned, remove_abandoned
 from wildsat_core.ids import is_tile_id
 from wildsat_core.types import ModelRef, Space, SpaceSpec, Tile
 
@@ -121,6 +130,10 @@ class CollectionWriter:
         segment_rows: tiles gathered in memory before a segment is written.
         wait_s: how long to wait for another writer.
 
+    Attributes:
+        dropped: of the tiles published, those left out since another process published their ids meanwhile. The lock
+            forbids that where all writers see it, which is not so on every file system of several machines.
+
     Raises:
         ModelMismatchError: the collection was made by another model, or has other spaces.
         CollectionLockedError: another process is writing.
@@ -151,6 +164,9 @@ class CollectionWriter:
         self._pending: list[SegmentInfo] = []
         self._pending_ids: set[str] = set()
         self._replaced: set[str] = set()
+        self._on_known: Literal["skip", "replace"] = "skip"
+        self._overtaken = False
+        self.dropped = 0
         self._tiles: list[Tile] = []
         self._vectors: dict[Space, list[Vectors]] = {space: [] for space in spaces}
         self._thumbnails: list[bytes | None] = []
@@ -235,6 +251,7 @@ class CollectionWriter:
 
     def _choose(self, ids: Sequence[str], on_known: Literal["skip", "replace"]) -> list[int]:
         known = self.known(ids)
+        self._on_known = on_known
         if on_known == "replace":
             self._replaced |= known - self._pending_ids
             known &= self._pending_ids
@@ -277,10 +294,22 @@ class CollectionWriter:
             The live manifest; the same as before when nothing changed.
         """
         self.flush()
+
+        def attempt() -> Manifest:
+            try:
+                return self._published(provenance or {}, calibration or {})
+            except GenerationTakenError:
+                self._base, self._overtaken = self._open_base(), True
+                raise
+
+        return until_published(attempt)
+
+    def _published(self, provenance: Mapping[str, Any], calibration: Mapping[str, Any]) -> Manifest:
+        """Publish after the generation that is open."""
         base = self._base.manifest if self._base else None
         new = bool(self._pending) or base is None
-        provenance = with_source(base.provenance if base else {}, provenance or {}, new=new)
-        calibration = {**(base.calibration if base else {}), **(calibration or {})}
+        provenance = with_source(base.provenance if base else {}, provenance, new=new)
+        calibration = {**(base.calibration if base else {}), **calibration}
         unchanged = base and not self._pending and base.provenance == provenance and base.calibration == calibration
         if base and unchanged:
             return base
@@ -292,25 +321,33 @@ class CollectionWriter:
             model=self._model,
             spaces=self._spaces,
             segments=(*(base.segments if base else ()), *self._pending),
-            deleted=self._deletions() if base else {},
             imagery=base.imagery if base else None,
             calibration=calibration,
             provenance=provenance,
         )
-        manifest = publish_manifest(self.root, manifest)
+        deleted = self._deletions(self._base, manifest) if self._base else {}
+        manifest = publish_manifest(self.root, manifest.model_copy(update={"deleted": deleted}))
         if base:
             tell_dropped_indexes(base)
         self._base = _Base.open(self.root, manifest, self._base)
-        self._pending, self._pending_ids, self._replaced = [], set(), set()
+        self._pending, self._pending_ids, self._replaced, self._overtaken = [], set(), set(), False
         return manifest
 
-    def _deletions(self) -> dict[str, DeletionInfo]:
-        assert self._base is not None
-        if not self._replaced:
-            return dict(self._base.manifest.deleted)
-        gone = ~self._base.live
-        gone[self._base.ids.rows_of(self._replaced)] = True
-        return write_deletions(self.root, self._base.manifest, gone)
+    def _deletions(self, base: _Base, manifest: Manifest) -> dict[str, DeletionInfo]:
+        """Lists of a manifest after `base`: rows that are replaced, and new ones whose ids are live meanwhile."""
+        known = base.known(self._pending_ids) - self._replaced if self._overtaken else set()
+        replaced = self._replaced | (known if self._on_known == "replace" else set())
+        dropped = known - replaced
+        self.dropped = len(dropped)
+        if not (replaced or dropped):
+            return dict(base.manifest.deleted)
+        gone = np.concatenate([~base.live, np.zeros(manifest.rows - base.manifest.rows, bool)])
+        gone[base.ids.rows_of(replaced)] = True
+        if dropped:
+            pending = IdIndex([_ids(self.root, segment) for segment in self._pending])
+            gone[base.manifest.rows + pending.rows_of(dropped)] = True
+        before = manifest.model_copy(update={"generation": base.manifest.generation, "deleted": base.manifest.deleted})
+        return write_deletions(self.root, before, gone)
 
     def _open_base(self) -> _Base | None:
         try:
@@ -408,8 +445,6 @@ def write_deletions(root: Path, base: Manifest, gone: npt.NDArray[np.bool_]) -> 
     Returns:
         All deletion lists of the generation to come, by segment.
     """
-    folder = root / "deletions"
-    folder.mkdir(exist_ok=True)
     deleted = dict(base.deleted)
     start = 0
     for segment in base.segments:
@@ -418,8 +453,18 @@ def write_deletions(root: Path, base: Manifest, gone: npt.NDArray[np.bool_]) -> 
         before = deleted[segment.id].rows if segment.id in deleted else 0
         if len(mine) == before:
             continue
-        path = folder / f"{segment.id}-{base.generation + 1}.npy"
-        write_array_atomically(path, mine)
-        deleted[segment.id] = DeletionInfo(file=path.name, rows=len(mine), info=FileInfo.of(path))
-    fsync_path(folder)
+        deleted[segment.id] = write_deletion_list(root, segment.id, base.generation + 1, mine)
     return deleted
+
+
+def write_deletion_list(root: Path, segment_id: str, generation: int, rows: npt.NDArray[np.int64]) -> DeletionInfo:
+    """Write one list for a generation; its name tells its content, so two writers don't overwrite each other's."""
+    content = io.BytesIO()
+    np.save(content, rows, allow_pickle=False)
+    sha256 = hashlib.sha256(content.getvalue()).hexdigest()
+    path = root / "deletions" / f"{segment_id}-{generation}-{sha256[:8]}.npy"
+    path.parent.mkdir(exist_ok=True)
+    with file_aside(path) as file:
+        file.write(content.getvalue())
+    fsync_path(path.parent)
+    return DeletionInfo(file=path.name, rows=len(rows), info=FileInfo.of(path))

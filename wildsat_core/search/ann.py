@@ -7,6 +7,7 @@ presence is approximate. The measured recall is written into the manifest and to
 from __future__ import annotations
 
 import math
+import secrets
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Final
@@ -72,7 +73,7 @@ def build_ann(
     queries = _held_out_queries(collection, space, rows, rng)
     truth = _exact_best(collection, space, queries, rows)
     search, recalls = _tune(index, settings, queries, truth, least_recall, collection, space)
-    path = collection.root / "ann" / f"{space}-{collection.generation + 1}-{kind}.faiss"
+    path = collection.root / "ann" / f"{space}-{collection.generation + 1}-{kind}-{secrets.token_hex(4)}.faiss"
     with advice_when_full(collection.root):
         _write_index(index, path)
     found = AnnInfo(

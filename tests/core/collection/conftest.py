@@ -1,11 +1,13 @@
 """A collection small enough to read: six tiles, D = 4, one of them across the antimeridian."""
 
 import datetime as dt
+import hashlib
 
 import numpy as np
 import pytest
 
 from wildsat_core.collection import CollectionWriter
+from wildsat_core.collection.manifest import manifest_path
 from wildsat_core.types import BBox, ModelRef, SpaceSpec, Tile
 
 MODEL = ModelRef("tiny", "a" * 64, "minilm", "rgb 4 px")
@@ -36,6 +38,14 @@ def thumbnail(tile):
 
 def writer(root, **options):
     return CollectionWriter(root, "test", MODEL, SPACES, **options)
+
+
+def overwrite_manifest(root, manifest):
+    """Put a manifest in the place of one that was published, as no program does."""
+    text = manifest.model_dump_json()
+    (root / "generations").mkdir(parents=True, exist_ok=True)
+    manifest_path(root, manifest.generation).write_text(text)
+    (root / "CURRENT").write_text(f"{manifest.generation} {hashlib.sha256(text.encode()).hexdigest()}\n")
 
 
 @pytest.fixture

@@ -22,7 +22,16 @@ from wildsat_core.collection import open_collection
 from wildsat_core.collection.garbage import collect_garbage
 from wildsat_core.collection.maintain import compact, delete_tiles, verify
 
-WRITES = {"os.rename", "os.mkdir", "os.remove", "os.rmdir", "os.truncate", "sqlite3.connect", "shutil.rmtree"}
+WRITES = {
+    "os.rename",
+    "os.link",
+    "os.mkdir",
+    "os.remove",
+    "os.rmdir",
+    "os.truncate",
+    "sqlite3.connect",
+    "shutil.rmtree",
+}
 
 
 def add(root):
