@@ -24,7 +24,7 @@ from wildsat_core.models.location_files import (
     sinr_weights,
 )
 from wildsat_core.models.model import WildSATModel
-from wildsat_core.models.registry import find_spec
+from wildsat_core.models.registry import MODELS, find_spec
 from wildsat_core.models.spec import ModelSpec
 from wildsat_core.models.starts import MAY_MISS, load_start, read_start
 from wildsat_core.models.weights import load_exactly, read_safetensors
@@ -123,12 +123,26 @@ def _positions(bands: tuple[str, ...], channels: int) -> tuple[int, ...]:
 
 
 def _load_start(model: WildSATModel, spec: ModelSpec, section: ModelSection) -> None:
-    """Put the row's starting weights into the backbone."""
+    """Put the row's starting weights into the backbone, and ImageNet's where they have none, if that is wanted."""
     if spec.start == "random" or section.start == NO_START:
         return
     backbone = model.backbone.inner if isinstance(model.backbone, BandMixer) else model.backbone
     weights = load_start(spec.name).state_dict() if section.start is None else read_start(spec, section.start)
-    load_exactly(backbone, weights, section.start or spec.start_file, MAY_MISS.get(spec.start, frozenset()))
+    may_miss = MAY_MISS.get(spec.start, frozenset())
+    load_exactly(backbone, weights, section.start or spec.start_file, may_miss)
+    missing = may_miss - weights.keys()
+    if section.missing == "imagenet" and missing:
+        row = _imagenet_row(spec)
+        published = load_start(row).state_dict()
+        load_exactly(backbone, weights | {name: published[name] for name in missing}, row)
+
+
+def _imagenet_row(spec: ModelSpec) -> str:
+    """The row of the same backbone that starts from ImageNet."""
+    for row in MODELS.values():
+        if row.start == "imagenet" and row.architecture == spec.architecture:
+            return row.name
+    raise InvalidInputError(f"no row has ImageNet weights for {spec.architecture}", "model.missing")
 
 
 def _read_location(config: TrainConfig) -> tuple[LocationConfig | None, Weights | None]:

@@ -8,7 +8,7 @@ jitter, grey, blur, flips and a random crop.
 from __future__ import annotations
 
 import math
-from typing import Annotated
+from typing import Annotated, Literal
 
 import torch
 from pydantic import BaseModel, ConfigDict, Field, field_validator
@@ -25,8 +25,10 @@ class AugmentConfig(BaseModel):
     """Strengths and chances; the defaults are the reference's.
 
     Attributes:
+        views: "ours" makes a batch at once, at the network's size; "reference" does as `training.reference_views` says.
         flips: mirror views at random.
-        mixing: greatest share that neighbouring bands take of the anchor's bands, 0 for none.
+        mixing: greatest share that neighbouring bands take of the anchor's bands, 0 for none; in the reference's views
+            the greatest weight of a neighbour, which is added.
         noise_sigma: greatest deviation of the anchor's noise, pixels in [0, 1].
         jitter: greatest change of brightness, contrast and saturation (shares) and hue (circles, at most half of one).
         jitter_chance, grey_chance, blur_chance: how often the positive is changed so.
@@ -37,6 +39,7 @@ class AugmentConfig(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
+    views: Literal["ours", "reference"] = "ours"
     flips: bool = True
     mixing: float = Field(default=0.5, ge=0, le=1)
     noise_sigma: float = Field(default=0.04, ge=0, le=1)
@@ -76,6 +79,7 @@ class Chance:
         """Seed the generator; equal seeds on one kind of device give equal numbers."""
         self._generator = torch.Generator(device=device).manual_seed(seed)
         self._device = device
+        self.seed = seed
 
     def uniform(self, count: int, low: float = 0.0, high: float = 1.0) -> torch.Tensor:
         """(count,) numbers, evenly between low and high."""

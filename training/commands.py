@@ -35,6 +35,9 @@ def train_model(
     changes: Annotated[
         list[str] | None, typer.Option("--set", help="Change a value: section.key=value; may be given often.")
     ] = None,
+    recipe: Annotated[
+        str, typer.Option(help="ours, or reference: train a row as WildSAT's own code does; short for --set recipe=...")
+    ] = "",
     dry_run: Annotated[bool, typer.Option(help="Print what would be trained, how long, and how much memory.")] = False,
     resume: Annotated[
         bool, typer.Option(help="Go on from the newest checkpoint of a run; its config is RUN/config.json.")
@@ -54,17 +57,19 @@ def train_model(
         )
     from training.config import read_train_config
 
-    wanted = read_train_config(config, changes)
+    wanted = read_train_config(config, [*([f"recipe={recipe}"] if recipe else []), *(changes or [])])
+    speaks = os.environ.get("RANK", "0") == "0"  # torchrun's number of this process; one of them is enough to say it
     if dry_run:
         from training.estimate import estimate
 
-        for line in estimate(wanted).lines():
+        found = estimate(wanted)
+        for line in found.lines() if speaks else []:
             typer.echo(line)
         return
     from training.loop import train as run_training
 
     outcome = run_training(wanted, resume=resume)
-    if os.environ.get("RANK", "0") != "0":  # torchrun's number of this process; one of them is enough to say it
+    if not speaks:
         return
     state = "finished" if outcome.finished else "stopped"
     end = "none was left, a larger run.steps goes on" if outcome.loss is None else f"loss {outcome.loss:.4f}"

@@ -10,6 +10,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_valida
 
 from training.augment import AugmentConfig
 from training.losses import HIGHEST_SCALE, REFERENCE_SCALE
+from training.recipes import Recipe, departures, filled_in
 from training.tuning import TuningConfig
 from wildsat_core.errors import InvalidInputError, MissingDataError
 from wildsat_core.machine import processors
@@ -28,6 +29,7 @@ class ModelSection(_Section):
     Attributes:
         row: name in the registry, or `timm:<backbone>`.
         start: file of starting weights; None lets the library that has them fetch them; "none" starts at random.
+        missing: what the start's file lacks, as MoCo v3's its classifier, is drawn at random or taken from ImageNet's.
         architecture_args: replace or add to the row's.
         feature_size: where other arguments change it.
         input_px: side of the network's input, instead of the row's.
@@ -41,6 +43,7 @@ class ModelSection(_Section):
 
     row: str
     start: str | None = None
+    missing: Literal["random", "imagenet"] = "random"
     architecture_args: dict[str, Any] = Field(default_factory=dict)
     feature_size: int | None = Field(default=None, gt=0)
     input_px: int | None = Field(default=None, gt=0)
@@ -66,6 +69,7 @@ class DataSection(_Section):
         order: an epoch is every pair once, or one pair of every group.
         workers: processes that read; one a core, at most four, if left out.
         most_damaged: share of pictures that may be unreadable before the run stops.
+        single_valued: a picture that has one value everywhere is "damaged" and replaced, or "kept" and read as zeros.
     """
 
     folder: Path | None = None
@@ -74,6 +78,7 @@ class DataSection(_Section):
     order: Literal["pairs", "groups"] = "pairs"
     workers: int = Field(default_factory=default_workers, ge=0)
     most_damaged: float = Field(default=0.01, ge=0, le=1)
+    single_valued: Literal["damaged", "kept"] = "damaged"
 
 
 class LossSection(_Section):
@@ -86,6 +91,7 @@ class LossSection(_Section):
         place: between location vectors and habitat texts; gives the place space.
         scale: what similarities are multiplied by; learned_scale: whether it is trained.
         mask_species, mask_cell: rows of one species, or one cell, are not each other's negatives.
+        gather: rows of all processes are each other's negatives; without it those of one process alone.
     """
 
     text: float = Field(default=2.0, ge=0)
@@ -96,6 +102,7 @@ class LossSection(_Section):
     learned_scale: bool = False
     mask_species: bool = False
     mask_cell: bool = False
+    gather: bool = True
 
 
 class LocationSection(_Section):
@@ -157,9 +164,10 @@ class RunSection(_Section):
 
 
 class TrainConfig(_Section):
-    """One run."""
+    """One run; `recipe` says what holds where the sections are silent (`training.recipes`)."""
 
     name: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,99}$")
+    recipe: Recipe = "ours"
     model: ModelSection
     data: DataSection = Field(default_factory=DataSection)
     losses: LossSection = Field(default_factory=LossSection)
@@ -168,6 +176,15 @@ class TrainConfig(_Section):
     augment: AugmentConfig = Field(default_factory=AugmentConfig)
     optimiser: OptimiserSection = Field(default_factory=OptimiserSection)
     run: RunSection = Field(default_factory=RunSection)
+
+    @model_validator(mode="before")
+    @classmethod
+    def _fill_in(cls, content: Any) -> Any:  # noqa: ANN401 - whatever is to be checked
+        return filled_in(content) if isinstance(content, dict) else content
+
+    def departures(self) -> list[str]:
+        """Settings that are otherwise than the recipe's, each with both values."""
+        return departures(self.recipe, self.model.row, _flat(self.model_dump(mode="json")))
 
     @model_validator(mode="after")
     def _check_terms(self) -> TrainConfig:

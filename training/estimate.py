@@ -11,7 +11,7 @@ from torch.autograd.graph import saved_tensors_hooks
 from training.assembly import build_model
 from training.config import TrainConfig
 from training.data.stream import Batch
-from training.distributed import choose_device, step_seed
+from training.distributed import choose_device, process_group, step_seed
 from training.gather import world_size
 from training.objective import TrainingModule, make_views, match_losses, weighted_sum
 from training.setup import batches_of, lay_out_channels_last, make_optimiser, open_training_data, run_folder, use_bf16
@@ -36,6 +36,7 @@ class Estimate:
         precision: of the network's arithmetic.
         device: that was measured.
         folder: of the run.
+        recipe, departures: what the config claims to follow, and where it does not.
     """
 
     trained: dict[str, int]
@@ -48,6 +49,8 @@ class Estimate:
     precision: str
     device: str
     folder: str
+    recipe: str
+    departures: list[str]
 
     def lines(self) -> list[str]:
         """For people."""
@@ -60,6 +63,8 @@ class Estimate:
             f"memory: about {self.memory_bytes / 2**30:.2f} GiB on {self.device}, in {self.precision}",
             f"time: about {self.seconds_per_step:.2f} s a step, {whole} in all, if reading keeps up",
             f"run: {self.folder}",
+            f"recipe: {self.recipe}",
+            *(f"  but {departure}" for departure in self.departures),
         ]
 
 
@@ -77,10 +82,15 @@ def estimate(config: TrainConfig) -> Estimate:
         InvalidInputError: the config doesn't fit the data or this machine.
     """
     device = choose_device(config.run.device)
+    with process_group(device):
+        return _estimate(config, device)
+
+
+def _estimate(config: TrainConfig, device: torch.device) -> Estimate:
     data = open_training_data(config)
     model = build_model(config, data)
     apply_tuning(model, config.tuning)
-    module = TrainingModule(model, config.losses).to(device)
+    module = TrainingModule(model, config.losses, settle_frozen=config.tuning.settle_frozen).to(device)
     lay_out_channels_last(module)
     batches = batches_of(config, data, 0)
     trained: dict[str, int] = {}
@@ -109,6 +119,8 @@ def estimate(config: TrainConfig) -> Estimate:
         precision="bf16" if use_bf16(config, device) else "fp32",
         device=f"{device} ({world_size()} ranks, bf16 {'in' if supports_bf16(device) else 'not in'} hardware)",
         folder=str(run_folder(config)),
+        recipe=config.recipe,
+        departures=config.departures(),
     )
 
 

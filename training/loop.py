@@ -96,7 +96,7 @@ class _Run:
         self.data = open_training_data(config)
         model = build_model(config, self.data)
         apply_tuning(model, config.tuning)
-        self.module = TrainingModule(model, config.losses).to(device)
+        self.module = TrainingModule(model, config.losses, settle_frozen=config.tuning.settle_frozen).to(device)
         lay_out_channels_last(self.module)
         self.optimiser = make_optimiser(self.module, config.optimiser, device)
         self.mean = None if config.optimiser.ema is None else WeightMean(self.module, config.optimiser.ema)
@@ -131,6 +131,8 @@ class _Run:
         )
         self.module.train()
         with reporter, closing(self._batches()) as stream:
+            for departure in self.config.departures() if self.config.recipe == "reference" else []:
+                reporter.say(f"recipe reference, but {departure}")
             while self.progress.step < self.steps and not stopped:
                 numbers = self._step(network, stream, reporter)
                 loss = numbers["loss"]

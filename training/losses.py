@@ -38,6 +38,8 @@ def symmetric_loss(
     scale: torch.Tensor | float,
     same_left: torch.Tensor | None = None,
     same_right: torch.Tensor | None = None,
+    *,
+    gather: bool = True,
 ) -> Match:
     """Cross-entropy of each row with its partner among all, both ways, with negatives from every rank.
 
@@ -50,6 +52,7 @@ def symmetric_loss(
         scale: multiplies the logits; it is not exponentiated here.
         same_left: (B,) integer labels; rows with equal labels are not each other's negatives.
         same_right: (B,) further labels, likewise.
+        gather: without it the negatives are this rank's rows alone.
 
     Returns:
         The mean of both directions over this rank's rows. Its mean over ranks is the loss of the whole batch.
@@ -60,9 +63,9 @@ def symmetric_loss(
     if left.shape != right.shape or left.ndim != 2:
         raise ValueError(f"both sides must be (B, D) alike, got {tuple(left.shape)} and {tuple(right.shape)}")
     left, right = left.float(), right.float()
-    all_left, all_right = gather_rows(left), gather_rows(right)
-    own = torch.arange(len(left), device=left.device) + rank() * len(left)
-    mask = false_negatives(own, same_left, same_right)
+    all_left, all_right = (gather_rows(left), gather_rows(right)) if gather else (left, right)
+    own = torch.arange(len(left), device=left.device) + (rank() * len(left) if gather else 0)
+    mask = false_negatives(own, same_left, same_right, gather=gather)
     forward = _logits(left, all_right, scale, mask)  # (B, B x ranks)
     backward = _logits(right, all_left, scale, mask)
     loss = (F.cross_entropy(forward, own) + F.cross_entropy(backward, own)) / 2
@@ -71,13 +74,13 @@ def symmetric_loss(
     return Match(loss, hits / 2)
 
 
-def false_negatives(own: torch.Tensor, *labels: torch.Tensor | None) -> torch.Tensor | None:
+def false_negatives(own: torch.Tensor, *labels: torch.Tensor | None, gather: bool = True) -> torch.Tensor | None:
     """(B, B x ranks), true where another row shares a label with the row; None when there are no labels."""
     mask: torch.Tensor | None = None
     for label in labels:
         if label is None:
             continue
-        same = label[:, None] == gather_rows(label)[None, :]
+        same = label[:, None] == (gather_rows(label) if gather else label)[None, :]
         mask = same if mask is None else mask | same
     if mask is not None:
         mask[torch.arange(len(own), device=own.device), own] = False  # a row's own partner always counts

@@ -12,7 +12,9 @@ from training.augment_ops import resize
 from training.config import LossSection
 from training.data.stream import Batch
 from training.losses import LogitScale, Match, symmetric_loss
+from training.reference_views import reference_anchor, reference_positive
 from training.tuning import settle_modes
+from wildsat_core.bands import RGB
 from wildsat_core.errors import InvalidInputError
 from wildsat_core.models.model import WildSATModel
 
@@ -30,10 +32,10 @@ class Views:
 class TrainingModule(nn.Module):
     """The model and the scale of its losses, so that one forward pass touches every trained parameter."""
 
-    def __init__(self, model: WildSATModel, losses: LossSection) -> None:
-        """Wrap a model whose heads fit the losses in use."""
+    def __init__(self, model: WildSATModel, losses: LossSection, *, settle_frozen: bool = True) -> None:
+        """Wrap a model whose heads fit the losses in use; for `settle_frozen` see the tuning's config."""
         super().__init__()
-        self.model = model
+        self.model, self.settle_frozen = model, settle_frozen
         self.scale = LogitScale(losses.scale, learned=losses.learned_scale)
         self.uses_place = losses.location > 0 or losses.place > 0
         self.uses_text = losses.text > 0 or losses.place > 0
@@ -42,7 +44,7 @@ class TrainingModule(nn.Module):
         """Training mode for what is trained; what is frozen stays in evaluation mode."""
         super().train(mode)
         if mode:
-            settle_modes(self.model)
+            settle_modes(self.model, frozen_layers=self.settle_frozen)
         return self
 
     def forward(
@@ -71,9 +73,17 @@ class TrainingModule(nn.Module):
 def make_views(batch: Batch, model: WildSATModel, augment: AugmentConfig, losses: LossSection, seed: int) -> Views:
     """Two views of a batch on its device.
 
-    Pictures are brought to the network's size first, so that everything after works on no more pixels than are used.
+    Pictures are brought to the network's size first, so that everything after works on no more pixels than are used;
+    the reference's views are made at the stored size.
     """
     spec, chance = model.config.preprocessing, Chance(seed, batch.anchor.device)
+    by_reference = augment.views == "reference"
+    if by_reference and batch.anchor.shape[1] != len(RGB):
+        raise InvalidInputError(
+            f"the reference's views are made for red, green and blue, and pictures have {batch.anchor.shape[1]} bands; "
+            "give --set augment.views=ours",
+            "augment.views",
+        )
 
     def prepared(pixels: torch.Tensor) -> torch.Tensor:
         # Deeper pixels come as float32; clamped they would all be white.
@@ -84,16 +94,22 @@ def make_views(batch: Batch, model: WildSATModel, augment: AugmentConfig, losses
                 "model.scale",
             )
         values = (pixels.float() / spec.scale).clamp(0, 1)
+        return values if by_reference else sized(values)
+
+    def sized(values: torch.Tensor) -> torch.Tensor:
         return values if spec.input_px is None else resize(values, spec.input_px)
 
     def laid_out(pixels: torch.Tensor) -> torch.Tensor:
         return (pixels * spec.scale).contiguous(memory_format=torch.channels_last)
 
     with torch.no_grad():
-        anchor = laid_out(anchor_view(prepared(batch.anchor), augment, chance))
+        make_anchor, make_positive = (
+            (reference_anchor, reference_positive) if by_reference else (anchor_view, positive_view)
+        )
+        anchor = laid_out(sized(make_anchor(prepared(batch.anchor), augment, chance)))
         if losses.image == 0:
             return Views(anchor, None)
-        return Views(anchor, laid_out(positive_view(prepared(batch.positive), augment, chance)))
+        return Views(anchor, laid_out(sized(make_positive(prepared(batch.positive), augment, chance))))
 
 
 def match_losses(vectors: dict[str, torch.Tensor], batch: Batch, losses: LossSection) -> dict[str, Match]:
@@ -107,7 +123,9 @@ def match_losses(vectors: dict[str, torch.Tensor], batch: Batch, losses: LossSec
         "place": ("place", "words"),
     }
     return {
-        name: symmetric_loss(vectors[sides[name][0]], vectors[sides[name][1]], vectors["scale"], species, cell)
+        name: symmetric_loss(
+            vectors[sides[name][0]], vectors[sides[name][1]], vectors["scale"], species, cell, gather=losses.gather
+        )
         for name in LOSSES
         if getattr(losses, name) > 0
     }

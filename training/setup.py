@@ -42,7 +42,8 @@ def pixel_reader(config: TrainConfig, data: TrainingSet, bands: tuple[str, ...])
     root = config.data.imagery or data.imagery_root
     if not root.is_dir():
         raise MissingDataError(f"there is no folder of pictures at {root}; set data.imagery to where it is now")
-    return PixelReader(root, data.about.bands, bands, data.about.band_files, config.data.tile_px)
+    kept = config.data.single_valued == "kept"
+    return PixelReader(root, data.about.bands, bands, data.about.band_files, config.data.tile_px, kept)
 
 
 def batches_of(config: TrainConfig, data: TrainingSet, first_step: int) -> EpochBatches:

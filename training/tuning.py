@@ -12,10 +12,13 @@ from pydantic import BaseModel, ConfigDict, Field
 from torch import nn
 
 from wildsat_core.errors import InvalidInputError, MissingExtraError
+from wildsat_core.models.convert import mean_order_head
 from wildsat_core.models.model import WildSATModel
+from wildsat_core.models.prithvi import PrithviBackbone
+from wildsat_core.models.weights import load_exactly
 from wildsat_core.torchvision_guard import guard_torchvision
 
-Mode = Literal["full", "bnft", "lora", "dora", "frozen"]
+Mode = Literal["full", "bnft", "lora", "dora", "classifier", "frozen"]
 
 NORM_LAYERS = (nn.LayerNorm, nn.GroupNorm, nn.RMSNorm, nn.modules.batchnorm._NormBase)
 CLASSIFIERS = ("fc", "head", "heads", "visual_projection")  # names of the last layer in the libraries' backbones
@@ -30,12 +33,14 @@ class TuningConfig(BaseModel):
 
     Attributes:
         mode: "full" trains everything; "bnft" norm layers, the classifier and heads; "lora" and "dora" adapters and
-            heads; "frozen" heads alone.
+            heads; "classifier" the backbone's last layer and heads; "frozen" heads alone.
         rank, alpha: of adapters; their product is scaled by alpha / rank.
         targets: last parts of the names of the linear layers that get adapters; empty for all linear layers of the
             backbone but its classifier, and for CLIP the reference's five.
         reference: in "bnft", choose parameters by parts of their names as the reference does; this leaves tile heads at
             their random start, and norm layers that don't say so in their name frozen.
+        settle_frozen: layers that are wholly frozen work as in evaluation: batch norms keep their statistics, no path
+            is dropped. Without it they work as in training, as in the reference.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -45,13 +50,15 @@ class TuningConfig(BaseModel):
     alpha: float = Field(default=8, gt=0)
     targets: tuple[str, ...] = ()
     reference: bool = False
+    settle_frozen: bool = True
 
 
 def apply_tuning(model: WildSATModel, config: TuningConfig) -> None:
     """Freeze what is not trained and put in adapters, in place. The location encoder is always frozen, its head not.
 
     Raises:
-        InvalidInputError: `reference` with another mode than "bnft", or no layer matches the adapters' targets.
+        InvalidInputError: `reference` with another mode than "bnft", no layer matches the adapters' targets, or the
+            backbone has no last layer to train.
         MissingExtraError: adapters are wanted and peft is not installed.
     """
     if config.reference and config.mode != "bnft":
@@ -68,19 +75,28 @@ def apply_tuning(model: WildSATModel, config: TuningConfig) -> None:
             parameter.requires_grad_(name in names)
         if config.reference:
             model.tile_heads.requires_grad_(False)
+    elif config.mode == "classifier":
+        _train_classifier(model)
     elif config.mode in ("lora", "dora"):
         _add_adapters(model, config)
 
 
-def settle_modes(model: WildSATModel) -> None:
+def settle_modes(model: WildSATModel, *, frozen_layers: bool = True) -> None:
     """After `model.train()`: what is wholly frozen goes to evaluation mode.
 
     Frozen batch norms would otherwise follow the new pictures, and a frozen backbone would drop paths at random.
+
+    Args:
+        model: after `apply_tuning`.
+        frozen_layers: those of the backbone; the location encoder is settled in any case.
     """
-    parts = [model.backbone] if model.location is None else [model.backbone, model.location.encoder]
+    parts: list[nn.Module] = [model.backbone] if frozen_layers else []
+    parts += [] if model.location is None else [model.location.encoder]
     for part in parts:
         if not any(p.requires_grad for p in part.parameters()):
             part.eval()
+    if not frozen_layers:
+        return
     for layer in model.modules():
         if isinstance(layer, NORM_LAYERS) and not any(p.requires_grad for p in layer.parameters()):
             layer.eval()
@@ -91,7 +107,34 @@ def without_adapters(model: WildSATModel) -> WildSATModel:
     plain = copy.deepcopy(model)
     if any(_is_adapted(m) for m in plain.modules()):
         _fold(plain.backbone)
+    if plain.config.architecture_args.get("pool") == "shuffled":
+        plain = over_mean_tokens(plain)
     return plain.requires_grad_(True)
+
+
+def over_mean_tokens(model: WildSATModel) -> WildSATModel:
+    """A model that reads Prithvi's mean token, from one that was trained on its tokens in random order.
+
+    Its vectors are the exact mean over all orders, and its heads are 196 times smaller.
+    """
+    old = model.config
+    assert isinstance(model.backbone, PrithviBackbone)
+    width = int(model.backbone.norm.weight.shape[0])
+    heads = {space: head.model_copy(update={"in_features": width}) for space, head in old.tile_heads.items()}
+    pooled = old.model_copy(
+        update={
+            "architecture_args": old.architecture_args | {"pool": "mean"},
+            "feature_size": width,
+            "tile_heads": heads,
+        }
+    )
+    weights = {
+        name: mean_order_head(value, width) if name.startswith("tile_heads.") else value
+        for name, value in model.state_dict().items()
+    }
+    result = WildSATModel(pooled)
+    load_exactly(result, weights, "the trained model")
+    return result
 
 
 def _norm_and_classifier_names(backbone: nn.Module) -> set[str]:
@@ -114,6 +157,17 @@ def _in_classifier(name: str) -> bool:
     """Whether a parameter is the backbone's last layer: `fc.weight`, `inner.heads.head.bias`, ..."""
     first = name.removeprefix("inner.").removeprefix("vision.").split(".")[0]
     return first in CLASSIFIERS
+
+
+def _train_classifier(model: WildSATModel) -> None:
+    last = [parameter for name, parameter in model.backbone.named_parameters() if _in_classifier(name)]
+    if not last:
+        raise InvalidInputError(
+            f"{model.config.architecture} has no classifier to train; set tuning.mode to frozen, bnft or full",
+            "tuning.mode",
+        )
+    for parameter in last:
+        parameter.requires_grad_(True)
 
 
 def _add_adapters(model: WildSATModel, config: TuningConfig) -> None:

@@ -28,6 +28,7 @@ class PixelReader:
         wanted: bands to give, in order.
         band_files: bands beyond red, green and blue are files in folders beside the picture's.
         side_px: side of what is given; a picture of another size is resized. None gives pictures as they are.
+        single_valued: pictures of one value everywhere are given too, not refused.
     """
 
     root: Path
@@ -35,6 +36,7 @@ class PixelReader:
     wanted: tuple[str, ...] = RGB
     band_files: bool = False
     side_px: int | None = None
+    single_valued: bool = False
 
     def read(self, path: str, window: Window | None = None) -> Pixels:
         """(C, H, W) in the file's own type, uint8 or uint16.
@@ -52,7 +54,7 @@ class PixelReader:
             raise SourceError(f"{self.root / path} can't be read: {err}") from err
         if pixels.dtype.kind == "f" and not np.isfinite(pixels).all():
             raise SourceError(f"{self.root / path} has pixels that are not numbers: no data there")
-        if pixels.min() == pixels.max():
+        if not self.single_valued and pixels.min() == pixels.max():
             raise SourceError(f"{self.root / path} has one value everywhere: no data")
         return pixels
 

@@ -22,7 +22,9 @@ class PrithviBackbone(nn.Module):
         channels: number of bands.
         image_px, patch_px: side of the input and of a patch.
         width, depth, heads: of the transformer.
-        pool: "mean" gives the mean patch token, F = width; "tokens" all patch tokens in order, F = patches x width.
+        pool: "mean" gives the mean patch token, F = width; "tokens" all patch tokens in order, F = patches x width;
+            "shuffled" all in an order drawn anew for each picture while training, as the published encoder's masking
+            leaves them, and in evaluation the mean token in every place: to a linear head the mean of all orders.
     """
 
     pos_embed: torch.Tensor
@@ -36,15 +38,15 @@ class PrithviBackbone(nn.Module):
         width: int = 768,
         depth: int = 12,
         heads: int = 12,
-        pool: Literal["mean", "tokens"] = "mean",
+        pool: Literal["mean", "tokens", "shuffled"] = "mean",
     ) -> None:
         """Build with random weights."""
         super().__init__()
         guard_torchvision()
         from timm.models.vision_transformer import Block
 
-        if pool not in ("mean", "tokens"):
-            raise ValueError(f"pool must be 'mean' or 'tokens', got {pool!r}")
+        if pool not in ("mean", "tokens", "shuffled"):
+            raise ValueError(f"pool must be 'mean', 'tokens' or 'shuffled', got {pool!r}")
         side = image_px // patch_px
         self.pool = pool
         # Three-dimensional as in the published file, whose third axis is the date.
@@ -66,7 +68,16 @@ class PrithviBackbone(nn.Module):
         for block in self.blocks:
             tokens = block(tokens)
         tokens = self.norm(tokens)[:, 1:]  # without the class token
-        return tokens.mean(1) if self.pool == "mean" else tokens.flatten(1)
+        if self.pool == "mean":
+            return tokens.mean(1)
+        return (self._shuffled(tokens) if self.pool == "shuffled" else tokens).flatten(1)
+
+    def _shuffled(self, tokens: torch.Tensor) -> torch.Tensor:
+        """(B, P, D) each picture's tokens in an order of its own."""
+        if not self.training:
+            return tokens.mean(1, keepdim=True).expand_as(tokens)
+        order = torch.rand(tokens.shape[:2], device=tokens.device).argsort(1)
+        return tokens.gather(1, order[:, :, None].expand_as(tokens))
 
 
 def sine_positions(width: int, side: int) -> torch.Tensor:

@@ -137,7 +137,28 @@ def _resnet_names(state: Weights) -> Weights:
 
 
 def _library_weights(spec: ModelSpec) -> Weights:
-    """Weights that a library fetches by itself."""
+    """Weights that a library fetches by itself, or has fetched.
+
+    Raises:
+        CheckpointError: it could not fetch them, or the row is none of a library's.
+    """
+    if spec.start not in ("timm", "imagenet", "clip"):
+        raise CheckpointError(f"{spec.name} starts from {spec.start_file}; give its path")
+    try:
+        return _fetched(spec)
+    except Exception as err:  # four libraries fetch, and each has errors of its own for a machine without the internet
+        raise CheckpointError(
+            f"the starting weights of {spec.name} ({spec.start_file}) could not be fetched: {_first_line(err)}. Fetch "
+            "them on a machine that has the internet and give the file, as in --set model.start=FILE, or begin with "
+            "random weights: --set model.start=none"
+        ) from err
+
+
+def _first_line(err: Exception) -> str:
+    return next(iter(str(err).strip().splitlines()), type(err).__name__)
+
+
+def _fetched(spec: ModelSpec) -> Weights:
     if spec.start == "timm":
         import timm
 
@@ -147,12 +168,10 @@ def _library_weights(spec: ModelSpec) -> Weights:
         from torchvision.models import get_weight
 
         return dict(get_weight(spec.start_file.removeprefix("torchvision ")).get_state_dict(progress=False))
-    if spec.start == "clip":
-        from transformers import CLIPVisionModelWithProjection
+    from transformers import CLIPVisionModelWithProjection
 
-        model = CLIPVisionModelWithProjection.from_pretrained(spec.start_file.split()[0])
-        return backbone_weights("clip", dict(model.state_dict()))
-    raise CheckpointError(f"{spec.name} starts from {spec.start_file}; give its path")
+    model = CLIPVisionModelWithProjection.from_pretrained(spec.start_file.split()[0])
+    return backbone_weights("clip", dict(model.state_dict()))
 
 
 def _weights_in(directory: Path) -> Path:
