@@ -25,6 +25,7 @@ train.command("s2")(train_s2)
 Block = Annotated[float, typer.Option(help="Side of the blocks held out whole, in degrees, 5 to 15.")]
 Shares = Annotated[str, typer.Option(help="Shares of places for train, val and test.")]
 Seed = Annotated[int, typer.Option(help="Seed of the division into parts.")]
+Buffer = Annotated[float, typer.Option(min=0, help="Places so near to a held-out one are not trained on, in km.")]
 Again = Annotated[bool, typer.Option(help="Replace the data set that lies there, and its embeddings.")]
 
 
@@ -150,6 +151,7 @@ def build(
     block_deg: Block = 10.0,
     shares: Shares = "0.8,0.1,0.1",
     seed: Seed = 123,
+    buffer_km: Buffer = 10.0,
     again: Again = False,
 ) -> None:
     """Join sightings, texts and imagery to a data set.
@@ -167,7 +169,7 @@ def build(
     if cut and not any(word.startswith("-") for word in cut):
         raise InvalidInputError(f"unexpected argument {cut[0]!r}; options of `index cut` begin after --", "folder")
     _require_room(folder, again)
-    plan = _plan(block_deg, shares, seed)
+    plan = _plan(block_deg, shares, seed, buffer_km)
     seen, known_texts = read_observations(observations), read_texts(texts)
     typer.echo(seen.report())
     if cut:
@@ -192,13 +194,14 @@ def import_files(
     block_deg: Block = 10.0,
     shares: Shares = "0.98,0.01,0.01",
     seed: Seed = 123,
+    buffer_km: Buffer = 10.0,
     again: Again = False,
 ) -> None:
     """Convert the reference's own data files, once and safely."""
     from training.data.reference import import_reference
 
     _require_room(folder, again)
-    plan = _plan(block_deg, shares, seed)
+    plan = _plan(block_deg, shares, seed, buffer_km)
     for line in import_reference(folder, pictures, wiki, imagery, plan=plan, nine_bands=nine_bands).lines():
         typer.echo(line)
 
@@ -255,7 +258,7 @@ def _cut(folder: Path, options: list[str]) -> Path:
     return folder
 
 
-def _plan(block_deg: float, shares: str, seed: int) -> SplitPlan:
+def _plan(block_deg: float, shares: str, seed: int, buffer_km: float) -> SplitPlan:
     from training.data.build import SplitPlan
 
     try:
@@ -266,4 +269,4 @@ def _plan(block_deg: float, shares: str, seed: int) -> SplitPlan:
         raise InvalidInputError(f"shares must be like 0.8,0.1,0.1, got {shares!r}: {err}", "shares") from err
     if not 5 <= block_deg <= 15:
         raise InvalidInputError(f"blocks must be 5 to 15 degrees wide, got {block_deg}", "block_deg")
-    return SplitPlan(block_deg, parts, seed)
+    return SplitPlan(block_deg, parts, seed, buffer_km)

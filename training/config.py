@@ -200,11 +200,13 @@ class TrainConfig(_Section):
         return self
 
 
-# What a resumed run may change: how long it is, what it says, and where files lie and are read by how many.
+# What a resumed run may change: how long it is, what it says, and where files lie and are read by how many. Weights
+# that it began with come from its checkpoint; those of the location encoder must be the same wherever they lie now.
 FREE_ON_RESUME = {
     *("run.steps", "run.epochs", "run.folder", "run.keep"),
     *("run.log_every", "run.checkpoint_every", "run.validate_every"),
     *("data.folder", "data.imagery", "data.workers", "data.most_damaged"),
+    *("model.start", "location.weights"),
 }
 
 

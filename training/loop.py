@@ -13,7 +13,7 @@ import math
 import signal
 import threading
 from collections.abc import Generator, Iterator
-from contextlib import AbstractContextManager, closing, contextmanager, nullcontext
+from contextlib import AbstractContextManager, ExitStack, closing, contextmanager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -30,7 +30,7 @@ from training.gather import gather_lists, mean_over_ranks, rank, world_size
 from training.losses import Match
 from training.objective import TrainingModule, make_views, match_losses, weighted_sum
 from training.report import Reporter
-from training.resume import begin_or_resume
+from training.resume import alone_in, begin_or_resume
 from training.schedule import rate_at
 from training.setup import (
     batches_of,
@@ -83,14 +83,14 @@ def train(config: TrainConfig, *, resume: bool = False) -> Outcome:
             a resumed run was begun otherwise; the last checkpoint is intact.
     """
     device = choose_device(config.run.device)
-    with process_group(device), _stop_signals() as stop, _full_disk(run_folder(config)):
-        return _Run(config, device, resume).train(stop)
+    with process_group(device), _stop_signals() as stop, _full_disk(run_folder(config)), ExitStack() as held:
+        return _Run(config, device, resume, held).train(stop)
 
 
 class _Run:
     """Everything a run holds; `train` is the loop."""
 
-    def __init__(self, config: TrainConfig, device: torch.device, resume: bool) -> None:
+    def __init__(self, config: TrainConfig, device: torch.device, resume: bool, held: ExitStack) -> None:
         self.config, self.device = config, device
         self.folder = run_folder(config)
         self.data = open_training_data(config)
@@ -102,6 +102,7 @@ class _Run:
         self.mean = None if config.optimiser.ema is None else WeightMean(self.module, config.optimiser.ema)
         self.bf16 = use_bf16(config, device)
         reader = pixel_reader(config, self.data, model.config.preprocessing.bands)
+        held.enter_context(alone_in(self.folder))
         self.progress = begin_or_resume(
             config, self.data, self.folder, self.module, self.optimiser, self.mean, resume=resume
         )

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import torch
+from filelock import FileLock, Timeout
 from torch import nn
 
 from training.checkpoint import CONFIG_FILE, LATEST, Progress, load_checkpoint, resume_command
@@ -15,6 +18,8 @@ from training.distributed import barrier
 from training.ema import WeightMean
 from training.gather import rank, world_size
 from wildsat_core.errors import CheckpointError, TrainingError
+
+LOCK_FILE = "LOCK"
 
 
 def begin_or_resume(
@@ -74,7 +79,14 @@ def _resume(
     if not (folder / LATEST).exists():
         raise TrainingError(f"{folder} has no checkpoint to go on from")
     _refuse_changes(folder, config)
+    given = _location_weights(module)
     progress = load_checkpoint(folder, module, optimiser, mean)
+    kept = _location_weights(module)
+    if any(not torch.equal(value, kept[name]) for name, value in given.items()):
+        raise TrainingError(
+            f"{config.location.weights} are not the location weights that {folder} was begun with; give the same ones, "
+            "wherever they lie now, as location.weights"
+        )
     if progress.ranks != world_size():
         raise TrainingError(
             f"{folder} was trained by {progress.ranks} processes, and these are {world_size()}; the same number is "
@@ -86,6 +98,32 @@ def _resume(
             "changed, so its batches would be others. Put the old one back, or begin anew with another run.folder"
         )
     return progress
+
+
+def _location_weights(module: nn.Module) -> dict[str, torch.Tensor]:
+    """Those of the frozen location encoder, none where there is none."""
+    return {name: value.clone() for name, value in module.state_dict().items() if ".location.encoder." in name}
+
+
+@contextmanager
+def alone_in(folder: Path) -> Iterator[None]:
+    """Be the only run in a folder, for the length of a `with` block; on other ranks than 0 nothing.
+
+    Raises:
+        TrainingError: another process trains there.
+    """
+    if rank() != 0:
+        yield
+        return
+    folder.mkdir(parents=True, exist_ok=True)
+    try:
+        lock = FileLock(folder / LOCK_FILE, mode=0o644).acquire(timeout=0)
+    except Timeout:
+        raise TrainingError(
+            f"another process is training in {folder}; wait for it to end, or set another run.folder"
+        ) from None
+    with lock:
+        yield
 
 
 def _refuse_changes(folder: Path, config: TrainConfig) -> None:

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import datetime as dt
 import io
+import math
+import re
 from pathlib import Path
 from typing import Any
 
@@ -23,10 +26,17 @@ from training.data.imagery import mercator_centre, mercator_tile, open_imagery
 from training.data.observations import read_observations
 from training.data.pixels import PixelReader
 from training.data.reference import import_reference, read_pickled_array
-from training.data.stream import DamageCount, EpochBatches, Key, PairDataset, batch_loader
+from training.data.stream import DamageCount, EpochBatches, Key, PairDataset, _Sites, batch_loader
 from training.data.tables import ABOUT, EMBEDDINGS, PAIRS, PLACES, TEXTS, open_dataset, places_table, texts_table
 from wildsat_core.bands import NINE_BANDS
-from wildsat_core.errors import CheckpointError, InvalidInputError, MissingDataError, SourceError, TrainingError
+from wildsat_core.errors import (
+    CheckpointError,
+    InvalidInputError,
+    MissingDataError,
+    SourceError,
+    TrainingError,
+    WildsatError,
+)
 from wildsat_core.geo import great_circle_km
 
 # --- sightings ---
@@ -124,6 +134,44 @@ def test_blocks_are_held_out_whole_and_parts_have_their_shares() -> None:
     assert (parts != spatial_splits(lon, lat, 10.0, (0.8, 0.1, 0.1), 8)).any()
     with pytest.raises(ValueError, match="sum to 1"):
         spatial_splits(lon, lat, 10.0, (0.8, 0.1, 0.2), 7)
+
+
+def test_a_dense_block_is_trained_on_and_no_part_stays_empty() -> None:
+    sizes = [600, 40, 40, 40, 40, 40, 40, 40, 40, 40, 40]
+    lon = np.repeat(np.arange(len(sizes)) * 10.0 + 5, sizes)
+    for seed in range(20):
+        parts = spatial_splits(lon, np.zeros(len(lon)), 10.0, (0.8, 0.1, 0.1), seed)
+        assert set(parts[:600]) == {"train"}
+        for name in ("val", "test"):
+            assert 0.04 <= (parts == name).mean() <= 0.15
+    few = spatial_splits([5.0, 15.0, 25.0], [0.0, 0.0, 0.0], 10.0, (0.8, 0.1, 0.1), 0)
+    assert sorted(few) == ["test", "train", "val"]
+    assert set(spatial_splits([5.0, 15.0], [0.0, 0.0], 10.0, (0.5, 0.0, 0.5), 0)) == {"train", "test"}
+
+
+def test_places_near_held_out_ones_are_in_no_part(tmp_path: Path) -> None:
+    folder, texts = write_sources(tmp_path)
+    lines = [f"{name}.png,{lon},50" for name, lon in (("a", 9.95), ("b", 10.05), ("c", 14), ("d", 90))]
+    (folder / "index.csv").write_text("file,lon,lat\n" + "\n".join(lines) + "\n")
+    seen = "".join(f"Crax rubra,{lon},50,\n" for lon in (9.95, 10.05, 14, 90))
+    found = {}
+    for buffer_km in (0.0, 10.0):  # a and b are 7 km apart
+        for seed in range(8):
+            build(folder, seen, texts, SplitPlan(10.0, (0.5, 0.5, 0.0), seed, buffer_km))
+            data = open_dataset(folder / "set")
+            parts = dict(zip(data.column("places", "path"), data.column("places", "split"), strict=True))
+            if {parts["a.png"], parts["b.png"]} & {"val"} and parts["a.png"] != parts["b.png"]:
+                found[buffer_km] = sorted((parts["a.png"], parts["b.png"]))
+                assert parts["c.png"] in ("train", "val"), "far enough"
+                assert len(data.pairs_of("train")) + len(data.pairs_of("val")) == (4 if buffer_km == 0 else 3)
+                _Sites(data.column("places", "site"), data.column("places", "split"))
+    assert found == {0.0: ["train", "val"], 10.0: ["buffer", "val"]}
+
+
+@pytest.mark.parametrize("side", [0.0, -5.0, float("nan"), float("inf"), 1e-9, 1e9])
+def test_cells_of_no_size_are_refused(side: float) -> None:
+    with pytest.raises(InvalidInputError, match=r"cells of ground must be 0\.05 to 10,000 km wide, got"):
+        cell_of([10.0], [50.0], side)
 
 
 # --- building ---
@@ -331,6 +379,24 @@ def test_pictures_of_the_same_ground_are_one_site_whatever_cells_they_lie_in(tmp
     assert imagery.pictures_at(-1.5 * step, 50.0) == []
 
 
+def test_pictures_of_several_sizes_are_one_site_by_the_smaller_ones_side(tmp_path: Path) -> None:
+    km = 1 / 111.2
+    rows = [  # the large picture shows all of them; only 3 and 4 show nearly the same ground
+        ("1.png", 10.0, 0.0, 10.0), ("2.png", 10.0, 2 * km, 1.0), ("3.png", 10.0, -3 * km, 2.0),
+        ("4.png", 10.0, -3.4 * km, 3.0), ("5.png", 10.0, 0.0, 1.0),
+    ]  # fmt: skip
+    table = [f"{name},{lon},{lat},{side}" for name, lon, lat, side in rows]
+    (tmp_path / "index.csv").write_text("file,lon,lat,side_km\n" + "\n".join(table) + "\n")
+    imagery = open_imagery(f"folder:{tmp_path}")
+    assert [[p.path for p in imagery.pictures_at(lon, lat)] for _, lon, lat, _ in rows] == [
+        ["5.png"], ["2.png"], ["3.png", "4.png"], ["3.png", "4.png"], ["5.png"],
+    ]  # fmt: skip
+    assert [p.path for p in imagery.pictures_at(10.0, 4.5 * km)] == ["1.png"]
+    (tmp_path / "index.csv").write_text("file,lon,lat,side_km\na.png,10,50,-1\n")
+    with pytest.raises(InvalidInputError, match="must have a side in km, got side_km -1"):
+        open_imagery(f"folder:{tmp_path}")
+
+
 def test_a_folder_that_names_its_bands_is_believed(tmp_path: Path) -> None:
     folder, _ = write_sources(tmp_path)
     (folder / "cut.json").write_text('{"bands": ["red", "green", "b08"]}')
@@ -502,6 +568,61 @@ def test_damaged_reference_files_are_refused(tmp_path: Path) -> None:
         import_reference(tmp_path / "set", tmp_path / "other.npy", wiki, tmp_path, plan=SplitPlan())
     with pytest.raises(MissingDataError):
         read_pickled_array(tmp_path / "none.npy")
+
+
+SAMPLE = ("u/tci/1_2.png", -98.0, 33.5, 0, [])
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        None, 5, {"dataloader_data": None}, {"dataloader_data": 7}, {"dataloader_data": [5]}, {"dataloader_data": "ab"},
+        {"dataloader_data": []}, {"dataloader_data": [[None]]}, {"dataloader_data": [[(*SAMPLE[:4], None)]]},
+        *({"dataloader_data": [[(*SAMPLE[:i], wrong, *SAMPLE[i + 1 :])]]}
+          for i, wrong in ((0, ""), (1, float("nan")), (1, "x"), (2, 95.0), (3, 9), (3, -1), (3, math.inf), (4, 3))),
+    ],
+)  # fmt: skip
+def test_a_list_of_pictures_that_is_none_is_refused_in_words(tmp_path: Path, content: Any) -> None:
+    _, wiki = write_reference(tmp_path)
+    np.save(tmp_path / "p.npy", np.array(content, object), allow_pickle=True)
+    with pytest.raises(CheckpointError, match=re.escape(str(tmp_path / "p.npy"))):
+        import_reference(tmp_path / "set", tmp_path / "p.npy", wiki, tmp_path, plan=SplitPlan())
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"keys": 3}, {"keys": [1, 2, 3]}, {"keys": [(0, "a"), (9, "b"), (0, "c")]}, {"keys": [("x", "a")] * 3},
+        {"taxon_id": 5}, {"taxon_id": torch.zeros(2, 2)}, {"data": torch.zeros(3, 16, dtype=torch.int64)},
+        {"data": torch.zeros(3)}, {"data": None},
+    ],
+)  # fmt: skip
+def test_a_table_of_texts_that_is_none_is_refused_in_words(tmp_path: Path, changes: dict[str, Any]) -> None:
+    pictures, wiki = write_reference(tmp_path)
+    torch.save(torch.load(wiki, weights_only=True) | changes, wiki)
+    with pytest.raises(CheckpointError, match=re.escape(str(wiki))):
+        import_reference(tmp_path / "set", pictures, wiki, tmp_path, plan=SplitPlan())
+    assert not (tmp_path / "set").exists()
+
+
+def test_reference_files_damaged_anywhere_end_in_an_error_of_ours(tmp_path: Path) -> None:
+    random = np.random.default_rng(4)
+    for file in write_reference(tmp_path):
+        whole = file.read_bytes()
+        for number in range(60):
+            damaged = bytearray(whole)
+            if number % 3:
+                for at in random.integers(0, len(whole), 3):
+                    damaged[at] = int(random.integers(256))
+            else:
+                del damaged[int(random.integers(len(whole))) :]
+            file.write_bytes(damaged)
+            with contextlib.suppress(WildsatError):  # or the damage is in a number, and nobody can tell
+                import_reference(
+                    tmp_path / "set", tmp_path / "dataloader_data.npy", tmp_path / "wiki_data_v4.pt", tmp_path,
+                    plan=SplitPlan(),
+                )  # fmt: skip
+        file.write_bytes(whole)
 
 
 # --- pictures ---

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import functools
 import os
+import shutil
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 import numpy as np
@@ -11,14 +14,17 @@ import pyarrow.parquet as pq
 import pytest
 import torch
 from PIL import Image
-from safetensors.torch import load_file
+from safetensors.torch import load_file, save_file
 
 from tests.indexer.conftest import write_raster
 from tests.training.conftest import make_dataset, tiny_config
+from tests.training.test_configs import location_weights
 from tests.training.test_loop import CPU, last_weights, metrics
-from training import loop
+from training import estimate, loop, setup
+from training.config import TrainConfig
 from training.distributed import choose_device
 from training.report import Reporter
+from training.resume import alone_in
 from wildsat_core.errors import InvalidInputError, MissingDataError, TrainingError, WildsatError
 from wildsat_core.models.model import WildSATModel
 
@@ -28,9 +34,15 @@ def _one_thread() -> None:
     torch.set_num_threads(1)
 
 
+def begun(config: TrainConfig) -> loop._Run:
+    """A run before its first step; its folder is free again."""
+    with ExitStack() as held:
+        return loop._Run(config, CPU, False, held)
+
+
 def test_a_step_takes_the_mean_of_its_batches_gradients(painted: Path, tmp_path: Path) -> None:
     config = tiny_config(painted, tmp_path / "run", run={"batch": 3, "accumulate": 2})
-    run, by_hand = (loop._Run(config, CPU, resume=False) for _ in range(2))
+    run, by_hand = (begun(config) for _ in range(2))
     reporter = Reporter(tmp_path, steps=1, first=0, pairs_per_step=6, active=False)
     run.module.train()
     run._step(run.module, run._batches(), reporter)
@@ -65,9 +77,7 @@ def test_adapters_reach_the_model_that_is_served(painted: Path, tmp_path: Path) 
     loop.train(config)
     served = WildSATModel.open(run / "model")
     assert not any("lora" in name for name in served.state_dict())
-    trained = loop._Run(
-        tiny_config(painted, tmp_path / "x", model=model, tuning=config.tuning.model_dump()), CPU, False
-    )
+    trained = begun(tiny_config(painted, tmp_path / "x", model=model, tuning=config.tuning.model_dump()))
     pixels = torch.randint(0, 255, (2, 3, 32, 32), dtype=torch.uint8)
     untrained = trained.module.model.embed_pixels(pixels)["text"]
     trained.module.load_state_dict(last_weights(run))
@@ -89,7 +99,7 @@ def test_a_compiled_network_gives_the_same_losses(
 def test_gradients_of_a_compiled_network_wait_for_the_last_batch(
     painted: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    run = loop._Run(tiny_config(painted, tmp_path / "run", run={"compile": True}), CPU, resume=False)
+    run = begun(tiny_config(painted, tmp_path / "run", run={"compile": True}))
     torch.distributed.init_process_group("gloo", init_method=f"file://{tmp_path / 'meet'}", rank=0, world_size=1)
     try:
         monkeypatch.setattr(loop, "world_size", lambda: 2)
@@ -167,3 +177,55 @@ def test_exported_weights_may_be_read_by_whom_the_umask_lets(painted: Path, tmp_
     finally:
         os.umask(before)
     assert (tmp_path / "run" / "model" / "model.safetensors").stat().st_mode & 0o777 == 0o644
+
+
+def test_two_runs_in_one_folder_are_one_too_many(painted: Path, tmp_path: Path) -> None:
+    config = tiny_config(painted, tmp_path / "run")
+    with (
+        alone_in(tmp_path / "run"),
+        pytest.raises(TrainingError, match=r"another process is training in .*run\.folder"),
+    ):
+        loop.train(config)
+    assert not (tmp_path / "run" / "config.json").exists()
+    assert loop.train(config).finished, "when the other has ended"
+
+
+def test_location_weights_may_move_before_a_run_goes_on_and_may_not_change(painted: Path, tmp_path: Path) -> None:
+    def config(weights: Path, steps: int) -> TrainConfig:
+        return tiny_config(
+            painted, tmp_path / "run", losses={"location": 1}, location={"weights": weights}, run={"steps": steps}
+        )
+
+    here = location_weights(tmp_path)
+    loop.train(config(here, 2))
+    moved, other = tmp_path / "elsewhere" / "sinr", tmp_path / "other"
+    moved.parent.mkdir()
+    other.mkdir()
+    shutil.move(here, moved)
+    assert loop.train(config(moved, 3), resume=True).steps == 3
+    changed = location_weights(other)
+    weights = load_file(changed / "location.safetensors")
+    save_file({name: value + 1 for name, value in weights.items()}, changed / "location.safetensors")
+    with pytest.raises(TrainingError, match=r"other/sinr are not the location weights that .*run was begun with"):
+        loop.train(config(changed, 4), resume=True)
+
+
+def test_a_dry_run_plans_for_all_the_processes_that_were_started(
+    painted: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Torchrun's other process is played by its number alone: the estimate must join the group before it counts."""
+    ranks = [1]
+
+    @contextmanager
+    def joined(_: torch.device) -> Iterator[None]:
+        ranks[0] = 2
+        yield
+        ranks[0] = 1
+
+    monkeypatch.setattr(estimate, "process_group", joined)
+    for module in (estimate, setup):
+        monkeypatch.setattr(module, "world_size", lambda: ranks[0])
+    config = tiny_config(painted, tmp_path / "run", run={"steps": None, "epochs": 1, "batch": 2})
+    found = estimate.estimate(config)
+    assert found.steps_per_epoch == 18 // 4
+    assert "2 ranks" in found.device

@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import datetime as dt
 from collections import Counter, defaultdict
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from training.data.cells import cell_of, spatial_splits
+from training.data.cells import cell_of, lie_near, spatial_splits
 from training.data.imagery import Imagery, Picture
 from training.data.observations import Observation, Observations
 from training.data.tables import (
+    BUFFER,
     SPLITS,
     TEXT_COLUMNS,
     DatasetAbout,
@@ -31,11 +32,19 @@ Rows = list[dict[str, Any]]
 
 @dataclass(frozen=True, slots=True)
 class SplitPlan:
-    """How places are divided: the side of blocks in degrees, the shares of train, val and test, and a seed."""
+    """How places are divided.
+
+    Attributes:
+        block_deg: side of the blocks that are held out whole.
+        shares: of places in train, val and test.
+        seed: of the division.
+        buffer_km: places so near to a held-out one are not trained on.
+    """
 
     block_deg: float = 10.0
     shares: tuple[float, float, float] = (0.8, 0.1, 0.1)
     seed: int = 123
+    buffer_km: float = 0.0
 
 
 @dataclass(slots=True)
@@ -98,7 +107,7 @@ def build_dataset(
     about = DatasetAbout(
         imagery=_path_from(folder.resolve(), imagery.root.resolve()),
         bands=imagery.bands,
-        provenance={"sightings": len(joined), "cell_km": cell_km, "block_deg": plan.block_deg, "seed": plan.seed},
+        provenance={"sightings": len(joined), "cell_km": cell_km} | asdict(plan),
     )
     clear_dataset(folder)
     write_dataset(folder, about, places_table(places), texts_table(text_rows), pairs_table(pairs))
@@ -151,6 +160,20 @@ def assign_parts(places: Rows, plan: SplitPlan) -> None:
     lon, lat = [site["lon"] for site in sites], [site["lat"] for site in sites]
     for place, part in zip(places, spatial_splits(lon, lat, plan.block_deg, plan.shares, plan.seed), strict=True):
         place["split"] = str(part)
+    _keep_apart(places, plan.buffer_km)
+
+
+def _keep_apart(places: Rows, buffer_km: float) -> None:
+    """Take the training sites that come too near to a held-out place out of all parts, in place."""
+    held, trained = ([p for p in places if (p["split"] == "train") == wanted] for wanted in (False, True))
+    if buffer_km <= 0:
+        return
+    lon, lat, held_lon, held_lat = ([p[axis] for p in part] for part in (trained, held) for axis in ("lon", "lat"))
+    near = lie_near(lon, lat, held_lon, held_lat, buffer_km)
+    sites = {place["site"] for place, is_near in zip(trained, near, strict=True) if is_near}
+    for place in trained:
+        if place["site"] in sites:
+            place["split"] = BUFFER
 
 
 def _path_from(folder: Path, imagery: Path) -> str:

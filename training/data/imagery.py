@@ -15,11 +15,11 @@ from typing import Protocol
 import numpy as np
 import numpy.typing as npt
 
-from training.data.cells import cell_centre, cell_of
+from training.data.cells import cell_centre, cell_of, chord, tree_of
 from training.data.pixels import Window
 from wildsat_core.bands import RGB
-from wildsat_core.errors import InvalidInputError, MissingDataError, MissingExtraError
-from wildsat_core.geo import EARTH_RADIUS_KM, KM_PER_DEGREE, square_bbox, unit_vectors, wrap_lon
+from wildsat_core.errors import InvalidInputError, MissingDataError
+from wildsat_core.geo import KM_PER_DEGREE, square_bbox, unit_vectors, wrap_lon
 
 SATLAS_ZOOM = 13
 DEFAULT_SIDE_KM = 5.0
@@ -124,15 +124,18 @@ class FolderImagery:
             raise InvalidInputError(
                 f"{index} needs the columns file, lon, lat and ISO dates: {err}", "imagery"
             ) from err
-        self._side_km = sides
+        if wrong := [side for side in sides if not (math.isfinite(side) and side > 0)]:
+            raise InvalidInputError(f"{index}: pictures must have a side in km, got side_km {wrong[0]:g}", "imagery")
+        self._side_km = np.array(sides)
         self._reach_km = max(sides, default=DEFAULT_SIDE_KM) / math.sqrt(2)  # from the centre to a corner
-        self._near = _Near(self._lon_lat)
-        self._sites = self._near.groups(max(sides, default=DEFAULT_SIDE_KM) / 4)
+        self._near = _Near(self._lon_lat, self._side_km)
+        self._sites = self._near.sites()
 
     def pictures_at(self, lon: float, lat: float) -> list[Picture]:
         """Pictures of the site of the nearest picture that the position is on.
 
-        Pictures whose centres lie within a quarter of their side of each other show the same ground.
+        Pictures whose centres lie within a quarter of the smaller one's side of each other show the same ground, if the
+        larger one's side is at most twice as long.
         """
         nearest = self._near.find(lon, lat, self._reach_km)
         shown = next((row for row in nearest if self._shows(row, lon, lat)), None)
@@ -270,36 +273,35 @@ def mercator_centre(column: int, row: int) -> tuple[float, float]:
 
 
 class _Near:
-    """Distances among many positions on the sphere."""
+    """Distances among many pictures on the sphere."""
 
-    def __init__(self, lon_lat: npt.NDArray[np.float64]) -> None:
-        try:
-            from scipy.spatial import cKDTree
-        except ImportError as err:
-            raise MissingExtraError("scipy", "train", "matching sightings to pictures") from err
+    def __init__(self, lon_lat: npt.NDArray[np.float64], side_km: npt.NDArray[np.float64]) -> None:
         # Many dates of one place are one position.
-        positions, self._position_of = np.unique(lon_lat.round(7), axis=0, return_inverse=True)
+        squares = np.column_stack([lon_lat.round(7), side_km])
+        positions, self._position_of = np.unique(squares, axis=0, return_inverse=True)
         self._first = np.unique(self._position_of, return_index=True)[1]
-        self._tree = cKDTree(unit_vectors(positions[:, 0], positions[:, 1]))
+        self._side_km = positions[:, 2]
+        self._tree = tree_of(unit_vectors(positions[:, 0], positions[:, 1]))
 
     def find(self, lon: float, lat: float, within_km: float) -> list[int]:
         """A row of each position that is so near, the nearest first."""
         here = unit_vectors(lon, lat)
-        positions = self._tree.query_ball_point(here, _chord(within_km))
+        positions = self._tree.query_ball_point(here, chord(within_km))
         positions.sort(key=lambda i: float(((self._tree.data[i] - here) ** 2).sum()))
         return [int(self._first[i]) for i in positions]
 
-    def groups(self, within_km: float) -> npt.NDArray[np.int64]:
-        """(N,) a number for each row; those that lie so near each other, or are linked by such, have the same."""
+    def sites(self) -> npt.NDArray[np.int64]:
+        """(N,) a number for each row; those that show the same ground, or are linked by such, have the same."""
         from scipy.sparse import coo_array
         from scipy.sparse.csgraph import connected_components
 
-        pairs = self._tree.query_pairs(_chord(within_km), output_type="ndarray")
+        if not self._tree.n:
+            return np.empty(0, np.int64)
+        pairs = self._tree.query_pairs(chord(self._side_km.max() / 4), output_type="ndarray")
+        sides = self._side_km[pairs]  # (P, 2)
+        apart = np.linalg.norm(self._tree.data[pairs[:, 0]] - self._tree.data[pairs[:, 1]], axis=1)
+        near = apart <= [chord(side / 4) for side in sides.min(1)]
+        pairs = pairs[near & (sides.max(1) <= 2 * sides.min(1))]
         links = coo_array((np.ones(len(pairs), bool), tuple(pairs.T)), shape=(self._tree.n, self._tree.n))
         numbers: npt.NDArray[np.int64] = connected_components(links, directed=False)[1].astype(np.int64)
         return numbers[self._position_of]
-
-
-def _chord(km: float) -> float:
-    """Straight line between the ends of an arc of the globe, in its radii."""
-    return 2 * math.sin(min(km / EARTH_RADIUS_KM, math.pi) / 2)

@@ -8,8 +8,10 @@ and plain containers and refuses all else; the second by torch's restricted read
 
 from __future__ import annotations
 
+import math
 import pickle
 from collections.abc import Iterator
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -28,7 +30,7 @@ from training.data.tables import (
     write_dataset,
 )
 from wildsat_core.bands import NINE_BANDS
-from wildsat_core.errors import CheckpointError, MissingDataError
+from wildsat_core.errors import CheckpointError, MissingDataError, WildsatError
 
 CELL_KM = 100.0
 SOURCE = "LE-SINR wiki_data_v4"
@@ -78,10 +80,10 @@ def read_pickled_array(path: Path) -> Any:  # noqa: ANN401 - whatever plain thin
             content = _PlainUnpickler(file).load()
     except FileNotFoundError as err:
         raise MissingDataError(f"there is no file at {path}") from err
-    except (ValueError, EOFError, pickle.UnpicklingError, AttributeError, TypeError, IndexError, KeyError) as err:
-        if isinstance(err, CheckpointError):
-            raise
-        raise CheckpointError(f"{path} can't be read as a pickled array: {err}") from err
+    except WildsatError:
+        raise
+    except Exception as err:  # numpy's parser of headers and pickle fail on damaged bytes in a dozen ways
+        raise CheckpointError(f"{path} can't be read as a pickled array: {err or type(err).__name__}") from err
     return content.item() if isinstance(content, np.ndarray) and shape == () else content
 
 
@@ -114,7 +116,7 @@ def import_reference(
     about = DatasetAbout(
         imagery=str(imagery.expanduser().resolve()),
         text_encoder="gritlm",
-        provenance={"pictures": pictures.name, "texts": wiki.name, "block_deg": plan.block_deg, "seed": plan.seed},
+        provenance={"pictures": pictures.name, "texts": wiki.name} | asdict(plan),
     )
     if nine_bands:
         about = about.model_copy(update={"bands": NINE_BANDS, "band_files": True})
@@ -181,15 +183,24 @@ class _Links:
 
 
 def _samples(groups: Any, path: Path) -> Iterator[tuple[int, str, float, float, int, list[str]]]:  # noqa: ANN401
+    if not _is_list(groups) or not all(_is_list(group) for group in groups):
+        raise CheckpointError(f"{path}: 'dataloader_data' is not a list of groups, each a list of samples")
     for number, group in enumerate(groups):
         for sample in group:
             try:
                 name, lon, lat, text, others = sample
-                yield number, str(name), float(lon), float(lat), int(text), [str(o) for o in others]
-            except (TypeError, ValueError) as err:
+                lon, lat, text = float(lon), float(lat), int(text)
+                if not (math.isfinite(lon) and -90 <= lat <= 90) or not name or not _is_list(others):
+                    raise ValueError("no place on the globe")
+                yield number, str(name), lon, lat, text, [str(o) for o in others]
+            except (TypeError, ValueError, OverflowError) as err:
                 raise CheckpointError(
                     f"{path}: group {number} has a sample that is not (path, lon, lat, text, [paths]): {sample!r:.200}"
                 ) from err
+
+
+def _is_list(content: Any) -> bool:  # noqa: ANN401 - of a file
+    return isinstance(content, (list, tuple)) or (isinstance(content, np.ndarray) and content.ndim > 0)
 
 
 def _read_wiki(path: Path) -> tuple[Rows, Any]:
@@ -201,20 +212,22 @@ def _read_wiki(path: Path) -> tuple[Rows, Any]:
     if not path.is_file():
         raise MissingDataError(f"there is no file at {path}")
     content = read_checkpoint(path)
-    data, keys, taxa = content.get("data"), content.get("keys"), content.get("taxon_id")
-    if not isinstance(data, torch.Tensor) or data.ndim != 2 or keys is None or taxa is None or len(keys) != len(data):
+    data: Any = content.get("data")
+    keys: Any = content.get("keys")
+    taxa: Any = content.get("taxon_id")
+    lists = _is_list(keys) and (_is_list(taxa) or (isinstance(taxa, torch.Tensor) and taxa.ndim == 1))
+    if not isinstance(data, torch.Tensor) or data.ndim != 2 or not lists or len(keys) != len(data):
         raise CheckpointError(f"{path} needs data (T, E), as many keys, and taxon_id; it has {sorted(content)}")
-    texts = [
-        {
-            "species": f"taxon {int(taxa[int(species)])}",
-            "section": str(section),
-            "text": None,
-            "source": SOURCE,
-            "licence": LICENCE,
-        }
-        for species, section in keys
-    ]
-    return texts, data
+    if not data.is_floating_point():
+        raise CheckpointError(f"{path} needs embeddings in data, and has {data.dtype} there")
+    try:
+        named = [(int(taxa[int(species)]), str(section)) for species, section in keys]
+    except (TypeError, ValueError, IndexError, KeyError, OverflowError, RuntimeError) as err:
+        raise CheckpointError(
+            f"{path}: keys must be (species, section), species a row of taxon_id ({len(taxa)}): {err}"
+        ) from err
+    about = {"text": None, "source": SOURCE, "licence": LICENCE}
+    return [{"species": f"taxon {taxon}", "section": section} | about for taxon, section in named], data
 
 
 def _save_embeddings(folder: Path, embeddings: Any) -> None:  # noqa: ANN401 - a tensor; torch loads late here

@@ -329,7 +329,7 @@ class _Sites:
 
     def __init__(self, sites: npt.NDArray[np.int64], splits: npt.NDArray[np.object_]) -> None:
         # A table made elsewhere may have one site in two parts; here these are two, so that nothing held out is read.
-        sites = sites * len(SPLITS) + np.unique(splits, return_inverse=True)[1]
+        sites = sites * (len(SPLITS) + 1) + np.unique(splits, return_inverse=True)[1]
         self._order = np.argsort(sites, kind="stable")
         _, self.number, self._size = np.unique(sites, return_inverse=True, return_counts=True)
         self._start = np.concatenate([[0], np.cumsum(self._size)[:-1]])

@@ -2,7 +2,8 @@
 
 places.parquet   path (under the imagery's root), window (left, top, width, height in pixels, or null for the whole
                  file), lon, lat (centre, degrees), captured_on, cell (equal-area cell of ground), site (places of one
-                 site are pictures of the same ground at other dates), split ("train", "val" or "test")
+                 site are pictures of the same ground at other dates), split ("train", "val", "test", or "buffer" for a
+                 place that is in no part, since it lies too near to one that is held out)
 texts.parquet    species, section, text (null where only its embedding is known), source, licence
 pairs.parquet    place, text (row numbers of the other tables), group (one species in one cell), lon, lat (of the
                  sighting, degrees)
@@ -32,6 +33,7 @@ if TYPE_CHECKING:
 PLACES, TEXTS, PAIRS = "places.parquet", "texts.parquet", "pairs.parquet"
 EMBEDDINGS, ABOUT = "text_embeddings.safetensors", "dataset.json"
 SPLITS = ("train", "val", "test")
+BUFFER = "buffer"  # places that are in no part, because they lie too near to what is held out
 TEXT_COLUMNS = ("species", "section", "text", "source", "licence")
 
 Split = Literal["train", "val", "test"]
