@@ -47,6 +47,7 @@ TESTS = {
     "wildsat_core.search.prefix": [f"{SEARCH}/test_prefix.py"],
     "wildsat_core.search.properties": [f"{SEARCH}/test_properties.py"],
     "wildsat_core.search.quantised": [f"{SEARCH}/test_quantised.py"],
+    "wildsat_core.search.scorer": [f"{SEARCH}/test_prefix.py", f"{SEARCH}/test_engine.py"],
     "wildsat_core.search.species": [f"{SEARCH}/test_species.py"],
     "wildsat_core.search.understanding": [f"{SEARCH}/test_understanding.py"],
     "wildsat_core.search.": [f"{SEARCH}/test_engine.py", f"{SEARCH}/test_hubs.py", f"{APP}/test_search.py"],
