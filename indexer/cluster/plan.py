@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import datetime as dt
+import hashlib
 import json
 import shutil
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,7 @@ from indexer.cluster.units import Unit, units_of
 from indexer.pipeline.inputs import InputState
 from indexer.pipeline.job import JOBS
 from indexer.sources.protocol import Pinnable, Source
+from wildsat_core.addresses import same_when_signed_anew, without_secrets
 from wildsat_core.collection.manifest import read_current_generation
 from wildsat_core.errors import CollectionNotFoundError, InvalidInputError, ModelMismatchError, SourceError
 from wildsat_core.files import put_text_if_absent
@@ -28,7 +30,7 @@ class JobPlan(BaseModel):
 
     Attributes:
         job: names the build by what it is made from.
-        order: what was typed, for workers that start from nothing but this file.
+        order: what was typed, for workers that start from nothing but this file, and signed addresses where there are.
         generation: the live one when it was planned, 0 for none: tiles that it holds are known already.
         units: key of each unit, in order.
         at_most: tiles of each unit at most.
@@ -154,13 +156,65 @@ def forget(root: Path, job: str) -> None:
     shutil.rmtree(plan.parent, ignore_errors=True)
 
 
-def order_json(kind: str, fields: dict[str, Any]) -> dict[str, Any]:
-    """What was typed, as JSON: paths are told apart from texts."""
-    told = {name: {"path": str(value)} if isinstance(value, Path) else value for name, value in fields.items()}
+def order_json(kind: str, fields: dict[str, Any], addresses: Iterable[str] = ()) -> dict[str, Any]:
+    """What was typed, as JSON: paths are told apart from texts.
+
+    Of an address that is signed, or has a password, the plan keeps how it may be shown, and a hash that tells it again.
+    Whoever can read the folder can't read the imagery by it; and most signatures end sooner than a long build, which
+    goes on with an address that is signed anew.
+
+    Args:
+        kind: of source.
+        fields: the options by name.
+        addresses: those that may be addresses.
+    """
+    signed = signed_of(fields, addresses)
+    told = {
+        name: _known_by(value) if name in signed else {"path": str(value)} if isinstance(value, Path) else value
+        for name, value in fields.items()
+    }
     return dict(json.loads(json.dumps({"kind": kind, "options": told})))
 
 
-def order_fields(order: dict[str, Any]) -> tuple[str, dict[str, Any]]:
-    """The way back: kind and options."""
-    options = {n: Path(v["path"]) if isinstance(v, dict) else v for n, v in order["options"].items()}
+def order_fields(order: dict[str, Any], signed: Mapping[str, str]) -> tuple[str, dict[str, Any]]:
+    """The way back: kind and options.
+
+    Args:
+        order: as `order_json` made it.
+        signed: addresses that the plan does not keep, by the name of the option.
+
+    Raises:
+        InvalidInputError: one of these is missing, or another address than was planned.
+    """
+    options = {name: _option(name, value, signed) for name, value in order["options"].items()}
     return order["kind"], options
+
+
+def signed_of(fields: Mapping[str, Any], addresses: Iterable[str]) -> dict[str, str]:
+    """Those of some options that hold what must not be kept in clear."""
+    given = {name: fields[name] for name in addresses if isinstance(fields.get(name), str)}
+    return {name: value for name, value in given.items() if without_secrets(value) != value}
+
+
+def _known_by(address: str) -> dict[str, str]:
+    same = hashlib.sha256(same_when_signed_anew(address).encode("utf-8", "surrogateescape")).hexdigest()
+    return {"shown": without_secrets(address), "sha256": same}
+
+
+def _option(name: str, value: Any, signed: Mapping[str, str]) -> Any:  # noqa: ANN401 - JSON, then of any kind
+    if not isinstance(value, dict):
+        return value
+    if "path" in value:
+        return Path(value["path"])
+    option = name.replace("_", "-")
+    if name not in signed:
+        raise InvalidInputError(
+            f"the build was planned with a signed address in --{option} ({value['shown']}), which is not kept: give it "
+            f"again, as it is signed now, in the environment variable WILDSAT_SIGNED or with --signed {option}=ADDRESS",
+            "signed",
+        )
+    if _known_by(signed[name])["sha256"] != value["sha256"]:
+        raise InvalidInputError(
+            f"--signed {option} is another address than the one that was planned, {value['shown']}", "signed"
+        )
+    return signed[name]

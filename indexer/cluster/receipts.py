@@ -12,6 +12,7 @@ from indexer.cluster.plan import JobPlan, folder_of
 from indexer.cluster.units import Unit
 from indexer.pipeline.left_out import LeftOutCounter
 from indexer.pipeline.report import BuildReport
+from wildsat_core.addresses import without_secrets
 from wildsat_core.collection.manifest import SegmentInfo
 from wildsat_core.collection.segment import INFO_FILE, segment_folder
 from wildsat_core.errors import CollectionFormatError
@@ -89,7 +90,8 @@ def unit_names(plan: JobPlan) -> list[str]:
 
 def note_failure(root: Path, job: str, unit_name: str, problem: str) -> None:
     """Name a unit that failed for good, and why, for people."""
-    write_text_atomically(folder_of(root, job) / FAILED / f"{unit_name}.txt", problem.rstrip() + "\n")
+    told = without_secrets(problem).rstrip() + "\n"
+    write_text_atomically(folder_of(root, job) / FAILED / f"{unit_name}.txt", told)
 
 
 def worker_name() -> str:

@@ -3,7 +3,7 @@
 import dataclasses
 import json
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Annotated, Any
@@ -12,7 +12,7 @@ import typer
 from rich.console import Console
 
 from indexer.cluster.commit import commit_job
-from indexer.cluster.plan import JobPlan, folder_of, forget, make_plan, order_fields, order_json, read_plan
+from indexer.cluster.plan import JobPlan, folder_of, forget, make_plan, order_fields, order_json, read_plan, signed_of
 from indexer.cluster.ray_engine import RayOptions, run_on_ray
 from indexer.cluster.receipts import FAILED, Receipt, receipts_of, unit_names
 from indexer.cluster.work import Worker, share_of
@@ -21,15 +21,25 @@ from indexer.commands.by_source import by_source
 from indexer.commands.options import Wait
 from indexer.commands.progress import progress_bar
 from indexer.commands.roots import CollectionsFolder
+from indexer.commands.sources import PICTURES
 from indexer.pipeline.job import job_of
 from indexer.pipeline.report import BuildReport
 from wildsat_core.collection.writer import check_collection_name
-from wildsat_core.errors import SourceError, WildsatError
+from wildsat_core.errors import InvalidInputError, SourceError, WildsatError
 
 logger = logging.getLogger(__name__)
 
 Name = Annotated[str, typer.Argument(metavar="NAME", help="Name of the collection.")]
 Job = Annotated[str | None, typer.Option("--job", metavar="ID", help="Which build.", show_default="the only one")]
+Signed = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--signed",
+        envvar="WILDSAT_SIGNED",
+        metavar="OPTION=ADDRESS",
+        help="Of a build planned with a signed address: that address, like input=https://…?sig=…",
+    ),
+]
 AllowFailed = Annotated[bool, typer.Option("--allow-failed", help="Publish although units are missing.")]
 
 
@@ -85,6 +95,7 @@ def work(
         float, typer.Option(min=1, metavar="SECONDS", help="A unit that takes longer goes to another actor.")
     ] = 3600.0,
     job: Job = None,
+    signed: Signed = None,
     collections: CollectionsFolder = Path("collections"),
 ) -> None:
     """Do units of a planned build: those of one share, or all that nobody has done.
@@ -94,7 +105,7 @@ def work(
     root = collections / check_collection_name(name)
     made = read_plan(root, job)
     ray = RayOptions(address, actors, gpus, unit_timeout) if engine is Engine.RAY else None
-    if do_units(root, made, share_of(len(made.units), units), ray):
+    if do_units(root, made, share_of(len(made.units), units), ray, signed_addresses(signed)):
         raise typer.Exit(1)
 
 
@@ -109,15 +120,19 @@ def run_on_cluster(order: Build) -> None:
         return
     made = planned(order)
     on_gpu = order.loaded(order.source()).device.type == "cuda"
-    do_units(order.root, made, range(len(made.units)), RayOptions(order.address, gpus=float(on_gpu)))
+    signed = signed_of(vars(order), address_options(order))
+    do_units(order.root, made, range(len(made.units)), RayOptions(order.address, gpus=float(on_gpu)), signed)
     typer.echo(publish(order, made, allow_failed=order.allow_failed, wait_s=order.wait).text(), err=True)
 
 
-def do_units(root: Path, made: JobPlan, units: Sequence[int], ray: RayOptions | None) -> list[str]:
+def do_units(
+    root: Path, made: JobPlan, units: Sequence[int], ray: RayOptions | None, signed: Mapping[str, str]
+) -> list[str]:
     """Do those of some units that nobody has done, here or on Ray; gives the names of those that failed."""
+    order_of(made, root.parent, signed)  # what is missing is told before anything starts
     done = receipts_of(root, made)
     left = [number for number in units if number not in done]
-    start = partial(worker_of, root.absolute(), made)
+    start = partial(worker_of, root.absolute(), made, signed)
     with progress_bar("tiles", sum(made.at_most[number] for number in left), Console(stderr=True)) as advance:
 
         def on_done(receipt: Receipt) -> None:
@@ -196,12 +211,14 @@ def commit(
     allow_failed: AllowFailed = False,
     wait: Wait = 0.0,
     job: Job = None,
+    signed: Signed = None,
     collections: CollectionsFolder = Path("collections"),
 ) -> None:
     """Publish what the units of a planned build wrote, as one generation."""
     root = collections / check_collection_name(name)
     made = read_plan(root, job)
-    report = publish(order_of(made, collections), made, allow_failed=allow_failed, wait_s=wait)
+    order = order_of(made, collections, signed_addresses(signed))
+    report = publish(order, made, allow_failed=allow_failed, wait_s=wait)
     typer.echo(report.text(), err=True)
 
 
@@ -220,16 +237,20 @@ def publish(order: Build, made: JobPlan, *, allow_failed: bool, wait_s: float) -
     )
 
 
-def worker_of(root: Path, made: JobPlan) -> Worker:
-    """What a process needs for the units of a plan, from the plan alone."""
-    order = order_of(made, root.parent)
+def worker_of(root: Path, made: JobPlan, signed: Mapping[str, str]) -> Worker:
+    """What a process needs for the units of a plan, from the plan and the addresses that it does not keep."""
+    order = order_of(made, root.parent, signed)
     source = order.source()
     return Worker.start(root, made, source, order.loaded(source), order.picture_options())
 
 
-def order_of(made: JobPlan, collections: Path) -> Build:
-    """The command that was planned, for a collection that lies in this folder here."""
-    kind, options = order_fields(made.order)
+def order_of(made: JobPlan, collections: Path, signed: Mapping[str, str]) -> Build:
+    """The command that was planned, for a collection that lies in this folder here.
+
+    Raises:
+        InvalidInputError: a signed address of it is missing, or another one.
+    """
+    kind, options = order_fields(made.order, signed)
     try:
         return PICTURE_ORDERS[kind](**{**options, "collections": collections})  # type: ignore[no-any-return]
     except (KeyError, TypeError) as err:
@@ -238,7 +259,28 @@ def order_of(made: JobPlan, collections: Path) -> Build:
 
 def _told(order: Build, model: str) -> dict[str, Any]:
     """The command as JSON, with the model that was chosen in place of the rule that chose it."""
-    kind = next(kind for kind, made in PICTURE_ORDERS.items() if isinstance(order, made))
     fields = {field.name: getattr(order, field.name) for field in dataclasses.fields(order)}
     model_asked = fields["model"] or model
-    return order_json(kind, {**fields, "model": model_asked if model_asked != "auto" else model})
+    chosen = {**fields, "model": model_asked if model_asked != "auto" else model}
+    return order_json(_kind_of(order), chosen, address_options(order))
+
+
+def address_options(order: Build) -> list[str]:
+    """Options that say where the imagery is, which may be addresses that are signed."""
+    return [field.name for field in dataclasses.fields(PICTURES[_kind_of(order)])]
+
+
+def signed_addresses(given: Sequence[str] | None) -> dict[str, str]:
+    """Addresses by option, from OPTION=ADDRESS.
+
+    Raises:
+        InvalidInputError: one is not of this form; it is not shown, since it may be secret.
+    """
+    parts = [one.partition("=") for one in given or ()]
+    if any(not (name.removeprefix("--").isidentifier() and equals and address) for name, equals, address in parts):
+        raise InvalidInputError("--signed must be OPTION=ADDRESS, like input=https://…?sig=…", "signed")
+    return {name.removeprefix("--"): address for name, _, address in parts}
+
+
+def _kind_of(order: Build) -> str:
+    return next(kind for kind, made in PICTURE_ORDERS.items() if isinstance(order, made))

@@ -3,6 +3,7 @@
 import datetime as dt
 import email.utils
 import io
+import json
 import logging
 
 import numpy as np
@@ -20,6 +21,7 @@ from tests.indexer.conftest import write_raster
 from tests.indexer.stac_server import StacServer
 from wildsat_core.addresses import keep_secrets_out_of_logs, without_secrets
 from wildsat_core.collection import open_collection
+from wildsat_core.errors import InvalidInputError
 
 SIGNATURES = (
     "?sig=SECRET&se=2030-01-01T00%3A00%3A00Z&sp=r",  # Azure
@@ -52,6 +54,38 @@ def last_pixels(source):
 
 def first_pixels(source):
     return source.read(next(iter(source.candidates()))).pixels
+
+
+def test_a_plan_keeps_no_signature_and_work_goes_on_with_a_new_one(
+    server, model_folder, type_in, tmp_path, monkeypatch
+):
+    """What is typed is a signed address with a user; every file of the collection is looked at after each step."""
+    address = server.url.replace("//", "//user:PASSWORD@") + "/a.tif"
+    options = ["--tile-px", 128, "--model", model_folder, "--workers", 0, "--title", "See https://example.org/?page=2"]
+    root = tmp_path / "collections" / "signed"
+
+    def kept():
+        return b"".join(path.read_bytes() for path in root.rglob("*") if path.is_file())
+
+    type_in("plan", "raster", "signed", "--input", f"{address}?sig=SECRET", *options)
+    assert b"127.0.0.1" in kept()
+    assert b"page=2" in kept()  # what is told to searchers is no secret
+    assert not any(secret in kept() for secret in (b"SECRET", b"PASSWORD", b"user"))
+    with pytest.raises(InvalidInputError, match=r"signed address in --input \(http://127.*a\.tif\?….*WILDSAT_SIGNED"):
+        type_in("work", "signed")
+    with pytest.raises(InvalidInputError, match="another address than the one that was planned"):
+        type_in("work", "signed", "--signed", f"input={address.replace('a.tif', 'b.tif')}?sig=LATER")
+    with pytest.raises(InvalidInputError, match="must be OPTION=ADDRESS") as told:
+        type_in("work", "signed", "--signed", f"{address}?sig=SECRET")
+    assert "SECRET" not in str(told.value)
+    monkeypatch.setenv("WILDSAT_SIGNED", f"input={address}?sig=LATER")
+    type_in("work", "signed")
+    assert json.loads(type_in("status", "signed", "--json"))["tiles"] == 16
+    assert {path for path, *_ in server.ranges} >= {"/a.tif?sig=LATER"}
+    assert not any(secret in kept() for secret in (b"SECRET", b"LATER", b"PASSWORD"))
+    type_in("commit", "signed")
+    assert len(open_collection(root)) == 16
+    assert not any(secret in kept() for secret in (b"SECRET", b"LATER", b"PASSWORD"))
 
 
 @pytest.mark.parametrize("heads", [True, False])
