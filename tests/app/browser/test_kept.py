@@ -8,8 +8,13 @@ from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
 import pytest
+from starlette.applications import Starlette
+from starlette.responses import HTMLResponse
+from starlette.routing import Route
 
+from app.main import create_app
 from tests.app.browser.conftest import listed, parameters, until
+from tests.app.conftest import ToyModel, running, toy_settings
 
 pytestmark = pytest.mark.browser
 
@@ -94,3 +99,25 @@ def test_two_collections_answer_one_question(open_page: Any, fake_url: str) -> N
     assert parse_qs(urlsplit(caught.value.url).query)["q"] == ["two collections"]
     page.wait_for_selector("#others .hit")
     assert page.inner_text("#others-title") == "two collections · Another model"
+
+
+def test_the_page_is_shown_in_a_frame_of_those_who_may_and_of_nobody_else(
+    open_page: Any, live_url: str, toy_folder: Path
+) -> None:
+    frames: list[str] = []
+    host = Starlette(routes=[Route("/", lambda request: HTMLResponse("".join(frames)))])
+    settings = toy_settings(toy_folder, embed_origins=("http://127.0.0.1:*",))
+    with running(create_app(settings, lambda name: ToyModel())) as url, running(host) as host_url:
+        page = open_page(f"{url}/?q=ice", live_map=False, permissions=["clipboard-read", "clipboard-write"])
+        page.get_by_text("Export").click()
+        page.get_by_role("button", name="Copy the code to embed").click()
+        page.wait_for_selector("#said >> text=Code copied.")
+        code = page.evaluate("navigator.clipboard.readText()")
+        frames += [code, code.replace(url, live_url)]  # the second service names no origins
+        refusals: list[str] = []
+        reader = page.context.new_page()  # the browser complains of what it refuses
+        reader.on("console", lambda message: refusals.append(message.text))
+        reader.goto(host_url)
+        reader.frame_locator("iframe >> nth=0").locator(".hit[data-tile='arctic']").wait_for()
+        until(reader, lambda: any(live_url in text and "frame-ancestors" in text for text in refusals))
+        assert reader.frame_locator("iframe >> nth=1").locator(".hit").count() == 0

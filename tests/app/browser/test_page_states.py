@@ -159,3 +159,23 @@ def test_the_list_fits_a_phone(open_page: Any, fake_url: str) -> None:
     page.locator(".hit-main").first.click()
     page.locator("#detail").get_by_role("button", name="Close").click()  # nothing lies over it
     until(page, lambda: "tile" not in parameters(page))
+
+
+def test_what_is_found_is_said_once(open_page: Any, fake_url: str) -> None:
+    page = open_page(f"{fake_url}/?q=fen", live_map=False)
+    page.wait_for_selector("html[data-ready]", state="attached")
+    page.evaluate(
+        """window.spoken = [];
+        for (const region of document.querySelectorAll("[role=status], [role=alert], [aria-live]")) {
+          const hear = () => {
+            const busy = region.getAttribute("aria-busy") === "true";
+            if (!busy && region.checkVisibility() && region.textContent) window.spoken.push(region.textContent);
+          };
+          new MutationObserver(hear).observe(region, { childList: true, characterData: true, subtree: true });
+        }"""
+    )
+    search(page, "slow bog")  # long enough for the words that tell of waiting, which are not read out
+    page.wait_for_selector("#status[aria-busy='true']")
+    until(page, lambda: page.title().startswith("slow bog"))
+    page.wait_for_timeout(100)
+    assert page.evaluate("window.spoken") == ["Best 20 hits among all 612 tiles"]
