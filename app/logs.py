@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import threading
 import time
-from collections import OrderedDict
+from collections import Counter, OrderedDict
 from typing import Any
 
 # What ends a line, or commands a terminal: names of folders, and what clients send, may have it in them.
@@ -48,6 +48,31 @@ class Seldom:
             return True
 
 
+class Rarely(logging.Filter):
+    """Lets a warning be said once a minute, then with how many were left out: clients can bring on thousands a second.
+
+    A warning is known by its words before anything is put into them, of which the server has a few.
+    """
+
+    def __init__(self, seconds: float = 60.0) -> None:
+        """Nothing was said yet."""
+        super().__init__()
+        self._seldom = Seldom(seconds)
+        self._left_out: Counter[str] = Counter()
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        """Whether it is said now."""
+        what = str(record.msg)
+        if record.levelno != logging.WARNING:
+            return True
+        if not self._seldom.may_say(what):
+            self._left_out[what] += 1
+            return False
+        if left_out := self._left_out.pop(what, 0):
+            record.msg = f"{what} ({left_out} more like it since that was said)"
+        return True
+
+
 def log_config(level: str) -> dict[str, Any]:
     """Configuration for `logging.config.dictConfig`: one line an event on standard error, in UTC."""
     return {
@@ -56,7 +81,9 @@ def log_config(level: str) -> dict[str, Any]:
         "formatters": {
             "line": {"()": "app.logs.UtcFormatter", "format": "%(asctime)s %(levelname)s %(name)s %(message)s"}
         },
+        "filters": {"rarely": {"()": "app.logs.Rarely"}},
         "handlers": {"stderr": {"class": "logging.StreamHandler", "formatter": "line", "stream": "ext://sys.stderr"}},
         "root": {"level": "WARNING", "handlers": ["stderr"]},
-        "loggers": {name: {"level": level.upper()} for name in ("app", "wildsat", "wildsat_core", "uvicorn")},
+        "loggers": {name: {"level": level.upper()} for name in ("app", "wildsat", "wildsat_core", "uvicorn")}
+        | {"uvicorn.error": {"filters": ["rarely"]}},  # which warns of every request that is none
     }
