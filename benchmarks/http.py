@@ -7,8 +7,8 @@
 
 The server runs in a process of its own, the load in this one, both on the same machine. "again" asks the same question,
 which is answered from memory; "narrowed" a text that is known, in another box each time; "new" a new text each time.
-For the ratio to the engine alone, one client and an engine in this process take turns, so that both meet the same
-disturbances; processor time is given beside the time on the clock.
+For the ratio to the engine alone, one client and an engine in this process take turns at the same questions, so that
+both meet the same disturbances; processor time is given beside the time on the clock.
 """
 
 import argparse
@@ -23,20 +23,22 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
-from urllib.parse import quote
+from urllib.parse import urlencode
 from urllib.request import urlopen
 
+from app.requests.parameters import SearchParameters
 from app.settings import Settings
 from app.threads import limit_threads
 from benchmarks.random_collection import RandomModel, random_collection
 from wildsat_core.collection import open_collection
 from wildsat_core.search.engine import SearchEngine
-from wildsat_core.search.query import Filters, Query, TextTerm
-from wildsat_core.types import BBox
+from wildsat_core.search.query import Query
+from wildsat_core.search.species import load_species
 
 CLIENTS = (1, 8, 32)
+Question = dict[str, str]  # parameters of a search
 WORDS = ("mangrove", "steppe", "tundra", "glacier", "savanna", "rainforest", "dunes", "delta", "fjord", "taiga")
 
 
@@ -177,7 +179,7 @@ def open_engine(folder: Path, name: str) -> SearchEngine:
 
 
 async def take_turns(
-    port: int, pid: int, engine: SearchEngine, kind: str, question: Callable[[], Query], seconds: float
+    port: int, pid: int, engine: SearchEngine, kind: str, question: Callable[[], Question], seconds: float
 ) -> None:
     """Engine, service, engine, service ...: medians on the clock, means of processor time, and their ratios."""
     connection = await Connection.to(port)
@@ -185,8 +187,9 @@ async def take_turns(
     used = {"engine": 0.0, "service": -processor_s(pid)}
     end = time.perf_counter() + seconds
     while time.perf_counter() < end:
+        query = read(question())
         started, cpu = time.perf_counter(), time.process_time()
-        engine.search(question())
+        engine.search(query)
         between = time.perf_counter()
         used["engine"] += time.process_time() - cpu
         status, _ = await connection.ask(address(question()))
@@ -204,20 +207,23 @@ async def take_turns(
     )
 
 
-def address(question: Query) -> bytes:
+def read(question: Question) -> Query:
+    """A question as the service puts it to its engine: with what the words mean, and with its own defaults."""
+    return SearchParameters.model_validate(question).to_query(load_species())
+
+
+def address(question: Question) -> bytes:
     """A question as the service is asked it."""
-    text, box = question.terms[0], question.filters.bbox
-    assert isinstance(text, TextTerm)
-    return get(f"/search?q={quote(text.text)}" + (f"&bbox={','.join(map(str, box.as_tuple()))}" if box else ""))
+    return get(f"/search?{urlencode(question)}")
 
 
 def measure(
-    port: int, pid: int, engine: SearchEngine, kind: str, question: Callable[[], Query], seconds: float
+    port: int, pid: int, engine: SearchEngine, kind: str, question: Callable[[], Question], seconds: float
 ) -> None:
     def request() -> bytes:
         return address(question())
 
-    engine.search(question())
+    engine.search(read(question()))
     asyncio.run(load(port, 1, min(1.0, seconds), request))
     asyncio.run(take_turns(port, pid, engine, kind, question, seconds))
     for clients in CLIENTS:
@@ -248,11 +254,11 @@ def main() -> None:
     engine = open_engine(options.collections, name)
     with server(options.collections, name, options.workers) as (port, pid):
         texts, numbers = new_texts(), itertools.count()
-        same = Query((TextTerm("mangrove coast"),))
+        same = {"q": "mangrove coast"}
         kinds = {
             "again": lambda: same,
-            "narrowed": lambda: replace(same, filters=Filters(bbox=BBox(-180, -89 + next(numbers) / 1e6, 180, 90))),
-            "new": lambda: Query((TextTerm(next(texts)),)),
+            "narrowed": lambda: same | {"bbox": f"-180,{-89 + next(numbers) / 1e6:.6f},180,90"},
+            "new": lambda: {"q": next(texts)},
         }
         for kind, question in kinds.items():
             measure(port, pid, engine, kind, question, options.seconds)

@@ -109,7 +109,6 @@ class Countries:
         Distances are those of a plane stretched so that both axes are kilometres near the place.
         """
         import shapely
-        from shapely.affinity import affine_transform
 
         lon, lat = lon_lat.T
         height = within_km / KM_PER_DEGREE
@@ -120,9 +119,9 @@ class Countries:
         best: list[tuple[float, str | None]] = [(within_km, None)] * len(lon_lat)
         for row, part in zip(rows[meets].tolist(), parts[meets].tolist(), strict=True):
             near = shapely.clip_by_rect(self._parts[part], *windows[row].bounds)
-            flat = affine_transform(near, [shrink[row] * KM_PER_DEGREE, 0, 0, KM_PER_DEGREE, 0, 0])
-            place = shapely.Point(lon[row] * shrink[row] * KM_PER_DEGREE, lat[row] * KM_PER_DEGREE)
-            distance = float(shapely.distance(flat, place))
+            km = np.array([shrink[row] * KM_PER_DEGREE, KM_PER_DEGREE])
+            flat = shapely.transform(near, km.__mul__)
+            distance = float(shapely.distance(flat, shapely.points(lon_lat[row] * km)))
             if distance <= best[row][0]:
                 best[row] = (distance, self.countries[self._owner[part]].code)
         return [code for _, code in best]

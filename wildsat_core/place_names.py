@@ -48,10 +48,6 @@ class Named:
         """Of all boxes, in square degrees."""
         return sum((east - west) * (north - south) for west, south, east, north in self.boxes)
 
-    def holds(self, lon: float, lat: float) -> bool:
-        """Whether a place lies in a box."""
-        return any(_is_in(lon, lat, box) for box in self.boxes)
-
     def holds_mostly(self, box: Box) -> bool:
         """Whether most of another box lies in one of these."""
         west, south, east, north = box
@@ -68,8 +64,9 @@ class PlaceNames:
         self._countries = countries
         self._islands = [one for one in by_size if one.kind == "island"]
         self._regions = [one for one in by_size if one.kind in ("region", "territory")]
-        self._seas = [one for one in by_size if one.kind == "sea"]
+        self._seas = [(box, one.name) for one in by_size if one.kind == "sea" for box in one.boxes]
         self._mainlands: dict[str, tuple[Box, BaseGeometry]] = {}
+        self._island_of: dict[int, str | None] = {}
 
     def name(self, lon: float, lat: float, code: str | None) -> str:
         """Words for a place.
@@ -86,19 +83,26 @@ class PlaceNames:
         if piece is None:
             return country
         mainland, largest = self._mainland(code)
-        if named := self._first(self._islands, piece):
+        if named := self._island(piece):
             return _of(named, country)
         if piece is not largest and not _near(piece, mainland):
             named = self._first(self._regions, piece)
             return _of(named, country) if named else f"Islands of {country}"
         return _part(lon, lat, mainland, country)
 
+    def _island(self, piece: BaseGeometry) -> str | None:
+        """The island's name that a piece of land bears; pieces are few, and live as long as their countries."""
+        if id(piece) not in self._island_of:
+            self._island_of[id(piece)] = self._first(self._islands, piece)
+        return self._island_of[id(piece)]
+
     @staticmethod
     def _first(named: Sequence[Named], piece: BaseGeometry) -> str | None:
-        return next((one.name for one in named if one.holds_mostly(piece.bounds)), None)
+        box = piece.bounds
+        return next((one.name for one in named if one.holds_mostly(box)), None)
 
     def _sea(self, lon: float, lat: float) -> str:
-        if sea := next((one.name for one in self._seas if one.holds(lon, lat)), None):
+        if sea := next((name for box, name in self._seas if _is_in(lon, lat, box)), None):
             return sea
         coast = self._countries.code_at([[lon, lat]], within_km=COAST_KM)[0]
         country = self._countries.name_of(coast) if coast else None
