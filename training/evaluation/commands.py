@@ -11,11 +11,16 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
+from training.evaluation import experiment_commands
+
 if TYPE_CHECKING:
     from training.earth.cells import Cells
     from training.evaluation.retrieval import Evaluated
 
 evaluate = typer.Typer(help="Measure how good a model's answers are.", no_args_is_help=True)
+
+for command in ("probe", "zeroshot", "bias", "robustness", "ann"):
+    evaluate.command(command)(getattr(experiment_commands, command))
 
 HELD_OUT_FILE = "held_out.json"
 SUPERVISED_FILE = "supervised.json"

@@ -21,7 +21,9 @@ from training.evaluation.measures import (
 )
 from training.evaluation.queries import BenchmarkQuery, read_nonsense, read_paraphrases, read_queries, relevance
 from training.evaluation.searchable import searchable
+from wildsat_core.bands import RGB
 from wildsat_core.countries import load_countries
+from wildsat_core.errors import InvalidInputError
 from wildsat_core.land import load_land
 from wildsat_core.models.model import WildSATModel
 from wildsat_core.search.engine import SearchEngine
@@ -36,6 +38,8 @@ FEWEST_RELEVANT = 20  # on the held-out blocks, queries with fewer answers there
 OVERLAP_AT = 50
 BLEND_TOLERANCE = 0.01
 BATCH = 512
+OWN_SIZE_PX = 224  # of a tile for a network that takes pictures of any size: a transformer's, and no more than is there
+KEPT_PX = 64
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,8 +50,8 @@ class Evaluated:
         engine: searches a collection that holds the tiles.
         rows: (N,) row of each tile in that collection.
         tiles: N tiles; they lie half a step off the training tiles.
-        pixels: (N, 3, S, S) uint8.
-        place: (N, D) of length 1.
+        pixels: (N, 3, S, S) uint8, for people and for colour.
+        place: (N, D) of length 1; None for a model without a place space.
         truth: (Q, N).
     """
 
@@ -56,7 +60,7 @@ class Evaluated:
     rows: NDArray[np.int64]
     tiles: TileTable
     pixels: NDArray[np.uint8]
-    place: Scores
+    place: Scores | None
     queries: list[BenchmarkQuery]
     truth: Truth
 
@@ -64,6 +68,11 @@ class Evaluated:
         """(T, N) what the search engine ranks by, for texts at a blend of the place space."""
         plans = [self.engine.plan(Query((TextTerm(text),), blend=blend)) for text in texts]
         return np.stack([self.engine.scores(plan)[self.rows] for plan in plans])
+
+    @property
+    def blends(self) -> tuple[float, ...]:
+        """Those that are reported: both ends and the model's default; picture alone where there is no place space."""
+        return (0.0,) if self.place is None else (0.0, self.model.config.default_blend, 1.0)
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,15 +92,41 @@ class Summary:
 def embed_benchmark(model: WildSATModel, cells: Cells) -> Evaluated:
     """Cut the benchmark's tiles from the demo's imagery and embed them."""
     tiles = land_tiles(cells, grid_tiles(shift=0.5))
-    size_px = model.config.preprocessing.input_px or 48
-    pixels = crop_tiles(load_bmng(), tiles, size_px).transpose(0, 3, 1, 2)
-    text = [model.embed_pixels(pixels[start : start + BATCH])["text"] for start in range(0, len(tiles), BATCH)]
-    place = model.embed_places(tiles.lon_lat)["place"]
+    text, pixels = _embed_tiles(model, tiles)
+    vectors: dict[Space, Scores] = {"text": text}
+    place = model.embed_places(tiles.lon_lat)["place"] if "place" in model.spaces else None
+    if place is not None:
+        vectors["place"] = place
     countries = load_countries().code_at(tiles.lon_lat, within_km=tiles.side_km[0] / 2)  # as when tiles are indexed
-    vectors: dict[Space, Scores] = {"text": np.concatenate(text), "place": place}
     engine, rows = searchable(model, tiles, vectors, countries, load_land())
     queries = read_queries()
     return Evaluated(model, engine, rows, tiles, pixels, place, queries, relevance(queries, cells, tiles))
+
+
+def _embed_tiles(model: WildSATModel, tiles: TileTable) -> tuple[Scores, NDArray[np.uint8]]:
+    """The tiles' text vectors (N, D), and their pictures at the size that is kept, (N, 3, S, S).
+
+    Raises:
+        InvalidInputError: the model has no text space, or reads other bands than red, green and blue.
+    """
+    if "text" not in model.config.tile_heads or model.text_head is None:
+        raise InvalidInputError(f"{model.config.name} has no text space; it can't be asked in words", "model")
+    spec = model.config.preprocessing
+    if set(spec.bands) != set(RGB):
+        raise InvalidInputError(
+            f"{model.config.name} reads {', '.join(spec.bands)}; the benchmark's imagery is true colour", "model"
+        )
+    order = [RGB.index(band) for band in spec.bands]
+    input_px, mosaic = spec.input_px or OWN_SIZE_PX, load_bmng()
+    kept_px = min(input_px, KEPT_PX)
+    vectors, pictures = [], []
+    for start in range(0, len(tiles), BATCH):
+        part = tiles.take(np.arange(start, min(start + BATCH, len(tiles))))
+        pixels = crop_tiles(mosaic, part, input_px).transpose(0, 3, 1, 2)
+        vectors.append(model.embed_pixels(np.ascontiguousarray(pixels[:, order]))["text"])
+        kept = pixels if kept_px == input_px else crop_tiles(mosaic, part, kept_px).transpose(0, 3, 1, 2)
+        pictures.append(kept)
+    return np.concatenate(vectors), np.concatenate(pictures)
 
 
 def with_queries(evaluated: Evaluated, queries: list[BenchmarkQuery], cells: Cells) -> Evaluated:
@@ -145,8 +180,7 @@ def summaries(scores: NDArray[np.floating[Any]], truth: Truth, queries: list[Ben
 def rank_all(evaluated: Evaluated) -> dict[str, Any]:
     """Summaries of each ranking over all tiles: both ends of the blend, the default, and colour alone."""
     texts = [query.text for query in evaluated.queries]
-    default = evaluated.model.config.default_blend
-    rankings = {f"blend {blend:g}": evaluated.scores(texts, blend) for blend in (0.0, default, 1.0)}
+    rankings = {f"blend {blend:g}": evaluated.scores(texts, blend) for blend in evaluated.blends}
     everywhere = np.ones(len(evaluated.tiles), np.bool_)
     rankings["colour"] = _colour_scores(evaluated, everywhere)
     return {name: summaries(scores, evaluated.truth, evaluated.queries) for name, scores in rankings.items()}
@@ -170,7 +204,10 @@ def rank_held_out(evaluated: Evaluated) -> dict[str, Any]:
 
 
 def _colour_scores(evaluated: Evaluated, known: NDArray[np.bool_]) -> Scores:
-    vectors = colour_vectors(evaluated.pixels, evaluated.place, known)
+    taught = evaluated.place  # without a place space colour learns what the model makes of the pictures
+    if taught is None:
+        taught = evaluated.engine.collection.vectors("text", evaluated.rows).astype(np.float32)
+    vectors = colour_vectors(evaluated.pixels, taught, known)
     return np.asarray(evaluated.model.embed_texts([query.text for query in evaluated.queries]) @ vectors.T)
 
 
@@ -230,10 +267,10 @@ def best_blend(evaluated: Evaluated, steps: int = 20) -> float:
 
 
 def queries_report(evaluated: Evaluated) -> list[dict[str, Any]]:
-    """Every query with its precision at 20 at each blend, worst at the default first."""
+    """Every query with its precision at 20 at each blend that there is, worst at the default first."""
     texts = [query.text for query in evaluated.queries]
     default = evaluated.model.config.default_blend
-    found = {blend: precision_at(evaluated.scores(texts, blend), evaluated.truth, 20) for blend in (0.0, default, 1.0)}
+    found = {blend: precision_at(evaluated.scores(texts, blend), evaluated.truth, 20) for blend in evaluated.blends}
     rows = [
         {
             "text": query.text,
@@ -242,8 +279,8 @@ def queries_report(evaluated: Evaluated) -> list[dict[str, Any]]:
             "relevant": int(evaluated.truth[i].sum()),
             "p20": round(float(found[default][i]), 3),
             "p20_image": round(float(found[0.0][i]), 3),
-            "p20_place": round(float(found[1.0][i]), 3),
         }
+        | ({} if evaluated.place is None else {"p20_place": round(float(found[1.0][i]), 3)})
         for i, query in enumerate(evaluated.queries)
     ]
     return sorted(rows, key=lambda row: row["p20"])

@@ -6,9 +6,12 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
+import torch
 from PIL import Image
 
+from training.earth.mosaics import Mosaic
 from training.earth.squares import TileTable, held_out
+from training.evaluation import retrieval
 from training.evaluation.collection_tiles import embed_collection
 from training.evaluation.measures import precision_at
 from training.evaluation.queries import BenchmarkQuery, read_nonsense, read_queries
@@ -25,7 +28,10 @@ from training.evaluation.retrieval import (
 from training.evaluation.searchable import searchable
 from wildsat_core.collection import CollectionWriter, open_collection
 from wildsat_core.collection.maintain import delete_tiles
-from wildsat_core.errors import ModelMismatchError
+from wildsat_core.errors import InvalidInputError, ModelMismatchError
+from wildsat_core.models.config import HeadConfig, ModelConfig
+from wildsat_core.models.model import WildSATModel
+from wildsat_core.preprocess import Preprocessing
 from wildsat_core.search.query import Query, TextTerm
 from wildsat_core.text.familiarity import Familiarity
 from wildsat_core.types import BBox, ModelRef, SpaceSpec, Tile
@@ -214,3 +220,45 @@ def test_a_collection_of_another_model_is_refused_naming_both(collection, six_ce
     other.ref = ModelRef("other", "b" * 64, "fake", "rgb")
     with pytest.raises(ModelMismatchError, match=r"a{12}.*b{12}"):
         embed_collection(other, collection, six_cells)
+
+
+class Words:
+    """Texts to numbers without a language model."""
+
+    name, dim = "fake", 4
+
+    def encode(self, texts):
+        return np.stack([np.random.default_rng(len(text)).normal(size=4) for text in texts]).astype(np.float32)
+
+
+@pytest.mark.parametrize(("input_px", "shown_px"), [(None, 64), (32, 32)])
+def test_a_model_without_a_place_space_is_asked_by_picture_alone(monkeypatch, input_px, shown_px):
+    """Converted rows have no place space, and some take pictures at their own size."""
+    picture = np.random.default_rng(0).integers(0, 256, (180, 360, 3), dtype=np.uint8)
+    tiles = TileTable(np.linspace(-150, 150, 40), np.linspace(-60, 60, 40), np.full(40, 2000.0))
+    monkeypatch.setattr(retrieval, "load_bmng", lambda: Mosaic.from_picture("test", picture, depth=1))
+    monkeypatch.setattr(retrieval, "land_tiles", lambda *_: tiles)
+    monkeypatch.setattr(retrieval, "read_queries", lambda: read_queries()[:6])
+    truth = np.random.default_rng(1).random((6, 40)) < 0.5
+    monkeypatch.setattr(retrieval, "relevance", lambda *_: truth)
+    head = HeadConfig(in_features=128, out_features=8)
+    config = ModelConfig(
+        name="row", architecture="timm:test_resnet", feature_size=128, tile_heads={"text": head, "image": head},
+        preprocessing=Preprocessing(input_px, ("blue", "green", "red")), metric="inner_product",
+        text_encoder="fake", text_head=HeadConfig(in_features=4, out_features=8),
+    )  # fmt: skip
+    features = WildSATModel(config, Words()).backbone(torch.zeros(2, 3, 32, 32)).shape[1]
+    heads = {space: HeadConfig(in_features=features, out_features=8) for space in ("text", "image")}
+    model = WildSATModel(config.model_copy(update={"feature_size": features, "tile_heads": heads}), Words())
+    model.weights_sha256 = "b" * 64
+    sides = []
+    embed = model.embed_pixels
+    monkeypatch.setattr(model, "embed_pixels", lambda pixels: sides.append(pixels.shape[-1]) or embed(pixels))
+    found = retrieval.embed_benchmark(model.eval(), cells=None)
+    assert sides == [input_px or 224]
+    assert found.pixels.shape == (40, 3, shown_px, shown_px)
+    assert found.place is None
+    assert list(rank_all(found)) == ["blend 0", "colour"]
+    assert "p20_place" not in queries_report(found)[0]
+    with pytest.raises(InvalidInputError, match="row has no text space"):
+        retrieval.embed_benchmark(WildSATModel(config.model_copy(update={"text_head": None})), cells=None)

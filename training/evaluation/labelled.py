@@ -1,0 +1,221 @@
+"""Pictures with a class each: a folder of classes, a zip of one, a table, or a data set of torchgeo."""
+
+from __future__ import annotations
+
+import csv
+import hashlib
+import io
+import zipfile
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from training.earth.chips import part_of
+from wildsat_core.errors import InvalidInputError, MissingDataError, SourceError
+
+Part = Literal["train", "val", "test"]
+Picture = NDArray[np.uint8]  # (3, H, W)
+Read = Callable[[int], Picture]
+
+PARTS: tuple[Part, ...] = ("train", "val", "test")
+ENDINGS = {".jpg", ".jpeg", ".png", ".tif", ".tiff", ".webp"}
+_OWN_COLUMNS = {"file", "label", "split"}
+_PART_NAMES: dict[str, Part] = {"train": "train", "val": "val", "valid": "val", "validation": "val", "test": "test"}
+
+
+@dataclass(frozen=True, slots=True)
+class LabelledSet:
+    """N pictures; row i of every array is picture i.
+
+    Attributes:
+        name: for tables.
+        classes: C names.
+        labels: (N,) rows of `classes`.
+        parts: (N,) "train", "val" or "test".
+        read: gives picture i as (3, H, W) uint8, red, green and blue.
+        columns: further facts about each picture, by name, (N,) strings; "lon" and "lat" among them if known.
+    """
+
+    name: str
+    classes: tuple[str, ...]
+    labels: NDArray[np.int64]
+    parts: NDArray[np.str_]
+    read: Read
+    columns: dict[str, NDArray[np.str_]] = field(default_factory=dict)
+
+    def rows_of(self, part: Part, most: int | None = None) -> NDArray[np.int64]:
+        """Pictures of a part; with `most` at most so many, evenly over the rows, which lie class by class."""
+        rows = np.flatnonzero(self.parts == part)
+        if most is not None and len(rows) > most:
+            rows = rows[np.linspace(0, len(rows) - 1, most).astype(int)]
+        return rows
+
+    def batches(self, rows: NDArray[np.int64], size: int) -> Iterator[NDArray[np.uint8]]:
+        """Pictures of some rows in order, (B, 3, H, W); a batch ends early where the size of pictures changes."""
+        batch: list[Picture] = []
+        for row in rows:
+            picture = self.read(int(row))
+            if batch and (len(batch) == size or batch[0].shape != picture.shape):
+                yield np.stack(batch)
+                batch = []
+            batch.append(picture)
+        if batch:
+            yield np.stack(batch)
+
+
+def open_labelled(source: str) -> LabelledSet:
+    """Open a data set.
+
+    Args:
+        source: a folder, or a zip, with a folder for each class, which may lie in folders train, val and test; a CSV of
+            `file,label` and, if known, `split` and any further columns; or `torchgeo:<data set>:<its folder>`.
+            Without parts of its own, a picture's is chosen by a hash of its file name: 80 % train, 5 % val, 15 % test.
+
+    Raises:
+        MissingDataError: nothing is there.
+        InvalidInputError: it holds no classes, or is none of these.
+    """
+    if source.startswith("torchgeo:"):
+        return _open_torchgeo(source)
+    path = Path(source).expanduser()
+    if path.is_dir():
+        files = sorted(p.relative_to(path).as_posix() for p in path.rglob("*") if p.suffix.lower() in ENDINGS)
+        return _by_folders(path.name, files, lambda name: (path / name).read_bytes(), str(path))
+    if not path.is_file():
+        raise MissingDataError(
+            f"there is no data set at {path}; give a folder of classes, a zip, a CSV or torchgeo:..."
+        )
+    if path.suffix.lower() == ".csv":
+        return _by_table(path)
+    if zipfile.is_zipfile(path):
+        archive = zipfile.ZipFile(path)
+        files = sorted(name for name in archive.namelist() if Path(name).suffix.lower() in ENDINGS)
+        return _by_folders(path.stem, files, archive.read, str(path))
+    raise InvalidInputError(f"{path} is neither a folder of classes, nor a zip of one, nor a CSV", "data")
+
+
+def _by_folders(name: str, files: Sequence[str], content: Callable[[str], bytes], what: str) -> LabelledSet:
+    """A picture's class is its folder; a folder above of a part's name says the part."""
+    named = [(file, Path(file).parent.name, _part_in_path(file)) for file in files]
+    named = [row for row in named if row[1] and row[1].lower() not in _PART_NAMES]
+    if not named:
+        raise InvalidInputError(f"{what} has no folders of pictures, one for each class", "data")
+    parts = [part or _hashed_part(file) for file, _, part in named]
+    return _made(name, [row[0] for row in named], [row[1] for row in named], parts, content)
+
+
+def _by_table(path: Path) -> LabelledSet:
+    with path.open(encoding="utf-8-sig", newline="") as lines:
+        rows = list(csv.DictReader(lines))
+    if not rows or not {"file", "label"} <= rows[0].keys():
+        raise InvalidInputError(f"{path} needs the columns file and label, and a row", "data")
+    parts: list[str] = []
+    for number, row in enumerate(rows, 2):
+        part = (row.get("split") or "").strip().lower()
+        if part and part not in _PART_NAMES:
+            raise InvalidInputError(f"{path}, line {number}: split must be train, val or test, got {part!r}", "data")
+        if not row["file"] or not row["label"]:
+            raise InvalidInputError(f"{path}, line {number}: file and label must not be empty", "data")
+        parts.append(_PART_NAMES[part] if part else _hashed_part(row["file"]))
+    columns = {
+        column: np.array([row.get(column) or "" for row in rows])
+        for column in rows[0]
+        if column and column not in _OWN_COLUMNS
+    }
+    files, labels = [row["file"] for row in rows], [row["label"].strip() for row in rows]
+    return _made(path.stem, files, labels, parts, lambda name: (path.parent / name).read_bytes(), columns)
+
+
+def _made(
+    name: str,
+    files: Sequence[str],
+    labels: Sequence[str],
+    parts: Sequence[str],
+    content: Callable[[str], bytes],
+    columns: dict[str, NDArray[np.str_]] | None = None,
+) -> LabelledSet:
+    classes, numbers = np.unique(np.array(labels), return_inverse=True)
+
+    def read(row: int) -> Picture:
+        try:
+            return _decoded(content(files[row]))
+        except (OSError, ValueError, SyntaxError) as err:  # Pillow raises SyntaxError for a broken PNG
+            raise SourceError(f"{files[row]} can't be read: {err}") from err
+
+    return LabelledSet(name, tuple(classes.tolist()), numbers.astype(np.int64), np.array(parts), read, columns or {})
+
+
+def _decoded(content: bytes) -> Picture:
+    from PIL import Image
+
+    with Image.open(io.BytesIO(content)) as opened:
+        if opened.mode.startswith(("I", "F")):
+            raise ValueError(f"it has pixels of the mode {opened.mode}; eight-bit pictures in true colour are needed")
+        return np.ascontiguousarray(np.asarray(opened.convert("RGB"), np.uint8).transpose(2, 0, 1))
+
+
+def _part_in_path(file: str) -> Part | None:
+    return next((_PART_NAMES[p.lower()] for p in Path(file).parts[:-2] if p.lower() in _PART_NAMES), None)
+
+
+def _hashed_part(file: str) -> Part:
+    """As EuroSAT is divided here, so that what a shipped model was trained on is never asked."""
+    part = part_of(Path(file).name)
+    return "val" if part == "tune" else part
+
+
+def _open_torchgeo(source: str) -> LabelledSet:
+    """A classification data set of torchgeo that lies in a folder already; nothing is fetched."""
+    name, _, folder = source.removeprefix("torchgeo:").partition(":")
+    try:
+        from torchgeo import datasets
+    except ImportError as err:
+        raise InvalidInputError(
+            f"{source!r} needs the package torchgeo, which is not installed: pip install torchgeo", "data"
+        ) from err
+    found = next((getattr(datasets, n) for n in dir(datasets) if n.lower() == name.lower()), None)
+    if found is None:
+        raise InvalidInputError(f"torchgeo has no data set {name!r}; its names are those of torchgeo.datasets", "data")
+    if not Path(folder or ".").is_dir():
+        raise MissingDataError(f"there is no folder {folder}; give torchgeo:{name}:FOLDER with the data set in it")
+    parts: list[Any] = []
+    for part in PARTS:
+        try:
+            parts.append(found(root=folder or ".", split=part, download=False))
+        except Exception as err:  # each of its data sets has errors of its own for files that are not there
+            raise MissingDataError(f"torchgeo can't open {name} ({part}) in {folder or '.'}: {err}") from err
+    return _from_samples(name, parts)
+
+
+def _from_samples(name: str, parts: Sequence[Any]) -> LabelledSet:
+    """Samples that torchgeo gives as {"image": (C, H, W), "label": number}, one sequence for each part."""
+    starts = np.cumsum([0, *(len(part) for part in parts)])
+    labels = [_label_of(name, part, i) for part in parts for i in range(len(part))]
+    classes = getattr(parts[0], "classes", None) or [str(i) for i in range(max(labels) + 1)]
+
+    def read(row: int) -> Picture:
+        part = int(np.searchsorted(starts, row, side="right")) - 1
+        image = np.asarray(parts[part][row - int(starts[part])]["image"], np.float32)
+        if image.shape[0] != 3:
+            raise SourceError(f"{name} has pictures of {image.shape[0]} bands; true colour is needed")
+        return (image if image.max() > 1 else image * 255).clip(0, 255).round().astype(np.uint8)
+
+    sizes = np.diff(starts)
+    return LabelledSet(name, tuple(map(str, classes)), np.array(labels), np.repeat(PARTS, sizes), read)
+
+
+def _label_of(name: str, part: Any, row: int) -> int:  # noqa: ANN401 - a data set of torchgeo
+    targets = getattr(part, "targets", None)  # those that are folders of classes know them without reading pictures
+    label = part[row]["label"] if targets is None else targets[row]
+    if np.ndim(label):
+        raise InvalidInputError(f"{name} has several labels a picture; one each is needed", "data")
+    return int(label)
+
+
+def fingerprint(data: LabelledSet) -> str:
+    """Twelve digits that differ when labels or parts do."""
+    return hashlib.sha256("".join([*data.classes, str(data.labels.tolist()), *data.parts]).encode()).hexdigest()[:12]
