@@ -1,8 +1,9 @@
 """Where a tile lies, in words: an island, a part of a country, or a sea and the coast that is near.
 
-Outlines decide, boxes only name: a piece of land bears an island's name when it lies in that island's box, so that no
-box gives its name to the mainland beside it. The boxes are those of `data/places.csv`, which are searched too, and of
-`data/names.csv`, which only serve here.
+Outlines decide, boxes only name: a piece of land bears an island's name when it lies in that island's box and belongs
+to a country that has a part in the island. So no box gives its name to the mainland beside it, or to other countries'
+islands. The boxes are those of `data/places.csv`, which are searched too, and of `data/names.csv`, which only serve
+here.
 """
 
 from __future__ import annotations
@@ -24,6 +25,7 @@ DATA: Final = Path(__file__).parent / "data"
 MOSTLY: Final = 0.6  # share of the box around a piece of land that must lie in an island's
 SMALL_DEG: Final = 6.0  # a country whose mainland is smaller has no parts worth telling
 BESIDE_DEG: Final = 3.0  # islands so near to the mainland count to its parts
+TOUCHING_DEG: Final = 0.02  # between two countries' outlines on one island
 COAST_KM: Final = 600.0  # a coast so far away still tells where one is
 ALL_AROUND_DEG: Final = 350.0
 COMPASS: Final = (
@@ -55,6 +57,15 @@ class Named:
         return any(_overlap(box, mine) >= MOSTLY * area for mine in self.boxes)
 
 
+@dataclass(frozen=True, slots=True, eq=False)
+class Land:
+    """A piece of a country's land, the box around it, and the country's code."""
+
+    piece: BaseGeometry
+    bounds: Box
+    code: str
+
+
 class PlaceNames:
     """Names for places, from outlines of countries and named boxes."""
 
@@ -67,6 +78,7 @@ class PlaceNames:
         self._seas = [(box, one.name) for one in by_size if one.kind == "sea" for box in one.boxes]
         self._mainlands: dict[str, tuple[Box, BaseGeometry]] = {}
         self._island_of: dict[int, str | None] = {}
+        self._sharing: dict[str, frozenset[str]] = {}
 
     def name(self, lon: float, lat: float, code: str | None) -> str:
         """Words for a place.
@@ -83,18 +95,38 @@ class PlaceNames:
         if piece is None:
             return country
         mainland, largest = self._mainland(code)
-        if named := self._island(piece):
+        if named := self._island(piece, code):
             return _of(named, country)
         if piece is not largest and not _near(piece, mainland):
             named = self._first(self._regions, piece)
             return _of(named, country) if named else f"Islands of {country}"
         return _part(lon, lat, mainland, country)
 
-    def _island(self, piece: BaseGeometry) -> str | None:
+    def _island(self, piece: BaseGeometry, code: str) -> str | None:
         """The island's name that a piece of land bears; pieces are few, and live as long as their countries."""
         if id(piece) not in self._island_of:
-            self._island_of[id(piece)] = self._first(self._islands, piece)
+            box = piece.bounds
+            held = (one for one in self._islands if one.holds_mostly(box))
+            self._island_of[id(piece)] = next((one.name for one in held if code in self._countries_on(one)), None)
         return self._island_of[id(piece)]
+
+    def _countries_on(self, island: Named) -> frozenset[str]:
+        """The countries that share the largest piece of land in an island's boxes."""
+        if island.name not in self._sharing:
+            left = [land for land in self._lands if island.holds_mostly(land.bounds)]
+            joined = [left.pop(left.index(max(left, key=lambda land: land.piece.area)))] if left else []
+            for one in joined:  # grows on the way
+                beside = [land for land in left if land.piece.distance(one.piece) < TOUCHING_DEG]
+                left = [land for land in left if land not in beside]
+                joined += beside
+            self._sharing[island.name] = frozenset(land.code for land in joined)
+        return self._sharing[island.name]
+
+    @functools.cached_property
+    def _lands(self) -> list[Land]:
+        """All pieces of all countries."""
+        countries = self._countries
+        return [Land(piece, piece.bounds, code) for code in countries.names for piece in countries.pieces(code)]
 
     @staticmethod
     def _first(named: Sequence[Named], piece: BaseGeometry) -> str | None:
@@ -140,7 +172,7 @@ def _half(lat: float) -> str:
 
 def _of(name: str, country: str) -> str:
     """A name with its country, unless one of them says the other already."""
-    if name in country:
+    if name in country or name.startswith(country):
         return country
     return name if country in name else f"{name}, {country}"
 

@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any
+from urllib.parse import urlencode
 
 import numpy as np
 
@@ -37,6 +38,8 @@ COLUMNS = (
     "rank", "tile_id", "score", "percentile", "lon", "lat", "west", "south", "east", "north",
     "captured_on", "cloud_cover", "gsd_m", "source", "country", "country_name", "land_share", "thumbnail", "similar",
 )  # fmt: skip
+ABOUT = ("question", "collection", "generation", "model", "notice")  # in each row of a CSV, which has no head
+QUESTION_CHARACTERS = 500  # of a picture's vector or a drawn area there would be thousands in every row
 BYTE_ORDER_MARK = b"\xef\xbb\xbf"  # by which Excel knows UTF-8
 
 
@@ -80,21 +83,25 @@ def write_geojson(served: Served, ranking: Ranking, query: dict[str, Any], base:
 
 
 def write_csv(served: Served, ranking: Ranking, query: dict[str, Any], base: str) -> Iterator[bytes]:
-    """One line a tile, UTF-8, with a heading."""
+    """One line a tile, UTF-8, with a heading; what other formats say once in their head stands in the last columns."""
     out = io.StringIO()
     writer = csv.writer(out)
-    writer.writerow(COLUMNS)
+    writer.writerow((*COLUMNS, *ABOUT))
+    question = urlencode(query)
+    question = question if len(question) <= QUESTION_CHARACTERS else f"{question[: QUESTION_CHARACTERS - 1]}…"
+    told_once = {"question": question, **_provenance(served, ranking)}
+    about = [_cell(told_once[name]) for name in ABOUT]
     for told, tile in ranked_tiles(served, ranking):
         row = row_of(served, told, tile, base).values()
-        writer.writerow([_harmless(value) if isinstance(value, str) else value for value in row])
+        writer.writerow([*map(_cell, row), *about])
         if told["rank"] % PIECE_ROWS == 0:
             yield _drain(out)
     yield _drain(out)
 
 
-def _harmless(text: str) -> str:
-    """A cell that a spreadsheet would run as a formula becomes text."""
-    return f"'{text}" if text and text[0] in _FORMULA_MARKS else text
+def _cell(value: Any) -> Any:  # noqa: ANN401 - whatever a column holds
+    """A value as a cell; what a spreadsheet would run as a formula becomes text."""
+    return f"'{value}" if isinstance(value, str) and value[:1] and value[0] in _FORMULA_MARKS else value
 
 
 def _drain(out: io.StringIO) -> bytes:

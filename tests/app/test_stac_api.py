@@ -324,6 +324,13 @@ def test_tables_have_the_same_columns_in_every_format(client: TestClient) -> Non
     asked = {"q": "forest", "blend": 0}
     text = client.get("/export", params=asked | {"format": "csv"}).text
     by_csv = list(csv.DictReader(io.StringIO(text, newline="")))
+    head = client.get("/export", params=asked).json()
+    for row in by_csv:  # what the others say once in their head
+        about = [row.pop(name) for name in ("question", "collection", "generation", "model", "notice")]
+        assert about == [
+            "q=forest&blend=0.0",
+            *(str(head[name]) for name in ("collection", "generation", "model", "notice")),
+        ]
     by_json = [f["properties"] for f in client.get("/export", params=asked).json()["features"]]
     content = client.get("/export", params=asked | {"format": "geoparquet"}).content
     table = pq.read_table(io.BytesIO(content))
@@ -333,6 +340,9 @@ def test_tables_have_the_same_columns_in_every_format(client: TestClient) -> Non
     assert by_json == by_parquet
     assert [{name: "" if v is None else str(v) for name, v in row.items()} for row in by_json] == by_csv
     assert by_json[0]["thumbnail"].startswith("http://testserver/tiles/")
+    long = client.get("/export", params={"q": "forest", "not": "desert " * 70, "format": "csv"}).text
+    questions = {row["question"] for row in csv.DictReader(io.StringIO(long, newline=""))}
+    assert [(len(question), question[-1]) for question in questions] == [(500, "…")]
     outlines = shapely.from_wkb(table["geometry"].to_pylist())
     assert {outline.geom_type for outline in outlines} == {"MultiPolygon"}
     geojson = client.get("/export", params=asked).json()["features"]
