@@ -333,8 +333,9 @@ class Georeference:
         x, y = self._xy(*np.moveaxis(first[:, None, :] + ring, -1, 0))  # (N, 4)
         wkb = [None] * len(x) if self.transform.is_rectilinear else _outlines(x, y)
         places: list[WindowPlace | None] = []
-        pixel_m = math.hypot(self.transform.b, self.transform.e) * self.unit_m
-        for lon, lat, outline in zip(x, y, wkb, strict=True):
+        middle_lon, middle_lat = ((v[:, [0, 3]] + v[:, [1, 2]]).T / 2 for v in (x, y))  # first and last row (2, N)
+        pixels_m = self._pixels_m(middle_lon, middle_lat, height).tolist()
+        for lon, lat, outline, pixel_m in zip(x, y, wkb, pixels_m, strict=True):
             if lat.min() >= 90.0 or lat.max() <= -90.0:
                 places.append(None)
                 continue

@@ -109,6 +109,14 @@ class KnownRaster:
         steps = [np.linalg.norm(np.diff(unit, axis=axis), axis=0) for axis in (1, 2)]
         return max(float(np.nanmax(step)) for step in steps)
 
+    @property
+    def narrow_km(self):
+        """The shorter of the distances across its middle, along rows and columns, on the ground."""
+        lon, lat = self.centres
+        row, column = self.height // 2, self.width // 2
+        ends = [((row, 0), (row, -1)), ((0, column), (-1, column))]
+        return min(distance_m(lon[a], lat[a], lon[b], lat[b]) for a, b in ends) / 1000
+
     @functools.cached_property
     def detail(self):
         """About twelve radians of colour over the raster's longer side: an eighth of a radian a pixel."""

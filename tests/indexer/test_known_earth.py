@@ -11,7 +11,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, given, note, settings
 from hypothesis import strategies as st
 from rasterio.enums import ColorInterp
 
@@ -107,7 +107,8 @@ def check_kilometre_tiles(raster, path, most=8, size_km=None):
     source = source_of(raster, path, grid, tile_px=TILE_PX)
     tiles = listed(source)
     check_listing(raster, grid, {c.tile.tile_id for c in tiles})
-    assert len(tiles) == len({c.tile.tile_id for c in tiles}) > 0
+    assert len(tiles) == len({c.tile.tile_id for c in tiles})
+    assert tiles or raster.narrow_km < size_km  # no cell has its centre within a strip beside a pole
     for candidate in spread(tiles, most):
         tile, reading = candidate.tile, source.read(candidate)
         lon, lat = tile.lon_lat
@@ -144,8 +145,9 @@ def check_colours(raster, reading, lon, lat, tile_pixel_rad):
     read = reading.pixels.astype(float)
     valid = reading.pixels.any(axis=0)
     assert reading.missing == pytest.approx(1 - valid.mean(), abs=1e-9)
-    assert np.abs(read - wanted)[:, valid].max(initial=0) <= tolerance
     inside, outside = _well_within(raster, lon, lat, tile_pixel_rad / raster.pixel_rad)
+    # At an edge, or a hole's, the pixels that one is made of lie on one side of it.
+    assert (np.abs(read - wanted) <= tolerance * np.where(inside, 1, 2))[:, valid].all()
     assert valid[inside].all(), f"{(~valid[inside]).sum()} pixels are missing"
     assert not valid[outside].any(), f"{valid[outside].sum()} pixels are made up"
 
@@ -196,6 +198,7 @@ def rasters(draw):
 @few
 @given(raster=rasters())
 def test_tiles_of_any_raster_show_their_place(raster, tmp_path):
+    note(repr(raster))
     path = raster.write(tmp_path)
     check_pixel_tiles(raster, path)
     check_kilometre_tiles(raster, path)

@@ -314,6 +314,22 @@ def test_pixels_are_as_long_as_on_the_ground(crs, lon, lat, ground, tmp_path):
     assert FolderSource(str(tmp_path)).candidates().__next__().tile.gsd_m == tile.gsd_m
 
 
+def test_rows_that_run_along_parallels_have_their_length(tmp_path):
+    with rasterio.open(
+        *(tmp_path / "turned.tif", "w"),
+        driver="GTiff",
+        width=30,
+        height=30,
+        count=3,
+        dtype="uint8",
+        crs="EPSG:4326",
+        transform=rasterio.Affine(0, 0.001, 10, -0.001, 0, 60),
+    ) as out:
+        out.write(np.ones((3, 30, 30), np.uint8))
+    tile = next(RasterSource(str(tmp_path / "turned.tif"), PixelGrid(30, 30)).candidates()).tile
+    assert tile.gsd_m == pytest.approx(55.8, rel=1e-3)  # a thousandth of a degree of longitude at 60 degrees
+
+
 def test_metres_of_a_mercator_raster_are_the_grounds(tmp_path):
     values = np.ones((3, 300, 300), np.uint8)
     path = write_raster(tmp_path / "merc.tif", values, "EPSG:3857", 1_000_000, 8_399_738, 10)  # from 60 N southwards
