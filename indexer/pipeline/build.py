@@ -1,6 +1,6 @@
 """The build of a collection: reader -> encoder -> writer, each stage an iterator over the one before it.
 
-Memory does not grow with the number of tiles: at most a few chunks are read ahead, one batch is encoded, and one
+Memory does not grow with the number of tiles: at most a few chunks are read ahead, two batches encoded, and one
 segment is gathered. A kill loses at most that segment: the same command goes on after the last whole one.
 """
 
@@ -31,6 +31,7 @@ from wildsat_core.types import Space, Tile
 
 if TYPE_CHECKING:
     from wildsat_core.models.model import WildSATModel
+    from wildsat_core.models.transfer import PendingVectors
 
 logger = logging.getLogger(__name__)
 
@@ -47,6 +48,15 @@ class _Batch:
     tiles: list[Tile] = field(default_factory=list)
     pixels: list[npt.NDArray[np.generic]] = field(default_factory=list)
     thumbnails: list[bytes | None] = field(default_factory=list)
+
+
+@dataclass(frozen=True, slots=True)
+class _Begun:
+    """Tiles that are being embedded."""
+
+    tiles: list[Tile]
+    thumbnails: list[bytes | None]
+    vectors: PendingVectors
 
 
 @dataclass(frozen=True, slots=True)
@@ -154,7 +164,24 @@ def _timed(chunks: Iterator[Chunk], report: BuildReport) -> Iterator[Chunk]:
 
 
 def _embed(encoder: Encoder, chunks: Iterator[Chunk], batch_tiles: int, report: BuildReport) -> Iterator[Embedded]:
-    """Gather pictures of one shape into full batches and embed them."""
+    """Embed full batches, each begun before the one before it is waited for, so that a GPU always has work."""
+    before: _Begun | None = None
+    try:
+        for batch in _gathered(chunks, batch_tiles):
+            begun = _begin(encoder, batch, report)
+            if before is not None:
+                yield _finished(encoder, before, report)
+            before = begun
+    except (KeyboardInterrupt, SourceError):
+        if before is not None:
+            yield _finished(encoder, before, report)  # nothing that was embedded is lost
+        raise
+    if before is not None:
+        yield _finished(encoder, before, report)
+
+
+def _gathered(chunks: Iterator[Chunk], batch_tiles: int) -> Iterator[_Batch]:
+    """Pictures of one shape in full batches."""
     waiting: dict[tuple[tuple[int, ...], str], _Batch] = {}
     for chunk in chunks:
         for tile, pixels, thumbnail in zip(chunk.tiles, chunk.pixels, chunk.thumbnails, strict=True):
@@ -164,30 +191,35 @@ def _embed(encoder: Encoder, chunks: Iterator[Chunk], batch_tiles: int, report: 
             batch.pixels.append(pixels)
             batch.thumbnails.append(thumbnail)
             if len(batch.tiles) == batch_tiles:
-                yield _embed_batch(encoder, waiting.pop(kind), report)
+                yield waiting.pop(kind)
             elif sum(len(b.tiles) for b in waiting.values()) >= MOST_WAITING * batch_tiles:
                 # Pictures of many sizes: don't wait for full batches of each, memory would grow with their number.
-                fullest = max(waiting, key=lambda k: len(waiting[k].tiles))
-                yield _embed_batch(encoder, waiting.pop(fullest), report)
-    for batch in waiting.values():
-        yield _embed_batch(encoder, batch, report)
+                yield waiting.pop(max(waiting, key=lambda k: len(waiting[k].tiles)))
+    yield from waiting.values()
 
 
-def _embed_batch(encoder: Encoder, batch: _Batch, report: BuildReport) -> Embedded:
+def _begin(encoder: Encoder, batch: _Batch, report: BuildReport) -> _Begun:
     start, compiled_s = time.perf_counter(), encoder.compile_s
-    vectors = encoder.encode(batch.tiles, np.stack(batch.pixels))
+    vectors = encoder.begin(batch.tiles, batch.pixels)
     start += encoder.compile_s - compiled_s
-    good = np.ones(len(batch.tiles), bool)
+    report.stage_s["compile"] = encoder.compile_s
+    report.stage_s["encode"] += time.perf_counter() - start
+    return _Begun(batch.tiles, batch.thumbnails, vectors)
+
+
+def _finished(encoder: Encoder, begun: _Begun, report: BuildReport) -> Embedded:
+    start = time.perf_counter()
+    vectors = encoder.wait(begun.vectors)
+    good = np.ones(len(begun.tiles), bool)
     for array in vectors.values():
         good &= np.isfinite(array).all(axis=1) & array.any(axis=1)
     keep = np.flatnonzero(good)
     report.left_out["no vector"] += len(good) - len(keep)
-    report.stage_s["compile"] = encoder.compile_s
     report.stage_s["encode"] += time.perf_counter() - start
     return Embedded(
-        [batch.tiles[i] for i in keep],
+        [begun.tiles[i] for i in keep],
         {space: array[keep] for space, array in vectors.items()},
-        [batch.thumbnails[i] for i in keep],
+        [begun.thumbnails[i] for i in keep],
     )
 
 

@@ -16,6 +16,7 @@ from wildsat_core.types import Space, Tile
 
 if TYPE_CHECKING:
     from wildsat_core.models.model import WildSATModel
+    from wildsat_core.models.transfer import PendingVectors
 
 logger = logging.getLogger(__name__)
 
@@ -71,31 +72,44 @@ class Encoder:
         """Whether the model takes nothing but eight-bit pictures."""
         return self.model.config.preprocessing.scale == 255
 
-    def encode(self, tiles: Sequence[Tile], pixels: npt.NDArray[np.generic]) -> dict[Space, Vectors]:
-        """Vectors of some tiles.
-
-        Args:
-            tiles: B tiles.
-            pixels: (B, C, H, W).
+    def encode(self, tiles: Sequence[Tile], pictures: Sequence[npt.NDArray[np.generic]]) -> dict[Space, Vectors]:
+        """Vectors of some tiles; arguments and errors as of `begin`.
 
         Returns:
             (B, D) for each space of the model.
+        """
+        return self.wait(self.begin(tiles, pictures))
+
+    def begin(self, tiles: Sequence[Tile], pictures: Sequence[npt.NDArray[np.generic]]) -> PendingVectors:
+        """Begin to embed some tiles; on a GPU, what it gives can be waited for while it goes on to the next ones.
+
+        Args:
+            tiles: B tiles.
+            pictures: of each (C, H, W), all of one shape and type.
 
         Raises:
             InvalidInputError: pixels are not eight-bit and the model takes eight-bit ones.
         """
-        if self.takes_eight_bit and pixels.dtype != np.uint8:
+        if self.takes_eight_bit and pictures[0].dtype != np.uint8:
             raise InvalidInputError(
-                f"pixels are {pixels.dtype} and the model takes eight-bit ones: say with --stretch low,high "
+                f"pixels are {pictures[0].dtype} and the model takes eight-bit ones: say with --stretch low,high "
                 "which values become 0 and 255 (for Sentinel-2 reflectance, 0,3000 shows land well)",
                 "stretch",
             )
-        self._compile_in_time(pixels)
+        from wildsat_core.models.transfer import gathered
+
+        pixels = gathered(pictures, self.model.device)
+        self._compile_in_time(pixels.numpy())
         start = time.perf_counter()
-        vectors = self.model.embed_pixels(pixels)
-        if "place" in self.model.spaces:
-            centres = np.array([tile.lon_lat for tile in tiles])
-            vectors["place"] = self.model.embed_places(centres)["place"]
+        centres = np.array([tile.lon_lat for tile in tiles]) if "place" in self.model.spaces else None
+        pending = self.model.begin_embedding(pixels, centres)
+        self._encoding_s += time.perf_counter() - start
+        return pending
+
+    def wait(self, pending: PendingVectors) -> dict[Space, Vectors]:
+        """Vectors of what was begun: (B, D) for each space of the model."""
+        start = time.perf_counter()
+        vectors = pending.result()
         self._encoding_s += time.perf_counter() - start
         return vectors
 

@@ -99,10 +99,10 @@ def _time_encoding(encoder: Encoder, tiles: list, pixels: list) -> tuple[float, 
         return 0.0, 0
     shape = Counter(p.shape for p in pixels).most_common(1)[0][0]
     rows = [i for i, p in enumerate(pixels) if p.shape == shape]
-    stack = np.stack([pixels[i] for i in rows])
-    encoder.encode([tiles[i] for i in rows[:1]], stack[:1])
+    first, *_ = rows
+    encoder.encode([tiles[first]], [pixels[first]])
     start = time.perf_counter()
-    encoder.encode([tiles[i] for i in rows], stack)
+    encoder.encode([tiles[i] for i in rows], [pixels[i] for i in rows])
     return time.perf_counter() - start, len(rows)
 
 

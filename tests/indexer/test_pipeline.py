@@ -93,15 +93,15 @@ def test_worker_processes_give_the_same_collection(source, model, tmp_path):
 def test_a_build_goes_on_after_an_error_and_ends_as_if_nothing_had_happened(source, model, tmp_path, monkeypatch):
     build_collection(source, model, tmp_path / "whole", QUICK, {})
     calls = []
-    embed = WildSATModel.embed_pixels
+    embed = WildSATModel.begin_embedding
 
-    def fail_late(self, pixels, **options):
+    def fail_late(self, *arguments):
         calls.append(1)
         if len(calls) == 10:
             raise KeyboardInterrupt
-        return embed(self, pixels, **options)
+        return embed(self, *arguments)
 
-    monkeypatch.setattr(WildSATModel, "embed_pixels", fail_late)
+    monkeypatch.setattr(WildSATModel, "begin_embedding", fail_late)
     with pytest.raises(KeyboardInterrupt):
         build_collection(source, model, tmp_path / "halting", QUICK, {})
     assert not (tmp_path / "halting" / "CURRENT").exists()
@@ -159,11 +159,11 @@ from pathlib import Path
 
 if __name__ == "__main__":
     globe, folder, root, slow = sys.argv[1:]
-    embed = WildSATModel.embed_pixels
-    def slowly(self, pixels, **options):
+    embed = WildSATModel.begin_embedding
+    def slowly(self, *arguments):
         time.sleep(float(slow))
-        return embed(self, pixels, **options)
-    WildSATModel.embed_pixels = slowly
+        return embed(self, *arguments)
+    WildSATModel.begin_embedding = slowly
     source = RasterSource(globe, KilometreGrid(1500, 1500), tile_px=32)
     options = BuildOptions(batch_tiles=16, workers=1, segment_tiles=64)
     build_collection(source, WildSATModel.open(folder), Path(root), options, {})
@@ -402,9 +402,9 @@ def test_a_build_goes_on_where_the_model_can_not_be_compiled_unless_that_was_ask
 
 def test_pictures_of_many_sizes_do_not_pile_up(model, tmp_path, monkeypatch):
     sizes = []
-    embed = WildSATModel.embed_pixels
+    embed = WildSATModel.begin_embedding
     monkeypatch.setattr(
-        WildSATModel, "embed_pixels", lambda self, p, **options: sizes.append(len(p)) or embed(self, p, **options)
+        WildSATModel, "begin_embedding", lambda self, p, *places: sizes.append(len(p)) or embed(self, p, *places)
     )
     monkeypatch.setattr(pipeline, "MOST_WAITING", 1)
     report = build_collection(Odd(), model, tmp_path / "odd", quick(batch_tiles=4), {})

@@ -20,6 +20,7 @@ from wildsat_core.models.compiled import CompiledNetwork
 from wildsat_core.models.config import WEIGHTS_FILE, LocationConfig, ModelConfig, read_config, write_config
 from wildsat_core.models.heads import build_head
 from wildsat_core.models.precision import supports_bf16
+from wildsat_core.models.transfer import PendingVectors, sent
 from wildsat_core.models.weights import (
     file_sha256,
     load_exactly,
@@ -172,7 +173,6 @@ class WildSATModel(nn.Module):
                 values = preprocess(torch.from_numpy(pixels).to(self.device), self.config.preprocessing)
                 self._compiled = CompiledNetwork(self.backbone, values)
 
-    @torch.inference_mode()
     def embed_pixels(
         self, pixels: torch.Tensor | npt.NDArray[Any], *, bf16: bool | None = None
     ) -> dict[Space, Vectors]:
@@ -185,14 +185,35 @@ class WildSATModel(nn.Module):
         Returns:
             One (B, D) float32 array per tile space.
         """
-        values = pixels if isinstance(pixels, torch.Tensor) else torch.from_numpy(np.ascontiguousarray(pixels))
+        return self.begin_embedding(pixels, bf16=bf16).result()
+
+    @torch.inference_mode()
+    def begin_embedding(
+        self,
+        pixels: torch.Tensor | npt.NDArray[Any],
+        lon_lat: npt.NDArray[np.float64] | None = None,
+        *,
+        bf16: bool | None = None,
+    ) -> PendingVectors:
+        """Begin to embed tiles; a GPU goes on while the next ones are read. Scaling and resizing are done there, too.
+
+        Args:
+            pixels: as of `embed_pixels`.
+            lon_lat: (B, 2) degrees, for the space `place` as well.
+            bf16: as of `embed_pixels`.
+
+        Raises:
+            SpaceUnavailableError: places were given, and the model has no location encoder.
+        """
         half = self._bf16 if bf16 is None else bf16
         backbone = self.backbone if self._compiled is None or half != self._bf16 else self._compiled
         with self._evaluating():
             with self._autocast(half):
-                features = backbone(preprocess(values.to(self.device), self.config.preprocessing))
+                features = backbone(preprocess(sent(pixels, self.device), self.config.preprocessing))
             vectors = self.project_features(features.float())
-        return {space: _array(v) for space, v in vectors.items()}
+            if lon_lat is not None:
+                vectors["place"] = self.locate(sent(lon_lat.astype(np.float32), self.device))
+        return PendingVectors(vectors)
 
     def are_unfamiliar(self, texts: Sequence[str]) -> list[bool]:
         """Which texts are about nothing that the model knows of places; none when that was never calibrated."""

@@ -11,8 +11,9 @@ from wildsat_core.errors import CheckpointError, CompilationError, ModelNotFound
 from wildsat_core.models.config import HeadConfig, LocationConfig, ModelConfig, read_config
 from wildsat_core.models.model import WildSATModel
 from wildsat_core.models.registry import MODELS, PRETRAINED, find_model, installed_models, load_model
+from wildsat_core.models.transfer import gathered
 from wildsat_core.models.weights import no_random_weights
-from wildsat_core.preprocess import Preprocessing
+from wildsat_core.preprocess import Preprocessing, preprocess
 from wildsat_core.types import ModelRef, SpaceSpec
 
 
@@ -251,3 +252,45 @@ def test_modules_build_without_draws_and_without_hanging(architecture):
         module = build_backbone(architecture, {}, 3)
     assert sum(p.numel() for p in module.parameters()) > 10**6  # of whatever was in memory: a file's weights come next
     assert torch.randn(4).abs().max() > 0  # draws are back
+
+
+def test_a_batch_that_is_begun_gives_what_it_gives_when_it_is_waited_for():
+    model = WildSATModel(config()).eval()
+    rng = np.random.default_rng(4)
+    batches = [rng.integers(0, 255, (3, 3, side, side)).astype(np.uint8) for side in (40, 24, 40)]
+    places = rng.uniform(-80, 80, (3, 2))
+    begun = [model.begin_embedding(gathered(list(batch), model.device), places) for batch in batches]
+    for batch, pending in reversed(list(zip(batches, begun, strict=True))):
+        vectors = pending.result()
+        assert all(array.dtype == np.float32 for array in vectors.values())
+        np.testing.assert_array_equal(vectors.pop("place"), model.embed_places(places)["place"])
+        for space, expected in model.embed_pixels(batch).items():
+            np.testing.assert_array_equal(vectors[space], expected)
+
+
+@pytest.mark.parametrize("dtype", ["uint8", "uint16", "int16", "float32"])
+def test_pictures_go_to_the_device_as_they_are_stored(dtype, monkeypatch):
+    """Four times as many bytes as eight-bit numbers, and a resizing by readers, would keep a GPU waiting."""
+    given = []
+
+    def prepared(values, spec):
+        given.append((values.dtype, tuple(values.shape)))
+        return preprocess(values, spec)
+
+    monkeypatch.setattr("wildsat_core.models.model.preprocess", prepared)
+    pictures = [np.full((3, 20, 30), i, dtype) for i in range(2)]
+    WildSATModel(config()).eval().begin_embedding(gathered(pictures, torch.device("cpu"))).result()
+    assert given == [(getattr(torch, dtype), (2, 3, 20, 30))]
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
+def test_a_gpu_is_sent_batches_from_page_locked_memory_and_nobody_waits():
+    device = torch.device("cuda")
+    model = WildSATModel(config()).eval().to(device)
+    pictures = [np.random.default_rng(i).integers(0, 255, (3, 64, 64)).astype(np.uint8) for i in range(64)]
+    batch = gathered(pictures, device)
+    assert batch.is_pinned()
+    begun = [model.begin_embedding(batch) for _ in range(4)]
+    for pending in begun:
+        for space, expected in model.embed_pixels(np.stack(pictures)).items():
+            np.testing.assert_allclose(pending.result()[space], expected, atol=1e-5)
