@@ -11,6 +11,7 @@ from xml.sax.saxutils import escape
 
 import numpy as np
 
+from indexer.sources.cf import is_of_degrees
 from indexer.sources.georeference import Bounds, Georeference
 from indexer.sources.library_errors import library_errors, read_error
 from indexer.sources.projections import DEGREES
@@ -227,6 +228,10 @@ def told_place(path: str) -> str | None:
         points, crs_of_points = header.gcps
         if header.rpcs:
             return "rational polynomials"
+        if header.tags(ns="GEOLOCATION"):
+            return "a longitude and a latitude for each pixel, row or column"
+        if is_of_degrees(header):
+            return "EPSG:4326"
         crs = header.crs or (crs_of_points if points else None)
         if crs is None or (_is_identity(header) and not points):
             return None
@@ -246,6 +251,8 @@ def _georeference_of(header: Any, path: str, extent: BBox | None) -> _FileGeoref
     points, crs_of_points = header.gcps
     crs = header.crs or (crs_of_points if points else None)
     is_affine = not _is_identity(header)
+    if crs is None and is_affine and is_of_degrees(header):
+        return _FileGeoreference(CRS.from_epsg(4326), header.transform)
     if crs is not None and is_affine:
         return _FileGeoreference(crs, header.transform)
     if crs is not None and len(points) >= 3:
@@ -291,6 +298,11 @@ def _why_no_place(header: Any, crs: Any, shown: str, *, is_affine: bool) -> str:
         return (
             "is placed by rational polynomials (RPCs), which need a model of the terrain: warp it first, with "
             f"`gdalwarp -rpc -to RPC_DEM=dem.tif -t_srs EPSG:4326 {shown} warped.tif`"
+        )
+    if header.tags(ns="GEOLOCATION"):
+        return (
+            "has a longitude and a latitude for each pixel, row or column: warp it first, with "
+            f"`gdalwarp -geoloc -t_srs EPSG:4326 {shown} warped.tif`"
         )
     if header.gcps[0]:
         return (

@@ -6,12 +6,15 @@ import rasterio
 import rasterio.shutil
 from affine import Affine
 from PIL import Image
+from scipy.io import netcdf_file
 
 from indexer.commands.sources import RasterOptions
 from indexer.pipeline.cutting import CutFolder, cut_tiles
 from indexer.pipeline.listing import Chooser
 from indexer.pipeline.reading import ReadOptions
+from indexer.sources.dataset import told_place
 from indexer.sources.folder import FolderSource, find_table
+from indexer.sources.grid import KilometreGrid
 from indexer.sources.pixels import Stretch
 from indexer.sources.raster import PixelGrid, RasterSource
 from indexer.sources.view import View
@@ -179,6 +182,47 @@ def test_bands_are_read_by_the_colours_that_the_file_tells(tmp_path, caplog):
     assert np.array_equal(only_tile(path)[1].pixels, noise()[::-1])
     assert "bands 3,2,1 are read as red, green and blue" in caplog.text
     assert np.array_equal(only_tile(path, band_indexes=(1, 2, 3))[1].pixels, noise())
+
+
+def weather(path, columns, rows, *, aside=False):
+    """A CF file without a coordinate system: its axes are longitudes and latitudes, or these lie beside."""
+    lon, lat = np.meshgrid(columns, rows)
+    with netcdf_file(path, "w") as file:
+        shape = ("y", "x") if aside else ("lat", "lon")
+        for name, length in zip(shape, lon.shape, strict=True):
+            file.createDimension(name, length)
+        for name, axis, all_of, unit in (("lat", rows, lat, "degrees_north"), ("lon", columns, lon, "degrees_east")):
+            values = all_of if aside else axis
+            variable = file.createVariable(name, "d", shape if aside else (name,))
+            variable[:], variable.units = values, unit
+        band = file.createVariable("band", "f", shape)
+        band[:] = 100 + 50 * np.cos(np.radians(lon)) * np.cos(np.radians(lat)) + lat / 10
+        if aside:
+            band.coordinates = "lat lon"
+            for name, axis in zip(shape, (rows, columns), strict=True):
+                variable = file.createVariable(name, "d", (name,))
+                variable[:], variable.units = axis * 1000, "m"
+    return path
+
+
+@pytest.mark.parametrize("turn", [1, -1])
+def test_a_netcdf_of_longitudes_and_latitudes_needs_no_coordinate_system(tmp_path, turn):
+    path = weather(tmp_path / "it.nc", np.arange(1, 360, 2.0), np.arange(-89, 90, 2.0)[::turn])
+    one = {"bands": ("band",), "band_indexes": (1,)}
+    tiles = list(RasterSource(str(path), PixelGrid(90, 90), **one).candidates())
+    assert [c.tile.bbox.as_tuple() for c in tiles] == [(0, -90, 180, 90), (180, -90, -0.0, 90)]
+    source = RasterSource(str(path), KilometreGrid(1000, 1000), tile_px=16, **one)
+    for candidate in list(source.candidates())[100:400:60]:
+        lon, lat = candidate.tile.lon_lat
+        wanted = 100 + 50 * np.cos(np.radians(lon)) * np.cos(np.radians(lat)) + lat / 10
+        assert source.read(candidate).pixels.mean() == pytest.approx(wanted, abs=1)
+    assert told_place(str(path)) == "EPSG:4326"
+
+
+def test_longitudes_and_latitudes_beside_a_netcdfs_own_axes_are_no_axes(tmp_path):
+    path = weather(tmp_path / "it.nc", np.arange(1, 60, 2.0), np.arange(1, 60, 2.0), aside=True)
+    with pytest.raises(SourceError, match=r"gdalwarp -geoloc|does not say in which system"):
+        only_tile(path, bands=("band",), band_indexes=(1,))
 
 
 def test_a_container_names_what_is_in_it(tmp_path):
