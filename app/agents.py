@@ -190,10 +190,11 @@ def agents_server(service: AsyncClient) -> MCPServer:
         MissingExtraError: the package mcp is not installed.
     """
     try:
-        from mcp.server import MCPServer
         from mcp.server.mcpserver import Image
         from mcp.server.mcpserver.exceptions import ToolError
         from mcp.types import ToolAnnotations
+
+        from app.strict_agents import StrictServer
     except ImportError as err:
         raise MissingExtraError("mcp", "mcp", "`wildsat mcp`") from err
 
@@ -209,7 +210,7 @@ def agents_server(service: AsyncClient) -> MCPServer:
 
         return answer
 
-    server: MCPServer = MCPServer("wildsat", title="WildSAT", instructions=INSTRUCTIONS, version=__version__)
+    server = StrictServer("wildsat", title="WildSAT", instructions=INSTRUCTIONS, version=__version__)
     reads = ToolAnnotations(read_only_hint=True, idempotent_hint=True, open_world_hint=False)
     tools = Tools(service, lambda data: Image(data=data, format="webp"))
     for tool, title in TITLES.items():

@@ -106,7 +106,8 @@ def problem_of(error: Exception, request_id: str) -> dict[str, Any]:
         return _validation_problem(error, request_id)
     if isinstance(error, HTTPException):
         detail = str(error.detail)
-        bare = detail in (HTTPStatus(error.status_code).phrase, "There was an error parsing the body")
+        # A 400 is always of a parser of bodies, in words of its own.
+        bare = error.status_code == 400 or detail == HTTPStatus(error.status_code).phrase
         said = UNADORNED.get(error.status_code) if bare else None
         return problem(error.status_code, said or detail, request_id, getattr(error, "parameter", None))
     status = status_of(error)
@@ -133,7 +134,7 @@ def _validation_problem(error: RequestValidationError, request_id: str) -> dict[
     if isinstance(cause, InvalidInputError):  # raised by the core while a parameter was read; its sentence is whole
         return problem(422, str(cause), request_id, name if place else cause.parameter)
     seen = first.get("input")
-    said = str(first["msg"]).removeprefix("Value error, ")
+    said = "must be given" if first["type"] == "missing" else str(first["msg"]).removeprefix("Value error, ")
     shown = "" if seen is None or isinstance(seen, dict | bytes) or ", got " in said else f", got {_clip(repr(seen))}"
     return problem(422, f"{name}: {said}{shown}", request_id, name)
 

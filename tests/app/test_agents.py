@@ -98,7 +98,8 @@ def test_the_other_tools_answer(live_url: str) -> None:
     [
         ("search", {"query": "forest", "bbox": [0, 0, 1, 100]}, "latitudes"),
         ("search", {"query": "forest", "where": "colour = 1"}, "no property 'colour'"),
-        ("search", {"query": "forest", "limit": 1000}, "100"),
+        ("search", {"query": "forest", "limit": 1000}, "limit: Input should be less than or equal to 100, got 1000"),
+        ("search", {"query": "forest", "country": ["BRA"]}, "no argument 'country'; it takes query, unlike"),
         ("more_like_this", {"tile_id": "nobody"}, "no tile 'nobody'"),
         ("search_species", {"species": "jagaur"}, "jaguar"),
     ],
@@ -109,6 +110,7 @@ def test_what_is_refused_is_told_so_that_the_agent_can_ask_better(
     result = call(live_url, tool, **asked)
     assert result.is_error
     assert said in result.content[0].text
+    assert "pydantic" not in result.content[0].text
 
 
 def test_a_service_that_is_down_is_said_to_be(unused_tcp_port: int) -> None:

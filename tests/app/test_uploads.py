@@ -129,3 +129,14 @@ def test_a_body_says_what_it_is(client: TestClient, path: str, kind: str | None)
 def test_a_picture_comes_in_a_form(client: TestClient) -> None:
     answer = client.post("/search/image", content=saved(halves()), headers={"Content-Type": "image/png"})
     assert (answer.status_code, "field image" in answer.json()["detail"]) == (415, True)
+
+
+@pytest.mark.parametrize("kind", ["multipart/form-data", "multipart/form-data; boundary=one"])
+def test_a_form_that_is_none_is_told_in_plain_words(client: TestClient, kind: str) -> None:
+    answer = client.post("/search/image", content=b"no form", headers={"Content-Type": kind})
+    assert (answer.status_code, answer.json()["detail"][:24]) == (400, "the body can't be read: ")
+
+
+def test_a_form_without_the_picture_names_what_is_missing(client: TestClient) -> None:
+    answer = client.post("/search/image", files={"picture": ("a", saved(halves()))})
+    assert (answer.status_code, answer.json()["detail"]) == (422, "image: must be given")
