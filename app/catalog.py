@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 
 from app.engines import Engines
 from app.failures import NotServedError
+from app.logs import Seldom
 from app.threads import limit_threads
 from wildsat_core.collection import list_collections
 from wildsat_core.collection.manifest import IMAGERY_FILE, Manifest, read_identity
@@ -291,6 +292,7 @@ class Watcher:
         """Prepare; `start` begins."""
         self._catalog = catalog
         self._interval_s = interval_s
+        self._seldom = Seldom()
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._run, name="wildsat-watcher", daemon=True)
 
@@ -305,5 +307,6 @@ class Watcher:
         while not self._stop.wait(self._interval_s):
             try:
                 self._catalog.refresh()
-            except Exception:
-                log.exception("looking for new generations failed")
+            except Exception as err:
+                if self._seldom.may_say(repr(err)):  # it is tried again several times a second
+                    log.exception("looking for new generations failed, and perhaps more often")

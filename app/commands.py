@@ -66,7 +66,7 @@ def serve(
     """
     from pydantic import ValidationError
 
-    from app.connections import Room
+    from app.connections import Room, affordable
     from app.logs import log_config
     from app.settings import Settings
 
@@ -91,7 +91,7 @@ def serve(
             "with --engine ray one process serves: each of several would start actors of its own; leave --workers out"
         )
     logging.config.dictConfig(log_config(log_level))
-    most = settings.share().max_connections
+    most = affordable(settings.share().max_connections)
     options = {
         "http": Room(most).protocol,
         "ws": "none",

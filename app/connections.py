@@ -7,14 +7,30 @@ its answer it would keep for ever, until no descriptor is left for anybody else.
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections import OrderedDict
 from typing import Any
 
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
+from wildsat_core.machine import open_files
+
 HEAD_S = 10.0  # from the beginning of a connection, or the end of an answer, to the end of a request's head
 UNREAD_S = 60.0  # while the client takes nothing of an answer
 HEAD_BYTES = 64 * 1024  # of a request's head
+OTHER_FILES = 400  # open files that are no connections: collections, their pictures, libraries
+
+log = logging.getLogger(__name__)
+
+
+def affordable(most: int) -> int:
+    """How many connections this process can hold: as many as wanted, or what its limit of open files leaves."""
+    files = open_files(most + OTHER_FILES)
+    if files is None or files >= most + OTHER_FILES:
+        return most
+    held = max(files - OTHER_FILES, files // 4)
+    log.warning("%d open files leave room for %d connections, not for %d; see ulimit -n", files, held, most)
+    return held
 
 
 class Room:

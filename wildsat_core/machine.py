@@ -19,3 +19,22 @@ def peak_memory_mib() -> float | None:
         return None
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     return peak * (1 if sys.platform == "darwin" else 1024) / 2**20  # bytes on macOS, kibibytes elsewhere
+
+
+def open_files(wanted: int) -> int | None:
+    """How many files and connections this process may have open at once; None where there is no limit.
+
+    Args:
+        wanted: up to here the limit is raised, as far as the system lets a process do that itself.
+    """
+    try:
+        import resource
+    except ImportError:  # Windows
+        return None
+    limit, highest = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if limit == resource.RLIM_INFINITY:
+        return None
+    if limit < wanted:
+        limit = wanted if highest == resource.RLIM_INFINITY else min(wanted, highest)
+        resource.setrlimit(resource.RLIMIT_NOFILE, (limit, highest))
+    return limit

@@ -2,12 +2,15 @@
 
 import os
 import re
+import socket
 import subprocess
 import sys
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
+from urllib.parse import urlsplit
 
 import httpx
 import pytest
@@ -97,6 +100,17 @@ def test_a_hundred_collections_with_imagery_need_few_descriptors(poor: Service) 
         assert poor.descriptors < 400
         colours = {client.get(f"/collections/{name}/imagery/0/0/0").content for name in names}
         assert len(colours) == COLLECTIONS, "each shows its own"
+
+
+def test_more_idle_connections_than_descriptors_leave_room_for_the_next(poor: Service) -> None:
+    with ExitStack() as stack:
+        for _ in range(1200):
+            stack.enter_context(socket.create_connection(("127.0.0.1", urlsplit(poor.url).port), timeout=10))
+        for _ in range(3):
+            assert httpx.get(f"{poor.url}/search?q=ice", timeout=20, verify=False).status_code == 200
+        assert poor.descriptors < 1000
+    assert "1024 open files leave room for 624 connections, not for 2000" in poor.log.read_text("ascii")
+    assert "looking for new generations failed" not in poor.log.read_text("ascii")
 
 
 def test_without_utf8_answers_and_log_say_everything(poor: Service) -> None:
