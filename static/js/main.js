@@ -266,6 +266,7 @@ function show(found) {
   document.title = [titleOf(state), TITLE].filter(Boolean).join(" – ");
   byId("welcome").hidden = asks();
   results.show(features, verdicts());
+  byId("results").classList.toggle("is-no-match", Boolean(found?.no_match));
   messages.answer(found, state);
   understood.draw(found);
   byId("more").hidden =

@@ -145,6 +145,10 @@ def test_a_refusal_is_shown_as_the_page(open_page: Any, live_url: str) -> None:
 def test_words_about_no_place_are_no_match(open_page: Any, live_url: str) -> None:
     page = open_page(f"{live_url}/?q=motherboard", live_map=False)
     assert "Nothing here really matches" in page.inner_text("#message")
+    page.wait_for_selector("html[data-ready]", state="attached")
+    assert not page.locator(".hit-fit").first.is_visible(), "no hit is called a fair match beside that"
+    search(page, "forest")
+    page.locator(".hit-fit").first.wait_for()
 
 
 def test_the_page_is_light_and_nothing_in_it_moves_while_it_loads(open_page: Any, live_url: str) -> None:
