@@ -9,7 +9,7 @@ import threading
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -87,6 +87,7 @@ class Catalog:
         default: str,
         load: ModelLoader,
         engines: Engines,
+        names: Callable[[], list[str]] | None = None,
     ) -> None:
         """Remember where to look; `open_all` opens.
 
@@ -95,7 +96,9 @@ class Catalog:
             default: the collection that is searched when a request names none.
             load: gives the model of a name; called once for each.
             engines: opens collections for searching.
+            names: gives those that there are, having brought them into the folder; None: all that lie in it.
         """
+        self._names = names or partial(list_collections, folder)
         self.folder = folder
         self.default = default
         self._load = load
@@ -112,7 +115,7 @@ class Catalog:
         Raises:
             WildsatError: the default collection is there but can't be served; others are kept out with a logged error.
         """
-        for name in list_collections(self.folder):
+        for name in self._names():
             if name in self._served:
                 continue
             try:
@@ -169,7 +172,7 @@ class Catalog:
     def refresh(self) -> None:
         """Look once for new generations, new collections and removed ones."""
         with self._reload:
-            names = list_collections(self.folder)
+            names = self._names()
             for gone in set(self._served) - set(names):
                 self._served = {n: s for n, s in self._served.items() if n != gone}
                 log.info("collection %s is gone and no longer served", gone)

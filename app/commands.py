@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 # Environment variables that a command-line option stands for; the settings are read from the environment.
 _OPTIONS = {
     "collections": "WILDSAT_COLLECTIONS",
+    "store": "WILDSAT_STORE",
     "default": "WILDSAT_DEFAULT_COLLECTION",
     "root_path": "WILDSAT_ROOT_PATH",
     "device": "WILDSAT_DEVICE",
@@ -33,6 +34,12 @@ def serve(
     port: Annotated[int, typer.Option(min=0, max=65535, help="Port to listen on; 0 picks a free one.")] = 8000,
     collections: Annotated[
         Path | None, typer.Option(help="Folder of the collections.", show_default="./collections")
+    ] = None,
+    store: Annotated[
+        str | None,
+        typer.Option(
+            help="Object storage that holds them, s3://…, gs://…, az://…, file://….", show_default="the folder"
+        ),
     ] = None,
     default: Annotated[
         str | None, typer.Option(help="Collection searched when a request names none.", show_default="demo")
@@ -72,6 +79,7 @@ def serve(
 
     given = {
         "collections": collections,
+        "store": store,
         "default": default,
         "root_path": root_path,
         "device": device,
@@ -89,6 +97,11 @@ def serve(
     if settings.engine == "ray" and settings.workers > 1:
         raise WildsatError(
             "with --engine ray one process serves: each of several would start actors of its own; leave --workers out"
+        )
+    if settings.engine == "ray" and settings.store:
+        raise WildsatError(
+            "with --engine ray the nodes read a folder that all of them see: leave --store out, or serve with the "
+            "local engine"
         )
     logging.config.dictConfig(log_config(log_level))
     most = affordable(settings.share().max_connections)

@@ -51,6 +51,7 @@ from app.settings import Settings
 from app.static_files import PageFiles
 from app.threads import limit_threads
 from wildsat_core import __version__
+from wildsat_core.collection.mirror import StoredCollections
 from wildsat_core.countries import load_countries
 from wildsat_core.search.species import TABLE, load_species
 from wildsat_core.search.understanding import understand
@@ -103,11 +104,13 @@ def create_app(
         redirect_slashes=False,
     )
     app.state.settings = settings
+    stored = StoredCollections(settings.store, settings.store_interval_s) if settings.store else None
     app.state.catalog = Catalog(
-        settings.collections,
+        stored.folder if stored else settings.collections,
         settings.default_collection,
         load or registry_loader(settings.device, settings.threads),
         _engines(settings),
+        stored.names if stored else None,
     )
     app.state.gate = Gate(settings.max_running, settings.max_waiting, settings.max_wait_s)
     app.state.export_gate = Gate(settings.max_exports, settings.max_exports, settings.max_wait_s)
@@ -180,7 +183,8 @@ async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
     await run_in_threadpool(catalog.open_all)
     await run_in_threadpool(_warm, settings)
     if not catalog.all():
-        log.warning("no collection in %s yet; the service is up and not ready", settings.collections)
+        where = settings.store or settings.collections
+        log.warning("no collection in %s yet; the service is up and not ready", where)
     watcher = Watcher(catalog, settings.swap_interval_s)
     watcher.start()
     try:

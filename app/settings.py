@@ -26,6 +26,14 @@ class Settings(BaseSettings):
     collections: Path = Field(
         default=Path("collections"), description="folder whose sub-folders are the collections to serve"
     )
+    store: str = Field(
+        default="",
+        description="address of the object storage that holds the collections, such as s3://bucket/prefix; empty: the "
+        "folder",
+    )
+    store_interval_s: float = Field(
+        default=10.0, ge=0.05, le=3600, description="how often to look for a new generation in the store, in seconds"
+    )
     default_collection: str = Field(default="demo", description="collection searched when a request names none")
     species_table: Path | None = Field(
         default=None, description="CSV of common_name, scientific_name, habitat; empty: the one that comes along"

@@ -15,7 +15,8 @@ import shapely
 
 from benchmarks.random_collection import REF
 from wildsat_core.collection import CollectionWriter, open_collection
-from wildsat_core.collection.manifest import publish_manifest, read_current_manifest
+from wildsat_core.collection.manifest import read_current_manifest
+from wildsat_core.collection.publish import publish_manifest
 from wildsat_core.collection.segment import settle_segment, write_table
 from wildsat_core.collection.thumbnails import THUMBNAILS_FILE, write_thumbnails
 from wildsat_core.collection.tile_files import schema

@@ -1,6 +1,11 @@
-"""What every test has: the choice of a processor that isn't there."""
+"""What every test has: the choice of a processor that isn't there, and object storage."""
 
 from __future__ import annotations
+
+import logging
+import secrets
+from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
@@ -19,3 +24,30 @@ def pytest_configure(config: pytest.Config) -> None:
 
         # Before any other module asks for it by name. Processes that a test starts see the real processor.
         precision.supports_bf16 = lambda _: choice == "on"
+
+
+@pytest.fixture(scope="session")
+def s3_endpoint() -> Iterator[str]:
+    """Address of a real S3 server on loopback, which knows conditional writes."""
+    pytest.importorskip("obstore", reason="needs wildsat[store]")
+    server = pytest.importorskip("moto.server", reason="needs wildsat[dev]")
+    logging.getLogger("werkzeug").setLevel(logging.ERROR)
+    running = server.ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
+    running.start()
+    host, port = running.get_host_and_port()
+    yield f"http://{host}:{port}"
+    running.stop()
+
+
+@pytest.fixture
+def s3(s3_endpoint: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> str:
+    """A store of its own, s3://bucket/prefix, with credentials in the environment and an empty cache."""
+    import httpx
+
+    bucket = f"b-{secrets.token_hex(6)}"
+    httpx.put(f"{s3_endpoint}/{bucket}").raise_for_status()
+    told = {"ENDPOINT_URL": s3_endpoint, "ACCESS_KEY_ID": "key", "SECRET_ACCESS_KEY": "secret", "REGION": "us-east-1"}
+    for name, value in told.items():
+        monkeypatch.setenv(f"AWS_{name}", value)
+    monkeypatch.setenv("WILDSAT_CACHE", str(tmp_path / "cache"))
+    return f"s3://{bucket}/collections"

@@ -58,6 +58,10 @@ class GenerationTakenError(CollectionLockedError):
     """Another process published the generation that was to be published."""
 
 
+class CacheTooSmallError(WildsatError):
+    """The local copy of a collection that is kept in a store would be larger than the cache may get."""
+
+
 class DiskFullError(WildsatError, OSError):
     """There was no room to write a collection's files."""
 
@@ -87,7 +91,7 @@ class SpaceUnavailableError(InvalidInputError):
 
 
 class UnreachableError(WildsatError):
-    """A cluster can't be reached, or has no room."""
+    """A cluster or a store can't be reached, or refuses."""
 
 
 class ShardsMissingError(WildsatError):

@@ -18,8 +18,8 @@ from indexer.pipeline.job import JOBS
 from indexer.sources.protocol import Pinnable, Source
 from wildsat_core.addresses import same_when_signed_anew, without_secrets
 from wildsat_core.collection.manifest import read_current_generation
+from wildsat_core.collection.shared import list_shared, put_shared_if_absent, read_shared, remove_shared
 from wildsat_core.errors import CollectionNotFoundError, InvalidInputError, ModelMismatchError, SourceError
-from wildsat_core.files import put_text_if_absent
 from wildsat_core.types import ModelRef
 
 PLAN_FILE = "plan.json"
@@ -58,8 +58,7 @@ def make_plan(root: Path, job: str, source: Source, model: ModelRef, order: dict
         SourceError: the source can't be listed, has no tile, or its files were changed since the plan was made.
     """
     inputs = InputState.of(getattr(source, "inputs", tuple)())
-    path = folder_of(root, job) / PLAN_FILE
-    if path.is_file():
+    if read_shared(root, key_of(job, PLAN_FILE)) is not None:
         plan = read_plan(root, job)
         check_inputs(plan, source)
         return plan
@@ -81,12 +80,13 @@ def make_plan(root: Path, job: str, source: Source, model: ModelRef, order: dict
         inputs=inputs.to_json(),
         scenes=tuple(sorted(source.scene_ids())) if isinstance(source, Pinnable) else None,
     )
-    put_text_if_absent(path, plan.model_dump_json(indent=1) + "\n")
+    put_shared_if_absent(root, key_of(job, PLAN_FILE), plan.model_dump_json(indent=1) + "\n")
     return read_plan(root, job)  # another one may have been faster
 
 
-def folder_of(root: Path, job: str) -> Path:
-    return root / JOBS / job
+def key_of(job: str, name: str) -> str:
+    """Path of one of a job's files within the collection."""
+    return f"{JOBS}/{job}/{name}"
 
 
 def read_plan(root: Path, job: str | None = None) -> JobPlan:
@@ -96,16 +96,16 @@ def read_plan(root: Path, job: str | None = None) -> JobPlan:
         InvalidInputError: there is none, or more than one and none is named, or the file is damaged.
     """
     if job is None:
-        jobs = sorted(path.parent.name for path in root.glob(f"{JOBS}/*/{PLAN_FILE}"))
+        jobs = [key.split("/")[1] for key in list_shared(root, JOBS) if key.endswith(f"/{PLAN_FILE}")]
         if len(jobs) != 1:
             told = f"there are {', '.join(jobs)}: name one with --job" if jobs else "make one: `wildsat index plan`"
             raise InvalidInputError(f"{root} has {len(jobs)} planned builds; {told}", "job")
         job = jobs[0]
-    path = folder_of(root, job) / PLAN_FILE
+    key = key_of(job, PLAN_FILE)
     try:
-        return JobPlan.model_validate_json(path.read_bytes())
+        return JobPlan.model_validate_json(read_shared(root, key) or b"")
     except (OSError, ValidationError) as err:
-        raise InvalidInputError(f"{path} can't be read as a plan: {err}", "job") from err
+        raise InvalidInputError(f"{root / key} can't be read as a plan: {err}", "job") from err
 
 
 def as_planned(plan: JobPlan, source: Source) -> Source:
@@ -151,9 +151,9 @@ def check_model(plan: JobPlan, model: ModelRef) -> None:
 
 def forget(root: Path, job: str) -> None:
     """Remove the plan and receipts of a job; its segments, if they are in no generation, are left to `gc`."""
-    plan = folder_of(root, job) / PLAN_FILE
-    plan.unlink(missing_ok=True)  # first: without it nobody takes the rest for a job
-    shutil.rmtree(plan.parent, ignore_errors=True)
+    plan = key_of(job, PLAN_FILE)  # first: without it nobody takes the rest for a job
+    remove_shared(root, [plan, *list_shared(root, f"{JOBS}/{job}")])
+    shutil.rmtree(root / JOBS / job, ignore_errors=True)
 
 
 def order_json(kind: str, fields: dict[str, Any], addresses: Iterable[str] = ()) -> dict[str, Any]:

@@ -4,21 +4,31 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
-from indexer.cluster.plan import JobPlan, folder_of
+from indexer.cluster.plan import JobPlan, key_of
 from indexer.cluster.units import Unit
+from indexer.pipeline.job import JOBS
 from indexer.pipeline.left_out import LeftOutCounter
 from indexer.pipeline.report import BuildReport
 from wildsat_core.addresses import without_secrets
 from wildsat_core.collection.manifest import SegmentInfo
-from wildsat_core.collection.segment import INFO_FILE, segment_folder
+from wildsat_core.collection.mirror import mirror_of
+from wildsat_core.collection.segment import INFO_FILE
+from wildsat_core.collection.shared import (
+    list_shared,
+    put_shared_if_absent,
+    read_shared,
+    remove_shared,
+    write_shared,
+)
 from wildsat_core.errors import CollectionFormatError
-from wildsat_core.files import put_text_if_absent, write_text_atomically
 
 FAILED = "failed"
+AT_ONCE = 16  # receipts read at once, which takes a store as long as one
 
 
 class Receipt(BaseModel):
@@ -44,43 +54,45 @@ class Receipt(BaseModel):
     worker: str
 
 
-def receipt_path(root: Path, job: str, unit_name: str) -> Path:
-    return folder_of(root, job) / f"{unit_name}.json"
-
-
-def read_receipt(root: Path, path: Path) -> Receipt | None:
-    """The receipt in a file, None where there is none yet. One whose segment `gc` has taken goes, too.
+def read_receipt(root: Path, job: str, unit_name: str) -> Receipt | None:
+    """The receipt of a unit, None where there is none yet. One whose segment `gc` has taken goes, too.
 
     Raises:
         CollectionFormatError: the file is damaged.
     """
+    key = key_of(job, f"{unit_name}.json")
     try:
-        receipt = Receipt.model_validate_json(path.read_bytes())
-    except FileNotFoundError:
-        return None
+        content = read_shared(root, key)
+        receipt = None if content is None else Receipt.model_validate_json(content)
     except (OSError, ValidationError) as err:
         raise CollectionFormatError(
-            f"{path} can't be read as a receipt: {err}; remove it, and the unit is done again"
+            f"{root / key} can't be read as a receipt: {err}; remove it, and the unit is done again"
         ) from err
-    if receipt.segment is not None and not (segment_folder(root, receipt.segment.id) / INFO_FILE).is_file():
-        path.unlink(missing_ok=True)
+    if receipt is None or receipt.segment is None:
+        return receipt
+    if read_shared(root, f"segments/{receipt.segment.id}/{INFO_FILE}") is None:
+        remove_shared(root, [key])
         return None
     return receipt
 
 
 def put_receipt(root: Path, job: str, unit: Unit, receipt: Receipt) -> Receipt:
-    """Write a receipt, unless the unit has one: then that one counts."""
-    path = receipt_path(root, job, unit.name)
-    if put_text_if_absent(path, receipt.model_dump_json(indent=1) + "\n"):
+    """Write a receipt, unless the unit has one: then that one counts. Its segment lies in the store before it."""
+    if receipt.segment is not None and (mirror := mirror_of(root)):
+        mirror.push_segment(receipt.segment)
+    if put_shared_if_absent(root, key_of(job, f"{unit.name}.json"), receipt.model_dump_json(indent=1) + "\n"):
         return receipt
-    found = read_receipt(root, path)
+    found = read_receipt(root, job, unit.name)
     assert found is not None
     return found
 
 
 def receipts_of(root: Path, plan: JobPlan) -> Mapping[int, Receipt]:
     """Receipts by the number of the unit."""
-    found = (read_receipt(root, receipt_path(root, plan.job, name)) for name in unit_names(plan))
+    there = set(list_shared(root, f"{JOBS}/{plan.job}"))
+    names = [name for name in unit_names(plan) if key_of(plan.job, f"{name}.json") in there]
+    with ThreadPoolExecutor(AT_ONCE, thread_name_prefix="wildsat-receipts") as threads:
+        found = list(threads.map(lambda name: read_receipt(root, plan.job, name), names))
     return {receipt.unit: receipt for receipt in found if receipt is not None}
 
 
@@ -91,7 +103,7 @@ def unit_names(plan: JobPlan) -> list[str]:
 def note_failure(root: Path, job: str, unit_name: str, problem: str) -> None:
     """Name a unit that failed for good, and why, for people."""
     told = without_secrets(problem).rstrip() + "\n"
-    write_text_atomically(folder_of(root, job) / FAILED / f"{unit_name}.txt", told)
+    write_shared(root, key_of(job, f"{FAILED}/{unit_name}.txt"), told)
 
 
 def worker_name() -> str:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from indexer.cluster.plan import JobPlan, as_planned, check_inputs, check_model, planned_units
-from indexer.cluster.receipts import Receipt, put_receipt, read_receipt, receipt_path, worker_name
+from indexer.cluster.receipts import Receipt, put_receipt, read_receipt, worker_name
 from indexer.cluster.units import Unit
 from indexer.pipeline.build import embedded_batches
 from indexer.pipeline.encoding import Encoder
@@ -20,9 +20,10 @@ from indexer.pipeline.options import BuildOptions
 from indexer.pipeline.report import BuildReport
 from indexer.pipeline.scale import ScaleGate
 from indexer.sources.protocol import Source
-from wildsat_core.collection import open_collection
-from wildsat_core.collection.manifest import SegmentInfo
-from wildsat_core.collection.segment import write_segment
+from wildsat_core.collection.manifest import SegmentInfo, read_manifest
+from wildsat_core.collection.mirror import mirror_of
+from wildsat_core.collection.reader import live_rows
+from wildsat_core.collection.segment import read_id_index, write_segment
 from wildsat_core.files import advice_when_full
 from wildsat_core.types import Space, Tile
 
@@ -85,7 +86,7 @@ class Worker:
             DiskFullError: its segment finds no room.
         """
         unit = self.units[number]
-        if done := read_receipt(self.root, receipt_path(self.root, self.plan.job, unit.name)):
+        if done := read_receipt(self.root, self.plan.job, unit.name):
             return done
         start = time.perf_counter()
         report = BuildReport(self.root.name, self.model.config.name)
@@ -164,5 +165,8 @@ def _known_to(root: Path, plan: JobPlan, options: BuildOptions) -> Callable[[set
     """Tells which ids the generation holds that the build was planned on; units know nothing of one another."""
     if options.on_known == "replace" or not plan.generation:
         return lambda _: set()
-    tiles = open_collection(root, plan.generation).tiles
-    return lambda ids: {tile_id for row, tile_id in tiles.ids.found(ids) if tiles.live[row]}
+    if mirror := mirror_of(root):
+        mirror.pull(plan.generation, ids_alone=True)
+    manifest = read_manifest(root, plan.generation)
+    index, live = read_id_index(root, manifest), live_rows(root, manifest)
+    return lambda ids: {tile_id for row, tile_id in index.found(ids) if live[row]}

@@ -15,6 +15,11 @@ class Order(Protocol):
 
     name: str
     collections: Path
+    store: str | None
+
+    dry_run: bool
+
+    def at_hand(self, *, ids_alone: bool) -> "Order": ...
 
     def run(self) -> None: ...
 
@@ -22,14 +27,14 @@ class Order(Protocol):
 def run_build(order: Order) -> None:
     """Make the collection, or add to it."""
     if isinstance(order, Build) and order.engine is Engine.RAY:
-        run_on_cluster(order)
+        run_on_cluster(order.at_hand(ids_alone=True))
     else:
-        order.run()
+        order.at_hand(ids_alone=not order.dry_run).run()
 
 
 def run_add(order: Order) -> None:
     """Add to a collection that there is."""
-    collection_root(order.name, order.collections)
+    collection_root(order.name, order.collections, order.store)
     run_build(order)
 
 

@@ -4,7 +4,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from enum import StrEnum
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Final
+from typing import TYPE_CHECKING, Annotated, Final, Self
 
 import typer
 from rich.console import Console
@@ -12,7 +12,7 @@ from rich.console import Console
 from indexer.commands.by_source import join
 from indexer.commands.options import DryRun, PictureOptions, Wait, WhereOptions, Workers, into, running
 from indexer.commands.progress import progress_bar
-from indexer.commands.roots import CollectionsFolder
+from indexer.commands.roots import CollectionsFolder, StoreAddress, folder_of
 from indexer.commands.sources import PICTURES, VectorOptions
 from indexer.pipeline.build import build_collection
 from indexer.pipeline.estimate import estimate_build
@@ -55,6 +55,7 @@ class CollectionOptions(WhereOptions):
     segment_tiles: Annotated[int, into(min=1, metavar="N", help="Tiles a segment: what a kill loses.")] = 16_384
     restart: Annotated[bool, into("--restart", help="Begin anew, not where a kill ended it.")] = False
     collections: CollectionsFolder = Path("collections")
+    store: StoreAddress = None
     dry_run: DryRun = False
     wait: Wait = 0.0
 
@@ -62,6 +63,10 @@ class CollectionOptions(WhereOptions):
     def root(self) -> Path:
         """Folder of the collection."""
         return self.collections / check_collection_name(self.name)
+
+    def at_hand(self, *, ids_alone: bool) -> Self:
+        """The same for the copy of a collection in a store, brought up to date."""
+        return replace(self, collections=folder_of(self.name, self.collections, self.store, ids_alone=ids_alone))
 
     @property
     def facts(self) -> dict[str, str]:

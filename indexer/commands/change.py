@@ -15,7 +15,7 @@ from rich.console import Console
 
 from indexer.commands.days import parse_day
 from indexer.commands.progress import progress_bar
-from indexer.commands.roots import CollectionName, CollectionsFolder, collection_root
+from indexer.commands.roots import CollectionName, CollectionsFolder, StoreAddress, collection_root, folder_of
 from wildsat_core.area import Area
 from wildsat_core.errors import InvalidInputError
 from wildsat_core.geo import parse_bbox
@@ -44,6 +44,7 @@ def delete(
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Only say how many.")] = False,
     wait: Wait = 0.0,
     collections: CollectionsFolder = Path("collections"),
+    store: StoreAddress = None,
 ) -> None:
     """Take tiles out of a collection: those that meet all the conditions given.
 
@@ -52,7 +53,7 @@ def delete(
     from wildsat_core.collection import open_collection
     from wildsat_core.collection.maintain import delete_where
 
-    root = collection_root(name, collections)
+    root = collection_root(name, collections, store)
     ids = list(tile_id or []) + (_lines(ids_file) if ids_file else [])
     conditions = (ids, bbox, area, since, until, source)
     if not any(conditions):
@@ -67,23 +68,33 @@ def delete(
     typer.echo(f"{gone:,} of {manifest.tiles + gone:,} tiles were taken out")
 
 
-def compact(name: CollectionName, wait: Wait = 0.0, collections: CollectionsFolder = Path("collections")) -> None:
+def compact(
+    name: CollectionName,
+    wait: Wait = 0.0,
+    collections: CollectionsFolder = Path("collections"),
+    store: StoreAddress = None,
+) -> None:
     """Rewrite a collection's live tiles as few sorted segments; ids and results stay the same."""
     from wildsat_core.collection.maintain import compact as compact_collection
 
     with Console(stderr=True).status("rewriting segments"):
-        manifest = compact_collection(collection_root(name, collections), wait_s=wait)
+        manifest = compact_collection(collection_root(name, collections, store), wait_s=wait)
     typer.echo(f"generation {manifest.generation}: {manifest.tiles:,} tiles in {len(manifest.segments)} segments")
 
 
-def upgrade(name: CollectionName, wait: Wait = 0.0, collections: CollectionsFolder = Path("collections")) -> None:
+def upgrade(
+    name: CollectionName,
+    wait: Wait = 0.0,
+    collections: CollectionsFolder = Path("collections"),
+    store: StoreAddress = None,
+) -> None:
     """Rewrite a collection of an older format in today's; ids, rows and results stay the same.
 
     A service moves to it with its next look. The old files stay until `gc` takes them.
     """
     from wildsat_core.collection.upgrade import upgrade as upgrade_collection
 
-    root = collection_root(name, collections)
+    root = collection_root(name, collections, store)
     with progress_bar("segments", None) as advance:
         manifest = upgrade_collection(root, wait_s=wait, on_segment=lambda: advance(1))
     typer.echo(f"generation {manifest.generation}: {manifest.tiles:,} tiles, format version {manifest.format_version}")
@@ -102,13 +113,14 @@ def ann(
     ] = 0.95,
     wait: Wait = 0.0,
     collections: CollectionsFolder = Path("collections"),
+    store: StoreAddress = None,
 ) -> None:
     """Build approximate indexes for a collection too large to scan; their measured recall is told and kept."""
     from wildsat_core.collection import open_collection
     from wildsat_core.search.ann import build_ann
     from wildsat_core.search.scorer import ANN_ROWS
 
-    root = collection_root(name, collections)
+    root = collection_root(name, collections, store)
     held = open_collection(root).spaces
     unknown = [wanted for wanted in space or [] if wanted not in held]
     if unknown:
@@ -146,11 +158,12 @@ def gc(
     ] = False,
     wait: Wait = 0.0,
     collections: CollectionsFolder = Path("collections"),
+    store: StoreAddress = None,
 ) -> None:
     """Remove the files of old generations, once their grace period is over."""
     from wildsat_core.collection.garbage import UNFINISHED_S, collect_garbage
 
-    root = collection_root(name, collections)
+    root = collection_root(name, collections, store)
     unfinished_s = 0 if unfinished else UNFINISHED_S
     removed = collect_garbage(root, grace_s=grace, unfinished_s=unfinished_s, wait_s=wait)
     for path in removed:
@@ -162,11 +175,12 @@ def stats(
     name: CollectionName,
     as_json: Annotated[bool, typer.Option("--json", help="For programs.")] = False,
     collections: CollectionsFolder = Path("collections"),
+    store: StoreAddress = None,
 ) -> None:
     """Say how a collection's tiles are spread over countries, years, months and sources."""
     from wildsat_core.collection import open_collection
 
-    facts = collection_stats(open_collection(collection_root(name, collections)))
+    facts = collection_stats(open_collection(collection_root(name, collections, store)))
     if as_json:
         typer.echo(json.dumps(facts, indent=1))
         return
@@ -181,12 +195,13 @@ def export(
     name: CollectionName,
     path: Annotated[Path, typer.Argument(help="The GeoParquet file to write.")],
     collections: CollectionsFolder = Path("collections"),
+    store: StoreAddress = None,
 ) -> None:
     """Write a collection as one GeoParquet file with vectors and thumbnails, which `import` takes again."""
     from indexer.vectors.exchange import export_collection
     from wildsat_core.collection import open_collection
 
-    collection = open_collection(collection_root(name, collections))
+    collection = open_collection(collection_root(name, collections, store))
     with progress_bar("tiles", len(collection)) as advance:
         written = export_collection(collection, path, advance)
     typer.echo(f"{written:,} tiles written to {path}, {path.stat().st_size / 2**20:,.1f} MiB")
@@ -209,6 +224,7 @@ def import_(
     ] = None,
     wait: Wait = 0.0,
     collections: CollectionsFolder = Path("collections"),
+    store: StoreAddress = None,
 ) -> None:
     """Make a collection of ready vectors: of a file exported here, or, with --made-by, of any Parquet file.
 
@@ -223,7 +239,7 @@ def import_(
     given = None if made_by is None else given_vectors(path, column, space, metric, made_by)
     facts = {"attribution": attribution} if attribution else {}
     options = BuildOptions(on_known="replace" if replace else "skip", wait_s=wait, max_bad=max_bad)
-    root = collections / check_collection_name(name)
+    root = folder_of(name, collections, store) / check_collection_name(name)
     with progress_bar("rows", None) as advance:
         manifest = import_collection(path, root, given, advance, facts, options)
     typer.echo(f"{name}: {manifest.tiles:,} tiles, generation {manifest.generation}, model {manifest.model.name}")

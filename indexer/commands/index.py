@@ -11,7 +11,7 @@ import typer
 from indexer.commands.begin import add, build
 from indexer.commands.change import ann, compact, delete, export, gc, import_, stats, upgrade
 from indexer.commands.cut import cut
-from indexer.commands.roots import CollectionsFolder, collection_root
+from indexer.commands.roots import CollectionsFolder, StoreAddress, collection_root
 from indexer.commands.share import commit, plan, status, work
 
 index = typer.Typer(
@@ -24,11 +24,12 @@ def info(
     name: Annotated[str, typer.Argument(help="Collection: its name, or the path of its folder.")],
     as_json: Annotated[bool, typer.Option("--json", help="For programs.")] = False,
     collections: CollectionsFolder = Path("collections"),
+    store: StoreAddress = None,
 ) -> None:
     """Say what a collection holds: generation, model, spaces, tiles, sizes."""
     from indexer.commands.inspection import describe, describe_text
 
-    facts = describe(collection_root(name, collections))
+    facts = describe(collection_root(name, collections, store))
     if as_json:
         typer.echo(json.dumps(facts, indent=1))
     else:
@@ -39,11 +40,12 @@ def info(
 def verify(
     name: Annotated[str, typer.Argument(help="Collection: its name, or the path of its folder.")],
     collections: CollectionsFolder = Path("collections"),
+    store: StoreAddress = None,
 ) -> None:
     """Check every byte of a collection against its hashes; exit with 1, naming the files, if any is wrong."""
     from wildsat_core.collection.maintain import verify as verify_collection
 
-    root = collection_root(name, collections)
+    root = collection_root(name, collections, store)
     problems = verify_collection(root)
     for problem in problems:
         typer.echo(problem)

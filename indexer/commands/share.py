@@ -4,15 +4,16 @@ import dataclasses
 import json
 import logging
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from functools import partial
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Annotated, Any
 
 import typer
 from rich.console import Console
 
 from indexer.cluster.commit import commit_job
-from indexer.cluster.plan import JobPlan, folder_of, forget, make_plan, order_fields, order_json, read_plan, signed_of
+from indexer.cluster.plan import JobPlan, forget, key_of, make_plan, order_fields, order_json, read_plan, signed_of
 from indexer.cluster.ray_engine import RayOptions, run_on_ray
 from indexer.cluster.receipts import FAILED, Receipt, receipts_of, unit_names
 from indexer.cluster.work import Worker, share_of
@@ -20,10 +21,12 @@ from indexer.commands.build import PICTURE_ORDERS, Build, Engine
 from indexer.commands.by_source import by_source
 from indexer.commands.options import Wait
 from indexer.commands.progress import progress_bar
-from indexer.commands.roots import CollectionsFolder
+from indexer.commands.roots import CollectionsFolder, StoreAddress, folder_of
 from indexer.commands.sources import PICTURES
 from indexer.pipeline.job import job_of
 from indexer.pipeline.report import BuildReport
+from wildsat_core.collection.mirror import mirror_of
+from wildsat_core.collection.shared import list_shared, read_shared
 from wildsat_core.collection.writer import check_collection_name
 from wildsat_core.errors import InvalidInputError, SourceError, WildsatError
 
@@ -55,6 +58,7 @@ def planned(order: Build) -> JobPlan:
 
 def run_plan(order: Build) -> None:
     """Pin the build, and say how many units it has."""
+    order = order.at_hand(ids_alone=True)
     made = planned(order)
     typer.echo(
         f"{order.name}: job {made.job}, {len(made.units):,} units of at most {max(made.at_most):,} tiles, "
@@ -97,11 +101,13 @@ def work(
     job: Job = None,
     signed: Signed = None,
     collections: CollectionsFolder = Path("collections"),
+    store: StoreAddress = None,
 ) -> None:
     """Do units of a planned build: those of one share, or all that nobody has done.
 
     A unit that is done is passed over, so the same command goes on after an interruption. Ends with 1 if a unit failed.
     """
+    collections = folder_of(name, collections, store, ids_alone=True)
     root = collections / check_collection_name(name)
     made = read_plan(root, job)
     ray = RayOptions(address, actors, gpus, unit_timeout) if engine is Engine.RAY else None
@@ -132,7 +138,7 @@ def do_units(
     order_of(made, root.parent, signed)  # what is missing is told before anything starts
     done = receipts_of(root, made)
     left = [number for number in units if number not in done]
-    start = partial(worker_of, root.absolute(), made, signed)
+    start = partial(worker_of, _Place.of(root), made, signed)
     with progress_bar("tiles", sum(made.at_most[number] for number in left), Console(stderr=True)) as advance:
 
         def on_done(receipt: Receipt) -> None:
@@ -169,8 +175,10 @@ def status(
     as_json: Annotated[bool, typer.Option("--json", help="For programs.")] = False,
     job: Job = None,
     collections: CollectionsFolder = Path("collections"),
+    store: StoreAddress = None,
 ) -> None:
     """Say how far a planned build is: units done, tiles, who did them, and what failed."""
+    collections = folder_of(name, collections, store, ids_alone=True)
     root = collections / check_collection_name(name)
     facts = progress_of(root, read_plan(root, job))
     if as_json:
@@ -193,8 +201,9 @@ def progress_of(root: Path, made: JobPlan) -> dict[str, Any]:
     workers: dict[str, int] = {}
     for receipt in done.values():
         workers[receipt.worker] = workers.get(receipt.worker, 0) + 1
-    notes = {path.stem: path for path in sorted((folder_of(root, made.job) / FAILED).glob("[!.]*.txt"))}
     missing = {name for number, name in enumerate(names) if number not in done}
+    notes = {PurePosixPath(key).stem: key for key in list_shared(root, key_of(made.job, FAILED))}
+    told = {name: (read_shared(root, key) or b"").decode() for name, key in notes.items() if name in missing}
     return {
         "job": made.job,
         "units": len(names),
@@ -202,7 +211,7 @@ def progress_of(root: Path, made: JobPlan) -> dict[str, Any]:
         "tiles": sum(receipt.tiles for receipt in done.values()),
         "worked_s": round(sum(receipt.elapsed_s for receipt in done.values()), 2),
         "workers": dict(sorted(workers.items())),
-        "failed": {n: path.read_text(encoding="utf-8").strip()[-400:] for n, path in notes.items() if n in missing},
+        "failed": {name: why.strip()[-400:] for name, why in told.items()},
     }
 
 
@@ -213,8 +222,10 @@ def commit(
     job: Job = None,
     signed: Signed = None,
     collections: CollectionsFolder = Path("collections"),
+    store: StoreAddress = None,
 ) -> None:
     """Publish what the units of a planned build wrote, as one generation."""
+    collections = folder_of(name, collections, store, ids_alone=True)
     root = collections / check_collection_name(name)
     made = read_plan(root, job)
     order = order_of(made, collections, signed_addresses(signed))
@@ -237,8 +248,23 @@ def publish(order: Build, made: JobPlan, *, allow_failed: bool, wait_s: float) -
     )
 
 
-def worker_of(root: Path, made: JobPlan, signed: Mapping[str, str]) -> Worker:
+@dataclass(frozen=True)
+class _Place:
+    """Where a collection is, for processes on other machines: of one in a store each has a copy of its own."""
+
+    folder: Path
+    name: str
+    store: str | None
+
+    @classmethod
+    def of(cls, root: Path) -> "_Place":
+        mirror = mirror_of(root)
+        return cls(root.absolute().parent, root.name, mirror.store.address if mirror else None)
+
+
+def worker_of(place: _Place, made: JobPlan, signed: Mapping[str, str]) -> Worker:
     """What a process needs for the units of a plan, from the plan and the addresses that it does not keep."""
+    root = folder_of(place.name, place.folder, place.store, ids_alone=True) / place.name
     order = order_of(made, root.parent, signed)
     source = order.source()
     return Worker.start(root, made, source, order.loaded(source), order.picture_options())
@@ -252,7 +278,7 @@ def order_of(made: JobPlan, collections: Path, signed: Mapping[str, str]) -> Bui
     """
     kind, options = order_fields(made.order, signed)
     try:
-        return PICTURE_ORDERS[kind](**{**options, "collections": collections})  # type: ignore[no-any-return]
+        return PICTURE_ORDERS[kind](**{**options, "collections": collections, "store": None})  # type: ignore[no-any-return]
     except (KeyError, TypeError) as err:
         raise WildsatError(f"the plan of job {made.job} is of another version of this program: {err}") from err
 

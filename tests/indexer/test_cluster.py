@@ -15,7 +15,7 @@ import numpy as np
 import pytest
 
 from indexer.cluster.commit import commit_job
-from indexer.cluster.plan import folder_of, make_plan, read_plan
+from indexer.cluster.plan import key_of, make_plan, read_plan
 from indexer.cluster.ray_engine import RayOptions, run_on_ray
 from indexer.cluster.receipts import Receipt, put_receipt, receipts_of, unit_names
 from indexer.cluster.units import units_of
@@ -149,7 +149,7 @@ def test_missing_units_are_named_and_published_without_only_when_allowed(source,
         worker.run_unit(number)
     assert committed(root, plan, source, model).generation == 2
     assert len(contents(root)) == source.count()
-    assert not folder_of(root, plan.job).exists()
+    assert not (root / "jobs" / plan.job).exists()
     assert verify(root) == []
 
 
@@ -351,7 +351,7 @@ def test_on_ray_a_killed_actor_costs_its_units_and_a_bad_unit_is_named(source, m
     calls = {n: len((tmp_path / f"calls-{n}").read_text()) for n in range(len(plan.units))}
     assert calls[2] == 2
     assert sum(count - 1 for n, count in calls.items() if n != 3) <= 2  # a killed worker repeats at most two units
-    assert "out of reach" in (folder_of(root, plan.job) / "failed" / f"{names[3]}.txt").read_text()
+    assert "out of reach" in (root / key_of(plan.job, f"failed/{names[3]}.txt")).read_text()
     Worker.start(root, plan, source, model, OPTIONS).run_unit(3)  # once it can be reached
     committed(root, plan, source, model)
     segments = [[s.id for s in open_collection(one).manifest.segments] for one in (alone, root)]

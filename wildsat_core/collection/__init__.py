@@ -14,8 +14,8 @@
 docs/collection-format.md describes every file for readers in other programs.
 """
 
-from wildsat_core.collection.manifest import Manifest, read_current_manifest
-from wildsat_core.collection.reader import Collection, list_collections, open_collection
+from wildsat_core.collection.manifest import Manifest, list_collections, read_current_manifest
+from wildsat_core.collection.reader import Collection, open_collection
 from wildsat_core.collection.writer import CollectionWriter
 
 __all__ = [

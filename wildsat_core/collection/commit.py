@@ -9,20 +9,18 @@ from typing import Any, Literal
 
 import numpy as np
 
-from wildsat_core.collection.id_index import IdIndex, SegmentIds
 from wildsat_core.collection.lock import writer_lock
 from wildsat_core.collection.manifest import (
     FORMAT_VERSION,
     Manifest,
     SegmentInfo,
-    publish_manifest,
     read_current_manifest,
-    until_published,
 )
+from wildsat_core.collection.mirror import mirror_of
 from wildsat_core.collection.provenance import with_source
+from wildsat_core.collection.publish import publish_manifest, until_published
 from wildsat_core.collection.reader import live_rows
-from wildsat_core.collection.segment import segment_folder
-from wildsat_core.collection.tile_files import read_ids
+from wildsat_core.collection.segment import read_id_index
 from wildsat_core.collection.writer import tell_dropped_indexes, write_deletions
 from wildsat_core.errors import CollectionNotFoundError, ModelMismatchError
 from wildsat_core.types import ModelRef, Space, SpaceSpec
@@ -71,6 +69,8 @@ def commit_segments(
         if base.generation and not new:
             return base, base, 0
         interim = base.model_copy(update={"segments": (*base.segments, *new)})
+        if mirror is not None:
+            mirror.fetch_segments(new)
         gone = np.concatenate([~live_rows(root, base), np.zeros(sum(s.rows for s in new), bool)])
         repeated = _drop_repeated(root, interim, base.rows, gone, on_known)
         changes = {
@@ -82,6 +82,7 @@ def commit_segments(
         }
         return base, publish_manifest(root, interim.model_copy(update=changes)), repeated
 
+    mirror = mirror_of(root)
     with writer_lock(root, wait_s):
         base, manifest, repeated = until_published(attempt)
     if manifest != base:
@@ -115,12 +116,8 @@ def _drop_repeated(
     root: Path, interim: Manifest, base_rows: int, gone: np.ndarray, on_known: Literal["skip", "replace"]
 ) -> int:
     """Mark the rows whose id another row keeps; gives how many of the new ones were marked."""
-    parts = []
-    for segment in interim.segments:
-        folder = segment_folder(root, segment.id)
-        parts.append(SegmentIds.read(folder, read_ids(folder)))
     repeated = 0
-    for rows in IdIndex(parts).repeated():
+    for rows in read_id_index(root, interim).repeated():
         alive = rows[~gone[rows]]
         old, new = alive[alive < base_rows], alive[alive >= base_rows]
         kept = new[:1] if (on_known == "replace" and new.size) or not old.size else old[:1]

@@ -17,10 +17,10 @@ from wildsat_core.collection.manifest import (
     FileInfo,
     Manifest,
     SegmentInfo,
-    publish_manifest,
     read_current_manifest,
-    until_published,
 )
+from wildsat_core.collection.mirror import mirror_of
+from wildsat_core.collection.publish import publish_manifest, until_published
 from wildsat_core.collection.reader import Collection, open_collection, read_deletions
 from wildsat_core.collection.segment import (
     COMPACT_JOB,
@@ -182,11 +182,15 @@ def publish_imagery(root: Path, *, wait_s: float = 0.0) -> Manifest:
 
 
 def verify(root: Path) -> list[str]:
-    """Check every byte of the live generation against its manifest.
+    """Check every byte of the live generation against its manifest; in a store all objects are read, then the copy.
 
     Returns:
         One sentence for each thing wrong, naming the file; empty when all is well.
     """
+    if mirror := mirror_of(root):
+        if problems := list(mirror.problems()):
+            return problems
+        mirror.pull(ids_alone=False)
     try:
         manifest = read_current_manifest(root)
     except (CollectionFormatError, FileNotFoundError) as err:

@@ -7,14 +7,13 @@ import hashlib
 import json
 import os
 import re
-from collections.abc import Callable
 from pathlib import Path
-from typing import Annotated, Any, Final, TypeVar
+from typing import Annotated, Any
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from wildsat_core.errors import CollectionFormatError, CollectionNotFoundError, GenerationTakenError
-from wildsat_core.files import put_text_if_absent, sha256_file, write_text_atomically
+from wildsat_core.errors import CollectionFormatError, CollectionNotFoundError
+from wildsat_core.files import sha256_file
 from wildsat_core.printable import printable
 from wildsat_core.types import ModelRef, Space, SpaceSpec
 
@@ -22,10 +21,7 @@ FORMAT_VERSION = 2
 READABLE_VERSIONS = (1, 2)
 IMAGERY_FILE = "imagery.mbtiles"
 _NAME = re.compile(r"[a-z0-9][a-z0-9_-]{0,63}")
-_MOST_TRIES: Final = 100  # each of them was lost to another writer that got ahead
 _CURRENT = re.compile(r"([0-9]+)(?: ([0-9a-f]{64}))?\n")
-
-Published = TypeVar("Published")
 
 # Names come from a file that a stranger may have written: nothing that could leave the collection's folder.
 SegmentId = Annotated[str, Field(pattern=r"^[0-9a-f]{16}$")]
@@ -152,6 +148,21 @@ def holds_collection(root: Path) -> bool:
     return (root / "CURRENT").exists() or newest_generation(root) > 0
 
 
+def list_collections(folder: Path) -> list[str]:
+    """Names of the collections in a folder, sorted; broken ones are listed too, opening them says what is wrong."""
+    if not folder.is_dir():
+        return []
+    return sorted(path.name for path in folder.iterdir() if _holds_collection(path))
+
+
+def _holds_collection(path: Path) -> bool:
+    """Whether a folder has a generation. One that can't be looked into counts if it is named like a collection."""
+    try:
+        return holds_collection(path)
+    except OSError:
+        return is_collection_name(path.name)
+
+
 def read_current_generation(root: Path) -> int:
     """Number of the live generation.
 
@@ -253,7 +264,7 @@ def read_manifest(root: Path, generation: int, sha256: str | None = None) -> Man
             "or rebuild the collection"
         )
     try:
-        manifest = Manifest.model_validate(_storable(raw))
+        manifest = Manifest.model_validate(storable(raw))
     except ValidationError as err:
         raise CollectionFormatError(f"{path} is not a valid manifest: {err}") from err
     if manifest.generation != generation:
@@ -267,48 +278,10 @@ def read_current_manifest(root: Path) -> Manifest:
     return read_manifest(root, *_live(root))
 
 
-def publish_manifest(root: Path, manifest: Manifest) -> Manifest:
-    """Make a manifest the live one, unless another one has its number; returns it as it was written.
-
-    Raises:
-        GenerationTakenError: another process published one first. Nothing was changed.
-    """
-    # Segments stay of the version that they were written in; a manifest of today may name both.
-    manifest = manifest.model_copy(
-        update={"format_version": FORMAT_VERSION, "provenance": _storable(manifest.provenance)}
-    )
-    text = manifest.model_dump_json(indent=1) + "\n"
-    # Also looked for: `gc` may have taken the files of generations between this one and the live one.
-    if newest_generation(root) >= manifest.generation or not put_text_if_absent(
-        manifest_path(root, manifest.generation), text
-    ):
-        raise GenerationTakenError(
-            f"another process published generation {manifest.generation} of {root} meanwhile; nothing was changed: "
-            "give the same command again"
-        )
-    sha256 = hashlib.sha256(text.encode()).hexdigest()
-    write_text_atomically(root / "CURRENT", f"{manifest.generation} {sha256}\n")
-    return manifest
-
-
-def until_published(attempt: Callable[[], Published]) -> Published:
-    """Do what ends with `publish_manifest`; when another process was first, again from what it published.
-
-    Raises:
-        GenerationTakenError: others were first a hundred times.
-    """
-    for _ in range(_MOST_TRIES - 1):
-        try:
-            return attempt()
-        except GenerationTakenError:
-            continue
-    return attempt()
-
-
-def _storable(value: Any) -> Any:  # noqa: ANN401 - any JSON
+def storable(value: Any) -> Any:  # noqa: ANN401 - any JSON
     """JSON whose texts UTF-8 can hold: an escape may stand for half a pair, which no program can write out."""
     if isinstance(value, str):
         return printable(value)
     if isinstance(value, dict):
-        return {name: _storable(inner) for name, inner in value.items()}
-    return [_storable(inner) for inner in value] if isinstance(value, list) else value
+        return {name: storable(inner) for name, inner in value.items()}
+    return [storable(inner) for inner in value] if isinstance(value, list) else value

@@ -18,8 +18,6 @@ from wildsat_core.collection.manifest import (
     DeletionInfo,
     Manifest,
     SegmentInfo,
-    holds_collection,
-    is_collection_name,
     read_current_generation,
     read_current_manifest,
     read_manifest,
@@ -182,21 +180,6 @@ def open_collection(root: Path, generation: int | None = None, *, previous: Coll
     root = Path(root)
     manifest = read_current_manifest(root) if generation is None else read_manifest(root, generation)
     return Collection(root, manifest, previous)
-
-
-def list_collections(folder: Path) -> list[str]:
-    """Names of the collections in a folder, sorted; broken ones are listed too, opening them says what is wrong."""
-    if not folder.is_dir():
-        return []
-    return sorted(path.name for path in folder.iterdir() if _holds_collection(path))
-
-
-def _holds_collection(path: Path) -> bool:
-    """Whether a folder has a generation. One that can't be looked into counts if it is named like a collection."""
-    try:
-        return holds_collection(path)
-    except OSError:
-        return is_collection_name(path.name)
 
 
 def current_generation(root: Path) -> int | None:

@@ -11,11 +11,11 @@ import numpy as np
 import numpy.typing as npt
 
 from wildsat_core.arrays import load_array
-from wildsat_core.collection.id_index import SegmentIds
-from wildsat_core.collection.manifest import FileInfo, SegmentInfo
+from wildsat_core.collection.id_index import IdIndex, SegmentIds
+from wildsat_core.collection.manifest import FileInfo, Manifest, SegmentInfo
 from wildsat_core.collection.moments import Moments
 from wildsat_core.collection.thumbnails import THUMBNAILS_FILE, write_thumbnails
-from wildsat_core.collection.tile_files import TABLE_FILE, tiles_to_arrow, write_tiles
+from wildsat_core.collection.tile_files import TABLE_FILE, read_ids, tiles_to_arrow, write_tiles
 from wildsat_core.errors import CollectionFormatError, InvalidInputError
 from wildsat_core.files import folder_aside, settle_folder, write_text_atomically
 from wildsat_core.geo import curve_key
@@ -102,6 +102,16 @@ def read_segment_info(folder: Path) -> SegmentInfo:
         return SegmentInfo.model_validate_json(path.read_bytes())
     except (OSError, ValueError) as err:
         raise CollectionFormatError(f"{path} can't be read as a segment's entry: {err}") from err
+
+
+def read_id_index(root: Path, manifest: Manifest) -> IdIndex:
+    """Finds the rows of a generation by id, from the files of ids alone.
+
+    Raises:
+        CollectionFormatError: the ids of a segment can't be read.
+    """
+    folders = [segment_folder(root, segment.id) for segment in manifest.segments]
+    return IdIndex([SegmentIds.read(folder, read_ids(folder)) for folder in folders])
 
 
 def is_for_generation(segment: SegmentInfo, generation: int) -> bool:

@@ -29,11 +29,10 @@ from wildsat_core.collection.manifest import (
     Manifest,
     SegmentInfo,
     is_collection_name,
-    publish_manifest,
     read_current_manifest,
-    until_published,
 )
 from wildsat_core.collection.provenance import with_source
+from wildsat_core.collection.publish import publish_manifest, until_published
 from wildsat_core.collection.reader import live_rows
 from wildsat_core.collection.segment import (
     INFO_FILE,

@@ -1,18 +1,21 @@
 """Processes that change one collection at once, without locks, as where those hold on one machine alone.
 
-    python -m tests.core.collection.race_driver ROOT add|delete
+    python -m tests.core.collection.race_driver ROOT add|delete [STORE]
 
-Of three forked children two commit segments and one writes, twice each; or all of them delete what they had added.
+With a store each has a cache of its own, below ROOT. Of three forked children two commit segments and one writes, twice
+each; or all of them delete what they had added.
 """
 
 import os
 import sys
+import time
 from contextlib import nullcontext
 from pathlib import Path
 
 from tests.core.collection.conftest import MODEL, SPACES, make_tiles, make_vectors, writer
 from wildsat_core.collection import commit, maintain
 from wildsat_core.collection import writer as writing
+from wildsat_core.collection.mirror import mirrored
 from wildsat_core.collection.segment import write_segment
 
 PROCESSES, TURNS = 3, 2
@@ -39,7 +42,17 @@ def change(root, kind, number, turn):
             out.publish()
 
 
-def main(root, kind):
+def opened(root, number, store):
+    """Folder of the collection as this process sees it; a store is opened in it alone: threads don't survive forks."""
+    if store is None:
+        return root
+    os.environ["WILDSAT_CACHE"] = f"{root}/{number}"
+    mirror = mirrored(store, "test")
+    mirror.pull()
+    return mirror.root
+
+
+def main(root, kind, store=None):
     for module in (commit, maintain, writing):
         module.writer_lock = lambda *_: nullcontext()
     gate, starter = os.pipe()
@@ -48,18 +61,21 @@ def main(root, kind):
         children.append(os.fork())
         if not children[-1]:
             os.close(starter)
-            os.read(gate, 1)  # ends for all of them at once
             try:
+                here = opened(root, number, store)
+                os.read(gate, 1)  # ends for all of them at once
                 for turn in range(TURNS):
-                    change(root, kind, number, turn)
+                    change(here, kind, number, turn)
                 os._exit(0)
             except BaseException:  # noqa: BLE001 - a forked child must never return into its parent's code
                 sys.excepthook(*sys.exc_info())
                 os._exit(1)
+    if store is not None:
+        time.sleep(1)  # until all have fetched it
     os.close(starter)
     failed = sum(os.waitpid(child, 0)[1] != 0 for child in children)
     raise SystemExit(f"{failed} children failed" if failed else 0)
 
 
 if __name__ == "__main__":
-    main(Path(sys.argv[1]), sys.argv[2])
+    main(Path(sys.argv[1]), *sys.argv[2:])

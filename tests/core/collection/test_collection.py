@@ -32,7 +32,8 @@ from wildsat_core.collection.maintain import (
     publish_imagery,
     verify,
 )
-from wildsat_core.collection.manifest import AnnInfo, FileInfo, publish_manifest, read_current_manifest, read_manifest
+from wildsat_core.collection.manifest import AnnInfo, FileInfo, read_current_manifest, read_manifest
+from wildsat_core.collection.publish import publish_manifest
 from wildsat_core.collection.segment import write_segment
 from wildsat_core.collection.tile_files import tiles_to_arrow, write_tiles
 from wildsat_core.collection.tiles import SegmentTiles, TileTable

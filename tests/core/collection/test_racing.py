@@ -10,10 +10,9 @@ import pytest
 
 from tests.core.collection.conftest import make_tiles, make_vectors, writer
 from tests.core.collection.race_driver import PROCESSES, TURNS, own
-from wildsat_core.collection import open_collection, read_current_manifest
+from wildsat_core.collection import list_collections, open_collection, read_current_manifest
 from wildsat_core.collection.maintain import delete_tiles, publish_next, verify
 from wildsat_core.collection.manifest import manifest_path
-from wildsat_core.collection.reader import list_collections
 from wildsat_core.errors import GenerationTakenError
 
 
@@ -116,7 +115,7 @@ def test_a_file_system_without_links_publishes_too(root, monkeypatch):
     monkeypatch.setattr("os.link", refuse)
     base = open_collection(root)
     delete_tiles(root, np.array([0]), generation=1)
-    monkeypatch.setattr("wildsat_core.collection.manifest.newest_generation", lambda _: 0)
+    monkeypatch.setattr("wildsat_core.collection.publish.newest_generation", lambda _: 0)
     with pytest.raises(GenerationTakenError):
         publish_next(base, deleted={})
     assert open_collection(root).manifest.tiles == 5
