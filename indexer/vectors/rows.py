@@ -37,6 +37,8 @@ DEFAULT_SIDE_KM: Final = 2.56  # of a place that comes as a point
 BAD_ROW: Final = "bad row"
 _WGS84: Final = ("EPSG:4326", "OGC:CRS84")
 _ISO3: Final = re.compile(r"[A-Z]{3}")
+_HEX: Final = re.compile(r"(?:[0-9A-Fa-f]{2})+")
+_SRID: Final = re.compile(r"SRID=(\d{1,9});", re.IGNORECASE)
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,7 +106,8 @@ class RowReader:
         """A tile for each row of a table with those of `columns` that the file has, or what is wrong with the row."""
         import shapely
 
-        rows = table.to_pylist()
+        columns = [_values(table[name]) for name in table.column_names]
+        rows = [dict(zip(table.column_names, values, strict=True)) for values in zip(*columns, strict=True)]
         shapes = self._shapes([row[self.geometry] for row in rows]) if self.geometry else [None] * len(rows)
         for row, shape in zip(rows, shapes, strict=True):
             try:
@@ -117,15 +120,20 @@ class RowReader:
         if self.exported:  # its boxes say it all
             return [None] * len(values)
         shapes: list[BaseGeometry | Exception | None] = [_shape_or_fault(value) for value in values]
-        rows = [i for i, shape in enumerate(shapes) if shape is not None and not isinstance(shape, Exception)]
-        if self.crs is None or not rows:
-            return shapes
-        for i, shape in zip(rows, _in_degrees([shapes[i] for i in rows], self.crs), strict=True):
-            shapes[i] = shape
+        by_crs: dict[str, list[int]] = {}
+        for i, shape in enumerate(shapes):
+            if shape is not None and not isinstance(shape, Exception) and (crs := self.crs or _own_crs(shape)):
+                by_crs.setdefault(crs, []).append(i)
+        for crs, rows in by_crs.items():
+            for i, shape in zip(rows, _in_degrees([shapes[i] for i in rows], crs), strict=True):
+                shapes[i] = shape
         return shapes
 
     def _tile(self, row: Mapping[str, Any], shape: BaseGeometry | Exception | None) -> Tile:
         """Raises ValueError and its like where a row can't be understood."""
+        for name, value in row.items():
+            if isinstance(value, Exception):
+                raise ValueError(f"its {name} can't be read: {value}")
         if row[self.id] is None:
             raise ValueError("it has no id")
         name = str(row[self.id])
@@ -234,12 +242,41 @@ def _shape(value: Any) -> BaseGeometry:  # noqa: ANN401 - bytes, text or nested 
         return shapely.from_wkb(value)
     if isinstance(value, str):
         text = value.strip()
-        return shapely.from_geojson(text) if text.startswith("{") else shapely.from_wkt(text.rpartition(";")[2])
+        if text.startswith("{"):
+            return shapely.from_geojson(text)
+        if _HEX.fullmatch(text):  # as PostGIS exports WKB
+            return shapely.from_wkb(text)
+        srid = _SRID.match(text)
+        shape = shapely.from_wkt(text[srid.end() :] if srid else text)
+        return shapely.set_srid(shape, int(srid[1])) if srid else shape
     if isinstance(value, Mapping):  # GeoArrow: a point, or a box
         if {"x", "y"} <= value.keys():
             return shapely.Point(value["x"], value["y"])
         return shapely.box(*_box(value).as_tuple())
     return _nested(value)
+
+
+def _own_crs(shape: BaseGeometry) -> str | None:
+    """The system that a geometry itself names by its number, as PostGIS's do; None for longitude and latitude."""
+    import shapely
+
+    srid = int(shapely.get_srid(shape))
+    return None if srid in (0, 4326) else f"EPSG:{srid}"
+
+
+def _values(column: Any) -> list[Any]:  # noqa: ANN401 - pyarrow has no types
+    """Values of a column; an exception for each that Python has no form for, as times of far-off years."""
+    try:
+        return list(column.to_pylist())
+    except (ValueError, OverflowError):
+        return [_value_or_fault(scalar) for scalar in column]
+
+
+def _value_or_fault(scalar: Any) -> Any:  # noqa: ANN401
+    try:
+        return scalar.as_py()
+    except (ValueError, OverflowError) as err:
+        return err
 
 
 def _nested(value: Sequence[Any]) -> BaseGeometry:
@@ -305,6 +342,7 @@ def _in_degrees(shapes: Sequence[Any], crs: str) -> list[BaseGeometry | Exceptio
     """Geometries transformed to longitude and latitude of WGS 84, all at once where that can be done."""
     import shapely
     from rasterio._err import CPLE_BaseError
+    from rasterio.errors import CRSError
     from rasterio.warp import transform
 
     def to_degrees(positions: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
@@ -313,6 +351,8 @@ def _in_degrees(shapes: Sequence[Any], crs: str) -> list[BaseGeometry | Exceptio
     fault = ValueError("its geometry is no place of its coordinate system")
     try:
         moved = shapely.transform(shapely.force_2d(np.array(shapes, object)), to_degrees)
+    except CRSError:
+        return [ValueError(f"the coordinate system of its geometry, {crs[:80]}, is not known")] * len(shapes)
     except CPLE_BaseError:  # so many of them are no places that GDAL gives up
         return [fault] if len(shapes) == 1 else [_in_degrees([shape], crs)[0] for shape in shapes]
     finite = np.isfinite(shapely.bounds(moved)).all(axis=-1) | shapely.is_empty(moved)

@@ -57,6 +57,8 @@ def test_ids_are_found_by_their_usual_names(name):
         {"geometry": "POINT (10.25 48.125)"},
         {"geometry": "SRID=4326;POINT (10.25 48.125)"},
         {"wkt": "POINT Z (10.25 48.125 7)"},
+        # As PostGIS writes it into text.
+        {"geom": shapely.to_wkb(shapely.set_srid(shapely.Point(10.25, 48.125), 4326), include_srid=True, hex=True)},
         {"geometry": '{"type": "Point", "coordinates": [10.25, 48.125]}'},
         {"geometry": POINT},
         {"geometry": [10.25, 48.125]},
@@ -121,6 +123,25 @@ def test_geometries_in_other_systems_are_transformed(code, told):
     assert first.lon_lat == second.lon_lat == (pytest.approx(lon, abs=1e-5), pytest.approx(lat, abs=1e-5))
     assert none.endswith("it has no place")
     assert "can't be read" in damaged
+
+
+def test_geometries_that_name_their_own_system_are_transformed():
+    (x, x2), (y, y2) = transform("EPSG:4326", "EPSG:32632", [9.0, 9.1], [48.0, 48.1])
+    square = shapely.set_srid(shapely.box(x, y, x2, y2), 32632)
+    forms = [shapely.to_wkb(square, include_srid=True, hex=True), f"SRID=32632;{square.wkt}", f"srid=1;{square.wkt}"]
+    *good, bad = tiles_of(pa.table({"id": ["a", "b", "c"], "geometry": forms}))
+    for tile in good:
+        assert tile.bbox.as_tuple() == pytest.approx((9.0, 48.0, 9.1, 48.1), abs=2e-3)
+    assert "EPSG:1, is not known" in bad
+    [tile] = tiles_of(pa.table({"id": ["a"], "geometry": [shapely.to_wkb(square, include_srid=True)]}))
+    assert tile.bbox == good[0].bbox
+
+
+def test_a_time_that_no_calendar_has_is_one_bad_row():
+    times = pa.array([2**62, 0], pa.timestamp("us"))
+    bad, good = tiles_of(pa.table({"id": ["a", "b"], "lon": [1.0] * 2, "lat": [2.0] * 2, "datetime": times}))
+    assert "its datetime can't be read" in bad
+    assert good.captured_on == dt.date(1970, 1, 1)
 
 
 def test_a_place_that_its_system_does_not_have_is_a_bad_row_and_its_neighbours_are_not():
