@@ -22,6 +22,10 @@ _BY_WORDS: Final = (
     ("cannot find coordinate operations", "its coordinate system has no known way to longitudes and latitudes"),
     ("point outside of projection domain", "it reaches beyond what its projection can show of the Earth"),
     ("unable to compute a transformation", "its pixels are not tied to places"),
+    ("aws_no_sign_request", "its store wants credentials; of a public one, set AWS_NO_SIGN_REQUEST=YES"),
+    ("gs_no_sign_request", "its store wants credentials; of a public one, set GS_NO_SIGN_REQUEST=YES"),
+    ("gs_secret_access_key", "its store wants credentials; of a public one, set GS_NO_SIGN_REQUEST=YES"),
+    ("azure_no_sign_request", "its store wants credentials; of a public one, set AZURE_NO_SIGN_REQUEST=YES"),
     ("too many open files", "too many files are open: give fewer --workers, or raise the limit (ulimit -n)"),
 )
 

@@ -180,14 +180,15 @@ def search_scenes(
     wanted = [_Wanted(tuple(keys), name) for keys, name in zip_longest(assets, common_names)]
     seen: set[str] = set()
     for item in _items(api, collection, area, since, until):
-        name = item.get("id") if isinstance(item, Mapping) else None
+        name = str(item.get("id")) if isinstance(item, Mapping) else "without an id"
         if name in seen:
             continue
-        seen.add(str(name))
+        seen.add(name)
         try:
             scene = _scene(item, wanted, api)
         except (AttributeError, KeyError, TypeError, ValueError, shapely.errors.GEOSException) as err:
-            yield LeftOut("scene not understood", f"scene {name} of the catalogue: {err!r}")
+            fault = str(err) if isinstance(err, ValueError) else f"a part of it is not as STAC has it ({err!r})"
+            yield LeftOut("scene not understood", f"scene {name} of the catalogue: {fault}")
             continue
         # Not every catalogue can filter by cloud, so it is done here.
         if scene.cloud_cover is None or scene.cloud_cover <= max_cloud:
@@ -234,28 +235,45 @@ def _until_nothing_new(pages: Iterable[Mapping[str, Any]], api: str) -> Iterator
             return
 
 
+def _outline_of_box(box: Sequence[float] | None) -> dict[str, Any]:
+    """A bbox of a STAC item as its geometry, for one that has none.
+
+    Raises:
+        ValueError: it has no bbox either.
+    """
+    if not box or len(box) not in (4, 6):
+        raise ValueError("it has neither a geometry nor a bbox")
+    west, south, *_, east, north = box if len(box) == 4 else (*box[:2], *box[3:5])
+    east += 360.0 if east < west else 0.0
+    return {
+        "type": "Polygon",
+        "coordinates": [[(west, south), (east, south), (east, north), (west, north), (west, south)]],
+    }
+
+
 def _scene(item: Mapping[str, Any], wanted: Sequence[_Wanted], api: str) -> Scene:
     """A record of a STAC item.
 
     Raises:
         AttributeError, KeyError, TypeError, ValueError: the item lacks what is needed.
     """
+    if not all(isinstance(item[part], Mapping) for part in ("properties", "assets")):
+        raise ValueError("it has no properties, or no assets")
     properties = item["properties"]
-    date = utc_day(properties.get("datetime") or properties["start_datetime"])
+    date = utc_day(properties.get("datetime") or properties.get("start_datetime"))
     if date is None:
         raise ValueError("it has no date")
-    if item["geometry"] is None:
-        raise ValueError("it has no geometry")
+    geometry = item.get("geometry") or _outline_of_box(item.get("bbox"))
     cloud = properties.get("eo:cloud_cover")
     base = next((link["href"] for link in item.get("links") or [] if link.get("rel") == "self"), f"{api}/search")
     chosen = [_choose(item["assets"], one) for one in wanted]
     return Scene(
-        scene_id=item["id"],
+        scene_id=str(item["id"]),
         date=date,
         cloud_cover=cloud_share(None if cloud is None else float(cloud) / 100),
         offset=reflectance_offset(properties, [asset for asset, _ in chosen]),
         assets=tuple(Asset(_addresses(asset, urljoin(api, base)), band) for asset, band in chosen),
-        footprint=outline_on_globe(item["geometry"]),
+        footprint=outline_on_globe(geometry),
         classes=_classes(item["assets"], urljoin(api, base)),
     )
 

@@ -13,7 +13,7 @@ from indexer.sources import remote
 from indexer.sources.dataset import open_dataset
 from indexer.sources.grid import KilometreGrid
 from indexer.sources.pixels import Stretch
-from indexer.sources.scenes import reflectance_offset, search_scenes
+from indexer.sources.scenes import _outline_of_box, reflectance_offset, search_scenes
 from indexer.sources.sentinel2 import Sentinel2Source
 from tests.indexer.stac_server import SIDE, scene
 from wildsat_core.collection import open_collection
@@ -219,21 +219,39 @@ def test_scenes_that_cannot_be_understood_are_counted_and_the_others_found(catal
     server, area = catalogue
     good = server.items[2]
     server.items += [
-        {**good, "id": "nowhere", "geometry": None},
+        {**good, "id": "nowhere", "geometry": {"type": "Point", "coordinates": [-98, 33.5]}},
         {**good, "id": "bare", "assets": {}},
+        {**good, "id": "empty", "assets": None},
+        {**good, "id": "dateless", "properties": {**good["properties"], "datetime": "2023-06"}},
         {**good, "id": "timeless", "properties": {**good["properties"], "datetime": "2023-06-31T10:00:00Z"}},
     ]
     report = build_collection(
         Sentinel2Source(server.url, area, **YEAR, grid=GRID), model, tmp_path / "some", BuildOptions(workers=0), {}
     )
     assert report.added >= 9
-    assert report.left_out["scene not understood"] == 3
+    assert report.left_out["scene not understood"] == 5
     for problem in (
-        "nowhere of the catalogue: ValueError('it has no geometry')",
+        "nowhere of the catalogue: its geometry is a Point, not a polygon",
+        "empty of the catalogue: it has no properties, or no assets",
+        "dateless of the catalogue: a day must look like 2023-07-31",
         "no asset visual or TCI_10m",
         "timeless",
     ):
         assert problem in caplog.text
+
+
+@pytest.mark.parametrize("heights", [False, True])
+def test_a_scene_without_a_geometry_lies_where_its_bbox_is(catalogue, heights):
+    server, area = catalogue
+    west, south, east, north = area.as_tuple()
+    about = {"id": 7, "geometry": None, "bbox": [west, south, 0, east, north, 9] if heights else [*area.as_tuple()]}
+    item = {**server.items[2], **about}
+    expected = list(Sentinel2Source(server.url, area, **YEAR, grid=GRID).candidates())
+    assert _outline_of_box(item["bbox"])["coordinates"][0][2] == (east, north)
+    server.items = [{**item, "bbox": [*area.as_tuple()]}]  # by which the catalogue itself searches
+    found = list(Sentinel2Source(server.url, area, **YEAR, grid=GRID).candidates())
+    assert [c.tile.bbox for c in found] == [c.tile.bbox for c in expected]
+    assert {c.tile.href for c in found} == {"7"}
 
 
 def test_a_scene_whose_cloud_is_unknown_is_the_last_choice_and_its_tiles_say_nothing_of_it(catalogue):
