@@ -1,5 +1,6 @@
 """`wildsat index build` and `wildsat index add`: from an area and some imagery to a collection."""
 
+import logging
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from enum import StrEnum
@@ -19,16 +20,19 @@ from indexer.pipeline.estimate import estimate_build
 from indexer.pipeline.listing import Chooser
 from indexer.pipeline.options import BuildOptions
 from indexer.pipeline.reading import ReadOptions, default_workers
-from indexer.pipeline.scale import model_name
+from indexer.pipeline.scale import model_name, model_sides
 from indexer.sources.protocol import Source
 from wildsat_core.collection import open_collection
 from wildsat_core.collection.writer import check_collection_name
 from wildsat_core.countries import load_countries
 from wildsat_core.errors import CollectionNotFoundError, InvalidInputError
+from wildsat_core.ground_scale import SLACK
 from wildsat_core.land import load_land
 
 if TYPE_CHECKING:
     from wildsat_core.models.model import WildSATModel
+
+logger = logging.getLogger(__name__)
 
 
 class Engine(StrEnum):
@@ -138,6 +142,24 @@ class Build(CollectionOptions, PictureOptions):
             any_scale=self.any_scale,
         )
 
+    def sized(self) -> Self:
+        """The same, cut to the side that the model's training pictures had where nobody said how large tiles are to be.
+
+        Other sides than those are warned of.
+        """
+        sides = model_sides(self.root, self.model)
+        if sides is None:
+            return self
+        order = self.of_side(sides[1])
+        wanted = getattr(order, "tile_km", None)
+        if wanted is not None and not sides[0] / SLACK <= wanted <= sides[1] * SLACK:
+            logger.warning(
+                "tiles are %g km wide, and the pictures that the model was trained on showed %g to %g km: its "
+                "ranking may mean less; leave out --tile-km for %g",
+                *(wanted, *sides, sides[1]),
+            )
+        return order
+
     def loaded(self, source: Source) -> "WildSATModel":
         """The model asked for, the collection's, or the one for such pixels, on its device."""
         from wildsat_core.models.registry import load_model
@@ -146,7 +168,7 @@ class Build(CollectionOptions, PictureOptions):
 
     def run(self) -> None:
         """Index what the source gives."""
-        source = self.source()
+        source = self.sized().source()
         model = self.loaded(source)
         options = self.picture_options()
         if self.dry_run:

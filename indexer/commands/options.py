@@ -8,7 +8,7 @@ from abc import ABC, abstractmethod
 from dataclasses import dataclass
 from functools import cached_property, partial
 from pathlib import Path
-from typing import Annotated, Final
+from typing import Annotated, Final, Self
 
 import typer
 
@@ -89,6 +89,10 @@ class PictureOptions(WhereOptions, ABC):
     max_missing: Annotated[float, tiles(min=0, max=1, metavar="SHARE", help="Most of a tile without data, 0 to 1.")] = (
         0.3
     )
+
+    def of_side(self, side_km: float) -> Self:
+        """The same with tiles of this side, where the kind cuts tiles and nobody said how large they are to be."""
+        return self
 
     @abstractmethod
     def source(self) -> Source:

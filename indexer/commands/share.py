@@ -48,6 +48,7 @@ AllowFailed = Annotated[bool, typer.Option("--allow-failed", help="Publish altho
 
 def planned(order: Build) -> JobPlan:
     """Pin the build, or go on with the plan that the same command made."""
+    order = order.sized()
     source = order.source()
     model = order.loaded(source)
     job = job_of(source, model.ref, order.picture_options())
@@ -124,6 +125,7 @@ def run_on_cluster(order: Build) -> None:
     if order.dry_run:
         order.run()
         return
+    order = order.sized()
     made = planned(order)
     on_gpu = order.loaded(order.source()).device.type == "cuda"
     signed = signed_of(vars(order), address_options(order))

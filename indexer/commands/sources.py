@@ -5,9 +5,9 @@ option is a new field here, used in `source` below it.
 """
 
 import logging
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Annotated, Final, Literal
+from typing import Annotated, Final, Literal, Self
 
 from indexer.commands.days import parse_day
 from indexer.commands.options import (
@@ -78,6 +78,9 @@ class RasterOptions(PictureOptions):
     step_px: Annotated[
         int | None, tiles(metavar="PIXELS", help="Step along the raster's own pixels.", show_default="as --tile-px")
     ] = None
+
+    def of_side(self, side_km: float) -> Self:
+        return self if self.tile_km is not None or self.tile_px is not None else replace(self, tile_km=side_km)
 
     def source(self) -> Source:
         self._check_extent()
@@ -158,13 +161,21 @@ class Sentinel2Options(PictureOptions):
         imagery(metavar="NUMBER", help="Added to reflectance.", show_default="as told"),
     ] = None
     signer: Annotated[str | None, imagery(metavar="MODULE:FUNCTION", help="Makes an asset's address readable.")] = None
-    tile_km: Annotated[float, tiles(metavar="KM", help="Side of a tile, on the kilometre grid of the globe.")] = (
-        DEFAULT_TILE_KM
-    )
+    tile_km: Annotated[
+        float | None,
+        tiles(
+            metavar="KM",
+            help="Side of a tile, on the kilometre grid of the globe.",
+            show_default=f"that of the model's training, or {DEFAULT_TILE_KM:g}",
+        ),
+    ] = None
     step_km: StepKm = None
     tile_px: Annotated[
         int | None, tiles(metavar="PIXELS", help="Side of a tile's picture.", show_default="pixels of 10 m")
     ] = None
+
+    def of_side(self, side_km: float) -> Self:
+        return self if self.tile_km is not None else replace(self, tile_km=side_km)
 
     def source(self) -> Source:
         since, until, area = parse_day(self.since, "from"), parse_day(self.until, "to"), self.box
@@ -178,7 +189,7 @@ class Sentinel2Options(PictureOptions):
             area=area,
             since=since,
             until=until,
-            grid=kilometre_grid(self.tile_km, self.step_km),
+            grid=kilometre_grid(DEFAULT_TILE_KM if self.tile_km is None else self.tile_km, self.step_km),
             max_cloud=self.max_cloud,
             pick=self.pick,
             assets=self.assets,

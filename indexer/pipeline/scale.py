@@ -10,7 +10,8 @@ from indexer.sources.protocol import Candidate, Source
 from wildsat_core.collection import read_current_manifest
 from wildsat_core.errors import CollectionNotFoundError, InvalidInputError
 from wildsat_core.ground_scale import ForScale, GroundScale, mismatch
-from wildsat_core.models.registry import model_for
+from wildsat_core.models.config import read_config
+from wildsat_core.models.registry import find_model, installed_models, model_for
 
 AUTO = "auto"
 SHIPPED = "wildsat-mini"  # where nothing tells the size of pixels
@@ -71,6 +72,28 @@ def model_name(root: Path, asked: str | None, source: Source, *, any_scale: bool
     first = next((c for c in source.candidates() if isinstance(c, Candidate)), None)
     scale = GroundScale.of(first.tile) if first else None
     return model_for(scale, any_scale=any_scale) if scale else SHIPPED
+
+
+def model_sides(root: Path, asked: str | None) -> tuple[float, float] | None:
+    """Smallest and largest side in km of the pictures that a build's model was trained on; None where nobody said.
+
+    Args:
+        root: folder of the collection, which need not be there yet.
+        asked: name, directory or "auto" of the model; None for the collection's own.
+
+    Raises:
+        ModelNotFoundError: no model is called so.
+    """
+    if asked == AUTO:
+        return None  # it follows from the tiles
+    if asked is None:
+        try:
+            asked = read_current_manifest(root).model.name
+        except CollectionNotFoundError:
+            return None
+        if asked not in installed_models():
+            return None
+    return read_config(find_model(asked)).side_km
 
 
 def _advice(scale: GroundScale) -> str:

@@ -13,7 +13,9 @@ from indexer.commands.build import Build
 from indexer.commands.by_source import join, kind_first
 from indexer.commands.index import index
 from indexer.commands.sources import PICTURES
-from wildsat_core.errors import InvalidInputError
+from wildsat_core.errors import InvalidInputError, ModelNotFoundError
+from wildsat_core.models.config import read_config, write_config
+from wildsat_core.models.registry import MODELS, PRETRAINED
 
 COMMANDS = {"build": ORDERS, "add": ORDERS, "cut": PICTURES}
 KINDS = ["raster", "sentinel2"]
@@ -103,3 +105,38 @@ def test_an_order_is_what_was_typed():
     assert (order.name, order.input, order.tile_km, order.compiled) == ("alps", "alps.tif", 2.5, False)
     assert (order.box.west, order.box.east) == (170, -170)
     assert (order.max_missing, order.bands, order.replace) == (0.3, "red,green,blue", False)
+
+
+def order_for(kind, **options):
+    return join(Build, PICTURES[kind])(name="c", input="x.tif", **options)
+
+
+@pytest.fixture
+def published(tmp_path):
+    """A model whose training pictures showed 2.5 to 4.9 km, by its config alone."""
+    config = read_config(PRETRAINED / "wildsat-mini")
+    write_config(config.model_copy(update={"name": "row", "side_km": MODELS["swint-satlas"].trained_side_km}), tmp_path)
+    return str(tmp_path)
+
+
+def test_tiles_have_the_side_that_the_model_was_trained_on_where_nobody_says(published, tmp_path):
+    assert order_for("raster", model=published).sized().tile_km == 4.9
+    assert order_for("sentinel2", model=published).sized().tile_km == 4.9
+    assert order_for("raster", model=published, tile_px=256).sized().tile_km is None, "along the raster's pixels"
+    assert order_for("sentinel2", model=published, tile_px=256).sized().tile_km == 4.9, "pixels of the picture"
+    folder = order_for("folder", model=published)
+    assert folder.sized() is folder, "nothing is cut"
+    for model in (None, "auto", "wildsat-s2"):
+        order = order_for("sentinel2", model=model, collections=tmp_path / "none").sized()
+        assert order.tile_km is None, "2.56 as ever"
+    with pytest.raises(ModelNotFoundError):
+        order_for("raster", model="nothing").sized()
+
+
+@pytest.mark.parametrize(
+    ("tile_km", "told"), [(4.9, False), (2.56, False), (2.1, False), (6, False), (1.28, True), (10, True)]
+)
+def test_tiles_of_another_side_than_the_models_are_warned_of(published, caplog, tile_km, told):
+    assert order_for("raster", model=published, tile_km=tile_km).sized().tile_km == tile_km
+    words = f"tiles are {tile_km:g} km wide, and the pictures that the model was trained on showed 2.5 to 4.9 km"
+    assert (words in caplog.text) == told

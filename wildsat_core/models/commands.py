@@ -191,6 +191,7 @@ def _installed_facts(directory: Path) -> dict[str, Any]:
         "text_encoder": config.text_encoder,
         "metric": config.metric,
         "gsd_m": config.gsd_m,
+        "side_km": config.side_km,
         "licence": config.licence,
         "description": config.description,
         "source": config.source,

@@ -82,6 +82,7 @@ class ModelConfig(_Frozen):
         default_blend: weight of the place space in a text query when the searcher names none.
         gsd_m: ground sizes of a pixel, smallest and largest, that the model is for, as it sees pictures once they are
             brought to its input's size; None when nobody said.
+        side_km: ground that the pictures of its training showed, smallest and largest side; None when nobody said.
         no_match: calibration of the "nothing matches" answer, None before it is measured.
         source: where the weights came from; source_sha256: hash of that file, when there was one.
     """
@@ -94,6 +95,7 @@ class ModelConfig(_Frozen):
     feature_size: int = Field(gt=0)
     preprocessing: Preprocessing = Field(default_factory=Preprocessing)
     gsd_m: tuple[float, float] | None = None
+    side_km: tuple[float, float] | None = None
     tile_heads: dict[Space, HeadConfig]
     text_encoder: str = "minilm"
     text_head: HeadConfig | None = None
@@ -113,8 +115,9 @@ class ModelConfig(_Frozen):
 
     @model_validator(mode="after")
     def _check_scale(self) -> ModelConfig:
-        if self.gsd_m is not None and not 0 < self.gsd_m[0] <= self.gsd_m[1] < float("inf"):
-            raise ValueError(f"gsd_m must be two positive sizes in metres, the smaller first, got {self.gsd_m}")
+        for name, sizes, unit in (("gsd_m", self.gsd_m, "metres"), ("side_km", self.side_km, "kilometres")):
+            if sizes is not None and not 0 < sizes[0] <= sizes[1] < float("inf"):
+                raise ValueError(f"{name} must be two positive sizes in {unit}, the smaller first, got {sizes}")
         return self
 
     @model_validator(mode="after")

@@ -187,6 +187,7 @@ def _config(
     return base.model_copy(
         update={
             "gsd_m": spec.trained_gsd_m,
+            "side_km": spec.trained_side_km,
             "description": f"WildSAT checkpoint of the row {spec.name}.{note}",
             "licence": f"none stated for the checkpoint; starting weights: {spec.licence}",
             "source": source.name,
