@@ -166,7 +166,7 @@ def _known_to(root: Path, plan: JobPlan, options: BuildOptions) -> Callable[[set
     if options.on_known == "replace" or not plan.generation:
         return lambda _: set()
     if mirror := mirror_of(root):
-        mirror.pull(plan.generation, ids_alone=True)
+        mirror.pull(plan.generation)
     manifest = read_manifest(root, plan.generation)
     index, live = read_id_index(root, manifest), live_rows(root, manifest)
     return lambda ids: {tile_id for row, tile_id in index.found(ids) if live[row]}

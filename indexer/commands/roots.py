@@ -38,7 +38,7 @@ def collection_root(name_or_path: str, collections: Path, store: str | None = No
     """
     if store is not None:
         mirror = mirrored(store, check_collection_name(name_or_path))
-        mirror.pull(ids_alone=False)
+        mirror.pull()
         return mirror.root
     for root in (collections / name_or_path, Path(name_or_path)):
         if holds_collection(root):
@@ -60,9 +60,10 @@ def folder_of(name: str, collections: Path, store: str | None, *, ids_alone: boo
     """
     if store is None:
         return collections
-    mirror = mirrored(store, check_collection_name(name))
+    copies = copies_of(store, ids_alone=ids_alone)
+    mirror = mirrored(store, check_collection_name(name), copies)
     try:
-        mirror.pull(ids_alone=ids_alone)
+        mirror.pull()
     except CollectionNotFoundError:
         mirror.forget()
-    return copies_of(store)
+    return copies

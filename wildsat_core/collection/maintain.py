@@ -190,7 +190,7 @@ def verify(root: Path) -> list[str]:
     if mirror := mirror_of(root):
         if problems := list(mirror.problems()):
             return problems
-        mirror.pull(ids_alone=False)
+        mirror.pull()
     try:
         manifest = read_current_manifest(root)
     except (CollectionFormatError, FileNotFoundError) as err:

@@ -57,6 +57,7 @@ CACHE_VARIABLE: Final = "WILDSAT_CACHE"
 LIMIT_VARIABLE: Final = "WILDSAT_CACHE_GB"
 _ARRIVED: Final = ".arrived.json"
 _USED: Final = ".used"
+_IDS: Final = "-ids"  # ends the name of the folder of copies without vectors
 _WHOLE: Final = ".whole"  # which generation was fetched with all its files
 _AT_ONCE: Final = 8
 _IN_USE_S: Final = 3600.0  # a copy that nobody looked at for so long is served by nobody
@@ -80,7 +81,7 @@ class Mirror:
     def __init__(self, root: Path, store: Store) -> None:
         """Remember; `mirror_of` and `mirrored` open."""
         self.root, self.store = root, store
-        self._ids_alone = False
+        self._ids_alone = root.parent.name.endswith(_IDS)
 
     # What several machines agree on.
 
@@ -115,13 +116,11 @@ class Mirror:
 
     # Fetching.
 
-    def pull(self, generation: int | None = None, *, ids_alone: bool | None = None) -> int:
+    def pull(self, generation: int | None = None) -> int:
         """Bring the live generation, or a named one, into the copy; a reader of the copy sees it when all is there.
 
         Args:
             generation: which one; None for the live one.
-            ids_alone: fetch of segments what tells their ids, and no vectors, which is enough for who adds and
-                publishes; None as the last time.
 
         Returns:
             The number of the live generation.
@@ -131,7 +130,6 @@ class Mirror:
             CollectionFormatError: an object is missing, or not what the manifest says; it is named.
             CacheTooSmallError: the generation does not fit.
         """
-        self._ids_alone = self._ids_alone if ids_alone is None else ids_alone
         with FileLock(self.root / ".fetch", mode=0o644):
             newest = self.newest()
             if not newest:
@@ -321,9 +319,16 @@ def mirrored(address: str, name: str, copies: Path | None = None) -> Mirror:
     return found
 
 
-def copies_of(address: str) -> Path:
-    """The folder that holds the copies of a store's collections."""
-    return cache_folder() / hashlib.sha256(open_store(address).address.encode()).hexdigest()[:16]
+def copies_of(address: str, *, ids_alone: bool = False) -> Path:
+    """The folder that holds the copies of a store's collections.
+
+    Args:
+        address: of the store.
+        ids_alone: copies that have of segments what tells their ids, and no vectors, which is enough for who adds and
+            publishes. They lie apart from those that are searched.
+    """
+    name = hashlib.sha256(open_store(address).address.encode()).hexdigest()[:16]
+    return cache_folder() / (name + (_IDS if ids_alone else ""))
 
 
 class StoredCollections:
@@ -362,7 +367,7 @@ class StoredCollections:
     def _brought(self, name: str) -> bool:
         mirror = mirrored(self._store.address, name, self.folder)
         try:
-            mirror.pull(ids_alone=False)
+            mirror.pull()
         except CollectionNotFoundError:
             mirror.forget()
         except (WildsatError, OSError) as err:

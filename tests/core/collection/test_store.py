@@ -15,7 +15,7 @@ from tests.core.collection.race_driver import PROCESSES, TURNS
 from wildsat_core.collection import open_collection
 from wildsat_core.collection.garbage import collect_garbage
 from wildsat_core.collection.maintain import compact, delete_tiles, publish_next, verify
-from wildsat_core.collection.mirror import StoredCollections, mirrored
+from wildsat_core.collection.mirror import StoredCollections, copies_of, mirrored
 from wildsat_core.collection.segment import write_segment
 from wildsat_core.collection.store import open_store
 from wildsat_core.errors import (
@@ -62,11 +62,11 @@ def add(root, count):
         return out.publish()
 
 
-def elsewhere(address, monkeypatch, tmp_path, name="other", **options):
+def elsewhere(address, monkeypatch, tmp_path, name="other"):
     """The collection as another machine has it, with a cache of its own."""
     monkeypatch.setenv("WILDSAT_CACHE", str(tmp_path / name))
     mirror = mirrored(address, "test")
-    mirror.pull(**options)
+    mirror.pull()
     return mirror.root
 
 
@@ -191,12 +191,15 @@ def test_what_was_fetched_is_not_fetched_again(store, monkeypatch, tmp_path):
     assert {path: path.stat().st_mtime_ns for path in times} == times
 
 
-def test_who_only_adds_fetches_no_vectors(store, monkeypatch, tmp_path):
-    root = elsewhere(store, monkeypatch, tmp_path, ids_alone=True)
-    assert {path.name for path in root.glob("segments/*/[!.]*")} == {"tiles.arrow", "ids.npy", "ids.rows.npy"}
-    assert add(root, 9).tiles == 9
-    mirrored(store, "test").pull(ids_alone=False)
-    assert (len(facts(root)[1]), verify(root)) == (9, [])
+def test_who_only_adds_fetches_no_vectors_and_leaves_what_is_searched_alone(store, monkeypatch, tmp_path):
+    searched = elsewhere(store, monkeypatch, tmp_path)
+    mirror = mirrored(store, "test", copies_of(store, ids_alone=True))
+    mirror.pull()
+    assert {path.name for path in mirror.root.glob("segments/*/[!.]*")} == {"tiles.arrow", "ids.npy", "ids.rows.npy"}
+    assert add(mirror.root, 9).tiles == 9
+    assert facts(searched)[0] == 1
+    mirrored(store, "test").pull()
+    assert (len(facts(searched)[1]), verify(searched)) == (9, [])
 
 
 def test_the_cache_keeps_to_its_limit_and_says_when_a_generation_is_larger(store, monkeypatch, tmp_path):
