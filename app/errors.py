@@ -48,6 +48,22 @@ UNADORNED = {
     404: "there is nothing at this address; /docs and /openapi.json tell what there is",
     405: "this address does not take this method; /docs tells which it takes",
 }
+# What pydantic says in the words of a programmer, by its types of errors.
+PLAINLY = {
+    "missing": "must be given",
+    "extra_forbidden": "there is no such field here",
+    "int_parsing": "must be a whole number",
+    "int_type": "must be a whole number",
+    "int_from_float": "must be a whole number",
+    "float_parsing": "must be a number",
+    "float_type": "must be a number",
+    "bool_parsing": "must be true or false",
+    "bool_type": "must be true or false",
+    "string_type": "must be text",
+    "string_unicode": "must be text in whole characters; half of a surrogate pair is none",
+    "list_type": "must be a list",
+    "finite_number": "must be a finite number",
+}
 UNTOLD = "The collection or its model can't be read just now. The log of the service has the details."
 UNEXPECTED = "Something went wrong on our side. The log of the service has the details under this request id."
 
@@ -134,7 +150,7 @@ def _validation_problem(error: RequestValidationError, request_id: str) -> dict[
     if isinstance(cause, InvalidInputError):  # raised by the core while a parameter was read; its sentence is whole
         return problem(422, str(cause), request_id, name if place else cause.parameter)
     seen = first.get("input")
-    said = "must be given" if first["type"] == "missing" else str(first["msg"]).removeprefix("Value error, ")
+    said = PLAINLY.get(first["type"]) or str(first["msg"]).removeprefix("Value error, ")
     shown = "" if seen is None or isinstance(seen, dict | bytes) or ", got " in said else f", got {_clip(repr(seen))}"
     return problem(422, f"{name}: {said}{shown}", request_id, name)
 

@@ -332,3 +332,21 @@ def test_pages_of_named_origins_may_show_the_page_in_a_frame(serve: Callable[...
     assert "frame-ancestors https://blog.example" in opened.headers["content-security-policy"]
     assert "x-frame-options" not in opened.headers
     assert '"embed": true' in opened.text
+
+
+@pytest.mark.parametrize(
+    ("path", "body", "said"),
+    [
+        ("/search?q=ice&k=many", None, "k: must be a whole number, got 'many'"),
+        ("/search?q=ice&blend=half", None, "blend: must be a number, got 'half'"),
+        ("/search?q=ice&explain=perhaps", None, "explain: must be true or false, got 'perhaps'"),
+        ("/search", {"terms": [{"text": "ice"}], "bbbox": 1}, "bbbox: there is no such field here, got 1"),
+        ("/search", {"terms": [{"text": 3}]}, "terms.0.text: must be text, got 3"),
+        ("/search", {"terms": [{"text": "ice"}], "k": 1.5}, "k: must be a whole number, got 1.5"),
+        ("/stac/search", {"sortby": [{"field": "id", "direction": "asc"}]}, "sortby: there is no such field here"),
+    ],
+)
+def test_what_is_malformed_is_said_in_plain_words(client: TestClient, path: str, body: dict | None, said: str) -> None:
+    answer = client.get(path) if body is None else client.post(path, json=body)
+    assert answer.status_code in (400, 422)
+    assert answer.json()["detail"].startswith(said)
