@@ -35,10 +35,6 @@ def open_third_hit(page: Any) -> None:
     page.wait_for_selector("#detail .habitats")
 
 
-def open_filters(page: Any) -> None:
-    page.locator("#narrow summary").click()
-
-
 @dataclass(frozen=True)
 class Shot:
     """One picture: its name, the address that leads to the state, the theme and the device, and what is done there."""
@@ -51,18 +47,13 @@ class Shot:
 
 
 SHOTS = (
-    Shot("welcome", "/", "dark"),
-    Shot("welcome-phone", "/", "light", PHONE),
     Shot("hits", "/?q=mangrove+forest+on+a+tropical+coast&spacing_km=500&view=110,4,2.6"),
-    Shot("hits-dark", "/?q=glaciers+and+bare+rock+on+high+mountains&spacing_km=500&view=84,32,2.4", "dark"),
     Shot("hits-phone", "/?q=sand+dunes+in+a+hot+desert&spacing_km=500&view=20,22,1.2", "dark", PHONE),
     Shot("heat", "/?q=tropical+rainforest&not=farmland&heat=75&view=-55,-5,2.3"),
     Shot("heat-flat", "/?q=boreal+forest+with+many+lakes&heat=80&flat=1&view=20,35,1.1", "dark"),
     Shot("detail", "/?q=boreal+forest+with+many+lakes&spacing_km=300&view=-90,55,2.6", act=open_third_hit),
     Shot("detail-phone", "/?q=dry+acacia+savanna&spacing_km=500&view=25,0,1.6", "light", PHONE, open_third_hit),
     Shot("compare", "/?q=lowland+rainforest&vs=hot+desert&spacing_km=500&view=15,8,1.9", "dark"),
-    Shot("filters", "/?q=high+grassland&bbox=60,20,110,50&months=&spacing_km=300&view=85,36,3", act=open_filters),
-    Shot("no-match", "/?q=a+computer+motherboard", "light"),
 )
 
 

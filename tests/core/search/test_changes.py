@@ -11,10 +11,10 @@ from wildsat_core.collection import open_collection
 from wildsat_core.collection.maintain import delete_tiles
 from wildsat_core.errors import InvalidInputError, LimitExceededError
 from wildsat_core.geo import KM_PER_DEGREE, great_circle_km
-from wildsat_core.search.changes import Period
+from wildsat_core.search.changes import Period, rank_pairs
 from wildsat_core.search.engine import SearchEngine
 from wildsat_core.search.query import Circle, Filters, Query, TextTerm, TileTerm
-from wildsat_core.search.same_place import Dated, find_pairs
+from wildsat_core.search.same_place import Dated, Pairs, find_pairs
 from wildsat_core.types import BBox
 
 EVER = Period()
@@ -99,6 +99,33 @@ def test_each_half_of_a_change_is_scored_as_a_hit_is(engines):
     for half in (change.before, change.after):
         hit = engine.search(replace(DUNES, filters=Filters(tile_ids=frozenset({half.tile.tile_id})))).hits[0]
         assert (hit.score, hit.percentile, hit.fit) == (half.score, half.percentile, half.fit)
+
+
+class Rough:
+    """Shards whose first pass is as far off as it says it may be."""
+
+    def __init__(self, truth, bound):
+        self.truth, self.bound = truth, bound
+
+    def rough_at(self, rows, plan):
+        off = np.where(np.arange(len(self.truth)) % 2, self.bound, -self.bound)
+        return (self.truth + off).astype(np.float32)[rows], self.bound
+
+    def exact_at(self, rows, plan):
+        return self.truth[rows]
+
+
+@pytest.mark.parametrize("direction", ["any", "gain", "loss"])
+def test_what_a_rough_first_pass_hides_is_found(direction):
+    rng = np.random.default_rng(1)
+    truth = rng.standard_normal(400).astype(np.float32)
+    pairs = Pairs(np.arange(200), np.arange(400)[:199:-1])  # the two of a pair are off in opposite ways
+    gain = truth[pairs.after] - truth[pairs.before]
+    key = {"any": np.abs(gain), "gain": gain, "loss": -gain}[direction]
+    for count in (1, 5, 50):
+        found, scores = rank_pairs(Rough(truth, 0.3), None, pairs, direction, count)
+        assert found.tolist() == np.argsort(-key, kind="stable")[:count].tolist()
+        np.testing.assert_array_equal(scores[:, 1] - scores[:, 0], gain[found])
 
 
 def test_a_tile_can_be_the_question(engines):
