@@ -18,6 +18,9 @@ _LATEX = {"&": r"\&", "%": r"\%", "_": r"\_", "#": r"\#", "$": r"\$", "{": r"\{"
           "^": r"\textasciicircum{}", "\\": r"\textbackslash{}"}  # fmt: skip
 
 
+MOST_COLUMNS = 4  # of measures, before a table is turned
+
+
 @dataclass(frozen=True, slots=True)
 class Figure:
     """One measured share.
@@ -59,8 +62,15 @@ class Results:
         return list(dict.fromkeys(name for row in self.figures.values() for name in row))
 
     def table(self) -> Table:
-        """For people."""
+        """For people: a row for each model, or where there are many measures a row for each of these."""
         table = Table(title=self.title)
+        if len(self.measures) > MOST_COLUMNS:
+            table.add_column("")
+            for model in self.figures:
+                table.add_column(model, justify="right")
+            for name in self.measures:
+                table.add_row(name, *(_shown(row.get(name)) for row in self.figures.values()))
+            return table
         table.add_column("model")
         for name in self.measures:
             table.add_column(name, justify="right")

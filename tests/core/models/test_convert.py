@@ -85,6 +85,7 @@ def test_the_row_can_be_named_where_the_file_does_not_say(resnet, tmp_path):
     model = convert(saved, tmp_path, row="resnet50-random")
     assert model.config.location is None
     assert "resnet50-random" in model.config.description
+    assert model.config.side_km == (2.5, 4.9), "the ground that a picture of its training showed"
 
 
 def test_the_location_branch_equals_its_definition(resnet, tmp_path):

@@ -318,6 +318,9 @@ def test_a_figure_is_the_mean_with_its_interval() -> None:
     figure = results.Figure.of(np.array([1.0, 0, 1, 1]))
     assert (figure.value, figure.count) == (0.75, 4)
     assert figure.interval[0] < 0.75 < figure.interval[1]
+    many = results.Results("t", {"m": {str(i): figure for i in range(9)}}, {}).table()
+    assert [column.header for column in many.columns] == ["", "m"]
+    assert many.row_count == 9
     table = results.Results("t", {"a_b": {"x": figure}, "c": {}}, {})
     assert r"a\_b & \textbf{0.750} $\pm$ " in table.latex()
     assert r"c & --" in table.latex()
