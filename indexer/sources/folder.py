@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import itertools
+import os
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -15,7 +16,7 @@ from indexer.sources.intact import STRICT, check_intact_file
 from indexer.sources.library_errors import library_errors, read_error
 from indexer.sources.picture import read_picture
 from indexer.sources.pixels import Stretch, reading_of
-from indexer.sources.places import box_around, centre_in, cloud_share, slug
+from indexer.sources.places import box_around, centre_in, cloud_share
 from indexer.sources.protocol import (
     MOST_IN_PARTITION,
     Candidate,
@@ -165,27 +166,27 @@ class FolderSource:
             raise SourceError(f"{self.table} can't be read as CSV: {err}") from err
 
     def _candidate(self, row: dict[str, str], line: int) -> Candidate:
-        name = row["file"] or ""  # a row that is too short has None
-        where = f"{self.table}, line {line}" if self.table else name
+        file = row["file"] or ""  # a row that is too short has None
+        where = f"{self.table}, line {line}" if self.table else file
         try:
-            path = Path(self.root) / name
-            if not name:
+            path = Path(self.root) / file
+            if not file:
                 raise SourceError(f"{where}: the row names no file")
             if not path.resolve().is_relative_to(Path(self.root).resolve()):
-                raise SourceError(f"{where}: {name} lies outside of {self.root}")
+                raise SourceError(f"{where}: {file} lies outside of {self.root}")
             box, outline, gsd_m, says_where = self._place(path, row)
             date = utc_day(row.get("date"))
             cloud = cloud_share(row.get("cloud"))
         except ValueError as err:
             raise SourceError(f"{where}: {err}") from err
         stem = str(Path(row["file"]).with_suffix("")).replace("/", "-")
-        given = tile_id_of(row["id"]) if row.get("id") else slug(stem)
+        name = row.get("id") or (f"{stem}-{date}" if date else stem)
         tile = Tile(
-            tile_id=f"{given}-{date}" if date and not row.get("id") else given,
+            tile_id=tile_id_of(name),
             bbox=box,
             gsd_m=gsd_m,
             source=self.name,
-            href=row["file"],
+            href=os.fsencode(file).decode("utf-8", "replace"),  # names of files may be any bytes
             captured_on=date,
             cloud_cover=cloud,
             footprint_wkb=outline,

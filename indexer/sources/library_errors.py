@@ -81,6 +81,8 @@ def library_errors() -> tuple[type[BaseException], ...]:
 
 def sentence(err: BaseException) -> str:
     """What an error of a library means, and its own words where they say more."""
+    if "previous exception" in str(err) and err.__cause__ is not None:  # rasterio's way of saying nothing
+        return sentence(err.__cause__)
     words = " ".join(str(err).split()) or type(err).__name__
     meaning = next((told for found, told in _BY_WORDS if found in words.lower()), None)
     if meaning is None:

@@ -6,21 +6,18 @@ import math
 import re
 
 from wildsat_core.area import Area
-from wildsat_core.errors import InvalidInputError
 from wildsat_core.geo import KM_PER_DEGREE, wrap_lon
+from wildsat_core.ids import tile_id_of
 from wildsat_core.types import BBox
 
 
 def slug(text: str) -> str:
-    """Letters, digits, '-', '_' and '.' only, so that ids are safe in addresses.
+    """Letters, digits, '-', '_' and '.' only, so that ids are safe in addresses; a hash where nothing is left.
 
     Raises:
-        InvalidInputError: nothing is left.
+        InvalidInputError: the text is empty.
     """
-    kept = re.sub(r"[^A-Za-z0-9_.-]+", "-", text).strip("-.")
-    if not kept:
-        raise InvalidInputError(f"no tile id can be made of {text!r}; name the scene with --scene", "scene")
-    return kept
+    return re.sub(r"[^A-Za-z0-9_.-]+", "-", text).strip("-.") or tile_id_of(text)
 
 
 def cloud_share(value: float | str | None) -> float | None:

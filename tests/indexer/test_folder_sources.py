@@ -2,6 +2,7 @@
 
 import datetime as dt
 import json
+import os
 import re
 import sqlite3
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -17,12 +18,14 @@ from indexer.pipeline.build import build_collection
 from indexer.pipeline.options import BuildOptions
 from indexer.sources.folder import FolderSource, find_table
 from indexer.sources.pixels import Stretch
+from indexer.sources.places import slug
 from indexer.sources.protocol import LeftOut, UnreachableError
 from indexer.sources.satlas import SatlasSource
 from indexer.sources.xyz import XyzSource
 from tests.indexer.conftest import write_raster
 from wildsat_core.collection import open_collection
 from wildsat_core.errors import InvalidInputError, SourceError
+from wildsat_core.ids import is_tile_id
 from wildsat_core.mercator import map_tile_box, map_tiles_in
 from wildsat_core.types import BBox
 
@@ -397,3 +400,21 @@ def test_partitions_of_a_folder_hold_every_picture_once(pictures, monkeypatch):
     parts = [list(source.candidates(partition)) for partition in partitions]
     assert [len(part) for part in parts] == [partition.at_most for partition in partitions]
     assert [found for part in parts for found in part] == list(source.candidates())
+
+
+def test_pictures_of_any_name_have_ids_of_their_own(tmp_path):
+    names = ["森林.png", "海.png", "a b.png", "a-b.png", "_c.png", "x" * 200 + ".png"]
+    for name in names:
+        write_raster(tmp_path / name, np.ones((3, 8, 8), np.uint8), "EPSG:4326", 10, 50, 0.001)
+    tiles = [c.tile for c in FolderSource(str(tmp_path)).candidates()]
+    assert len({tile.tile_id for tile in tiles}) == len(names)
+    assert all(is_tile_id(tile.tile_id) for tile in tiles)
+    assert {tile.href for tile in tiles} == {*names}
+    (tmp_path / os.fsdecode(b"bytes\xff.png")).write_bytes((tmp_path / names[0]).read_bytes())
+    assert [c.reason for c in FolderSource(str(tmp_path)).candidates() if isinstance(c, LeftOut)] == ["no place"]
+    assert is_tile_id(slug("森林"))
+    table = tmp_path / "tiles.csv"
+    table.write_text("file,date\n" + "".join(f"{name},2023-06-0{i + 1}\n" for i, name in enumerate(names)))
+    dated = [c.tile.tile_id for c in FolderSource(str(tmp_path), table=str(table)).candidates()]
+    assert len(set(dated)) == len(names)
+    assert all(map(is_tile_id, dated))

@@ -84,3 +84,9 @@ def test_a_server_that_can_not_be_asked_may_answer_later_and_an_address_keeps_it
     err = read_error("a.tif can't be read", address, rasterio.errors.RasterioIOError(f"{address}: timed out"))
     assert type(err) is kind
     assert "secret" not in str(err)
+
+
+def test_rasterio_is_asked_for_the_exception_that_it_points_to():
+    err = OSError("Read failed. See previous exception for details.")
+    err.__cause__ = ValueError("the file's third block is cut")
+    assert sentence(err) == "the file's third block is cut"
