@@ -87,11 +87,14 @@ class KnownRaster:
         # A place that doesn't come back to itself lies beyond the edge of the projection's globe.
         return np.where(off, np.inf, lon), np.where(off, np.inf, lat)
 
-    def positions(self, lon, lat):
-        """Column and row, in pixels from the outer corner, of places in degrees; inf where there is none."""
+    def positions(self, lon, lat, turns=0):
+        """Column and row, in pixels from the outer corner, of places in degrees; inf where there is none.
+
+        Those of a raster over the antimeridian are whole turns of the globe away from where they are looked for.
+        """
         x, y = _to_degrees(self.crs).transform(np.asarray(lon), np.asarray(lat), direction="INVERSE", errcheck=False)
         x, y = np.where(np.isfinite(x), x, np.inf), np.where(np.isfinite(y), y, np.inf)
-        inverse = ~self.transform
+        x, inverse = x + turns * _turn(self.crs), ~self.transform
         with np.errstate(invalid="ignore"):
             return inverse.a * x + inverse.b * y + inverse.c, inverse.d * x + inverse.e * y + inverse.f
 
@@ -264,6 +267,18 @@ def _to_degrees(crs: str) -> Transformer:
 def _unit(crs: str) -> float:
     """Length of the system's unit: radians of an angle, metres of a length."""
     return CRS.from_user_input(crs).axis_info[0].unit_conversion_factor
+
+
+@functools.lru_cache(maxsize=256)
+def _turn(crs: str) -> float:
+    """Length in x of a whole turn of the globe; 0 where a turn is no step in x."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", UserWarning)  # that its parameters of PROJ do not say all
+        projection = CRS.from_user_input(crs).to_dict().get("proj")
+    if projection not in ("longlat", "merc", "webmerc", "eqc", "cea", "mill"):
+        return 0.0
+    (west, east), _ = _to_degrees(crs).transform([10.0, 11.0], [40.0, 40.0], direction="INVERSE")
+    return 360 * (east - west)
 
 
 def is_angular(crs: str) -> bool:

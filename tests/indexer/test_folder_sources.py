@@ -411,7 +411,7 @@ def test_pictures_of_any_name_have_ids_of_their_own(tmp_path):
     assert all(is_tile_id(tile.tile_id) for tile in tiles)
     assert {tile.href for tile in tiles} == {*names}
     (tmp_path / os.fsdecode(b"bytes\xff.png")).write_bytes((tmp_path / names[0]).read_bytes())
-    assert [c.reason for c in FolderSource(str(tmp_path)).candidates() if isinstance(c, LeftOut)] == ["no place"]
+    assert [c.reason for c in FolderSource(str(tmp_path)).candidates() if isinstance(c, LeftOut)] == ["not a picture"]
     assert is_tile_id(slug("森林"))
     table = tmp_path / "tiles.csv"
     table.write_text("file,date\n" + "".join(f"{name},2023-06-0{i + 1}\n" for i, name in enumerate(names)))

@@ -161,8 +161,12 @@ def _well_within(raster, lon, lat, tile_pixels):
     column, row = np.where(finite, column, -1e9), np.where(finite, row, -1e9)
     inside = (column > first + margin) & (column < raster.width - margin)
     inside &= (row > margin) & (row < raster.height - margin)
-    beyond = (column < first - margin) | (column > raster.width + margin)
-    beyond |= (row < -margin) | (row > raster.height + margin)
+    beyond = np.ones(column.shape, bool)
+    for turns in (-1, 0, 1):
+        across, down = raster.positions(lon, lat, turns)
+        with np.errstate(invalid="ignore"):
+            outside = (across < first - margin) | (across > raster.width + margin)
+            beyond &= outside | (down < -margin) | (down > raster.height + margin)
     if earth.is_degenerate(raster):  # a place may be in the raster twice
         beyond &= False
     # Where the globe is torn, the neighbours of a place lie elsewhere in the raster, or off it.
@@ -193,6 +197,11 @@ def rasters(draw):
     pixel_m = earth.log_uniform(5, 3000, draw(st.floats(0, 1)))
     raster = earth.place(crs, (lon + 180) % 360 - 180, lat, pixel_m, draw(st.sampled_from(sorted(earth.TURNS))))
     return earth.with_values(raster, draw(st.sampled_from(sorted(earth.RANGES))), draw(st.sampled_from(earth.MASKS)))
+
+
+def test_a_raster_over_the_antimeridian_is_read_on_both_sides_and_nowhere_else(tmp_path):
+    raster = earth.place("EPSG:4326", 180, 0, 5, "mirrored")
+    check_kilometre_tiles(raster, raster.write(tmp_path))
 
 
 @few
