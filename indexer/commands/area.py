@@ -105,7 +105,11 @@ def area(
     typer.echo(report.text(), err=True)
     if serve:
         console.print(f"Serving on http://{'localhost' if host == '127.0.0.1' else host}:{port} (Ctrl-C stops)")
-        os.environ |= {"WILDSAT_COLLECTIONS": str(collections), "WILDSAT_DEFAULT_COLLECTION": root.name}
+        os.environ |= {
+            "WILDSAT_COLLECTIONS": str(collections),
+            "WILDSAT_STORE": "",  # what was just built, here
+            "WILDSAT_DEFAULT_COLLECTION": root.name,
+        }
         run_command("serve", ["--host", host, "--port", str(port)])
 
 

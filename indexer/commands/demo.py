@@ -45,5 +45,5 @@ def demo(
         typer.echo(build_samples(collections / SAMPLES, chips).text(), err=True)
     if serve:
         console.print(f"Serving on http://{'localhost' if host == '127.0.0.1' else host}:{port} (Ctrl-C stops)")
-        os.environ["WILDSAT_COLLECTIONS"] = str(collections)
+        os.environ |= {"WILDSAT_COLLECTIONS": str(collections), "WILDSAT_STORE": ""}  # what was just built, here
         run_command("serve", ["--host", host, "--port", str(port)])

@@ -36,7 +36,7 @@ def collection_root(name_or_path: str, collections: Path, store: str | None = No
         CollectionNotFoundError: there is none.
         UnreachableError: the store can't be reached.
     """
-    if store is not None:
+    if store:
         mirror = mirrored(store, check_collection_name(name_or_path))
         mirror.pull()
         return mirror.root
@@ -58,7 +58,7 @@ def folder_of(name: str, collections: Path, store: str | None, *, ids_alone: boo
         store: address, or None.
         ids_alone: whether its vectors can stay where they are.
     """
-    if store is None:
+    if not store:
         return collections
     copies = copies_of(store, ids_alone=ids_alone)
     mirror = mirrored(store, check_collection_name(name), copies)

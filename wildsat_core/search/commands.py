@@ -34,6 +34,10 @@ def search(
     folder: Annotated[Path, typer.Option(envvar="WILDSAT_COLLECTIONS", help="Where collections are.")] = Path(
         "collections"
     ),
+    store: Annotated[
+        str | None,
+        typer.Option(envvar="WILDSAT_STORE", help="Object storage that holds them instead: s3://…, gs://…, az://…."),
+    ] = None,
     bbox: Annotated[str | None, typer.Option(help="Only tiles that meet west,south,east,north.")] = None,
     area: Annotated[Path | None, typer.Option(help="Only tiles that meet the polygons of a GeoJSON file.")] = None,
     countries: Annotated[str | None, typer.Option(help="Only these countries: ISO alpha-3 codes, as BRA,PER.")] = None,
@@ -69,11 +73,22 @@ def search(
     )
     query = Query((), filters, blend=blend, k=k, spacing_km=spacing_km, overlapping=overlapping)
     query = _read(text, query) if understand else replace(query, terms=(TextTerm(text),))
-    result = _open_engine(folder / collection, model).search(query)
+    result = _open_engine(_root(collection, folder, store), model).search(query)
     if output is OutputFormat.GEOJSON:
         typer.echo(_to_geojson(result))
     else:
         _print_table(result)
+
+
+def _root(name: str, folder: Path, store: str | None) -> Path:
+    """Folder of a collection; of one in a store that of its copy, brought up to date."""
+    from wildsat_core.collection.mirror import mirrored
+
+    if not store:
+        return folder / name
+    mirror = mirrored(store, name)
+    mirror.pull()
+    return mirror.root
 
 
 def _read(text: str, query: Query) -> Query:

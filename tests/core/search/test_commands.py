@@ -8,6 +8,9 @@ from typer.testing import CliRunner
 
 from tests.core.search.fakes import FakeModel, random_collection
 from wildsat_core.cli import app
+from wildsat_core.collection import open_collection
+from wildsat_core.collection.mirror import mirrored
+from wildsat_core.errors import CollectionNotFoundError
 from wildsat_core.search import commands
 from wildsat_core.search.engine import SearchEngine
 
@@ -25,6 +28,19 @@ def test_the_table_and_the_geojson_say_how_it_was_searched(run) -> None:
     assert "16 of 50 tiles" in run("dunes", "-k", "3", "--min-land", "0.6")
     assert "exact scan" in run("dunes", "-k", "3")
     assert json.loads(run("dunes", "--format", "geojson"))["backend"] == "exact scan"
+
+
+def test_a_collection_in_a_store_is_fetched_and_searched(
+    s3: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(commands, "_open_engine", lambda root, model: SearchEngine(open_collection(root), FakeModel()))
+    random_collection(mirrored(s3, "demo").root, 50)
+    monkeypatch.setenv("WILDSAT_CACHE", str(tmp_path / "elsewhere"))
+    answer = CliRunner().invoke(app, ["search", "dunes", "--no-understand", "--store", s3])
+    assert "50 of 50 tiles" in answer.output
+    monkeypatch.setenv("WILDSAT_STORE", "")  # means none
+    answer = CliRunner().invoke(app, ["search", "dunes", "--folder", str(tmp_path)])
+    assert isinstance(answer.exception, CollectionNotFoundError)
 
 
 def test_words_about_no_place_are_said_to_be_that(run) -> None:
