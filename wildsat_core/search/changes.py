@@ -22,7 +22,7 @@ from wildsat_core.search.shards import Shards
 
 Direction = Literal["any", "gain", "loss"]
 
-MAX_DATED = 2_000_000  # tiles in a period; pairing them takes some seconds and a few hundred megabytes
+MAX_DATED = 1_000_000  # tiles in a period; pairing those of 200,000 places takes 5.5 s of a processor and 240 MB
 _EPSILON = float(np.finfo(np.float32).eps)
 
 
