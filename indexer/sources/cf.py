@@ -19,7 +19,7 @@ def is_of_degrees(header: Any) -> bool:  # noqa: ANN401 - rasterio has no types
 
     A file in a projection has longitudes and latitudes of its pixels beside, as CF asks; those are no axes.
     """
-    if header.driver != "netCDF":
+    if header.driver != "netCDF" or not header.files:
         return False
     tags = header.tags()
     t = header.transform

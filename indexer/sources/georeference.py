@@ -157,14 +157,19 @@ class Georeference:
 
     @functools.cached_property
     def box(self) -> BBox | None:
-        """Extent in degrees, None when it goes around the globe.
+        """Extent in degrees, None when it is the globe; all longitudes where a pole lies within.
 
         Raises:
             OffTheGlobeError: more than a pixel at its edges is no place on the Earth.
         """
         box = self._box_of(0, 0, self.width, self.height)
         pixel_deg = box.width_deg / max(self.width, self.height)
-        return None if box.width_deg >= 360.0 - pixel_deg else box
+        if box.width_deg < 360.0 - pixel_deg:
+            return box
+        pixel_deg = (box.north - box.south) / self.height  # a row less than a hemisphere still has its pole
+        south = -90.0 if box.south < -90.0 + pixel_deg else box.south
+        north = 90.0 if box.north > 90.0 - pixel_deg else box.north
+        return None if (south, north) == (-90.0, 90.0) else BBox(-180.0, south, 180.0, north)
 
     def window_places(self, corners: Sequence[tuple[int, int]], width: int, height: int) -> list[WindowPlace | None]:
         """Where each pixel window lies; None off the globe.

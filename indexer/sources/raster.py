@@ -286,6 +286,8 @@ def _common(extent: BBox, area: BBox) -> BBox:
         InvalidInputError: they don't meet.
     """
     south, north = max(extent.south, area.south), min(extent.north, area.north)
+    if extent.width_deg == 360.0 and south <= north:
+        return BBox(area.west, south, area.east, north)
     # Degrees eastwards from the extent's west edge; an area that begins beyond its end reaches into it from the west.
     start = (area.west - extent.west) % 360.0
     end = start + area.width_deg

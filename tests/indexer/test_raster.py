@@ -314,6 +314,22 @@ def test_pixels_are_as_long_as_on_the_ground(crs, lon, lat, ground, tmp_path):
     assert FolderSource(str(tmp_path)).candidates().__next__().tile.gsd_m == tile.gsd_m
 
 
+@pytest.mark.parametrize(("crs", "pole"), [("EPSG:3031", -90), ("EPSG:3413", 90)])
+def test_a_small_raster_over_a_pole_lists_the_cells_around_it_and_not_those_of_the_globe(crs, pole, tmp_path):
+    path = write_raster(tmp_path / "it.tif", np.ones((3, 96, 96), np.uint8), crs, -48_000, 48_000, 1000)
+    grid = KilometreGrid(20, 20)
+    source = RasterSource(str(path), grid, tile_px=16)
+    tiles = [c.tile for c in source.candidates()]
+    assert 20 < len(tiles) < 60  # 96 x 96 km hold 23 of them
+    assert all(abs(tile.lon_lat[1] - pole) < 0.8 for tile in tiles)
+    assert any(abs(tile.bbox.north if pole > 0 else tile.bbox.south) == 90 for tile in tiles)
+    around = BBox(170, -90, -170, 90)  # a part of it, on both sides of the antimeridian
+    some = [c.tile for c in RasterSource(str(path), grid, tile_px=16, area=around).candidates()]
+    assert {tile.tile_id for tile in some} < {tile.tile_id for tile in tiles}
+    assert {tile.lon_lat[0] > 0 for tile in some} == {True, False}
+    assert source.count() >= len(tiles)
+
+
 def test_rows_that_run_along_parallels_have_their_length(tmp_path):
     with rasterio.open(
         *(tmp_path / "turned.tif", "w"),
