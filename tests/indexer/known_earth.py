@@ -114,11 +114,12 @@ class KnownRaster:
 
     @property
     def narrow_km(self):
-        """The shorter of the distances across its middle, along rows and columns, on the ground."""
+        """How wide it is at least on the ground, as a parallelogram: its area by its longest side or diagonal."""
         lon, lat = self.centres
-        row, column = self.height // 2, self.width // 2
-        ends = [((row, 0), (row, -1)), ((0, column), (-1, column))]
-        return min(distance_m(lon[a], lat[a], lon[b], lat[b]) for a, b in ends) / 1000
+        corner, across, down = (colours_axes(lon[at], lat[at]) for at in ((0, 0), (0, -1), (-1, 0)))
+        row, column = across - corner, down - corner
+        longest = max(np.linalg.norm(side) for side in (row, column, row + column, row - column))
+        return EARTH_RADIUS_M / 1000 * np.linalg.norm(np.cross(row, column)) / longest
 
     @functools.cached_property
     def detail(self):
