@@ -153,9 +153,10 @@ def test_words_about_no_place_are_no_match(open_page: Any, live_url: str) -> Non
 
 def test_the_page_is_light_and_nothing_in_it_moves_while_it_loads(open_page: Any, live_url: str) -> None:
     page = open_page("about:blank")
-    page.add_init_script(
+    page.add_init_script(  # what moved, and its top and height before and after, px
         "window.moved = []; new PerformanceObserver(list => { for (const { value, sources } of list.getEntries())"
-        " window.moved.push([value, ...sources.map(({ node }) => node?.id || node?.className)]) })"
+        " window.moved.push([value, ...sources.map(({ node, previousRect: was, currentRect: is }) =>"
+        " [node?.id || node?.className, was.top, was.height, is.top, is.height])]) })"
         ".observe({ type: 'layout-shift', buffered: true })"
     )
     client = page.context.new_cdp_session(page)
