@@ -22,6 +22,7 @@ from app.failures import (
     NotServedError,
     OverloadedError,
     RateLimitedError,
+    UnexpectedBodyError,
     UnsupportedMediaError,
 )
 from app.logs import Seldom
@@ -72,6 +73,7 @@ UNEXPECTED = "Something went wrong on our side. The log of the service has the d
 STATUS_OF: dict[type[Exception], int] = {
     InvalidInputError: 422,
     BodyTooLargeError: 413,
+    UnexpectedBodyError: 400,
     UnsupportedMediaError: 415,
     TileNotFoundError: 404,
     SpeciesNotFoundError: 404,

@@ -30,6 +30,10 @@ class BodyTooLargeError(InvalidInputError):
     """A body has more bytes, or a picture more pixels, than allowed."""
 
 
+class UnexpectedBodyError(WildsatError):
+    """A body came to an address that takes none."""
+
+
 class UnsupportedMediaError(InvalidInputError):
     """An uploaded file is of a kind that is not read."""
 

@@ -9,6 +9,7 @@ from starlette.requests import Request
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from app.errors import error_response
+from app.failures import UnexpectedBodyError
 from app.policies import Body, PolicyOf
 
 MULTIPART_OVERHEAD = 64 * 1024  # boundaries, part headers and the small fields beside a picture
@@ -41,7 +42,7 @@ class BodyLimitMiddleware:
         announced = request.headers.get("content-length", "")
         comes = announced not in ("", "0") or "transfer-encoding" in request.headers
         if body is Body.NONE and comes and scope["method"] in ("GET", "HEAD"):
-            refusal = HTTPException(400, "this address takes no body; what is asked stands in the URL")
+            refusal = UnexpectedBodyError("this address takes no body; what is asked stands in the URL")
             await error_response(request, refusal)(scope, receive, send)
             return
         if announced.isdigit() and int(announced) > limit:

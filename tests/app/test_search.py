@@ -116,7 +116,7 @@ def test_explain_gives_shares_that_add_up_to_the_score(client: TestClient) -> No
         ({"q": "a\x07b"}, "q", "control characters"),
         ({"q": "x", "k": "0"}, "k", "greater than or equal to 1"),
         ({"q": "x", "k": "1001"}, "k", "1000"),
-        ({"q": "x", "k": "many"}, "k", "integer"),
+        ({"q": "x", "k": "many"}, "k", "whole number"),
         ({"q": "x", "offset": "-1"}, "offset", "greater than or equal to 0"),
         ({"q": "x", "bbox": "1,2,3"}, "bbox", "four numbers"),
         ({"q": "x", "bbox": "1,nan,3,4"}, "bbox", "four numbers"),
