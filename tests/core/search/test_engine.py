@@ -348,3 +348,14 @@ def test_values_out_of_range_are_refused_naming_the_parameter(make, parameter, e
     with pytest.raises(error) as caught:
         make()
     assert caught.value.parameter == parameter
+
+
+def test_tiles_are_compared_by_what_is_left_where_they_have_place_vectors_alone(tmp_path):
+    vectors = unit(np.random.default_rng(4), 30)
+    tiles = [Tile(f"t{i}", BBox(i, 0, i + 0.5, 0.5), 10.0, "t") for i in range(30)]
+    with CollectionWriter(tmp_path / "places", "places", REF, {"place": SPACES["place"]}) as out:
+        out.add(tiles, {"place": vectors})
+        out.publish()
+    found = SearchEngine(open_collection(tmp_path / "places"), FakeModel()).search(Query((TileTerm("t3"),), k=5))
+    rows = [row for row in np.argsort(-(vectors @ vectors[3])) if row != 3]
+    assert [hit.row for hit in found.hits] == rows[:5]
