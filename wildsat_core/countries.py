@@ -7,6 +7,7 @@ wildsat_core.data.make_countries` made it.
 from __future__ import annotations
 
 import functools
+import threading
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -52,6 +53,7 @@ class Countries:
         self._parts, self._owner = parts, owner
         self._tree = shapely.STRtree(parts)
         shapely.prepare(self._parts)
+        self._asking = threading.Lock()  # a prepared outline notes whom it is asked by: two threads at once end it all
         self._pieces: dict[str, list[int]] = {}
         for part, country_index in enumerate(owner):
             self._pieces.setdefault(countries[country_index].code, []).append(part)
@@ -72,7 +74,8 @@ class Countries:
         codes: list[str | None] = [None] * len(positions)
         # The tree goes by boxes; outlines are prepared once, and so each is quick to ask about many places.
         rows, parts = self._tree.query(shapely.points(positions))
-        inside = shapely.intersects_xy(self._parts[parts], *positions[rows].T)
+        with self._asking:
+            inside = shapely.intersects_xy(self._parts[parts], *positions[rows].T)
         for row, part in zip(rows[inside][::-1].tolist(), parts[inside][::-1].tolist(), strict=True):
             codes[row] = self.countries[self._owner[part]].code
         missing = [i for i, code in enumerate(codes) if code is None]
@@ -115,7 +118,8 @@ class Countries:
         shrink = np.maximum(np.cos(np.radians(lat)), 0.01)
         windows = shapely.box(lon - height / shrink, lat - height, lon + height / shrink, lat + height)
         rows, parts = self._tree.query(windows)
-        meets = shapely.intersects(self._parts[parts], windows[rows])
+        with self._asking:
+            meets = shapely.intersects(self._parts[parts], windows[rows])
         best: list[tuple[float, str | None]] = [(within_km, None)] * len(lon_lat)
         for row, part in zip(rows[meets].tolist(), parts[meets].tolist(), strict=True):
             near = shapely.clip_by_rect(self._parts[part], *windows[row].bounds)

@@ -1,6 +1,8 @@
 """Countries: a small stitched world written here, read as the atlas is, and the table that comes along."""
 
 import json
+import subprocess
+import sys
 from pathlib import Path
 
 import iso3166
@@ -116,3 +118,21 @@ def test_real_outlines_cover_the_known_share_of_the_globe():
     places = np.column_stack([rng.uniform(-180, 180, 20_000), np.degrees(np.arcsin(rng.uniform(-1, 1, 20_000)))])
     share = sum(code is not None for code in load_countries().code_at(places)) / len(places)
     assert share == pytest.approx(0.29, abs=0.01)  # land is 29 % of the Earth
+
+
+def test_many_threads_ask_at_once():
+    """In a process of its own: where outlines are asked without turns, it ends by a segmentation fault."""
+    program = """
+import sys
+from concurrent.futures import ThreadPoolExecutor
+import numpy as np
+from wildsat_core.countries import load_countries
+
+sys.setswitchinterval(1e-5)
+countries, rng = load_countries(), np.random.default_rng(1)
+places = [np.column_stack([rng.uniform(-180, 180, 40), rng.uniform(-60, 80, 40)]) for _ in range(60)]
+with ThreadPoolExecutor(8) as pool:
+    found = list(pool.map(lambda some: countries.code_at(some, 200.0), places))
+assert found == [countries.code_at(some, 200.0) for some in places]
+"""
+    subprocess.run([sys.executable, "-c", program], check=True, timeout=120)
