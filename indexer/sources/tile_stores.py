@@ -27,6 +27,7 @@ from indexer.sources.tile_schemes import (
     scheme_of_folder,
     scheme_of_metadata,
 )
+from indexer.sources.walking import is_of_a_program
 from wildsat_core.addresses import without_secrets
 from wildsat_core.errors import InvalidInputError, SourceError
 from wildsat_core.mercator import MAX_ZOOM
@@ -288,14 +289,14 @@ class TileFolder:
         for path in folder.iterdir():
             if path.is_dir() and _is_number(path.name):
                 columns.append(int(path.name))
-            elif not path.name.startswith(".") and (path.is_dir() or _PICTURE.fullmatch(path.name)):
+            elif not is_of_a_program(path.name) and (path.is_dir() or _PICTURE.fullmatch(path.name)):
                 others.append(path.name)
         return sorted(columns), sorted(others)
 
     def _files(self, zoom: int, column: int) -> list[_File]:
         """Pictures of a column by row and name; last those that are of no row."""
         folder = Path(self.root) / str(zoom) / str(column)
-        names = (entry.name for entry in os.scandir(folder) if not entry.name.startswith("."))
+        names = (entry.name for entry in os.scandir(folder) if not is_of_a_program(entry.name))
         found = ((match.group(1), name) for name in names if (match := _PICTURE.fullmatch(name)))
         files = [
             _File(int(row) if row.isascii() and row.isdecimal() else None, f"{zoom}/{column}/{name}")
