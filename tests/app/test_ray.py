@@ -54,9 +54,8 @@ def cluster() -> Iterator[object]:
         import ray
         from ray.cluster_utils import Cluster
 
-        node = {"num_cpus": 4, "node_ip_address": "127.0.0.1", "object_store_memory": 80_000_000}
-        bare = {"include_dashboard": False, "include_log_monitor": False, "no_monitor": True}
-        made = Cluster(initialize_head=True, head_node_args=node | bare)
+        node = {"num_cpus": 8, "node_ip_address": "127.0.0.1", "object_store_memory": 80_000_000}
+        made = Cluster(initialize_head=True, head_node_args=node | {"include_dashboard": False})
         for _ in range(2):
             made.add_node(**node)
         yield made
