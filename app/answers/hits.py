@@ -22,22 +22,10 @@ def feature_collection(
         query: the normalised query, echoed.
         path: where the same query can be asked by URL, None when it can't (a picture or a JSON body).
     """
-    return {
-        "type": "FeatureCollection",
-        "query": query,
-        "collection": result.collection,
-        "generation": result.generation,
-        "model": result.model,
-        **notes(served),
-        "matched": result.matched,
-        "total": result.total,
+    return _about(served, result, query) | {
         "returned": len(result.hits),
-        "no_match": result.no_match,
-        "understood": understood(result),
         "missing": asdict(result.missing) if result.missing else None,
-        "blend": result.blend,
         "backend": result.backend,
-        "timings_ms": {stage: round(ms, 3) for stage, ms in result.timings_ms.items()},
         "links": _page_links(path, query, len(result.hits), result.matched, _furthest(query)) if path else [],
         "features": [hit_feature(hit, tile_links(served, hit.tile.tile_id)) for hit in result.hits],
     }
@@ -51,6 +39,15 @@ def change_collection(served: Served, result: ChangesResult, query: dict[str, An
         result: the places.
         query: the normalised query, echoed.
     """
+    return _about(served, result, query) | {
+        "returned": len(result.changes),
+        "links": _page_links("/changes", query, len(result.changes), result.matched, MAX_OFFSET),
+        "features": [_change_feature(served, change) for change in result.changes],
+    }
+
+
+def _about(served: Served, result: SearchResult | ChangesResult, query: dict[str, Any]) -> dict[str, Any]:
+    """What every ranking says of where and how it was asked, before its features."""
     return {
         "type": "FeatureCollection",
         "query": query,
@@ -60,13 +57,10 @@ def change_collection(served: Served, result: ChangesResult, query: dict[str, An
         **notes(served),
         "matched": result.matched,
         "total": result.total,
-        "returned": len(result.changes),
         "no_match": result.no_match,
         "understood": understood(result),
         "blend": result.blend,
         "timings_ms": {stage: round(ms, 3) for stage, ms in result.timings_ms.items()},
-        "links": _page_links("/changes", query, len(result.changes), result.matched, MAX_OFFSET),
-        "features": [_change_feature(served, change) for change in result.changes],
     }
 
 

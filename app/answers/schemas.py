@@ -223,8 +223,8 @@ class MissingAnswer(Shape):
     tiles: int = Field(description="tiles in those that are missing")
 
 
-class SearchAnswer(Shape):
-    """Hits in rank order, and what a reader needs to judge them."""
+class RankedAnswer(Shape):
+    """What every ranking says of where and how it was asked."""
 
     type: Literal["FeatureCollection"]
     query: dict[str, Any] = Field(description="what was asked, in normal form, without what was left out")
@@ -233,16 +233,21 @@ class SearchAnswer(Shape):
     model: str
     notice: str | None = Field(description="what must be said of the imagery")
     attribution: str | None
-    matched: int = Field(description="tiles that passed the filters")
     total: int = Field(description="tiles of the collection")
     returned: int
     no_match: bool = Field(description="every text asked for is about nothing that the model knows of places")
     understood: UnderstoodAnswer | None = Field(description="what was read from q; null with understand=false")
-    missing: MissingAnswer | None = Field(description="what could not be reached, with partial=true; null: nothing")
     blend: float | None = Field(description="the blend that was used, null without a text term")
-    backend: str = Field(description="how the vectors were searched: exactly, or approximately with what recall")
     timings_ms: dict[str, float]
     links: list[Link]
+
+
+class SearchAnswer(RankedAnswer):
+    """Hits in rank order, and what a reader needs to judge them."""
+
+    matched: int = Field(description="tiles that passed the filters")
+    missing: MissingAnswer | None = Field(description="what could not be reached, with partial=true; null: nothing")
+    backend: str = Field(description="how the vectors were searched: exactly, or approximately with what recall")
     features: list[HitFeature]
 
 
@@ -275,24 +280,10 @@ class ChangeFeature(Shape):
     properties: ChangeProperties
 
 
-class ChangesAnswer(Shape):
+class ChangesAnswer(RankedAnswer):
     """Places in the order of how much they changed."""
 
-    type: Literal["FeatureCollection"]
-    query: dict[str, Any] = Field(description="what was asked, in normal form, without what was left out")
-    collection: str
-    generation: int
-    model: str
-    notice: str | None = Field(description="what must be said of the imagery")
-    attribution: str | None
     matched: int = Field(description="places with a tile in each of the two periods")
-    total: int = Field(description="tiles of the collection")
-    returned: int
-    no_match: bool = Field(description="every text asked for is about nothing that the model knows of places")
-    understood: UnderstoodAnswer | None = Field(description="what was read from q; null with understand=false")
-    blend: float | None = Field(description="the blend that was used, null without a text term")
-    timings_ms: dict[str, float]
-    links: list[Link]
     features: list[ChangeFeature]
 
 
