@@ -161,6 +161,7 @@ def test_the_page_is_light_and_nothing_in_it_moves_while_it_loads(open_page: Any
     )
     client = page.context.new_cdp_session(page)
     client.send("Network.enable")
+    client.send("Emulation.setCPUThrottlingRate", {"rate": 6})  # the page is read in pieces, as on an old laptop
     received: list[float] = []
     client.on("Network.loadingFinished", lambda event: received.append(event["encodedDataLength"]))
     page.goto(f"{live_url}/?q=forest")
