@@ -71,24 +71,40 @@ def serve(
 
     Other settings are environment variables that begin with WILDSAT_; docs/running.md lists them.
     """
+    from app.logs import log_config
+
+    settings = _settings(
+        collections=collections,
+        store=store,
+        default=default,
+        root_path=root_path,
+        device=device,
+        workers=workers,
+        engine=engine,
+        ray_address=ray_address,
+        shards=shards,
+        replicas=replicas,
+    )
+    logs = log_config(log_level)
+    logging.config.dictConfig(logs)
+    options = _server_options(settings, host, port)
+    shown = "localhost" if host in ("127.0.0.1", "0.0.0.0") else host  # noqa: S104 - compared, not bound
+    address = f"http://{shown}:{port}{settings.root_path}/"
+    if settings.workers > 1:
+        from app.workers import serve_together
+
+        typer.echo(f"WildSAT is starting in {settings.workers} processes; the page will be at {address}")
+        serve_together(settings.workers, "app.workers:worker_app", log_config=logs, **options)
+    else:
+        _serve_alone(settings, address, options)
+
+
+def _settings(**given: Path | str | int | None) -> Settings:
+    """What the environment says, and above it the options that were given."""
     from pydantic import ValidationError
 
-    from app.connections import Room, affordable
-    from app.logs import log_config
     from app.settings import Settings
 
-    given = {
-        "collections": collections,
-        "store": store,
-        "default": default,
-        "root_path": root_path,
-        "device": device,
-        "workers": workers,
-        "engine": engine,
-        "ray_address": ray_address,
-        "shards": shards,
-        "replicas": replicas,
-    }
     os.environ.update({_OPTIONS[name]: str(value) for name, value in given.items() if value is not None})
     try:
         settings = Settings()
@@ -103,9 +119,15 @@ def serve(
             "with --engine ray the nodes read a folder that all of them see: leave --store out, or serve with the "
             "local engine"
         )
-    logging.config.dictConfig(log_config(log_level))
+    return settings
+
+
+def _server_options(settings: Settings, host: str, port: int) -> dict[str, Any]:
+    """What uvicorn is told, in one process or in several."""
+    from app.connections import Room, affordable
+
     most = affordable(settings.share().max_connections)
-    options = {
+    return {
         "http": Room(most).protocol,
         "ws": "none",
         "backlog": min(2048, most),
@@ -117,15 +139,6 @@ def serve(
         "server_header": False,
         "timeout_graceful_shutdown": 10,
     }
-    shown = "localhost" if host in ("127.0.0.1", "0.0.0.0") else host  # noqa: S104 - compared, not bound
-    address = f"http://{shown}:{port}{settings.root_path}/"
-    if settings.workers > 1:
-        from app.workers import serve_together
-
-        typer.echo(f"WildSAT is starting in {settings.workers} processes; the page will be at {address}")
-        serve_together(settings.workers, "app.workers:worker_app", log_config=log_config(log_level), **options)
-    else:
-        _serve_alone(settings, address, options)
 
 
 def _serve_alone(settings: Settings, address: str, options: dict[str, Any]) -> None:

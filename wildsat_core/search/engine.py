@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import replace
 from functools import cached_property
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -20,8 +20,6 @@ from wildsat_core.errors import (
     ShardsMissingError,
     SpaceUnavailableError,
 )
-from wildsat_core.geo import KM_PER_DEGREE
-from wildsat_core.ground_scale import GroundScale
 from wildsat_core.search.cache import Cache
 from wildsat_core.search.changes import Direction, Period, dated_pairs, rank_pairs
 from wildsat_core.search.distribution import Distribution, is_sampled, percentiles, percentiles_of_best
@@ -29,7 +27,6 @@ from wildsat_core.search.fit import FitLevels
 from wildsat_core.search.floor import Floor, lower_count
 from wildsat_core.search.heatmap import MAX_ZOOM, HeatField, unpacked
 from wildsat_core.search.hubs import mean_background
-from wildsat_core.search.paging import Page, Position
 from wildsat_core.search.phrases import read_phrases
 from wildsat_core.search.plan import Background, Plan, QueryModel, make_plan
 from wildsat_core.search.query import (
@@ -52,23 +49,18 @@ from wildsat_core.search.scorer import ANN_ROWS, EXACT_SCAN_ROWS, FEW, ScanSetti
 from wildsat_core.search.shard import Asked, Found
 from wildsat_core.search.shards import LocalShards, Shards
 from wildsat_core.search.spread import Spread
-from wildsat_core.types import Space, Tile
-
-if TYPE_CHECKING:
-    import pyarrow as pa
+from wildsat_core.search.tiles import Tiles
 
 _CACHED_FIELDS = 8
 _CACHED_FLOORS = 16
-_CACHED_LAND = 64
 _CACHED_PAIRS = 4
 _FIT_ROWS = 8_192
-_HEIGHT_ROWS = 65_536
 _APART = 0.98  # of a tile's side: neighbours on a grid stay, however their centres are rounded
 _NONE = np.empty(0, np.int64)
 _FILTERED = "exact scan of the filtered rows"
 
 
-class SearchEngine:
+class SearchEngine(Tiles):
     """Searches one generation of a collection with the model that made it. Safe to use from many threads.
 
     Raises:
@@ -115,9 +107,9 @@ class SearchEngine:
         return engine
 
     def _begin(self, shards: Shards, model: QueryModel) -> None:
-        self.shards, self.model = shards, model
+        super().__init__(shards)
+        self.model = model
         self._fields: Cache[tuple[bytes, Filters], HeatField] = Cache(_CACHED_FIELDS)
-        self._land: Cache[Filters, float] = Cache(_CACHED_LAND)
         self._floors: Cache[tuple[bytes, int], Floor] = Cache(_CACHED_FLOORS)
         self._pairs: Cache[tuple[Filters, Filters], Pairs] = Cache(_CACHED_PAIRS)
 
@@ -128,113 +120,6 @@ class SearchEngine:
         less.shards.missing = self.shards.missing | missing
         less._begin(less.shards, self.model)
         return less
-
-    @property
-    def collection(self) -> Collection:
-        """The whole collection, where it is open in this process."""
-        if not isinstance(self.shards, LocalShards):
-            raise TypeError("the tiles of this engine are elsewhere; ask the engine for them")
-        return self.shards.collection
-
-    @property
-    def manifest(self) -> Manifest:
-        """What is searched."""
-        return self.shards.manifest
-
-    @property
-    def spatial_extent(self) -> tuple[float, float, float, float]:
-        """West, south, east, north of all tiles."""
-        return self.shards.extent.bbox
-
-    @property
-    def temporal_extent(self) -> tuple[str, str]:
-        """First and last time of all tiles."""
-        return self.shards.extent.interval(self.manifest.created_at)
-
-    @property
-    def filterable(self) -> dict[str, Any]:
-        """What filters can tell the tiles apart by: days (first and last, or None), months, cloud, land, countries."""
-        days, told = self.shards.extent.days, self.shards.extent.told
-        return {
-            "days": [day.isoformat() for day in days] if days else None,
-            "months": sorted(told.months),
-            "cloud": told.cloud,
-            "land": told.land,
-            "countries": sorted(told.countries),
-        }
-
-    @property
-    def ground_scale(self) -> GroundScale | None:
-        """Pixel sizes and sides of all tiles; None where no pixel size is known."""
-        return self.shards.ground_scale
-
-    def row_of(self, tile_id: str) -> int:
-        """Row of a tile.
-
-        Raises:
-            TileNotFoundError: there is none of this id.
-        """
-        return self.shards.row_of(tile_id)
-
-    def tile(self, tile_id: str) -> Tile:
-        """A tile.
-
-        Raises:
-            TileNotFoundError: there is none of this id.
-        """
-        return self.tiles_at([self.row_of(tile_id)])[0]
-
-    def tiles_at(self, rows: Rows | Sequence[int]) -> list[Tile]:
-        """The tiles of some rows, in the order given."""
-        return self.shards.begin_tiles(np.asarray(rows, np.int64))()
-
-    def table(self, rows: Rows) -> pa.Table:
-        """Some rows of the table of tiles, in the order given, with the columns of `collection.tiles.schema`."""
-        return self.shards.table(rows)
-
-    def thumbnail(self, tile_id: str) -> bytes | None:
-        """WebP bytes of a tile's picture, None when it has none.
-
-        Raises:
-            TileNotFoundError: there is no tile of this id.
-        """
-        return self.shards.thumbnail(self.row_of(tile_id))
-
-    def vectors(self, space: Space, rows: Rows) -> Scores:
-        """(K, D) float32 vectors of some rows, in the order given."""
-        return self.shards.vectors(space, rows)
-
-    def passing(self, filters: Filters) -> Rows:
-        """Rows that satisfy every filter except `min_percentile`, ascending."""
-        return self.shards.passing(self._settled(filters))
-
-    def count(self, filters: Filters) -> int:
-        """How many rows do."""
-        return self.shards.count(self._settled(filters))
-
-    def page(self, filters: Filters, limit: int, *, after: Position | None = None, skip: int = 0) -> Page:
-        """A page of the tiles that do; see `Pages.page`."""
-        return self.shards.page(self._settled(filters), limit, after, skip)
-
-    def _settled(self, filters: Filters) -> Filters:
-        """Filters that a shard can apply by itself.
-
-        `ranges` are one only where a tile satisfies them with the rest, `show_land` only where enough tiles do.
-        """
-        filters, land = replace(filters, min_percentile=None, show_land=None), filters.show_land
-        if filters.ranges and not self.shards.count(filters):
-            filters = replace(filters, ranges=())
-        showing = replace(filters, show_land=0.0)
-        return showing if land is not None and self._enough_show_land(showing, land) else filters
-
-    def _enough_show_land(self, showing: Filters, least: float) -> bool:
-        """Whether at least a share of the tiles that pass the filters shows land, and one does; cached."""
-
-        def share() -> float:
-            return self.shards.count(showing) / max(self.shards.count(replace(showing, show_land=None)), 1)
-
-        found = self._land.get(showing, share)
-        return found > 0 and found >= least
 
     def warm(self) -> None:
         """Read ahead what the first query would otherwise wait for."""
@@ -262,11 +147,6 @@ class SearchEngine:
     def plan(self, query: Query) -> Plan:
         """The query as one vector a space; see `wildsat_core.search.plan`."""
         return make_plan(query, self.shards, self.model, self.blend_of(query), self.background)
-
-    @cached_property
-    def tile_side_km(self) -> float:
-        """Height of the middling tile, of an even sample; 0 without tiles."""
-        return self.shards.middling_height(_HEIGHT_ROWS) * KM_PER_DEGREE
 
     @cached_property
     def _fit_levels(self) -> FitLevels:
