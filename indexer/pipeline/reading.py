@@ -19,13 +19,13 @@ import numpy as np
 import numpy.typing as npt
 
 from indexer.pipeline.left_out import LeftOutCounter
-from indexer.pipeline.thumbnails import webp_thumbnail
 from indexer.sources.pixels import Stretch, fault_of
 from indexer.sources.protocol import Candidate, LeftOut, NotEightBitError, PixelPlace, Reading, Source, UnreachableError
 from wildsat_core.addresses import keep_secrets_out_of_logs
 from wildsat_core.bands import RGB
 from wildsat_core.errors import SourceError
 from wildsat_core.machine import processors
+from wildsat_core.thumbnail import webp_thumbnail
 from wildsat_core.types import Tile
 
 logger = logging.getLogger(__name__)

@@ -1,4 +1,4 @@
-"""Tests of pipeline/thumbnails: how large the pictures are, and that they show the tile."""
+"""Tests of thumbnail: how large the pictures are, and that they show the tile."""
 
 import io
 
@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from indexer.pipeline.thumbnails import webp_thumbnail
+from wildsat_core.thumbnail import webp_thumbnail
 
 
 @pytest.mark.parametrize(
