@@ -97,6 +97,8 @@ CONFORMANCE = (
     f"{STAC}/item-search",
     "https://api.stacspec.org/v1.0.0/item-search#fields",
     "https://api.stacspec.org/v1.0.0/ogcapi-features#fields",
+    "https://api.stacspec.org/v1.0.0/item-search#sort",
+    "https://api.stacspec.org/v1.0.0/ogcapi-features#sort",
     "http://www.opengis.net/spec/ogcapi-features-5/1.0/conf/schemas",
     "https://api.stacspec.org/v1.0.0-rc.3/item-search#filter",
     "https://api.stacspec.org/v1.0.0-rc.3/ogcapi-features#features-filter",

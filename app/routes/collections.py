@@ -32,6 +32,7 @@ from app.routes.route import new_router
 from wildsat_core.errors import InvalidInputError, LimitExceededError
 from wildsat_core.search.paging import Position
 from wildsat_core.search.query import MAX_APART
+from wildsat_core.search.sorting import read_sorting
 
 router = new_router(tags=["collections"])
 
@@ -42,7 +43,11 @@ Offset = Annotated[int, Field(ge=0, le=2**31 - 1, description="items to skip")]
 FieldNames = Annotated[
     str, Field(max_length=2000, description="fields of Items, with commas; those with a minus are left out")
 ]
-After = Annotated[str, Field(max_length=300, description="where the page before ended, as its link to the next says")]
+SortBy = Annotated[
+    str,
+    Field(min_length=1, max_length=500, description="properties with commas; after a minus the greatest comes first"),
+]
+After = Annotated[str, Field(max_length=2000, description="where the page before ended, as its link to the next says")]
 Time = Annotated[str, Field(max_length=80, description="RFC 3339 time or interval, open with ..")]
 
 
@@ -130,6 +135,7 @@ class ItemsParameters(RankingParameters, OgcParameters):
     limit: int = Field(default=DEFAULT_ITEMS, ge=1, description=LIMIT_HELP, json_schema_extra={"maximum": MAX_ITEMS})
     offset: Offset = 0
     after: After | None = None
+    sortby: SortBy | None = None
     fields: FieldNames | None = None
     generation: int | None = Field(
         default=None, ge=1, description="of the collection, for a ranking over several pages; another one is refused"
@@ -146,7 +152,7 @@ class ItemsParameters(RankingParameters, OgcParameters):
 def items(
     request: Request, name: CollectionName, parameters: Annotated[ItemsParameters, in_url(ItemsParameters)]
 ) -> Response:
-    """Tiles as Items: in an order that keeps neighbours together, or, with q or another term, best first.
+    """Tiles as Items: neighbours together, sorted by properties, or, with q or another term, best first.
 
     Ranked Items have wildsat:rank, wildsat:score and wildsat:percentile among their properties, so that a ranking is a
     layer that map programs open and refresh.
@@ -183,8 +189,9 @@ def _unranked(request: Request, served: Served, parameters: ItemsParameters) -> 
     """How many Items there are, a page of them, and what the link to the next page says."""
     at, limit = addresses_of(request), min(parameters.limit, MAX_ITEMS)
     filters = _filters_of(parameters)
-    after = Position.read(parameters.after, "after") if parameters.after else None
-    page = served.engine.page(filters, limit, after=after, skip=parameters.offset)
+    sorting = read_sorting(parameters.sortby) if parameters.sortby else ()
+    after = Position.read(parameters.after, "after", sorting) if parameters.after else None
+    page = served.engine.page(filters, limit, after=after, skip=parameters.offset, sorting=sorting)
     features = [stac_item(served, tile, at) for tile in served.engine.tiles_at(page.rows)]
     return served.engine.count(filters), features, {"after": str(page.following)} if page.following else None
 
@@ -193,6 +200,8 @@ def _ranked(request: Request, served: Served, parameters: ItemsParameters) -> Fo
     """The same of a ranking, which ends with the longest export."""
     if parameters.after is not None:
         raise InvalidInputError("after belongs to items that are not ranked; use offset", "after")
+    if parameters.sortby is not None:
+        raise InvalidInputError("sortby belongs to items that are not ranked: a ranking is an order", "sortby")
     at, limit, offset = addresses_of(request), min(parameters.limit, MAX_ITEMS), parameters.offset
     apart = bool(parameters.spacing_km or parameters.max_per_country)
     most = min(settings_of(request).max_export_rows, MAX_APART) if apart else settings_of(request).max_export_rows

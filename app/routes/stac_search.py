@@ -21,7 +21,17 @@ from app.requests.forms import CollectionName, Crs84, OgcBox, TileIds
 from app.requests.ogc import during, parse_ogc_bbox
 from app.requests.parameters import MAX_AREA_CHARACTERS
 from app.requests.reader import Parameters, in_url
-from app.routes.collections import DEFAULT_ITEMS, LIMIT_HELP, MAX_ITEMS, After, FieldNames, Offset, Time, addresses_of
+from app.routes.collections import (
+    DEFAULT_ITEMS,
+    LIMIT_HELP,
+    MAX_ITEMS,
+    After,
+    FieldNames,
+    Offset,
+    SortBy,
+    Time,
+    addresses_of,
+)
 from app.routes.route import new_router
 from wildsat_core.area import Area
 from wildsat_core.errors import InvalidInputError
@@ -30,6 +40,8 @@ from wildsat_core.search.paging import Position
 from wildsat_core.search.properties import PropertyFilter
 from wildsat_core.search.properties.reading import MAX_CHARACTERS
 from wildsat_core.search.query import Filters
+from wildsat_core.search.sorting import MAX_KEYS, Sorting, SortKey, checked, read_sorting
+from wildsat_core.types import Tile
 
 router = new_router(prefix="/stac/search", tags=["collections"])
 
@@ -58,6 +70,15 @@ class FieldsBody(BaseModel):
         return Fields(tuple(self.include) if self.include else None, tuple(self.exclude or ())).of(item)
 
 
+class SortField(BaseModel):
+    """A field of Items to sort by."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    field: FieldName
+    direction: Literal["asc", "desc"] = "asc"
+
+
 class StacBody(BaseModel):
     """What to look for, as STAC writes it in JSON."""
 
@@ -74,6 +95,7 @@ class StacBody(BaseModel):
     filter_lang: Lang | None = Field(default=None, alias="filter-lang")
     filter_crs: Crs84 | None = Field(default=None, alias="filter-crs")
     fields: FieldsBody | None = None
+    sortby: Annotated[list[SortField], Field(max_length=MAX_KEYS)] | None = None
     limit: Limit = DEFAULT_ITEMS
     offset: Offset = 0
     after: After | None = None
@@ -94,6 +116,10 @@ class StacBody(BaseModel):
         )
         return during(self.datetime, filters, days=False)
 
+    def sorting(self) -> Sorting:
+        """By what Items are sorted."""
+        return checked(SortKey.of(key.field, descending=key.direction == "desc") for key in self.sortby or ())
+
 
 class StacParameters(Parameters):
     """The same in a URL."""
@@ -109,6 +135,7 @@ class StacParameters(Parameters):
     filter_lang: Lang | None = Field(default=None, alias="filter-lang", description="default: as filter looks")
     filter_crs: Crs84 | None = Field(default=None, alias="filter-crs", description="coordinates in filter")
     fields: FieldNames | None = None
+    sortby: SortBy | None = None
     limit: Limit = DEFAULT_ITEMS
     offset: Offset = 0
     after: After | None = None
@@ -124,10 +151,15 @@ class StacParameters(Parameters):
             filter_=self.filter_,
             filter_lang=self.filter_lang,
             fields=FieldsBody.of(Fields.read(self.fields)) if self.fields is not None else None,
+            sortby=_sort_fields(read_sorting(self.sortby)) if self.sortby is not None else None,
             limit=self.limit,
             offset=self.offset,
             after=self.after,
         )
+
+
+def _sort_fields(sorting: Sorting) -> list[SortField]:
+    return [SortField(field=key.name, direction="desc" if key.descending else "asc") for key in sorting]
 
 
 def _json(text: str) -> dict[str, Any]:
@@ -143,7 +175,7 @@ def _json(text: str) -> dict[str, Any]:
 
 @router.get("", response_class=GeoJSONResponse, response_model=ItemsAnswer)
 def stac_search(request: Request, parameters: Annotated[StacParameters, in_url(StacParameters)]) -> Response:
-    """Items of one or more collections, neighbours together."""
+    """Items of one or more collections: one after the other with neighbours together, or sorted by properties."""
     asked = parameters.model_dump(by_alias=True, exclude_none=True, exclude={"offset"})
 
     def following(after: str) -> dict[str, Any]:
@@ -166,53 +198,100 @@ def stac_search_json(request: Request, body: StacBody) -> Response:
 
 
 def _page(request: Request, body: StacBody, following: Callable[[str], dict[str, Any]]) -> Response:
-    """Collections one after the other, as one list."""
-    filters, at = body.to_filters(), addresses_of(request)
-    name, after = _read_after(body.after)
+    """The answer: Items of the chosen collections as one list."""
+    at, sorting = addresses_of(request), body.sorting()
+    filters = body.to_filters()
     chosen = _chosen(request, body.collections)
-    skip, room, matched = body.offset, min(body.limit, MAX_ITEMS), 0
-    found: list[dict[str, Any]] = []
-    continued: str | None = None
-    reached = name is None
-    for served in chosen:
-        count = served.engine.count(filters)
-        matched += count
-        # A collection that has gone meanwhile: go on with those that would come after it.
-        reached = reached or name is None or _order(request, served.name) >= _order(request, name)
-        if not reached or continued is not None or not count:
-            continue
-        if room == 0:
-            continued = f"{served.name}/"
-            continue
-        start = after if served.name == name else None
-        page = served.engine.page(filters, room, after=start, skip=skip)
-        skip = max(0, skip - count)
-        found += [stac_item(served, tile, at) for tile in served.engine.tiles_at(page.rows)]
-        room -= len(page.rows)
-        if page.following is not None:
-            continued = f"{served.name}/{page.following}"
+    counted = [(served, count) for served in chosen if (count := served.engine.count(filters))]
+    found, continued = (_sorted if sorting else _in_turn)(request, body, filters, counted)
+    tiles = _tiles(found)
+    items = [stac_item(served, tiles[served.name, row], at) for served, row in found]
     if body.fields is not None:
-        found = [body.fields.of_item(item) for item in found]
+        items = [body.fields.of_item(item) for item in items]
     links: list[dict[str, Any]] = [{"rel": "root", "href": at.root, "type": JSON}]
     if continued is not None:
         links.append(following(continued))
     return GeoJSONResponse(
         {
             "type": "FeatureCollection",
-            "numberMatched": matched,
-            "numberReturned": len(found),
-            "features": found,
+            "numberMatched": sum(count for _, count in counted),
+            "numberReturned": len(items),
+            "features": items,
             "links": links,
         }
     )
 
 
-def _read_after(text: str | None) -> tuple[str | None, Position | None]:
+Counted = list[tuple[Served, int]]  # collections with as many tiles as pass the filters
+Chosen = list[tuple[Served, int]]  # collections, and rows of theirs
+Found = tuple[Chosen, str | None]  # what the page shows, and after what the next one begins
+
+
+def _tiles(found: Chosen) -> dict[tuple[str, int], Tile]:
+    """Tiles by collection and row; each collection is asked once."""
+    rows: dict[str, tuple[Served, list[int]]] = {}
+    for served, row in found:
+        rows.setdefault(served.name, (served, []))[1].append(row)
+    return {
+        (name, row): tile
+        for name, (served, some) in rows.items()
+        for row, tile in zip(some, served.engine.tiles_at(some), strict=True)
+    }
+
+
+def _in_turn(request: Request, body: StacBody, filters: Filters, counted: Counted) -> Found:
+    """Collections one after the other."""
+    name, after = _read_after(body.after, ())
+    skip, room = body.offset, min(body.limit, MAX_ITEMS)
+    found: Chosen = []
+    for served, count in counted:
+        # A collection that has gone meanwhile: go on with those that would come after it.
+        if name is not None and _order(request, served.name) < _order(request, name):
+            continue
+        if room == 0:
+            return found, f"{served.name}/"
+        page = served.engine.page(filters, room, after=after if served.name == name else None, skip=skip)
+        skip = max(0, skip - count)
+        found += [(served, row) for row in page.rows.tolist()]
+        room -= len(page.rows)
+        if page.following is not None:
+            return found, f"{served.name}/{page.following}"
+    return found, None
+
+
+def _sorted(request: Request, body: StacBody, filters: Filters, counted: Counted) -> Found:
+    """Tiles of all collections by their properties; equals stand as they would without, collection by collection."""
+    sorting = body.sorting()
+    name, after = _read_after(body.after, sorting)
+    limit = min(body.limit, MAX_ITEMS)
+    reached: list[tuple[Any, Served, Position, int]] = []
+    more = False
+    for served, _ in counted:
+        order = _order(request, served.name)
+        start = after
+        if after is not None and name is not None and served.name != name:
+            start = after.after_all() if order < _order(request, name) else after.before_all()
+        page = served.engine.page(filters, body.offset + limit, after=start, sorting=sorting)
+        more = more or page.more
+        for position, row in zip(page.positions, page.rows.tolist(), strict=True):
+            *values, key, tile_id = position.rank(sorting)
+            reached.append(((*values, order, key, tile_id), served, position, row))
+    reached.sort(key=lambda at: at[0])
+    shown = reached[body.offset : body.offset + limit]
+    more = more or len(reached) > body.offset + limit
+    return [
+        (served, row) for _, served, _, row in shown
+    ], f"{shown[-1][1].name}/{shown[-1][2]}" if more and shown else None
+
+
+def _read_after(text: str | None, sorting: Sorting) -> tuple[str | None, Position | None]:
     """Collection and position where the next page begins; a collection alone begins with its first tile."""
     if text is None:
         return None, None
     name, _, position = text.partition("/")
-    return name, Position.read(position, "after") if position else None
+    if not position and not sorting:
+        return name, None
+    return name, Position.read(position, "after", sorting)
 
 
 def _order(request: Request, name: str) -> tuple[bool, str]:

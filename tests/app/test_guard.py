@@ -343,7 +343,7 @@ def test_pages_of_named_origins_may_show_the_page_in_a_frame(serve: Callable[...
         ("/search", {"terms": [{"text": "ice"}], "bbbox": 1}, "bbbox: there is no such field here, got 1"),
         ("/search", {"terms": [{"text": 3}]}, "terms.0.text: must be text, got 3"),
         ("/search", {"terms": [{"text": "ice"}], "k": 1.5}, "k: must be a whole number, got 1.5"),
-        ("/stac/search", {"sortby": [{"field": "id", "direction": "asc"}]}, "sortby: there is no such field here"),
+        ("/stac/search", {"sortBy": [{"field": "id", "direction": "asc"}]}, "sortBy: there is no such field here"),
     ],
 )
 def test_what_is_malformed_is_said_in_plain_words(client: TestClient, path: str, body: dict | None, said: str) -> None:

@@ -183,13 +183,46 @@ def test_a_property_filter_means_the_same_everywhere(client: TestClient) -> None
         ({"filter": LOW, "filter-lang": "ecql"}, "filter-lang"),
         ({"filter": LOW, "filter-crs": "http://www.opengis.net/def/crs/EPSG/0/3857"}, "filter-crs"),
         ({"filter": "NOT " * 3000 + "TRUE"}, "filter"),
-        ({"sortby": "gsd"}, "sortby"),
+        ({"sortby": "colour"}, "sortby"),
+        ({"sortby": "gsd,-gsd_m"}, "sortby"),
+        ({"sortby": ","}, "sortby"),
     ],
 )
 def test_a_property_filter_that_can_not_be_kept_is_refused(client: TestClient, asked: dict, parameter: str) -> None:
     for path in ("/collections/demo/items", "/stac/search", "/search?q=ice"):
         answer = client.get(path, params=asked | ({"q": "ice"} if path.startswith("/search") else {}))
         assert (answer.status_code, answer.json()["parameter"]) == (422 if "q=" in path else 400, parameter)
+
+
+@pytest.mark.parametrize("method", ["GET", "POST"])
+def test_items_of_two_collections_are_sorted_as_one_list(two_url: str, method: str) -> None:
+    pystac_client = pytest.importorskip("pystac_client")
+    catalog = pystac_client.Client.open(f"{two_url}/stac")
+    by_cloud = catalog.search(sortby="-properties.eo:cloud_cover,id", limit=2, method=method)
+    found = [(item.collection_id, item.id) for item in by_cloud.items()]
+    clouds = [("demo", "congo"), ("demo", "fiji"), ("alps", "fiji"), ("demo", "texas"), ("demo", "amazon"),
+              ("alps", "amazon"), ("demo", "sahara"), ("alps", "sahara"), ("demo", "arctic")]  # fmt: skip
+    assert found == clouds
+    whole = catalog.search(sortby="-eo:cloud_cover,id", limit=100, method=method)
+    assert [(item.collection_id, item.id) for item in whole.items()] == clouds
+    by_name = catalog.search(sortby="+collection,-datetime", limit=4, method=method)
+    assert [item.id for item in by_name.items()][:4] == ["amazon", "sahara", "fiji", "congo"]
+
+
+def test_items_of_a_collection_are_sorted_and_a_ranking_is_not(client: TestClient) -> None:
+    seen, url = [], "/collections/demo/items?sortby=-datetime&limit=4&filter=gsd>1"
+    while url:
+        page = client.get(url).json()
+        seen += ids(page)
+        url = next((link["href"] for link in page["links"] if link["rel"] == "next"), "")
+    assert seen == ["congo", "amazon", "texas", "sahara", "fiji", "arctic"], "what is unknown comes last"
+    answer = client.get("/collections/demo/items?q=ice&sortby=gsd")
+    assert (answer.status_code, answer.json()["parameter"]) == (400, "sortby")
+    for path in ("/collections/demo/items", "/stac/search"):
+        answer = client.get(f"{path}?sortby=gsd&after=00000000-amazon")
+        assert (answer.status_code, answer.json()["parameter"]) == (400, "after"), "of another order"
+    body = {"sortby": [{"field": "datetime", "direction": "up"}]}
+    assert client.post("/stac/search", json=body).status_code == 400
 
 
 def test_every_item_tells_its_time_in_the_same_fields(client: TestClient) -> None:

@@ -8,7 +8,7 @@ another process or on another machine: rows count in the whole generation, names
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -28,13 +28,14 @@ from wildsat_core.search.filters import BlockBoxes, passing_rows
 from wildsat_core.search.floor import Counts, Floor, histogram, ordered
 from wildsat_core.search.heatmap import Footprints, Packed, Painter, packed
 from wildsat_core.search.layout import Layout
-from wildsat_core.search.paging import Pages, Position
+from wildsat_core.search.paging import Page, Pages, Position
 from wildsat_core.search.plan import Plan
 from wildsat_core.search.query import Filters
 from wildsat_core.search.ranking import Candidates
 from wildsat_core.search.same_place import Dated
 from wildsat_core.search.scan import Rows, Scores, best_first
 from wildsat_core.search.scorer import SAMPLE_ROWS, ScanSettings, Scorer
+from wildsat_core.search.sorting import SortColumn, Sorting
 from wildsat_core.search.spread import Barred, Places
 from wildsat_core.types import Space, Tile
 
@@ -92,21 +93,6 @@ class Found:
     backend: str
     exact: bool
     scanned: bool
-
-
-@dataclass(frozen=True, slots=True)
-class Stretch:
-    """Some tiles in the order of pages.
-
-    Attributes:
-        rows: (K,) theirs.
-        positions: of the K tiles.
-        more: whether others follow.
-    """
-
-    rows: Rows
-    positions: list[Position]
-    more: bool
 
 
 class Shard:
@@ -271,10 +257,12 @@ class Shard:
         sides = (tiles.north[rows] - tiles.south[rows]) * KM_PER_DEGREE
         return Dated(self._outside(rows), tiles.lon[rows], tiles.lat[rows], sides, tiles.captured_on[rows])
 
-    def page(self, filters: Filters, limit: int, after: Position | None) -> Stretch:
+    def page(self, filters: Filters, limit: int, after: Position | None, sorting: Sorting = ()) -> Page:
         """The first of them in the order of pages."""
-        page = self._pages.page(self._passing(filters), limit, after=after)
-        return Stretch(self._outside(page.rows), self._pages.positions(page.rows), page.following is not None)
+        rows = self._passing(filters)
+        columns = [SortColumn.of(key, self.collection, rows) for key in sorting]
+        page = self._pages.page(rows, limit, after=after, columns=columns)
+        return replace(page, rows=self._outside(page.rows))
 
     @cached_property
     def _pages(self) -> Pages:

@@ -25,6 +25,7 @@ from wildsat_core.search.query import Filters
 from wildsat_core.search.scan import Rows, Scores
 from wildsat_core.search.scorer import ScanSettings
 from wildsat_core.search.shard import Asked, Found, Shard
+from wildsat_core.search.sorting import Sorting
 from wildsat_core.search.spread import Barred, Places
 from wildsat_core.types import Space, SpaceSpec, Tile
 
@@ -195,16 +196,14 @@ class Shards(ABC):
         """How many rows do."""
         return sum(self.all("count", filters))
 
-    def page(self, filters: Filters, limit: int, after: Position | None, skip: int) -> Page:
+    def page(self, filters: Filters, limit: int, after: Position | None, skip: int, sorting: Sorting = ()) -> Page:
         """A page of them; see `Pages.page`."""
-        stretches = self.all("page", filters, skip + limit, after)
-        found = sorted(
-            (at, row) for some in stretches for at, row in zip(some.positions, some.rows.tolist(), strict=True)
-        )
+        parts: list[Page] = self.all("page", filters, skip + limit, after, sorting)
+        found = [found for part in parts for found in zip(part.positions, part.rows.tolist(), strict=True)]
+        found.sort(key=lambda at_and_row: at_and_row[0].rank(sorting))
         shown = found[skip : skip + limit]
-        more = len(found) > skip + limit or any(some.more for some in stretches)
-        rows = np.array([row for _, row in shown], np.int64)
-        return Page(rows, shown[-1][0] if more and shown else None)
+        more = len(found) > skip + limit or any(part.more for part in parts)
+        return Page(np.array([row for _, row in shown], np.int64), [at for at, _ in shown], more)
 
     # Ranking.
 

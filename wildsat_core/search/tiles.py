@@ -18,6 +18,7 @@ from wildsat_core.search.paging import Page, Position
 from wildsat_core.search.query import Filters
 from wildsat_core.search.scan import Rows, Scores
 from wildsat_core.search.shards import LocalShards, Shards
+from wildsat_core.search.sorting import Sorting
 from wildsat_core.types import Space, Tile
 
 if TYPE_CHECKING:
@@ -118,9 +119,11 @@ class Tiles:
         """How many rows do."""
         return self.shards.count(self._settled(filters))
 
-    def page(self, filters: Filters, limit: int, *, after: Position | None = None, skip: int = 0) -> Page:
-        """A page of the tiles that do; see `Pages.page`."""
-        return self.shards.page(self._settled(filters), limit, after, skip)
+    def page(
+        self, filters: Filters, limit: int, *, after: Position | None = None, skip: int = 0, sorting: Sorting = ()
+    ) -> Page:
+        """A page of the tiles that do, sorted by properties or along the curve; see `Pages.page`."""
+        return self.shards.page(self._settled(filters), limit, after, skip, sorting)
 
     def _settled(self, filters: Filters) -> Filters:
         """Filters that a shard can apply by itself.
