@@ -18,9 +18,12 @@ from wildsat_core.thumbnail import webp_thumbnail
         ((100, 64), (64, 100)),
         ((128, 128), (128, 128)),
         ((256, 512), (128, 64)),
+        ((150, 150), (128, 128)),  # halved, it would be too small
+        ((224, 224), (112, 112)),
+        ((225, 300), (100, 75)),
     ],
 )
-def test_only_pictures_under_half_the_side_are_enlarged(shape, size):
+def test_a_thumbnail_has_at_most_its_side_and_not_much_less_of_a_larger_picture(shape, size):
     pixels = np.zeros((3, *shape), np.uint8)
     pixels[0, : shape[0] // 2] = 255  # red above
     with Image.open(io.BytesIO(webp_thumbnail(pixels, 128))) as picture:
