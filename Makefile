@@ -40,7 +40,7 @@ test-clients: install-test  ## programs of the field against a running service, 
 		PATH="$(abspath $(BIN)):$$PATH" npm pack --silent leaflet@1.9.4 leaflet.fullscreen@3.0.0 && \
 		for packed in *.tgz; do mkdir $${packed%.tgz} && tar -xzf $$packed -C $${packed%.tgz}; done; }
 	$(BIN)/python -m pytest tests/app/test_clients_md.py tests/app/browser/test_maps_of_notebooks.py \
-		tests/app/test_stac_api.py tests/app/test_agents.py -v
+		tests/app/test_stac_api.py tests/app/test_agents.py tests/app/test_qgis.py -v
 
 lint: assets
 	$(BIN)/ruff check .

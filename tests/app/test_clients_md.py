@@ -10,7 +10,9 @@ from pathlib import Path
 import pytest
 
 TEXT = (Path(__file__).parents[2] / "docs" / "clients.md").read_text("utf-8")
-PYTHON, SHELL, R = (re.findall(rf"```{kind}\n(.*?)```", TEXT, re.DOTALL) for kind in ("python", "sh", "r"))
+PYTHON, SHELL, R, QGIS = (
+    re.findall(rf"```{kind}\n(.*?)```", TEXT, re.DOTALL) for kind in ("python", "sh", "r", "python qgis")
+)
 PACKAGES = ("pystac_client", "rustac", "owslib", "geopandas", "duckdb", "sedonadb", "polars", "folium", "leafmap")
 CLIENTS = Path(__file__).parents[2] / "build" / "clients"  # where `make test-clients` puts each that fits no other
 PROGRAMS = ("ogrinfo", "ogr2ogr", "openapi-python-client")
