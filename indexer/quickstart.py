@@ -16,7 +16,7 @@ from indexer.sources.pixels import Stretch, fault_of
 from indexer.sources.walking import files_below
 from wildsat_core.bands import RGB
 from wildsat_core.errors import InvalidInputError, MissingDataError, SourceError
-from wildsat_core.picture_page import Figure, Section, write_picture_page
+from wildsat_core.picture_page import Figure, Section, for_people, shown_bands, write_picture_page
 
 if TYPE_CHECKING:
     from wildsat_core.models.model import WildSATModel
@@ -98,13 +98,8 @@ class PictureFolder:
         return reading.pixels[list(order)]
 
     def shown(self, name: str) -> npt.NDArray[np.uint8]:
-        """(3, H, W) uint8 of a picture for people; reflectance is brightened to its own 98th percentile."""
-        has_colours = set(RGB) <= set(self.bands)
-        rows = [self.bands.index(band) for band in RGB] if has_colours else [0, len(self.bands) // 2, -1]
-        pixels = self.read(name)[rows]
-        if pixels.dtype == np.uint8:
-            return pixels.astype(np.uint8)
-        return Stretch(0.0, max(float(np.percentile(pixels.astype(np.float32), 98)), 1.0))(pixels)
+        """(3, H, W) uint8 of a picture for people."""
+        return for_people(self.read(name)[[self.bands.index(band) for band in shown_bands(self.bands)]])
 
 
 @dataclass(slots=True)

@@ -184,6 +184,26 @@ def build(
     typer.echo(f"now: wildsat dataset embed-texts {folder}")
 
 
+@dataset.command("explore")
+def explore(
+    folder: Annotated[Path, typer.Argument(help="Folder of the data set.")],
+    out: Annotated[Path, typer.Option(help="Page to write (HTML, in one file).")] = Path("explore.html"),
+    count: Annotated[int, typer.Option(min=1, help="How many places, drawn at random.")] = 12,
+    species: Annotated[str, typer.Option(help="Only species with these letters in their name.")] = "",
+    part: Annotated[str, typer.Option(help="Only train, val, test or buffer.")] = "",
+    seed: Annotated[int, typer.Option(help="Seed of the draw.")] = 0,
+) -> None:
+    """Show places of a data set: the tile, its other dates, its species and texts, and where it lies."""
+    from training.data.explore import Selection, choose_places, write_explorer
+    from training.data.tables import open_dataset
+
+    data = open_dataset(folder)
+    places = choose_places(data, Selection(count, species, part, seed))
+    for fault in write_explorer(out, data, places):
+        typer.echo(f"warning: {fault}", err=True)
+    typer.echo(f"wrote {out}: {len(places)} places")
+
+
 @dataset.command("import")
 def import_files(
     folder: Annotated[Path, typer.Argument(help="New folder of the data set.")],

@@ -12,6 +12,7 @@ from typing import Final
 import numpy as np
 import numpy.typing as npt
 
+from wildsat_core.bands import RGB
 from wildsat_core.files import write_text_atomically
 from wildsat_core.thumbnail import webp_thumbnail
 
@@ -78,6 +79,28 @@ def write_picture_page(path: Path, title: str, lines: Sequence[str], sections: I
         parts += [f"<h2>{escape(section.heading)}</h2>\n", *map(_paragraph, section.lines)]
         parts += ['<div class="row">\n', *map(_figure, section.figures), "</div>\n"]
     write_text_atomically(path, "".join([*parts, "</body>\n</html>\n"]))
+
+
+def shown_bands(bands: Sequence[str]) -> tuple[str, ...]:
+    """Three bands to show as red, green and blue: these where there are such, else a first, middle and last one."""
+    return RGB if set(RGB) <= set(bands) else (bands[0], bands[len(bands) // 2], bands[-1])
+
+
+def for_people(pixels: npt.NDArray[np.generic]) -> npt.NDArray[np.uint8]:
+    """Eight bits as they are; other values from 0, black, to the picture's own 98th percentile, white.
+
+    Args:
+        pixels: (3, H, W) of any type of number.
+
+    Returns:
+        (3, H, W) uint8, 0 where a value is not a number.
+    """
+    if pixels.dtype == np.uint8:
+        return pixels.astype(np.uint8)
+    values = np.nan_to_num(pixels.astype(np.float32), nan=0.0, posinf=0.0, neginf=0.0)
+    white = max(float(np.percentile(values, 98)), 1e-6)
+    shown: npt.NDArray[np.uint8] = np.rint(np.clip(values / white, 0, 1) * 255).astype(np.uint8)
+    return shown
 
 
 def _paragraph(line: str) -> str:
