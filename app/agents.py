@@ -220,7 +220,8 @@ def agents_server(service: AsyncClient) -> MCPServer:
 
 
 def _given(**parameters: Any) -> dict[str, Any]:  # noqa: ANN401 - as the client takes them
-    return {name: value for name, value in parameters.items() if value is not None}
+    """What was given: models write null, "" and [] alike for what they leave out."""
+    return {name: value for name, value in parameters.items() if value not in (None, "", [])}
 
 
 def _hit(tile: TileInfo, ranking: Mapping[str, Any]) -> dict[str, Any]:

@@ -16,7 +16,7 @@ THIN = ("Point", "MultiPoint", "LineString", "MultiLineString")
 
 
 def read_geometry(value: Mapping[str, Any], parameter: str) -> BaseGeometry:
-    """Read a geometry; collections of geometries may not hold further collections.
+    """Read a geometry, or that of a feature; collections of geometries may not hold further collections.
 
     Args:
         value: GeoJSON.
@@ -27,6 +27,8 @@ def read_geometry(value: Mapping[str, Any], parameter: str) -> BaseGeometry:
     """
     import shapely
 
+    if value.get("type") == "Feature" and isinstance(value.get("geometry"), Mapping):
+        value = value["geometry"]
     members = value.get("geometries") if value.get("type") == "GeometryCollection" else [value]
     if not isinstance(members, list) or not members or not all(isinstance(member, Mapping) for member in members):
         raise InvalidInputError(f"{parameter} is a GeometryCollection without geometries", parameter)

@@ -37,6 +37,8 @@ def during(datetime: str | None, filters: Filters, *, days: bool = True) -> Filt
     if filters.date_from or filters.date_to:
         raise InvalidInputError("datetime can't be given together with from or to", "datetime")
     first, last = parse_datetime(datetime, days=days)
+    if first and last and first > last:
+        raise InvalidInputError(f"datetime ends on {last}, before it begins on {first}", "datetime")
     undated = (last is None or last >= UNDATED_SINCE) and (first is None or first <= dt.datetime.now(dt.UTC).date())
     return replace(filters, date_from=first, date_to=last, undated=undated)
 
@@ -73,6 +75,7 @@ def _day(text: str, *, alone: bool) -> dt.date | None:
     try:
         if len(text) == 10:
             return dt.date.fromisoformat(text)
+        text = re.sub(r":60(?=$|[.Zz+-])", ":59", text)  # a leap second, which belongs to its day
         return dt.datetime.fromisoformat(text.upper()).astimezone(dt.UTC).date()
     except (ValueError, OverflowError) as err:
         raise InvalidInputError(f"datetime has no such time: {text[:40]!r}", "datetime") from err

@@ -50,6 +50,7 @@ Lang = Literal["cql2-text", "cql2-json"]
 
 
 FieldName = Annotated[str, Field(min_length=1, max_length=200)]
+AnyId = Annotated[str, Field(max_length=1000)]  # one that no tile can have finds none
 
 
 class FieldsBody(BaseModel):
@@ -85,7 +86,7 @@ class StacBody(BaseModel):
     model_config = ConfigDict(extra="forbid", allow_inf_nan=False, populate_by_name=True)
 
     collections: Annotated[list[CollectionName], Field(max_length=100)] | None = None
-    ids: Annotated[list[str], Field(max_length=1000)] | None = None
+    ids: Annotated[list[AnyId], Field(max_length=1000)] | None = None
     bbox: Annotated[list[float], Field(min_length=4, max_length=6)] | None = None
     intersects: dict[str, Any] | None = Field(default=None, description="any GeoJSON geometry")
     datetime: Time | None = None

@@ -73,6 +73,7 @@ def test_a_search_shows_hits_and_the_pictures_of_the_best(live_url: str) -> None
         ({"months": [7]}, {"amazon", "fiji"}),
         ({"where": "cloud_cover < 0.15"}, {"amazon", "sahara"}),
         ({"limit": 2}, None),
+        ({"months": [7], "countries": [], "unlike": "", "bbox": None, "where": ""}, {"amazon", "fiji"}),
     ],
 )
 def test_a_search_is_narrowed(live_url: str, asked: dict, found: set | None) -> None:

@@ -312,7 +312,8 @@ def test_items_are_filtered_and_paged_as_ogc_says(client: TestClient) -> None:
     first = items(limit=4)
     following = client.get(next(link["href"] for link in first["links"] if link["rel"] == "next")).json()
     assert len(set(ids(first)) | set(ids(following))) == 6
-    for bad in ("yesterday", "../..", "2024-01-01/2024-02-01/2024-03-01", "2024-02-30"):
+    assert set(ids(items(datetime="2024-03-03T23:59:60Z"))) == {"texas", "arctic"}, "a leap second is of its day"
+    for bad in ("yesterday", "../..", "2024-01-01/2024-02-01/2024-03-01", "2024-02-30", "2024-02-01/2024-01-01"):
         response = client.get("/collections/demo/items", params={"datetime": bad})
         assert (response.status_code, response.json()["parameter"]) == (400, "datetime")
     assert items(limit=10**6)["numberReturned"] == 6, "a limit beyond the greatest counts as that"
@@ -424,6 +425,7 @@ def test_item_search_takes_areas_and_ids_and_refuses_what_it_does_not_know(clien
             },
             {"texas", "sahara"},
         ),
+        ({"type": "Feature", "properties": {}, "geometry": {"type": "Point", "coordinates": [-98, 33.5]}}, {"texas"}),
     ],
     ids=lambda value: value.get("type") if isinstance(value, dict) else "",
 )

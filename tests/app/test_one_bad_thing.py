@@ -274,13 +274,17 @@ def test_texts_that_are_no_unicode_reach_every_answer_readably(tmp_path: Path, t
     [
         b'{"\\ud800": 1}', b'{"terms": [{"text": "\\ud800"}]}', b'{"terms": [{"species": "\\ud800"}]}',
         b'{"terms": [{"tile": "\\ud800"}]}', b'{"collection": "\\ud800"}', b'{"filters": {"area": {"\\ud800": 1}}}',
+        b'{"ids": ["\\ud800"]}', b'{"filter": "id = \'\\ud800\'"}', b'{"sortby": [{"field": "\\ud800"}]}',
+        b'{"fields": {"include": ["\\ud800"]}}', b'{"filter": {"op": "=", "args": ["\\ud800", {"property": "id"}]}}',
+        b'{"intersects": {"type": "\\ud800"}}', b'{"datetime": "\\ud800"}', b'{"after": "demo/00000000-\\ud800"}',
         b'{"terms": [{"text": "x"}], "k": 1e400}', b'{"terms": [{"vector": [1e39], "space": "text"}]}',
     ],
 )  # fmt: skip
 def test_texts_and_numbers_that_are_none_are_refused_readably(client: TestClient, body: bytes) -> None:
-    answer = client.post("/search", content=body, headers={"Content-Type": "application/json"})
-    assert answer.status_code in (400, 404, 422)
-    json.loads(answer.content.decode("utf-8"))
+    for path in ("/search", "/stac/search"):
+        answer = client.post(path, content=body, headers={"Content-Type": "application/json"})
+        assert answer.status_code in (400, 404, 422)
+        json.loads(answer.content.decode("utf-8"))
 
 
 def test_the_largest_vectors_give_numbers(client: TestClient) -> None:

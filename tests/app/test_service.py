@@ -208,6 +208,11 @@ def test_places_are_found_by_any_name(client: TestClient, words: str, name: str,
     assert len({place["name"] for place in found}) == len(found)
 
 
+def test_signs_alone_begin_no_name(client: TestClient) -> None:
+    for path, key in (("/places", "places"), ("/species", "species")):
+        assert client.get(path, params={"q": "%"}).json()[key] == []
+
+
 def test_a_collection_tells_what_can_be_filtered(client: TestClient) -> None:
     told = client.get("/collections/demo").json()["wildsat"]["filters"]
     tiles = [item["properties"] for item in client.get("/collections/demo/items").json()["features"]]

@@ -151,8 +151,10 @@ class SpeciesTable:
         return sorted((name for name in self._by_name if len(start) == 4 and name.startswith(start)), key=len)
 
     def matching(self, words: str, limit: int) -> list[Species]:
-        """Species in whose names every word begins a word, alphabetically; all when there is no word."""
+        """Species in whose names every word begins a word, alphabetically; all where nothing is asked."""
         wanted = plain(words).split()
+        if words.strip() and not wanted:  # signs alone, which begin no name
+            return []
         return [one for one, heard in self._heard if all(any(part.startswith(w) for part in heard) for w in wanted)][
             :limit
         ]

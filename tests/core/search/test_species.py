@@ -34,6 +34,7 @@ def test_words_match_beginnings_of_words_in_both_names() -> None:
     assert [s.common_name for s in TABLE.matching("pan leop", 10)] == ["snow leopard"]
     assert TABLE.matching("eopard", 10) == []
     assert len(TABLE.matching("", 1)) == 1
+    assert TABLE.matching("\\'%", 10) == []
 
 
 def test_a_term_carries_the_texts_and_the_weight() -> None:

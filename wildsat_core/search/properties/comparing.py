@@ -54,7 +54,8 @@ class RowValues:
         if op in TEMPORAL:
             return self._temporal(op, args)
         if op == "isnull":
-            known = self._everywhere() if is_outline(args[0]) else self._known(self._values(args[0]))
+            values = None if is_outline(args[0]) else self._values(args[0])
+            known = self._known(values) if isinstance(values, np.ndarray) else self._everywhere()
             return ~known, self._everywhere()
         if op == "in":
             return self._combined("or", [self._compared("=", [args[0], value]) for value in args[1]])

@@ -49,14 +49,11 @@ def _parsed(given: str | Mapping[str, Any], language: str | None, parameter: str
             given = _json(given, parameter)
     elif language == "cql2-text":
         raise InvalidInputError(f"{parameter} must be text where {parameter}-lang is cql2-text", parameter)
-    try:
-        if isinstance(given, str):
-            return cql2.parse_text(given).to_json()
+    if not isinstance(given, str):
         _check_size(given, parameter)
-        return cql2.Expr(dict(given)).to_json()
-    except (cql2.ParseError, cql2.ValidationError, ValueError, TypeError) as err:
-        if isinstance(err, InvalidInputError):
-            raise
+    try:
+        return (cql2.parse_text(given) if isinstance(given, str) else cql2.Expr(dict(given))).to_json()
+    except Exception as err:  # cql2 raises Exception itself for JSON that is no expression
         said = str(err).strip().splitlines()
         raise InvalidInputError(f"{parameter} is not CQL2: {' '.join(said)[:300]}", parameter) from err
 

@@ -107,7 +107,9 @@ class Gazetteer:
         """
         begin, wanted = plain(words), plain(words).split()
         parts = {name: name.split() for name in self._places}
-        fits = [name for name in parts if all(any(part.startswith(w) for part in parts[name]) for w in wanted)]
+        fits = [
+            name for name in parts if wanted and all(any(part.startswith(w) for part in parts[name]) for w in wanted)
+        ]
         found: dict[Place, str] = {}
         for name in sorted(fits, key=lambda name: (not name.startswith(begin), len(name), name)):
             found.setdefault(self._places[name], name)
