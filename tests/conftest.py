@@ -3,11 +3,16 @@
 from __future__ import annotations
 
 import logging
+import os
 import secrets
+import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+
+MEMORY = Path("/dev/shm")
+ROOM = 8 << 30  # bytes
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -19,11 +24,18 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 
 def pytest_configure(config: pytest.Config) -> None:
+    # Tests wait for the disk thousands of times, to see what is left when it fails: memory does, where there is plenty.
+    if os.access(MEMORY, os.W_OK) and shutil.disk_usage(MEMORY).free > ROOM and not _refuses_programs(MEMORY):
+        os.environ.setdefault("PYTEST_DEBUG_TEMPROOT", str(MEMORY))
     if (choice := config.getoption("--bf16")) is not None:
         from wildsat_core.models import precision
 
         # Before any other module asks for it by name. Processes that a test starts see the real processor.
         precision.supports_bf16 = lambda _: choice == "on"
+
+
+def _refuses_programs(folder: Path) -> bool:
+    return bool(os.statvfs(folder).f_flag & os.ST_NOEXEC)
 
 
 @pytest.fixture(scope="session")
