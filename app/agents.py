@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 from pydantic import Field
 
 from wildsat_core import __version__
-from wildsat_core.client import AsyncClient, SearchAnswer, ServiceError, TileInfo
+from wildsat_core.client import AsyncClient, Change, DatedTile, SearchAnswer, ServiceError, TileInfo
 from wildsat_core.errors import MissingExtraError, WildsatError
 
 if TYPE_CHECKING:
@@ -39,6 +39,7 @@ Box = Annotated[
 Countries = Annotated[list[str], Field(description="ISO 3166-1 alpha-3 codes, such as BRA")]
 Day = Annotated[str, Field(description="YYYY-MM-DD")]
 Months = Annotated[list[int], Field(description="months of the year, 1 to 12")]
+Span = Annotated[str, Field(max_length=50, description="2019, 2019-06, 2019-06-15, or two of these with / between")]
 Where = Annotated[str, Field(description="CQL2 on properties of tiles, such as: cloud_cover < 0.1 AND gsd_m <= 10")]
 
 
@@ -68,14 +69,18 @@ class Tools:
         }
         content: list[Any] = [_json(said)]
         for hit in answer.hits[:pictures]:
-            try:
-                picture = await self._service.thumbnail(hit.tile_id, answer.collection)
-            except ServiceError as err:
-                if err.status != 404:
-                    raise
-                continue  # it has none
-            content += [f"Picture of {hit.tile_id}, rank {hit.rank}:", self._picture(picture)]
+            content += await self._pictured(hit.tile_id, answer.collection, f"rank {hit.rank}")
         return content
+
+    async def _pictured(self, tile_id: str, collection: str | None, which: str) -> list[Any]:
+        """The picture of a tile with a line that says which it is; nothing where it has none."""
+        try:
+            picture = await self._service.thumbnail(tile_id, collection)
+        except ServiceError as err:
+            if err.status != 404:
+                raise
+            return []
+        return [f"Picture of {tile_id}, {which}:", self._picture(picture)]
 
     async def search(
         self,
@@ -123,6 +128,44 @@ class Tools:
         """Rank other tiles by how much they look like one that a search found."""
         filters = _given(collection=collection, bbox=bbox, countries=countries)
         return await self._told(await self._service.similar(tile_id, k=limit, **filters), pictures)
+
+    async def what_changed(
+        self,
+        query: Annotated[str, Field(min_length=1, max_length=500, description="the habitat that is lost or gained")],
+        before: Span | None = None,
+        after: Span | None = None,
+        direction: Annotated[str, Field(pattern="^(any|gain|loss)$", description="any, gain or loss")] = "any",
+        collection: str | None = None,
+        limit: Limit = 10,
+        pictures: Pictures = 2,
+        bbox: Box | None = None,
+        countries: Countries | None = None,
+        months: Months | None = None,
+    ) -> list[Any]:
+        """Rank places that were pictured on two days by how much better or worse they fit a description since.
+
+        Seasons differ more than years do: give months, so that like is compared with like.
+        """
+        given = _given(before=before, after=after, collection=collection, bbox=bbox, countries=countries, months=months)
+        answer = await self._service.changes(query, direction=direction, k=limit, **given)
+        places = [
+            {"rank": one.rank, "difference": one.difference}
+            | {name: _hit(tile, {"percentile": tile.percentile}) for name, tile in _days(one)}
+            for one in answer.changes
+        ]
+        said = {
+            "collection": answer.collection,
+            "places": answer.matched,
+            "no_match": answer.no_match,
+            "notice": answer.notice,
+            "attribution": answer.attribution,
+            "changes": places,
+        }
+        shown = [(one.rank, name, tile) for one in answer.changes[:pictures] for name, tile in _days(one)]
+        content: list[Any] = [_json(said)]
+        for rank, name, tile in shown:
+            content += await self._pictured(tile.tile_id, answer.collection, f"{name}, rank {rank}")
+        return content
 
     async def habitats_of_tile(
         self,
@@ -174,6 +217,7 @@ TITLES = {
     Tools.search: "Search for a habitat",
     Tools.search_species: "Search by a species",
     Tools.more_like_this: "More like this tile",
+    Tools.what_changed: "What changed",
     Tools.habitats_of_tile: "Habitats of a tile",
     Tools.species: "Find species by name",
     Tools.collections: "Collections",
@@ -222,6 +266,10 @@ def agents_server(service: AsyncClient) -> MCPServer:
 def _given(**parameters: Any) -> dict[str, Any]:  # noqa: ANN401 - as the client takes them
     """What was given: models write null, "" and [] alike for what they leave out."""
     return {name: value for name, value in parameters.items() if value not in (None, "", [])}
+
+
+def _days(change: Change) -> tuple[tuple[str, DatedTile], tuple[str, DatedTile]]:
+    return ("before", change.before), ("after", change.after)
 
 
 def _hit(tile: TileInfo, ranking: Mapping[str, Any]) -> dict[str, Any]:

@@ -79,6 +79,7 @@ POLICIES: dict[str, Policy] = {
     "search_json": Policy(Cost.SEARCH, Body.JSON, cache=UNKEPT),
     "search_image": Policy(Cost.SEARCH, Body.PICTURE, cache=UNKEPT),
     "changes": Policy(Cost.SEARCH, tagged=True),
+    "changes_json": Policy(Cost.SEARCH, Body.JSON, cache=UNKEPT),
     "suggest": Policy(Cost.SEARCH),
     "export": Policy(Cost.EXPORT, tagged=True),
     "species": Policy(),

@@ -21,6 +21,7 @@ from wildsat_core.arrays import plain_numbers
 from wildsat_core.collection.tile_files import for_pruning, geo_metadata, multi_polygons
 from wildsat_core.geo import box_centres
 from wildsat_core.search.geojson import DECIMALS, country_name, rounded, tile_geometry
+from wildsat_core.search.query import ChangesResult
 from wildsat_core.search.ranking import Ranking
 from wildsat_core.types import Tile
 
@@ -87,16 +88,44 @@ def write_csv(served: Served, ranking: Ranking, query: dict[str, Any], base: str
     out = io.StringIO()
     writer = csv.writer(out)
     writer.writerow((*COLUMNS, *ABOUT))
-    question = urlencode(query)
-    question = question if len(question) <= QUESTION_CHARACTERS else f"{question[: QUESTION_CHARACTERS - 1]}…"
-    told_once = {"question": question, **_provenance(served, ranking)}
-    about = [_cell(told_once[name]) for name in ABOUT]
+    about = _about(served, query)
     for told, tile in ranked_tiles(served, ranking):
         row = row_of(served, told, tile, base).values()
         writer.writerow([*map(_cell, row), *about])
         if told["rank"] % PIECE_ROWS == 0:
             yield _drain(out)
     yield _drain(out)
+
+
+def changes_csv(served: Served, result: ChangesResult, query: dict[str, Any], base: str) -> bytes:
+    """One line a place: what changed, the columns of both tiles, and what every CSV tells of its question."""
+    out = io.StringIO()
+    writer = csv.writer(out)
+    columns = [f"{when}_{name}" for when in ("before", "after") for name in COLUMNS[1:]]
+    writer.writerow(("rank", "difference", *columns, *ABOUT))
+    about = _about(served, query)
+    for change in result.changes:
+        hits = (change.before, change.after)
+        both = [
+            row_of(
+                served,
+                {"rank": hit.rank, "score": round(hit.score, 6), "percentile": round(hit.percentile, 4)},
+                hit.tile,
+                base,
+            )
+            for hit in hits
+        ]
+        cells = [_cell(value) for row in both for name, value in row.items() if name != "rank"]
+        writer.writerow([change.rank, round(change.difference, 6), *cells, *about])
+    return _drain(out)
+
+
+def _about(served: Served, query: dict[str, Any]) -> list[Any]:
+    """Cells of `ABOUT`."""
+    question = urlencode(query)
+    question = question if len(question) <= QUESTION_CHARACTERS else f"{question[: QUESTION_CHARACTERS - 1]}…"
+    told = {"question": question, **_source(served)}
+    return [_cell(told[name]) for name in ABOUT]
 
 
 def _cell(value: Any) -> Any:  # noqa: ANN401 - whatever a column holds
@@ -171,16 +200,18 @@ def write_stac(served: Served, ranking: Ranking, query: dict[str, Any], base: st
     yield from _collection_of(head, items())
 
 
-def _provenance(served: Served, ranking: Ranking) -> dict[str, Any]:
+def _source(served: Served) -> dict[str, Any]:
     manifest = served.manifest
     return {
         "collection": served.name,
         "generation": manifest.generation,
         "model": manifest.model.name,
         **notes(served),
-        "matched": ranking.matched,
-        "returned": len(ranking.rows),
     }
+
+
+def _provenance(served: Served, ranking: Ranking) -> dict[str, Any]:
+    return {**_source(served), "matched": ranking.matched, "returned": len(ranking.rows)}
 
 
 def _collection_of(head: dict[str, Any], features: Iterator[dict[str, Any]]) -> Iterator[bytes]:

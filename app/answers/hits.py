@@ -31,17 +31,21 @@ def feature_collection(
     }
 
 
-def change_collection(served: Served, result: ChangesResult, query: dict[str, Any]) -> dict[str, Any]:
+def change_collection(
+    served: Served, result: ChangesResult, query: dict[str, Any], path: str | None = "/changes"
+) -> dict[str, Any]:
     """The answer to what changed.
 
     Args:
         served: where it was searched.
         result: the places.
         query: the normalised query, echoed.
+        path: where the same can be asked by URL, None when it can't.
     """
+    pages = _page_links(path, query, len(result.changes), result.matched, MAX_OFFSET) if path else []
     return _about(served, result, query) | {
         "returned": len(result.changes),
-        "links": _page_links("/changes", query, len(result.changes), result.matched, MAX_OFFSET),
+        "links": pages,
         "features": [_change_feature(served, change) for change in result.changes],
     }
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Annotated, Any, Self
 
 import numpy as np
@@ -105,7 +106,7 @@ class CircleBody(Body):
     radius_km: float = Field(gt=0, le=MAX_DISTANCE_KM)
 
 
-class FiltersBody(Body):
+class QuestionFiltersBody(Body):
     """What a tile must satisfy to be ranked at all; everything given must hold, and no list may be empty."""
 
     bbox: Annotated[list[float], Field(min_length=4, max_length=4)] | None = Field(
@@ -119,7 +120,6 @@ class FiltersBody(Body):
     months: Annotated[list[Annotated[int, Field(ge=1, le=12)]], Field(min_length=1, max_length=12)] | None = None
     max_cloud: Share | None = None
     min_land: Share | None = None
-    min_percentile: Percentile | None = None
     tiles: Annotated[list[TileId], Field(min_length=1, max_length=100_000)] | None = Field(
         default=None, description="only these tiles"
     )
@@ -142,27 +142,31 @@ class FiltersBody(Body):
             min_land=self.min_land,
             tile_ids=frozenset(self.tiles) if self.tiles is not None else None,
             where=PropertyFilter.read(self.filter_, parameter="filters.filter") if self.filter_ else None,
-            min_percentile=self.min_percentile,
         )
 
 
-class SearchBody(Body):
-    """A whole query."""
+class FiltersBody(QuestionFiltersBody):
+    """The same of single hits."""
+
+    min_percentile: Percentile | None = None
+
+    def to_filters(self) -> Filters:
+        """The core's filters."""
+        return replace(super().to_filters(), min_percentile=self.min_percentile)
+
+
+class QuestionBody(Body):
+    """What to rank by, what narrows it, and which part of the ranking is wanted."""
 
     terms: Annotated[list[TermBody], Field(max_length=MAX_TERMS)] = Field(
         default=[], description="what hits are like or unlike"
     )
     up: Annotated[list[TileId], Field(max_length=MAX_LABELS)] = Field(default=[], description="tiles marked as good")
     down: Annotated[list[TileId], Field(max_length=MAX_LABELS)] = Field(default=[], description="tiles marked as poor")
-    filters: FiltersBody = Field(default_factory=FiltersBody)
+    filters: QuestionFiltersBody = Field(default_factory=QuestionFiltersBody)
     k: HitCount = DEFAULT_K
     offset: HitOffset = 0
-    spacing_km: Distance = 0.0
-    overlapping: bool = Field(default=False, description="show hits that overlap a better one, too")
-    max_per_country: HitCount | None = None
     blend: Share | None = None
-    explain: bool = False
-    partial: bool = Field(default=False, description="answer though a part of the collection can't be reached")
     collection: CollectionName | None = None
 
     def normalised(self) -> dict[str, Any]:
@@ -181,14 +185,31 @@ class SearchBody(Body):
             blend=self.blend,
             k=self.k,
             offset=self.offset,
-            spacing_km=self.spacing_km,
-            overlapping=self.overlapping,
-            max_per_country=self.max_per_country,
             liked=tuple(dict.fromkeys(self.up)),
             disliked=tuple(dict.fromkeys(self.down)),
-            explain=self.explain,
-            partial=self.partial,
         )
         if not query.ranks:
             raise InvalidInputError("say what to search for: give terms, up or down", "terms")
         return query
+
+
+class SearchBody(QuestionBody):
+    """A whole query."""
+
+    filters: FiltersBody = Field(default_factory=FiltersBody)
+    spacing_km: Distance = 0.0
+    overlapping: bool = Field(default=False, description="show hits that overlap a better one, too")
+    max_per_country: HitCount | None = None
+    explain: bool = False
+    partial: bool = Field(default=False, description="answer though a part of the collection can't be reached")
+
+    def to_query(self, species: SpeciesTexts) -> Query:
+        """The core's query; see `QuestionBody.to_query`."""
+        return replace(
+            super().to_query(species),
+            spacing_km=self.spacing_km,
+            overlapping=self.overlapping,
+            max_per_country=self.max_per_country,
+            explain=self.explain,
+            partial=self.partial,
+        )

@@ -8,6 +8,7 @@ import socket
 import subprocess
 import sys
 from collections.abc import Awaitable, Callable
+from pathlib import Path
 from typing import Any
 
 import httpx
@@ -19,10 +20,15 @@ pytest.importorskip("mcp")
 from mcp import Client, StdioServerParameters, stdio_client
 
 from app.agents import agents_server
+from app.main import create_app
+from tests.app.conftest import ToyModel, running, toy_settings, write_rows
+from tests.app.test_changes import ROWS as VISITS
 from tests.app.test_swap import wait_for
 from wildsat_core.client import AsyncClient
 
-TOOLS = {"search", "search_species", "more_like_this", "habitats_of_tile", "species", "collections"}
+TOOLS = {
+    "search", "search_species", "more_like_this", "what_changed", "habitats_of_tile", "species", "collections",
+}  # fmt: skip
 
 
 def ask(url: str, work: Callable[[Client], Awaitable[Any]]) -> Any:
@@ -94,6 +100,19 @@ def test_the_other_tools_answer(live_url: str) -> None:
     assert read(call(live_url, "collections"))[0]["name"] == "demo"
 
 
+def test_agents_see_what_changed(tmp_path: Path) -> None:
+    write_rows(tmp_path, "demo", VISITS)
+    with running(create_app(toy_settings(tmp_path), lambda name: ToyModel())) as url:
+        result = call(url, "what_changed", query="forest", before="2019", direction="loss", countries=[], pictures=1)
+    told = read(result)
+    first = told["changes"][0]
+    assert (first["before"]["tile_id"], first["after"]["tile_id"]) == ("felled-2019", "felled-2023")
+    assert (first["before"]["captured_on"], told["places"]) == ("2019-07-01", 2)
+    assert first["difference"] < 0
+    assert [part.type for part in result.content] == ["text", "text", "image", "text", "image"]
+    assert "before, rank 1" in result.content[1].text
+
+
 @pytest.mark.parametrize(
     ("tool", "asked", "said"),
     [
@@ -101,6 +120,8 @@ def test_the_other_tools_answer(live_url: str) -> None:
         ("search", {"query": "forest", "where": "colour = 1"}, "no property 'colour'"),
         ("search", {"query": "forest", "limit": 1000}, "limit: Input should be less than or equal to 100, got 1000"),
         ("search", {"query": "forest", "country": ["BRA"]}, "no argument 'country'; it takes query, unlike"),
+        ("what_changed", {"query": "forest", "before": "June"}, "a year, a month or a day"),
+        ("what_changed", {"query": "forest", "direction": "up"}, "direction"),
         ("more_like_this", {"tile_id": "nobody"}, "no tile 'nobody'"),
         ("search_species", {"species": "jagaur"}, "jaguar"),
     ],

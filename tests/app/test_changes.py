@@ -1,6 +1,8 @@
-"""GET /changes and the client's method for it: a place that was visited twice, what is refused, pages."""
+"""GET and POST /changes and the client's method for it: a place that was visited twice, what is refused, pages."""
 
+import csv
 import datetime as dt
+import io
 from collections.abc import Iterator
 
 import httpx
@@ -9,7 +11,7 @@ from fastapi.testclient import TestClient
 
 from app.main import create_app
 from app.requests.forms import period
-from tests.app.conftest import ToyModel, toy_settings, write_rows
+from tests.app.conftest import ToyModel, picture, toy_settings, write_rows
 from wildsat_core.client import Client
 from wildsat_core.search.changes import Period
 from wildsat_core.types import BBox
@@ -26,6 +28,7 @@ ROWS = [
     ("once", ONCE, DAYS[0], 0.0, "COD", FOREST),
     ("undated", FELLED, None, 0.0, "BRA", FOREST),
 ]
+SAND_PICTURE = ("sand.png", picture((220, 190, 120), "PNG", 16), "image/png")
 FELLED_ROW, SOWN_ROW = ("felled-2019", "felled-2023"), ("sown-2019", "sown-2021")
 
 
@@ -71,6 +74,53 @@ def test_pages_go_on_where_the_last_ended(client: TestClient) -> None:
     second = client.get(following).json()
     assert [feature["id"] for feature in (*first["features"], *second["features"])] == ["felled-2023", "sown-2021"]
     assert [link["rel"] for link in second["links"]] == ["self", "prev"]
+
+
+def test_a_body_asks_what_a_url_does_and_more(client: TestClient) -> None:
+    text, sand = {"text": "forest"}, {"vector": [0.0, 1.0, 0.0, 0.0], "space": "text"}
+    asked = {"direction": "loss", "before": "2019", "k": 1, "offset": 1}
+    by_url = client.get("/changes", params={"q": "forest"} | asked).json()
+    by_body = client.post("/changes", json={"terms": [text]} | asked).json()
+    assert by_body["features"] == by_url["features"]
+    assert by_body["links"] == [], "no URL asks the same"
+    by_vector = client.post("/changes", json={"terms": [sand], "filters": {"countries": ["BRA"]}}).json()
+    assert [place["id"] for place in by_vector["features"]] == ["felled-2023"]
+    assert by_vector["features"][0]["properties"]["difference"] > 0, "there is more sand now"
+    picture = client.post("/search/image", files={"image": SAND_PICTURE}).json()["query"]["terms"]
+    by_picture = client.get("/changes", params={"terms": picture})
+    assert by_picture.status_code == 200, "the vector of a picture asks, too"
+
+
+def test_changes_are_a_table_too(client: TestClient) -> None:
+    asked = {"q": "forest", "direction": "loss", "format": "csv"}
+    answer = client.get("/changes", params=asked)
+    assert answer.headers["content-type"] == "text/csv; charset=utf-8"
+    assert 'filename="changes-demo-1.csv"' in answer.headers["content-disposition"]
+    rows = list(csv.DictReader(io.StringIO(answer.text)))
+    assert [(row["before_tile_id"], row["after_tile_id"]) for row in rows] == [FELLED_ROW, SOWN_ROW]
+    assert (rows[0]["rank"], rows[0]["before_captured_on"], rows[0]["after_country"]) == ("1", "2019-07-01", "BRA")
+    told = client.get("/changes", params=asked | {"format": "geojson"}).json()["features"][0]["properties"]
+    assert float(rows[0]["difference"]) == told["difference"]
+    assert float(rows[0]["after_score"]) == told["after"]["score"]
+    assert "q=forest" in rows[0]["question"]
+    assert client.post("/changes", json={"terms": [{"text": "forest"}], "format": "csv"}).text.count("\r\n") == 3
+    assert client.get("/changes", params=asked, headers={"If-None-Match": answer.headers["etag"]}).status_code == 304
+
+
+@pytest.mark.parametrize(
+    ("asked", "parameter"),
+    [
+        ({"explain": True}, "explain"),
+        ({"spacing_km": 5}, "spacing_km"),
+        ({"filters": {"min_percentile": 50}}, "filters.min_percentile"),
+        ({"before": "June"}, "before"),
+        ({"terms": []}, "terms"),
+        ({"format": "xml"}, "format"),
+    ],
+)
+def test_a_body_is_refused_by_name(client: TestClient, asked: dict, parameter: str) -> None:
+    answer = client.post("/changes", json={"terms": [{"text": "forest"}]} | asked)
+    assert (answer.status_code, answer.json()["parameter"]) == (422, parameter)
 
 
 @pytest.mark.parametrize(

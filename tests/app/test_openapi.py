@@ -41,10 +41,10 @@ PATHS = {"tile_id": TILES, "name": st.just("demo"), "z": st.just(2), "x": st.int
 # Every other parameter is left as drawn where one can't refuse the rest, and left out where it could.
 KEPT = ("k", "offset", "floor", "steps", "count", "format", "explain", "limit", "blend", "max_cloud", "months")
 TERMS = [{"text": "forest", "weight": 2}, {"tile": "fiji"}, {"species": "jaguar"}, {"place": [0, 89]}]
+QUESTION = {"terms": st.lists(st.sampled_from(TERMS), min_size=1, max_size=3), "k": st.integers(1, 9)}
 BODIES = {
-    "/search": st.fixed_dictionaries(
-        {"terms": st.lists(st.sampled_from(TERMS), min_size=1, max_size=3), "k": st.integers(1, 9)}
-    ),
+    "/search": st.fixed_dictionaries(QUESTION),
+    "/changes": st.fixed_dictionaries(QUESTION, optional={"format": st.just("csv")}),
     "/stac/search": st.fixed_dictionaries({}, optional={"collections": st.just(["demo"]), "limit": st.integers(1, 9)}),
     "/search/image": st.just({"image": picture((200, 20, 20), "PNG", 16)}),
 }
