@@ -6,7 +6,7 @@ MINUTES ?= 30
 BIN := $(VENV)/bin
 export PIP_DISABLE_PIP_VERSION_CHECK = 1
 
-.PHONY: demo test test-clients test-imagery test-docker test-package mutants package lint install install-test assets clean
+.PHONY: demo test docs test-clients test-imagery test-docker test-package mutants package lint install install-test assets clean
 
 demo: install assets  ## build the demo collection from NASA Blue Marble and serve it on http://localhost:$(PORT)
 	$(BIN)/wildsat demo --port $(PORT)
@@ -21,12 +21,18 @@ test-imagery: install-test  ## every coordinate system, orientation, type of num
 test-docker: install-test  ## build the CPU image and live through a deployment, in a Docker engine of its own if none runs
 	$(BIN)/python -m pytest tests/docker --timeout 3600 -v
 
-test-package: install-test  ## install the wheel from the package index into empty environments and run the demo there
+test-docs: install-test  ## the documentation site in build/site, a broken link is an error; nothing is fetched
+	NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs build --strict
+
+package: install-test  ## install the wheel from the package index into empty environments and run the demo there
 	$(BIN)/python -m pytest tests/package -v
 
 mutants: install-test assets  ## how many small faults the tests notice: a sample of MINUTES; CONTRIBUTING.md
 	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[mutants]'
 	OMP_NUM_THREADS=1 $(BIN)/python -m benchmarks.mutants --minutes $(MINUTES)
+
+docs: install-test  ## the documentation site in build/site, a broken link is an error; nothing is fetched
+	NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs build --strict
 
 package: install-test  ## a source archive and a wheel, with the map page, in dist/
 	$(BIN)/python -m build
