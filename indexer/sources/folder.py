@@ -195,7 +195,7 @@ class FolderSource:
 
     @property
     def _choice(self) -> BandChoice:
-        return BandChoice(self.bands, self.band_indexes)
+        return BandChoice(self.bands, self.band_indexes, is_stretched=self.stretch is not None)
 
     def _place(self, path: Path, row: dict[str, str]) -> tuple[BBox, bytes | None, float, bool]:
         """Box, outline where the box says too much, pixel size, and whether that is what the file itself says."""

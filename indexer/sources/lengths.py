@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import configparser
+import functools
 import math
 import mmap
-from collections.abc import Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, Final
 
@@ -12,11 +14,10 @@ import numpy as np
 
 from indexer.sources.protocol import NotAPictureError
 
-# Numbers one after another, as they are, behind so many bytes.
-_RAW: Final[Mapping[str, int]] = {"ENVI": 0, "PCRaster": 256}
-_SQLITE: Final = frozenset({"GPKG", "MBTiles", "Rasterlite"})  # whose blank tiles of pages that are not there are black
+_SQLITE: Final = ("GPKG", "MBTiles", "Rasterlite")  # whose blank tiles of pages that are not there are black
 _GZIP: Final = b"\x1f\x8b"
 _TYPE_BYTES: Final = {1: 1, 2: 1, 3: 2, 4: 4, 5: 4, 6: 8, 7: 1, 8: 2, 9: 4, 10: 8, 11: 8}  # of netCDF's types by number
+_ILWIS_BYTES: Final = {"byte": 1, "int": 2, "long": 4, "float": 4, "real": 8}
 
 
 def check_length(header: Any) -> None:  # noqa: ANN401 - rasterio has no types
@@ -26,20 +27,83 @@ def check_length(header: Any) -> None:  # noqa: ANN401 - rasterio has no types
         NotAPictureError: saying how long it is and should be.
     """
     path = next((Path(name) for name in header.files if Path(name).is_file()), None)
-    if path is None:
+    if path is None or header.driver not in _NEEDED:
         return
-    if header.driver in _RAW:
-        numbers = header.width * header.height * sum(np.dtype(kind).itemsize for kind in header.dtypes)
-        needed = _RAW[header.driver] + numbers
-    elif header.driver in _SQLITE:
-        needed = _sqlite_bytes(path)
-    elif header.driver == "netCDF":
-        needed = _netcdf_bytes(path)
-    else:
-        return
-    length = path.stat().st_size
-    if length < needed and not _starts_with(path, _GZIP):
-        raise NotAPictureError(f"{path} is damaged: it ends after {length:,} bytes, and its numbers need {needed:,}")
+    for file, needed in _NEEDED[header.driver](path, header):
+        length = file.stat().st_size if file.is_file() else 0
+        if length < needed and not _starts_with(file, _GZIP):
+            raise NotAPictureError(
+                f"{file} is damaged: it ends after {length:,} bytes, and its numbers need {needed:,}"
+            )
+
+
+def _of_numbers(path: Path, header: Any, start_bytes: int = 0) -> _Lengths:  # noqa: ANN401
+    """Numbers one after another, as they are, behind so many bytes."""
+    yield path, start_bytes + header.width * header.height * sum(np.dtype(kind).itemsize for kind in header.dtypes)
+
+
+def _of_envi(path: Path, header: Any) -> _Lengths:  # noqa: ANN401
+    """Numbers alone. Where the header beside them lost their type, GDAL takes them for bytes, and so for too many."""
+    for file, needed in _of_numbers(path, header):
+        if (length := file.stat().st_size) >= 2 * needed:
+            raise NotAPictureError(
+                f"{file} has {length:,} bytes, and the numbers that its header (.hdr) tells need {needed:,}: the "
+                "header is cut or wrong"
+            )
+        yield file, needed
+
+
+def _of_ilwis(path: Path, header: Any) -> _Lengths:  # noqa: ANN401
+    """The files of numbers that an ILWIS map, or a list of maps, names."""
+    facts = configparser.ConfigParser(strict=False, interpolation=None)
+    try:
+        facts.read_string(path.read_text("latin-1"))
+        if facts.has_section("MapList"):
+            for band in range(header.count):
+                yield from _of_ilwis(path.with_name(facts["MapList"][f"Map{band}"]), header)
+            return
+        store = facts["MapStore"]
+        yield path.with_name(store["Data"]), header.width * header.height * _ILWIS_BYTES[store["Type"].lower()]
+    except (configparser.Error, KeyError, OSError, ValueError) as err:
+        raise NotAPictureError(f"{path} is damaged: it does not say where its numbers are") from err
+
+
+def _of_pcidsk(path: Path, header: Any) -> _Lengths:  # noqa: ANN401
+    """By the blocks of 512 bytes that its header tells: where those of its numbers begin, and how many there are.
+
+    With a file for each band these are `.001`, `.002`, and so on. Of one in tiles nothing is known but that its
+    own description is whole.
+
+    Source: https://pcidsk.sourceforge.io/pcidsk_file_layout.html (the file header's fields at 304 and 320)
+    """
+    with path.open("rb") as file:
+        head = file.read(336)
+    try:
+        yield path, (int(head[304:320]) - 1 + int(head[320:336])) * 512
+    except ValueError as err:
+        raise NotAPictureError(f"{path} is damaged: its header is cut or wrong") from err
+    bands = (Path(name) for name in header.files if Path(name).suffix[1:].isdecimal())
+    for band, kind in zip(bands, header.dtypes, strict=False):
+        yield band, header.width * header.height * np.dtype(kind).itemsize
+
+
+def _of_sqlite(path: Path, header: Any) -> _Lengths:  # noqa: ANN401
+    yield path, _sqlite_bytes(path)
+
+
+def _of_netcdf(path: Path, header: Any) -> _Lengths:  # noqa: ANN401
+    yield path, _netcdf_bytes(path)
+
+
+_Lengths = Iterator[tuple[Path, int]]  # files, and how many bytes each needs
+_NEEDED: Final[Mapping[str, Callable[[Path, Any], _Lengths]]] = {
+    "ENVI": _of_envi,
+    "PCRaster": functools.partial(_of_numbers, start_bytes=256),
+    "ILWIS": _of_ilwis,
+    "PCIDSK": _of_pcidsk,
+    "netCDF": _of_netcdf,
+    **dict.fromkeys(_SQLITE, _of_sqlite),
+}
 
 
 def _starts_with(path: Path, magic: bytes) -> bool:

@@ -41,7 +41,8 @@ def _read(path: str, band_indexes: Sequence[int] | None, stretch: Stretch | None
     import rasterio
 
     names = RGB if band_indexes is None or len(band_indexes) == 3 else tuple(f"band {i}" for i in band_indexes)
-    choice = BandChoice(names, None if band_indexes is None else tuple(band_indexes))
+    indexes = None if band_indexes is None else tuple(band_indexes)
+    choice = BandChoice(names, indexes, is_stretched=stretch is not None)
 
     try:
         with rasterio.Env(**STRICT), open_raster(path) as header:

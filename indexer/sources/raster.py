@@ -8,6 +8,7 @@ and there the picture is a true square in an equal-area projection centred on th
 from __future__ import annotations
 
 import datetime as dt
+import glob
 import itertools
 import math
 import warnings
@@ -33,6 +34,7 @@ from wildsat_core.types import BBox, Tile
 
 POLAR_LATITUDE: Final = 85.0
 _TILE_PX: Final = (16, 2048)
+_PARTS_UNTOLD: Final = frozenset({"ILWIS", "MRF"})  # whose drivers read files of the same stem without naming them
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,7 +108,7 @@ class RasterSource:
 
     @property
     def _raster(self) -> Dataset:
-        choice = BandChoice(self.bands, self.band_indexes, self.nodata)
+        choice = BandChoice(self.bands, self.band_indexes, self.nodata, is_stretched=self.stretch is not None)
         return open_dataset(self.path, self.extent, choice)
 
     @property
@@ -167,7 +169,14 @@ class RasterSource:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", rasterio.errors.NotGeoreferencedWarning)
             with rasterio.open(self.path) as dataset:
-                yield from dataset.files or [self.path]
+                files, driver = dataset.files or [self.path], dataset.driver
+        for path in map(Path, files):
+            if path.is_dir():
+                yield from sorted(str(file) for file in path.rglob("*") if file.is_file())
+            elif driver in _PARTS_UNTOLD:
+                yield from sorted(str(file) for file in path.parent.glob(f"{glob.escape(path.stem)}[._]*"))
+            else:
+                yield str(path)
 
     def provenance(self) -> dict[str, Any]:
         """What, how cut, how stretched."""

@@ -55,11 +55,14 @@ class BandChoice:
         indexes: of the file, counted from 1; None takes those that a file itself calls red, green and blue, or else the
             first ones.
         nodata: value that means no data, where the file does not say.
+        is_stretched: whether what is stored is brought to eight bits by a stated stretch. Otherwise numbers of fewer
+            bits are brought to the range of eight, as people see them.
     """
 
     names: tuple[str, ...] = RGB
     indexes: tuple[int, ...] | None = None
     nodata: float | None = None
+    is_stretched: bool = False
 
 
 RED_GREEN_BLUE: Final = BandChoice()
@@ -77,6 +80,7 @@ class View:
         masks: what of the file tells where there is data, as sources of a mask band; all must have it.
         nodata: value that means no data, of all bands alike.
         is_palette: whether `indexes` are components of the colours of the file's one band.
+        factor: what numbers are multiplied with; `nodata` is after that.
         level: which of the file's overviews is read; None for the full resolution.
         is_direct: whether the file itself has just this, so that it can be read without a virtual raster.
     """
@@ -89,6 +93,7 @@ class View:
     masks: tuple[str, ...] = ()
     nodata: float | None = None
     is_palette: bool = False
+    factor: float = 1.0
     level: int | None = None
     is_direct: bool = False
 
@@ -141,7 +146,7 @@ class View:
 
     def _band(self, number: int, index: int) -> str:
         nodata = "" if self.nodata is None else f"<NoDataValue>{self.nodata!r}</NoDataValue>"
-        source = self._source("1", component=index) if self.is_palette else self._source(str(index))
+        source = self._source("1", index) if self.is_palette else self._source(str(index), factor=self.factor)
         return f'<VRTRasterBand dataType="{GDAL_TYPES[self.dtype]}" band="{number}">{nodata}{source}</VRTRasterBand>'
 
     def _mask(self) -> str:
@@ -154,14 +159,15 @@ class View:
         least = "<PixelFunctionType>min</PixelFunctionType><SourceTransferType>Byte</SourceTransferType>"
         return f'<VRTRasterBand dataType="Byte" subClass="VRTDerivedRasterBand">{least}{sources}</VRTRasterBand>'
 
-    def _source(self, band: str, component: int | None = None) -> str:
-        kind = "SimpleSource" if component is None else "ComplexSource"
-        colour = "" if component is None else f"<ColorTableComponent>{component}</ColorTableComponent>"
+    def _source(self, band: str, component: int | None = None, factor: float = 1.0) -> str:
+        kind = "SimpleSource" if component is None and factor == 1.0 else "ComplexSource"
+        change = "" if component is None else f"<ColorTableComponent>{component}</ColorTableComponent>"
+        change += "" if factor == 1.0 else f"<ScaleOffset>0</ScaleOffset><ScaleRatio>{factor!r}</ScaleRatio>"
         options = (
             "" if self.level is None else f'<OpenOptions><OOI key="OVERVIEW_LEVEL">{self.level}</OOI></OpenOptions>'
         )
         file = f'<SourceFilename relativeToVRT="0">{escape(_gdal_name(self.path))}</SourceFilename>{options}'
-        return f"<{kind}>{file}<SourceBand>{band}</SourceBand>{colour}</{kind}>"
+        return f"<{kind}>{file}<SourceBand>{band}</SourceBand>{change}</{kind}>"
 
 
 def _is_value(values: Pixels, value: float) -> Mask:
@@ -202,8 +208,17 @@ def view_of(header: Any, path: str, choice: BandChoice, *, placed_anew: bool = F
     nodata, more = _nodata(header, indexes, choice.nodata, dtype)
     masks = (*_masks(header, indexes), *more)
     is_whole = indexes == tuple(range(1, header.count + 1)) and len(set(types)) == 1
-    is_direct = is_whole and not masks and not placed_anew and not header.gcps[0]
-    return replace(plain, dtype=dtype, nodata=nodata, masks=masks, is_direct=is_direct)
+    factor = 1.0 if choice.is_stretched or dtype != "uint8" else 255 / (2 ** max(_bits(header, i) for i in indexes) - 1)
+    is_direct = is_whole and not masks and not placed_anew and not header.gcps[0] and factor == 1.0
+    nodata = None if nodata is None else nodata * factor
+    return replace(plain, dtype=dtype, nodata=nodata, masks=masks, factor=factor, is_direct=is_direct)
+
+
+def _bits(header: Any, index: int) -> int:  # noqa: ANN401
+    """How many bits of a band's type its numbers have: a TIFF or PNG may store fewer than the eight that are read."""
+    most = 8 * np.dtype(header.dtypes[index - 1]).itemsize
+    told = header.tags(index, ns="IMAGE_STRUCTURE").get("NBITS", "")
+    return int(told) if told.isdecimal() and 0 < int(told) < most else most
 
 
 def _check_container(header: Any) -> None:  # noqa: ANN401
@@ -301,7 +316,9 @@ def _palette_masks(header: Any) -> tuple[str, ...]:  # noqa: ANN401
         table = header.colormap(1)
     except ValueError as err:
         raise NotAPictureError(f"{header.name} calls itself a palette picture but has no table of colours") from err
-    see_through = ("palette",) if any(colour[3] < 255 for colour in table.values()) else ()
+    # GDAL passes over a number that has no colour: what it leaves of the colours is black, of what shows there nothing.
+    is_part = len(table) < 2 ** _bits(header, 1) or any(colour[3] < 255 for colour in table.values())
+    see_through = ("palette",) if is_part else ()
     return (*_masks(header, (1,)), *(("mask,1",) if header.nodata is not None else ()), *see_through)
 
 

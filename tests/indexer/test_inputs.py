@@ -102,6 +102,19 @@ def test_the_parts_of_a_vrt_are_inputs_too(tmp_path):
     assert "1 of 2 files" in before.difference(InputState.of(source.inputs()))
 
 
+@pytest.mark.parametrize(("driver", "suffix"), [("ILWIS", "mpr"), ("MRF", "mrf"), ("Zarr", "zarr")])
+def test_the_files_that_hold_the_numbers_of_a_raster_are_inputs(driver, suffix, tmp_path):
+    write_raster(tmp_path / "plain.tif", np.full((1, 32, 32), 7, np.uint8), "EPSG:32614", 592_000, 3_707_000, 10)
+    folder = tmp_path / "it"
+    folder.mkdir()
+    rasterio.shutil.copy(tmp_path / "plain.tif", folder / f"it.{suffix}", driver=driver)
+    (folder / "other.tif").touch()
+    source = RasterSource(str(folder / f"it.{suffix}"), PixelGrid(32, 32), bands=("any",))
+    read = {str(file) for file in folder.rglob("*") if file.is_file() and not file.name.endswith(".aux.xml")}
+    assert read - {str(folder / "other.tif")} <= set(source.inputs()) <= read | set(map(str, folder.rglob("*.aux.xml")))
+    assert str(folder / "other.tif") not in set(source.inputs())
+
+
 def test_pictures_added_to_a_folder_do_no_harm_and_changed_ones_are_told(model, tmp_path, monkeypatch):
     (tmp_path / "f").mkdir()
     for i in range(6):

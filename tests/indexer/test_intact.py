@@ -148,6 +148,8 @@ CONTAINERS = {
     "HFA": ("img", {}),
     "NITF": ("ntf", {}),
     "PCIDSK": ("pix", {}),
+    "PCIDSK by pixels": ("pix", {"INTERLEAVING": "PIXEL"}),
+    "ILWIS": ("mpr", {}),
     "GPKG": ("gpkg", {}),
     "MBTiles": ("mbtiles", {"TILE_FORMAT": "PNG"}),
     "GSBG": ("grd", {}),
@@ -162,15 +164,39 @@ def test_a_raster_that_is_cut_is_refused_or_read_right(name, tmp_path):
     path = tmp_path / f"it.{suffix}"
     rasterio.shutil.copy(tmp_path / "plain.tif", path, driver=name.partition(" ")[0], **options)
     whole = _one_band(path)
-    data = path.read_bytes()
+    numbers = max(tmp_path.glob("it*"), key=lambda file: file.stat().st_size)
+    data = numbers.read_bytes()
     refused = 0
     for length in (*(len(data) * share // 8 for share in range(8)), len(data) * 99 // 100, len(data) - 1):
-        path.write_bytes(data[:length])
+        numbers.write_bytes(data[:length])
         try:
             assert np.array_equal(_one_band(path), whole), length
         except SourceError:
             refused += 1
     assert refused >= 4
+
+
+@pytest.mark.parametrize(
+    ("driver", "suffix", "options", "damaged"),
+    [("PCIDSK", "pix", {"INTERLEAVING": "FILE"}, "it.002"), ("ILWIS", "mpl", {}, "it_band_2.mp#")],
+)
+def test_a_file_for_each_band_is_looked_at(driver, suffix, options, damaged, tmp_path):
+    write_raster(tmp_path / "plain.tif", picture().transpose(2, 0, 1), "EPSG:32614", 592_000, 3_707_000, 10)
+    rasterio.shutil.copy(tmp_path / "plain.tif", tmp_path / f"it.{suffix}", driver=driver, **options)
+    assert _one_band(tmp_path / f"it.{suffix}").shape == (1, 128, 128)
+    (tmp_path / damaged).write_bytes((tmp_path / damaged).read_bytes()[:-1])
+    with pytest.raises(NotAPictureError, match=rf"{damaged} is damaged: it ends after 16,383 bytes"):
+        _one_band(tmp_path / f"it.{suffix}")
+
+
+def test_an_envi_header_that_lost_the_type_of_the_numbers_is_refused(tmp_path):
+    write_raster(tmp_path / "plain.tif", picture()[..., 0][None].astype("f4"), "EPSG:32614", 592_000, 3_707_000, 10)
+    path, header = tmp_path / "it.dat", tmp_path / "it.hdr"
+    rasterio.shutil.copy(tmp_path / "plain.tif", path, driver="ENVI")
+    assert _one_band(path).dtype == "float32"
+    header.write_text(header.read_text().replace("data type = 4\n", ""))
+    with pytest.raises(NotAPictureError, match=r"has 65,536 bytes, .* its header .* need 16,384: the header is cut"):
+        _one_band(path)
 
 
 def test_a_cut_netcdf_says_how_long_it_should_be_whichever_of_its_rasters_is_read(tmp_path):
@@ -213,7 +239,8 @@ def test_a_cut_raster_on_a_server_is_no_picture(pictures, tmp_path):
 
 def _one_band(path):
     open_dataset.cache_clear()
-    return _first_tile(partial(RasterSource, bands=("any",)), str(path), PixelGrid(128, 128)).pixels
+    extent = BBox(10, 49, 11, 50)  # what is cut may have been what says where it lies
+    return _first_tile(partial(RasterSource, bands=("any",)), str(path), PixelGrid(128, 128), extent).pixels
 
 
 def _first_tile(kind, *arguments):

@@ -175,6 +175,33 @@ def test_a_palette_is_its_colours_and_never_its_numbers(tmp_path):
         only_tile(path, band_indexes=(1, 1, 1))
 
 
+@pytest.mark.parametrize("beyond", [5, 7])
+def test_a_number_without_a_colour_in_the_palette_shows_nothing(tmp_path, beyond):
+    classes = noise(1) % (beyond + 1)
+    write(tmp_path / "classes.tif", classes)
+    entries = "".join(f'<Entry c1="200" c2="{100 + i}" c3="50" c4="255"/>' for i in range(5))
+    (tmp_path / "cover.vrt").write_text(
+        '<VRTDataset rasterXSize="128" rasterYSize="128"><SRS>EPSG:4326</SRS>'
+        '<GeoTransform>10, 0.001, 0, 50, 0, -0.001</GeoTransform><VRTRasterBand dataType="Byte" band="1"><ColorInterp>'
+        f"Palette</ColorInterp><ColorTable>{entries}</ColorTable><SimpleSource><SourceFilename relativeToVRT='1'>"
+        "classes.tif</SourceFilename><SourceBand>1</SourceBand></SimpleSource></VRTRasterBand></VRTDataset>"
+    )
+    _, reading = only_tile(tmp_path / "cover.vrt")
+    assert reading.missing == pytest.approx((classes > 4).mean())
+    assert reading.pixels[0][classes[0] < 5].min() == 200
+
+
+@pytest.mark.parametrize(("bits", "most"), [(1, 1), (4, 15), (8, 255)])
+def test_numbers_of_few_bits_are_as_bright_as_people_see_them_unless_a_stretch_is_stated(tmp_path, bits, most):
+    stored = noise() & most
+    path = write(tmp_path / "few.tif", stored, nbits=bits, nodata=0)
+    seen = only_tile(path)[1].pixels
+    assert np.array_equal(seen, stored * (255 // most))
+    assert np.array_equal(only_tile(path, stretch=Stretch(0, 255))[1].pixels, stored)
+    folder = FolderSource(str(tmp_path))
+    assert np.array_equal(folder.read(next(folder.candidates())).pixels, seen)
+
+
 def test_bands_are_read_by_the_colours_that_the_file_tells(tmp_path, caplog):
     path = write(tmp_path / "bgr.tif", noise())
     with rasterio.open(path, "r+") as file:
