@@ -3,7 +3,8 @@
     python -m benchmarks.indexing gpu --rows 10000000
 
 The bandwidth is that of a copy of the vectors' size within the GPU's memory, measured in the same run. Flat searches
-read all vectors once, so their share of it tells how near they are to the limit. FAISS needs its GPU package; without
+read all vectors once, so their share of it tells how near they are to the limit. What the engine's products are off
+float64's at most, and whether the best are the same, stands beside their bound. FAISS needs its GPU package; without
 it, only the engine's products are measured.
 """
 
@@ -11,15 +12,15 @@ import argparse
 import statistics
 import time
 from collections.abc import Callable
+from typing import Any
 
-import faiss
 import numpy as np
 import torch
 
 from wildsat_core.search.device import float_products, half_products
 
 K = 20
-ROUNDS = 21
+ROUNDS, QUERIES = 21, 16
 BLOCK_ROWS = 1_000_000
 
 
@@ -55,7 +56,7 @@ def copying_rate(vectors: torch.Tensor, device: str) -> float:
     return 2 * vectors.nbytes / seconds(lambda: target.copy_(vectors), device)
 
 
-def flat_index(vectors: torch.Tensor, resources: object) -> object:
+def flat_index(faiss: Any, vectors: torch.Tensor, resources: object) -> object:
     config = faiss.GpuIndexFlatConfig()
     config.useFloat16 = True
     index = faiss.GpuIndexFlatIP(resources, vectors.shape[1], config)
@@ -64,7 +65,7 @@ def flat_index(vectors: torch.Tensor, resources: object) -> object:
     return index
 
 
-def ivfpq_index(vectors: torch.Tensor, resources: object) -> object:
+def ivfpq_index(faiss: Any, vectors: torch.Tensor, resources: object) -> object:
     """As `wildsat index ann` has it: 4 sqrt(N) lists, a byte for four dimensions."""
     rows, dim = vectors.shape
     options = faiss.GpuClonerOptions()
@@ -75,6 +76,35 @@ def ivfpq_index(vectors: torch.Tensor, resources: object) -> object:
     for block in blocks(vectors):
         index.add(block)
     return index
+
+
+def exactly(vectors: torch.Tensor, query: np.ndarray) -> torch.Tensor:
+    """(N,) products in float64, a block at a time."""
+    slope = torch.from_numpy(query).to(vectors.device, torch.float64)
+    return torch.cat([part.double() @ slope for part in vectors.split(BLOCK_ROWS)])
+
+
+def off(products: Callable[..., tuple[torch.Tensor, np.ndarray]], vectors: torch.Tensor, device: str) -> str:
+    """Greatest error of the products over some queries, its bound, and how many of the best K are those of float64."""
+    queries = random_vectors(QUERIES, vectors.shape[1], device).float().cpu().numpy()
+    queries += np.float32(1e-4) * np.random.default_rng(0).standard_normal(queries.shape, np.float32)  # no float16
+    found, bounds = products([vectors], queries)
+    worst, same = 0.0, 0
+    for row, query in zip(found, queries, strict=True):
+        expected = exactly(vectors, query)
+        worst = max(worst, float((row - expected).abs().max()))
+        same += len(set(row.topk(K).indices.tolist()) & set(expected.topk(K).indices.tolist()))
+    length = max(float(part.float().norm(dim=1).max()) for part in vectors.split(BLOCK_ROWS))
+    return f"off float64 by {worst:.1e} at most, bound {bounds.max() * length:.1e}; same best: {same} of {QUERIES * K}"
+
+
+def faiss_with_gpus() -> Any:
+    """The module, or None where it is missing or was built without GPUs."""
+    try:
+        import faiss
+    except ImportError:
+        return None
+    return faiss if hasattr(faiss, "StandardGpuResources") else None
 
 
 def gpu(args: argparse.Namespace) -> None:
@@ -88,15 +118,17 @@ def gpu(args: argparse.Namespace) -> None:
         slopes = np.repeat(query.float().cpu().numpy()[None], n, axis=0)
         took = seconds(lambda q=slopes: products([vectors], q), args.device)
         share = size / took / bandwidth
-        print(f"  the engine's products, {n} queries: {took * 1e3:.2f} ms, {share:.0%} of the bandwidth")
-    if not hasattr(faiss, "StandardGpuResources"):
+        print(f"  the engine's products, {n} queries: {took * 1e3:.2f} ms, {share:.0%} of the bandwidth", flush=True)
+    print(f"  {off(products, vectors, args.device)}", flush=True)
+    faiss = faiss_with_gpus()
+    if faiss is None:
         print("  FAISS without GPUs: its indexes are left out")
         return
     resources = faiss.StandardGpuResources()
     one, many = (np.repeat(query.float().cpu().numpy()[None], n, axis=0) for n in (1, 64))
     for kind, build in (("GpuIndexFlat", flat_index), ("IVF-PQ", ivfpq_index)):
         start = time.perf_counter()
-        index = build(vectors, resources)
+        index = build(faiss, vectors, resources)
         print(f"  {kind}: built in {time.perf_counter() - start:.1f} s")
         for probes in (16, 64, 256) if kind == "IVF-PQ" else (None,):
             if probes:

@@ -7,6 +7,7 @@
     python -m benchmarks.indexing throughput --architecture timm:vit_base_patch16_224 --features 768 --tile-px 224 \\
         --tiles 20000 --device cuda --workers 14
     python -m benchmarks.indexing gpu
+    python -m benchmarks.indexing transfer --architecture timm:vit_base_patch16_224 --tile-px 224
 
 "bare" embeds one batch of resident pixels again and again: nothing is decoded or written, and its rate is the most
 that any index can reach. "loop" reads, embeds and writes one tile after another, as a first script would, with the
@@ -53,6 +54,16 @@ def main() -> None:
     five.add_argument("--dim", type=int, default=256)
     five.add_argument("--device", default="cuda")
     five.set_defaults(run=("benchmarks.gpu_search", "gpu"))
+    six = kinds.add_parser("transfer")
+    six.add_argument("--model", default="wildsat-s2")
+    six.add_argument("--architecture", help="a backbone with random weights instead of a model")
+    six.add_argument("--features", type=int, default=768)
+    six.add_argument("--tile-px", type=int, default=64)
+    six.add_argument("--batch", type=int, default=256)
+    six.add_argument("--batches", type=int, default=32)
+    six.add_argument("--turns", type=int, default=5)
+    six.add_argument("--device", default="cuda")
+    six.set_defaults(run=("benchmarks.transfer", "transfer"))
     args = parser.parse_args()
     module, function = args.run
     # Not imported above: reading processes import this module anew, which should cost as little as with `wildsat`.

@@ -23,7 +23,7 @@ import tempfile
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ProcessPoolExecutor
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from functools import partial
 from pathlib import Path
 
@@ -228,7 +228,7 @@ def main() -> None:
     parser.add_argument("--compile", action="store_true", help="run.compile=true for our loop; compiling is not timed")
     options = parser.parse_args()
     device, load = choose_device("auto"), os.getloadavg()
-    with tempfile.TemporaryDirectory() as folder:
+    with tempfile.TemporaryDirectory() as folder, ExitStack() as held:
         data = make_data(Path(folder) / "data", 4 * options.batch, options.tile_px)
         total = options.warm_up + options.rounds * options.steps + 8 * max(1, options.workers)
         config = TrainConfig.model_validate(
@@ -246,7 +246,7 @@ def main() -> None:
                 },
             }
         )
-        run = loop._Run(config, device, resume=False)
+        run = loop._Run(config, device, resume=False, held=held)
         plain = Contender(lambda: plain_stepper(config, data, device, total), device)
         ours = Contender(lambda: our_stepper(run), device)
         for contender in (plain, ours):
