@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from importlib import resources
 
 import numpy as np
 from numpy.typing import NDArray
 
-from wildsat_core.models.model import WildSATModel
 from wildsat_core.text.familiarity import Familiarity
 
 log = logging.getLogger(__name__)
@@ -37,17 +36,19 @@ def unrelated_texts() -> list[str]:
     return (resources.files("training") / "tables" / "unrelated.txt").read_text(encoding="utf-8").splitlines()
 
 
-def fit_familiarity(model: WildSATModel, known: Embeddings, real: Sequence[str]) -> Familiarity:
+def fit_familiarity(
+    encode: Callable[[Sequence[str]], Embeddings], known: Embeddings, real: Sequence[str]
+) -> Familiarity:
     """Threshold half-way between texts that no place answers and the least familiar real ones.
 
     Args:
-        model: encodes the texts.
+        encode: texts to raw embeddings (B, E), before the model's head.
         known: (M, E) a sample of the texts that the model was trained on.
         real: what people may ask and the model was not trained on.
     """
     unscaled = Familiarity(known, min(NEAREST, len(known)), 0.0)
-    low = float(np.quantile(unscaled.of(model.encode_texts(unrelated_texts())), MOST_UNRELATED))
-    high = float(np.quantile(unscaled.of(model.encode_texts(real)), LEAST_REAL))
+    low = float(np.quantile(unscaled.of(encode(unrelated_texts())), MOST_UNRELATED))
+    high = float(np.quantile(unscaled.of(encode(real)), LEAST_REAL))
     threshold = min((low + high) / 2, high)
     log.info("familiarity: unrelated texts up to %.3f, real ones from %.3f, threshold %.3f", low, high, threshold)
     return Familiarity(known, unscaled.nearest, threshold)

@@ -132,8 +132,9 @@ def install_text_head(
         raise TrainingError(f"the memory has {slots} slots and there are only {len(embeddings)} sentences")
     kept.load_state_dict({**head.state_dict(), "keys": kept.keys, "values": kept.values})
     kept.eval()
-    known = None if meanings is None else torch.from_numpy(meanings[:slots])
-    kept.remember(torch.from_numpy(embeddings[:slots]), known)
+    device = kept.keys.device
+    known = None if meanings is None else torch.from_numpy(meanings[:slots]).to(device)
+    kept.remember(torch.from_numpy(embeddings[:slots]).to(device), known)
 
 
 def read_features(backbone: nn.Module, pictures: Tensor, preprocessing: Preprocessing) -> Tensor:

@@ -65,7 +65,7 @@ def take_steps(module: nn.Module, loss_at: LossAt, course: Course, folder: Path 
     """Train a module; with a folder, go on from its newest checkpoint if it has one.
 
     Args:
-        module: trained in place; at the end it has the mean of its weights, if the course asks for a mean.
+        module: trained in place, on its device; at the end it has the mean of its weights, if the course asks for one.
         loss_at: the weighted parts of the loss of a step, by name. It may depend on the step, the module's state and
             chance alone: numpy's from the generator that it is given, torch's from the global one, which is seeded for
             each step. So a run that goes on is the run that it was.
@@ -79,7 +79,7 @@ def take_steps(module: nn.Module, loss_at: LossAt, course: Course, folder: Path 
         TrainingError: the loss is not finite, or the disk is full.
         CheckpointError: a checkpoint is damaged or is of another module.
     """
-    optimiser = make_optimiser(module, course.optimiser, torch.device("cpu"))
+    optimiser = make_optimiser(module, course.optimiser, next(module.parameters()).device)
     mean = None if course.optimiser.ema is None else WeightMean(module, course.optimiser.ema)
     progress = Progress()
     if folder is not None and (folder / LATEST).is_file():
@@ -95,7 +95,7 @@ def take_steps(module: nn.Module, loss_at: LossAt, course: Course, folder: Path 
         if progress.step % course.log_every == 0 or progress.step == course.steps:
             each = (time.monotonic() - began) / (progress.step - first)
             shown = " ".join(f"{name} {value.item():.3f}" for name, value in parts.items())
-            log.info("%s step %d/%d, %.2f s a step, %s", course.name, progress.step, course.steps, each, shown)
+            log.info("%s step %d/%d, %.3f s a step, %s", course.name, progress.step, course.steps, each, shown)
         if folder is not None and (progress.step % course.checkpoint_every == 0 or progress.step == course.steps):
             save_checkpoint(folder, module, optimiser, mean, progress, KEPT_CHECKPOINTS)
     if mean is not None:

@@ -28,7 +28,7 @@ def test_each_text_of_a_sample_is_the_farthest_from_those_before():
 def test_the_threshold_lies_half_way_between_unrelated_and_real_texts():
     model, real = Encoder(), [f"habitat {i}" for i in range(60)]
     known = model.encode_texts([f"known {i}" for i in range(40)])
-    fitted = fit_familiarity(model, known, real)
+    fitted = fit_familiarity(model.encode_texts, known, real)
     plain = Familiarity(known, 8, 0.0)
     low = np.quantile(plain.of(model.encode_texts(UNRELATED)), MOST_UNRELATED)
     high = np.quantile(plain.of(model.encode_texts(real)), LEAST_REAL)
@@ -40,5 +40,5 @@ def test_unrelated_texts_that_look_real_do_not_push_the_threshold_over_real_ones
     model = Encoder()
     known = model.encode_texts(UNRELATED[:40])  # so that the unrelated are nearer than the real
     real = [f"habitat {i}" for i in range(60)]
-    fitted = fit_familiarity(model, known, real)
+    fitted = fit_familiarity(model.encode_texts, known, real)
     assert fitted.threshold == pytest.approx(np.quantile(Familiarity(known, 8, 0.0).of(model.encode_texts(real)), 0.02))

@@ -37,7 +37,7 @@ def percentiles(low: float = 0.02, high: float = 0.98) -> Stretch:
 
     def apply(x: torch.Tensor) -> torch.Tensor:
         flat = x.flatten(1)
-        ends = torch.quantile(flat, torch.tensor([low, high], dtype=x.dtype), dim=1)  # (2, B)
+        ends = torch.quantile(flat, x.new_tensor([low, high]), dim=1)  # (2, B)
         return to_eight_bits(_between(x, ends[0].view(-1, 1, 1, 1), ends[1].view(-1, 1, 1, 1)))
 
     return apply
@@ -115,7 +115,7 @@ def chance_stretch(x: torch.Tensor, chance: Chance, strength: float = 1.0) -> to
 def _another_light(x: torch.Tensor, chance: Chance, strength: float) -> torch.Tensor:
     """Sun, sky, sensor and season: gains, a mixing of bands, the sky or more haze added or taken away, grain."""
     count = len(x)
-    turn = torch.eye(3) + 0.045 * strength * chance.normal(x.new_zeros(count, 3, 3))
+    turn = torch.eye(3, device=x.device) + 0.045 * strength * chance.normal(x.new_zeros(count, 3, 3))
     x = torch.einsum("bij,bjhw->bihw", turn, x)
     sun = torch.exp(strength * chance.uniform(count, -0.35, 0.35))[:, None]
     x = x * (sun * torch.exp(0.05 * strength * chance.normal(x.new_zeros(count, 3))))[:, :, None, None]
@@ -156,7 +156,7 @@ def _bands(x: torch.Tensor, values: tuple[float, float, float]) -> torch.Tensor:
     return x.new_tensor(values).view(1, 3, 1, 1)
 
 
-def as_pictures(pixels: NDArray[np.uint8], stretch: Stretch) -> torch.Tensor:
-    """EuroSAT's chips (B, H, W, 3) under another stretch: (B, 3, H, W) float32 in [0, 255]."""
-    reflectance = torch.from_numpy(pixels).permute(0, 3, 1, 2).float() * (EUROSAT_WHITE / 255)
+def as_pictures(pixels: NDArray[np.uint8], stretch: Stretch, device: torch.device | str = "cpu") -> torch.Tensor:
+    """EuroSAT's chips (B, H, W, 3) under another stretch: (B, 3, H, W) float32 in [0, 255] on a device."""
+    reflectance = torch.from_numpy(pixels).to(device).permute(0, 3, 1, 2).float() * (EUROSAT_WHITE / 255)
     return stretch(reflectance) * 255

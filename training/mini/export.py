@@ -25,7 +25,7 @@ def export_model(
     blend = best_blend(evaluated)
     known = spread_sample(embeddings[np.isin(bank.kinds, PLAIN_KINDS)].astype(np.float32))
     tuning = [query.text for query in read_queries() if not query.held]
-    no_match = fit_familiarity(model, known, tuning).save(directory)
+    no_match = fit_familiarity(model.encode_texts, known, tuning).save(directory)
     model.config = model.config.model_copy(update={"default_blend": blend, "no_match": no_match})
     digest = model.half().save(directory)
     log.info("default blend %.2f, weights %s", blend, digest)

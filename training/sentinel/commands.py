@@ -22,7 +22,9 @@ def train_s2(
     vision_steps: Annotated[int, typer.Option(min=1, help="Steps of the image encoder.")] = 2000,
     fine_steps: Annotated[int, typer.Option(min=1, help="Its last steps, on finer pictures.")] = 700,
     head_steps: Annotated[int, typer.Option(min=1, help="Steps of the text head and the position encoder.")] = 900,
+    places: Annotated[int, typer.Option(min=2, help="Places in a step of the image encoder.")] = 64,
     chips: Annotated[int | None, typer.Option(min=100, help="Only so many chips of each part, for a look.")] = None,
+    device: Annotated[str, typer.Option(help="cuda, cpu, or auto: a GPU where there is one.")] = "auto",
     threads: Annotated[int, typer.Option(min=1, help="Threads to compute with.")] = 1,
 ) -> None:
     """Train wildsat-s2 from EuroSAT's chips, a few from all over the world, texts, and facts about land.
@@ -34,13 +36,16 @@ def train_s2(
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s")
     import torch
 
+    from training.distributed import choose_device
     from training.sentinel.heads import HeadSettings
     from training.sentinel.recipe import SentinelSettings, make_model
     from training.sentinel.vision import VisionSettings
 
     torch.set_num_threads(threads)
     settings = SentinelSettings(
-        VisionSettings(steps=vision_steps, fine_steps=fine_steps), HeadSettings(steps=head_steps), chips
+        VisionSettings(steps=vision_steps, fine_steps=fine_steps, places=places),
+        HeadSettings(steps=head_steps),
+        chips,
     )
-    make_model(folder, work, settings, out)
+    make_model(folder, work, settings, out, choose_device(device))
     typer.echo(f"wrote {out}; measure it with: wildsat eval sentinel2 --model {out}", err=True)

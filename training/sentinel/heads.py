@@ -16,6 +16,7 @@ from torch import Tensor, nn
 from training.earth.chips import Chips
 from training.earth.stretches import STRETCHES, as_pictures
 from training.losses import LogitScale
+from training.sentinel.drawing import EvenDrawer
 from training.sentinel.points import Points
 from training.sentinel.scenes import SceneMaker
 from training.sentinel.texts import Sentences
@@ -85,12 +86,15 @@ def read_features(student: VisionStudent, chips: Chips, scenes: SceneMaker, coun
         batch = scenes.batch(places, UNSEEN_SCENES + number)
         features += [student.features(batch.first), student.features(batch.second)]
         truth += [batch.truth, batch.truth]
-    stretches, kinds = list(STRETCHES.values()), F.one_hot(torch.from_numpy(chips.kinds), truth[0].shape[1]).float()
+    device = student.kinds.weight.device
+    named = torch.from_numpy(chips.kinds).to(device)
+    stretches, kinds = list(STRETCHES.values()), F.one_hot(named, student.kinds.out_features).float()
     for number, start in enumerate(range(0, len(chips), 256)):
         rows = slice(start, start + 256)
-        features.append(student.features(as_pictures(chips.pixels[rows], stretches[number % len(stretches)])))
+        shown = as_pictures(chips.pixels[rows], stretches[number % len(stretches)], device)
+        features.append(student.features(shown))
         truth.append(kinds[rows])
-    return TileFeatures(torch.cat(features), torch.cat(truth))
+    return TileFeatures(torch.cat(features).cpu(), torch.cat(truth).cpu())
 
 
 def train_heads(
@@ -110,8 +114,9 @@ def train_heads(
         settings: length and size of the run.
     """
     torch.manual_seed(settings.seed)
-    student = HeadsStudent(model)
-    said, about = _Drawer(*sentences), _Drawer(points[0], points[1])
+    student = HeadsStudent(model).to(model.device)
+    tiles = TileFeatures(tiles.features.to(model.device), tiles.truth.to(model.device))
+    said, about = _Drawer(*sentences, model.device), _Drawer(*points, model.device)
 
     def loss_at(_step: int, rng: np.random.Generator) -> dict[str, Tensor]:
         return {
@@ -128,18 +133,19 @@ def train_heads(
 class _Drawer:
     """Draws sentences evenly over claims, each with another of the same claim."""
 
-    def __init__(self, sentences: Sentences | Points, embeddings: NDArray[np.float32]) -> None:
+    def __init__(self, sentences: Sentences | Points, embeddings: NDArray[np.float32], device: torch.device) -> None:
         claims = sentences.claims if sentences.claims.ndim == 2 else np.stack([sentences.claims] * 2, 1)
-        _, self._claim = np.unique(claims, axis=0, return_inverse=True)
-        self._rows = [np.flatnonzero(self._claim == claim) for claim in range(self._claim.max() + 1)]
-        self._embeddings, self.claims = torch.from_numpy(embeddings), claims[:, 0]
+        _, claim = np.unique(claims, axis=0, return_inverse=True)
+        self._groups = int(claim.max()) + 1
+        self._drawer = EvenDrawer(claim.reshape(-1), self._groups)
+        self._embeddings, self.claims, self._device = torch.from_numpy(embeddings).to(device), claims[:, 0], device
 
     def draw(self, count: int, rng: np.random.Generator) -> tuple[NDArray[np.int64], Tensor, Tensor]:
         """Rows of sentences, their embeddings mixed a little with another of the claim, and that other's, (S, 384)."""
-        claims = rng.integers(len(self._rows), size=count)
-        rows, others = (np.asarray([rng.choice(self._rows[claim]) for claim in claims]) for _ in range(2))
-        first, second = self._embeddings[rows], self._embeddings[others]
-        share = torch.from_numpy(rng.uniform(0, MOST_MIXED, (count, 1)).astype(np.float32))
+        claims = rng.integers(self._groups, size=count)
+        rows, others = (self._drawer.draw(claims, rng) for _ in range(2))
+        first, second = (self._embeddings[torch.from_numpy(chosen).to(self._device)] for chosen in (rows, others))
+        share = torch.from_numpy(rng.uniform(0, MOST_MIXED, (count, 1)).astype(np.float32)).to(self._device)
         return rows, _noisy(first * (1 - share) + second * share), _noisy(second)
 
 
@@ -159,10 +165,11 @@ def _tile_losses(
 ) -> dict[str, Tensor]:
     rows, mixed, others = said.draw(settings.sentences, rng)
     texts, apart = _read_texts(student, mixed, others)
-    chosen = torch.from_numpy(rng.integers(len(tiles.features), size=settings.tiles))
+    device = tiles.features.device
+    chosen = torch.from_numpy(rng.integers(len(tiles.features), size=settings.tiles)).to(device)
     features = tiles.features[chosen]
     vectors = F.normalize(student.tiles(features + FEATURE_NOISE * torch.randn_like(features)), dim=-1)
-    truth = tiles.truth[chosen][:, torch.from_numpy(said.claims[rows])].T  # (S, N)
+    truth = tiles.truth[chosen][:, torch.from_numpy(said.claims[rows]).to(device)].T  # (S, N)
     logits = texts @ vectors.T * student.scales[0]()  # (S, D) @ (D, N)
     return {"tiles": alignment(logits, truth), "wordings": apart}
 
@@ -174,7 +181,7 @@ def _point_losses(
     texts, apart = _read_texts(student, mixed, others)
     chosen = rng.integers(len(points.lon_lat), size=settings.points)
     moved = points.lon_lat[chosen] + rng.uniform(-MOVE_DEG, MOVE_DEG, (settings.points, 2))
-    vectors = F.normalize(student.places(torch.from_numpy(moved.astype(np.float32))), dim=-1)
+    vectors = F.normalize(student.places(torch.from_numpy(moved.astype(np.float32)).to(mixed.device)), dim=-1)
     logits = texts @ vectors.T * student.scales[1]()  # (S, D) @ (D, N)
-    loss = alignment(logits, torch.from_numpy(points.true_of(rows, chosen)))
+    loss = alignment(logits, torch.from_numpy(points.true_of(rows, chosen)).to(logits.device))
     return {"places": settings.place_weight * loss, "said otherwise": settings.place_weight * apart}

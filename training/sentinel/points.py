@@ -72,7 +72,7 @@ class Points:
 
     def true_of(self, sentences: NDArray[np.int64], points: NDArray[np.int64]) -> NDArray[np.float32]:
         """(S, N) 1 where a sentence is true of a point, 0 elsewhere."""
-        first, second = (self.truth[claims][:, points] for claims in self.claims[sentences].T)
+        first, second = (self.truth[claims[:, None], points] for claims in self.claims[sentences].T)
         return np.asarray(first & second, dtype=np.float32)
 
 

@@ -5,10 +5,12 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -54,7 +56,9 @@ class Texts:
     point_embeddings: NDArray[np.float32]
 
 
-def make_model(data: Path, work: Path, settings: SentinelSettings, out: Path) -> WildSATModel:
+def make_model(
+    data: Path, work: Path, settings: SentinelSettings, out: Path, device: torch.device | str = "cpu"
+) -> WildSATModel:
     """Train all parts, put them together, and write the model directory.
 
     Args:
@@ -62,21 +66,23 @@ def make_model(data: Path, work: Path, settings: SentinelSettings, out: Path) ->
         work: what is made on the way is kept there and read again; parts of other settings lie apart.
         settings: sizes and lengths.
         out: new model directory.
+        device: what everything is trained on; the seeds give the same weights again on one kind of device alone.
     """
+    device = torch.device(device)
     torch.manual_seed(settings.vision.seed)
-    model = WildSATModel(s2_config())
+    model = WildSATModel(s2_config()).to(device)
     chips = read_eurosat(data, "train", settings.most_chips)
     world = read_world(data, "train")
     log.info("%d chips of EuroSAT", len(chips))
-    folder = folder_for(work, "vision", settings.vision, settings.most_chips)
+    folder = folder_for(work, "vision", settings.vision, settings.most_chips, device.type)
     student = train_vision(model, chips, world, settings.vision, folder)
-    scenes = SceneMaker(chips, world, settings.vision.seed, FINE)
+    scenes = SceneMaker(chips, world, settings.vision.seed, FINE, device)
     features = _features(folder, lambda: read_features(student, chips, scenes, settings.heads.scenes))
     texts = read_texts(work)
     train_heads(model, features, (texts.kinds, texts.kind_embeddings), (texts.points, texts.point_embeddings),
                 settings.heads)  # fmt: skip
-    export_model(model, texts, out)
     _write_supervised(student, data, settings, out)
+    export_model(model.to("cpu"), texts, work, out)
     return model
 
 
@@ -95,15 +101,20 @@ def read_texts(work: Path) -> Texts:
     )
 
 
-def export_model(model: WildSATModel, texts: Texts, out: Path) -> None:
+def export_model(model: WildSATModel, texts: Texts, work: Path, out: Path) -> None:
     """Fit when nothing matches, and write the model directory in half precision."""
     out.mkdir(parents=True, exist_ok=True)
     known = spread_sample(np.concatenate([texts.kind_embeddings, texts.point_embeddings]))
     real = [wording.text for wording in benchmark_wordings() if not wording.held]
-    no_match = fit_familiarity(model, known, real).save(out)
+    no_match = fit_familiarity(partial(_embed_kept, work), known, real).save(out)
     model.config = model.config.model_copy(update={"no_match": no_match})
     log.info("weights %s", model.half().save(out))
     model.float()
+
+
+def _embed_kept(work: Path, texts: Sequence[str]) -> NDArray[np.float32]:
+    digest = hashlib.sha256("\n".join(texts).encode()).hexdigest()[:8]
+    return embed_sentences(texts, work / f"asked-{digest}.npy")
 
 
 def _features(folder: Path, read: Callable[[], TileFeatures]) -> TileFeatures:
@@ -120,6 +131,7 @@ def _features(folder: Path, read: Callable[[], TileFeatures]) -> TileFeatures:
 def _write_supervised(student: VisionStudent, data: Path, settings: SentinelSettings, out: Path) -> None:
     """What the linear read-out with labels reaches on the test part: the ceiling of this network."""
     chips = read_eurosat(data, "test", settings.most_chips)
+    out.mkdir(parents=True, exist_ok=True)
     reached = {name: round(accuracy(student, chips, STRETCHES[name]), 4) for name in SUPERVISED_STRETCHES}
     log.info("supervised accuracy %s", reached)
     (out / SUPERVISED_FILE).write_text(json.dumps({"chips": len(chips), "accuracy": reached}, indent=1) + "\n")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import torch
@@ -13,9 +14,11 @@ from training.augment import Chance
 from training.earth.chips import CHIP_PX, EUROSAT_WHITE, Chips, WorldChip
 from training.earth.kinds import KINDS
 from training.earth.stretches import chance_stretch
+from training.sentinel.drawing import EvenDrawer
 
 WORLD_SHARE = 0.08  # of the pictures of a batch
 WORLD_SIDES_PX = (56, 192)
+MIXED = 3  # the place in `SceneStyle.chances` of scenes of two kinds
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,51 +58,113 @@ class Batch:
 
 
 class SceneMaker:
-    """Draws batches; the same seed and number give the same batch."""
+    """Draws batches on a device, where the chips stay; the same seed and number give the same batch there.
 
-    def __init__(self, chips: Chips, world: list[WorldChip], seed: int = 0, style: SceneStyle = ROUGH) -> None:
+    All pictures of a batch are put together, cut and changed at once: a GPU is kept at work, and a CPU is spared the
+    cost of a hundred small calls.
+    """
+
+    def __init__(
+        self,
+        chips: Chips,
+        world: list[WorldChip],
+        seed: int = 0,
+        style: SceneStyle = ROUGH,
+        device: torch.device | str = "cpu",
+    ) -> None:
         """Halve the chips once and twice, for mosaics."""
-        self._chips, self._world, self._seed, self._style = chips, world, seed, style
-        whole = torch.from_numpy(chips.pixels).permute(0, 3, 1, 2)
+        self._seed, self._style, self._device = seed, style, torch.device(device)
+        whole = torch.from_numpy(chips.pixels).to(device).permute(0, 3, 1, 2)
         self._levels = {1: whole, 2: _halved(whole), 4: _halved(_halved(whole))}
-        self._by_kind = [np.flatnonzero(chips.kinds == kind) for kind in range(len(KINDS))]
+        self._kinds, self._drawer = chips.kinds, EvenDrawer(chips.kinds, len(KINDS))
+        self._world_kinds = np.asarray([chip.kind for chip in world], dtype=np.int64)
+        if world:
+            reflectance = torch.from_numpy(np.stack([chip.reflectance for chip in world]))
+            self._world = reflectance.to(device).permute(0, 3, 1, 2).contiguous()
 
     def batch(self, count: int, number: int) -> Batch:
         """Two pictures of each of `count` places."""
         rng = np.random.default_rng([self._seed, number])
         size = int(rng.choice(self._style.sizes_px))
-        scenes, truth = zip(*(self._scene(rng) for _ in range(count)), strict=True)
-        views = [self._view(scenes, size, rng) for _ in range(2)]
-        return Batch(views[0], views[1], torch.from_numpy(np.stack(truth)))
+        chance = Chance(int(rng.integers(2**31)), self._device)
+        far = np.flatnonzero(rng.random(count) < WORLD_SHARE) if len(self._world_kinds) else np.empty(0, np.int64)
+        near = np.setdiff1d(np.arange(count), far)
+        scenes, truth = self._scenes(count, rng)
+        cut = torch.empty(2, count, 3, size, size, device=self._device)
+        for view in cut:
+            view[self._sent(near)] = self._crops(scenes[self._sent(near)], size, rng)
+        if len(far):
+            chosen = rng.integers(len(self._world_kinds), size=len(far))
+            truth[far] = np.eye(len(KINDS), dtype=np.float32)[self._world_kinds[chosen]]
+            for view in cut:
+                view[self._sent(far)] = self._crops(self._world[self._sent(chosen)], size, rng)
+        turned = _turned(cut.flatten(0, 1), chance)
+        first, second = (chance_stretch(turned, chance, self._style.strength) * 255).chunk(2)
+        return Batch(first, second, self._sent(truth))
 
-    def _scene(self, rng: np.random.Generator) -> tuple[torch.Tensor, NDArray[np.float32]]:
-        """Reflectance (3, h, w) of one place, and the share of each kind, (K,)."""
-        truth = np.zeros(len(KINDS), np.float32)
-        if self._world and rng.random() < WORLD_SHARE:
-            chip = self._world[rng.integers(len(self._world))]
-            truth[chip.kind] = 1
-            return torch.from_numpy(chip.reflectance).permute(2, 0, 1), truth
-        row = int(rng.integers(len(self._chips)))
-        kind = int(self._chips.kinds[row])
-        way = int(rng.choice(4, p=self._style.chances))
-        if way == 0:
-            rows, across = [row], 1
-        elif way < 3:
-            across = 2 * way
-            rows = [row, *rng.choice(self._by_kind[kind], across**2 - 1)]
-        else:
-            across = 2
-            rows = [row, *rng.integers(len(self._chips), size=1), *rng.choice(self._by_kind[kind], 2)]
-        for each in rows:
-            truth[self._chips.kinds[each]] += 1 / len(rows)
-        tiles = self._levels[across][torch.as_tensor(np.asarray(rows)[rng.permutation(len(rows))])]
-        return _mosaic(tiles, across).float() * (EUROSAT_WHITE / 255), truth
+    def _scenes(self, count: int, rng: np.random.Generator) -> tuple[torch.Tensor, NDArray[np.float32]]:
+        """Reflectance (B, 3, 64, 64) of places of chips, and the share of each kind in them, (B, K)."""
+        scenes = torch.empty(count, 3, CHIP_PX, CHIP_PX, device=self._device)
+        truth = np.zeros((count, len(KINDS)), np.float32)
+        way = rng.choice(len(self._style.chances), count, p=self._style.chances)
+        for kind_of_scene, across in enumerate((1, 2, 4, 2)):
+            members = np.flatnonzero(way == kind_of_scene)
+            if not len(members):
+                continue
+            first = rng.integers(len(self._kinds), size=len(members))
+            rows = self._drawer.draw(np.repeat(self._kinds[first], across**2), rng).reshape(len(members), across**2)
+            rows[:, 0] = first
+            if kind_of_scene == MIXED:
+                rows[:, 1] = rng.integers(len(self._kinds), size=len(members))
+            np.add.at(truth, (members[:, None], self._kinds[rows]), np.float32(1 / across**2))
+            tiles = self._levels[across][self._sent(rng.permuted(rows, axis=1))]
+            scenes[self._sent(members)] = _mosaics(tiles, across).float() * (EUROSAT_WHITE / 255)
+        return scenes, truth
 
-    def _view(self, scenes: tuple[torch.Tensor, ...], size: int, rng: np.random.Generator) -> torch.Tensor:
-        chance = Chance(int(rng.integers(2**31)), torch.device("cpu"))
-        cut = torch.stack([_crop(scene, size, rng, self._style.least_crop) for scene in scenes])
-        turned = _turned(cut, chance)
-        return chance_stretch(turned, chance, self._style.strength) * 255
+    def _crops(self, scenes: torch.Tensor, size: int, rng: np.random.Generator) -> torch.Tensor:
+        """A square of chance place and side of each scene, brought to (B, 3, size, size)."""
+        count, whole = len(scenes), scenes.shape[-1]
+        low, high = WORLD_SIDES_PX if whole > CHIP_PX else (int(self._style.least_crop * whole), whole)
+        side = np.exp(rng.uniform(np.log(low), np.log(high + 1), count)).astype(np.int64)
+        corner = (rng.random((2, count)) * (whole - side + 1)).astype(np.int64)
+        top, left, side = self._sent(np.stack([*corner, side]))
+        return cut_squares(scenes, top, left, side, size)
+
+    def _sent(self, values: NDArray[Any]) -> torch.Tensor:
+        return torch.from_numpy(np.ascontiguousarray(values)).to(self._device)
+
+
+def cut_squares(
+    pixels: torch.Tensor, top: torch.Tensor, left: torch.Tensor, side: torch.Tensor, size: int
+) -> torch.Tensor:
+    """Squares of other places and sides of each picture, resized as `interpolate(..., antialias=True)` resizes each.
+
+    Args:
+        pixels: (B, C, H, W).
+        top: (B,) integers, first row of each square.
+        left: (B,) its first column.
+        side: (B,) its side in pixels.
+        size: side of the result.
+
+    Returns:
+        (B, C, size, size).
+    """
+    down, across = (
+        _resizing(start, side, length, size, pixels.dtype)[:, None]
+        for start, length in zip((top, left), pixels.shape[2:], strict=True)
+    )
+    return down @ pixels @ across.transpose(2, 3)
+
+
+def _resizing(start: torch.Tensor, side: torch.Tensor, length: int, size: int, dtype: torch.dtype) -> torch.Tensor:
+    """(B, size, length): how much each pixel of a line counts in each of the line's cut and resized."""
+    pixel = torch.arange(length, device=start.device) - start[:, None]  # (B, length), from the cut's edge
+    scale = (side / size).to(dtype)[:, None]
+    middle = (torch.arange(size, device=start.device) + 0.5) * scale  # (B, size)
+    reach = scale.clamp(min=1)[:, :, None]
+    weight = (1 - (pixel[:, None, :] + 0.5 - middle[:, :, None]).abs() / reach).clamp(min=0)
+    weight = weight * ((pixel >= 0) & (pixel < side[:, None]))[:, None, :]
+    return weight / weight.sum(2, keepdim=True)
 
 
 def _halved(pixels: torch.Tensor) -> torch.Tensor:
@@ -107,21 +172,11 @@ def _halved(pixels: torch.Tensor) -> torch.Tensor:
     return F.avg_pool2d(pixels.float(), 2).round().to(torch.uint8)
 
 
-def _mosaic(tiles: torch.Tensor, across: int) -> torch.Tensor:
-    """(across^2, 3, s, s) side by side, (3, across s, across s)."""
-    side = tiles.shape[-1]
-    grid = tiles.view(across, across, 3, side, side)
-    return grid.permute(2, 0, 3, 1, 4).reshape(3, across * side, across * side)
-
-
-def _crop(scene: torch.Tensor, size: int, rng: np.random.Generator, least: float) -> torch.Tensor:
-    """A square of chance place and side, brought to (3, size, size)."""
-    whole = scene.shape[-1]
-    low, high = WORLD_SIDES_PX if whole > CHIP_PX else (int(least * whole), whole)
-    side = int(np.exp(rng.uniform(np.log(low), np.log(high + 1))))
-    top, left = rng.integers(whole - side + 1, size=2)
-    square = scene[:, top : top + side, left : left + side]
-    return F.interpolate(square[None], size=(size, size), mode="bilinear", antialias=True, align_corners=False)[0]
+def _mosaics(tiles: torch.Tensor, across: int) -> torch.Tensor:
+    """(B, across^2, 3, s, s) side by side, (B, 3, across s, across s)."""
+    count, _, _, side, _ = tiles.shape
+    grid = tiles.reshape(count, across, across, 3, side, side)
+    return grid.permute(0, 3, 1, 4, 2, 5).reshape(count, 3, across * side, across * side)
 
 
 def _turned(pixels: torch.Tensor, chance: Chance) -> torch.Tensor:

@@ -21,6 +21,7 @@ from training.setup import lay_out_channels_last
 from training.small_models import read_features
 from training.steps import Course, annealed, take_steps
 from wildsat_core.models.model import WildSATModel
+from wildsat_core.models.precision import supports_bf16
 
 log = logging.getLogger(__name__)
 
@@ -47,7 +48,8 @@ class VisionSettings:
             ("fine vision", self.fine_steps, self.fine_rate) if fine else ("vision", self.steps, self.rate)
         )
         optimiser = annealed(steps, rate, weight_decay=self.weight_decay, clip=5.0, ema=0.998)
-        return Course(name, steps, optimiser, self.seed, log_every=50, checkpoint_every=150)
+        log_every, checkpoint_every = max(50, steps // 40), max(150, steps // 10)
+        return Course(name, steps, optimiser, self.seed, log_every, checkpoint_every)
 
 
 class VisionStudent(nn.Module):
@@ -62,19 +64,21 @@ class VisionStudent(nn.Module):
         self.scale = LogitScale(FIRST_SCALE, learned=True)
 
     def features(self, pictures: Tensor) -> Tensor:
-        """Pictures (B, 3, H, W) in [0, 255] to features (B, F)."""
-        return read_features(self.backbone, pictures, self.preprocessing)
+        """Pictures (B, 3, H, W) in [0, 255] to features (B, F); the network is in bfloat16 where that is fast."""
+        device = pictures.device
+        with torch.autocast(device.type, torch.bfloat16, enabled=supports_bf16(device)):
+            return read_features(self.backbone, pictures, self.preprocessing).float()
 
 
 def train_vision(
     model: WildSATModel, chips: Chips, world: list[WorldChip], settings: VisionSettings, folder: Path
 ) -> VisionStudent:
-    """Train backbone and image head in place, on rough pictures, then on finer ones.
+    """Train backbone and image head in place on the model's device, on rough pictures, then on finer ones.
 
     The folder keeps checkpoints of both parts to go on from.
     """
     torch.manual_seed(settings.seed)
-    student = VisionStudent(model)
+    student = VisionStudent(model).to(model.device)
     lay_out_channels_last(student)
 
     def loss_at(scenes: SceneMaker, step: int, _rng: np.random.Generator) -> dict[str, Tensor]:
@@ -87,7 +91,7 @@ def train_vision(
         return {"kinds": named, "image": settings.image_weight * match.loss}
 
     for name, style in (("rough", ROUGH), ("fine", FINE)):
-        scenes = SceneMaker(chips, world, settings.seed, style)
+        scenes = SceneMaker(chips, world, settings.seed, style, model.device)
         take_steps(student, partial(loss_at, scenes), settings.course(fine=style is FINE), folder / name)
     return student
 
@@ -95,9 +99,9 @@ def train_vision(
 @torch.inference_mode()
 def accuracy(student: VisionStudent, chips: Chips, stretch: Stretch, batch: int = 256) -> float:
     """Share of chips whose kind the linear read-out names right: what the network can do with labels."""
-    right = 0
+    right, device = 0, student.kinds.weight.device
     for start in range(0, len(chips), batch):
-        pictures = as_pictures(chips.pixels[start : start + batch], stretch)
-        named = student.kinds(student.features(pictures)).argmax(1).numpy()
+        pictures = as_pictures(chips.pixels[start : start + batch], stretch, device)
+        named = student.kinds(student.features(pictures)).argmax(1).cpu().numpy()
         right += int((named == chips.kinds[start : start + batch]).sum())
     return right / len(chips)

@@ -1,21 +1,24 @@
 """Tests of training/sentinel: pictures, texts, points, heads, and the whole recipe in small."""
 
 import re
+from contextlib import nullcontext
 
 import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
 
+from training.augment import Chance
 from training.earth.chips import Chips, WorldChip
 from training.earth.kinds import KINDS
 from training.earth.stretches import linear
 from training.evaluation.sentinel import CLASSES
 from training.evaluation.sentinel import read_wordings as benchmark_wordings
+from training.sentinel.drawing import EvenDrawer
 from training.sentinel.heads import HeadSettings, TileFeatures, train_heads
 from training.sentinel.model import s2_config
 from training.sentinel.points import KIND_COVERS, Points, draw_points, load_points, save_points
-from training.sentinel.scenes import SceneMaker
+from training.sentinel.scenes import SceneMaker, cut_squares
 from training.sentinel.texts import kind_sentences, read_wordings
 from training.sentinel.vision import VisionSettings, accuracy, train_vision
 from wildsat_core.models.model import WildSATModel
@@ -78,6 +81,35 @@ def test_scenes_repeat_by_number_and_mix_kinds_and_places(chips, world):
     assert ((truth > 0) & (truth < 1)).any()
 
 
+@pytest.mark.parametrize("size", [20, 48, 90])
+def test_squares_cut_at_once_are_those_cut_and_resized_one_by_one(size):
+    rng = np.random.default_rng(size)
+    pixels = torch.from_numpy(rng.random((6, 3, 64, 80), np.float32))
+    side = np.asarray([1, 7, 20, 48, 63, 64])
+    top, left = (rng.integers(length - side + 1) for length in (64, 80))
+    found = cut_squares(pixels, *(torch.from_numpy(values) for values in (top, left, side)), size)
+    for picture, row, column, length, square in zip(pixels, top, left, side, found, strict=True):
+        cut = picture[None, :, row : row + length, column : column + length]
+        expected = F.interpolate(cut, size=(size, size), mode="bilinear", antialias=True, align_corners=False)
+        torch.testing.assert_close(square, expected[0], atol=1e-5, rtol=1e-5)
+
+
+def test_a_mosaic_shows_its_chips_side_by_side_and_the_shares_of_their_kinds():
+    """Chips of one colour each: what a picture shows says what its truth must be."""
+    kinds = np.repeat([FOREST, SEA], 8)
+    pixels = np.broadcast_to(np.where(kinds == SEA, 200, 50)[:, None, None, None], (16, 64, 64, 3)).astype(np.uint8)
+    scenes, truth = SceneMaker(Chips(tuple(map(str, kinds)), pixels, kinds), [])._scenes(200, np.random.default_rng(0))
+    shown = (scenes > scenes.mean()).float().mean((1, 2, 3))  # share of bright pixels
+    torch.testing.assert_close(shown, torch.from_numpy(truth[:, SEA]))
+    assert set(np.unique(truth[:, SEA])) >= {0.0, 0.25, 1.0}
+
+
+def test_members_of_groups_are_drawn_evenly():
+    drawn = EvenDrawer(np.asarray([2, 0, 2, 2, 0]), 3).draw(np.repeat([0, 2], 6000), np.random.default_rng(0))
+    assert np.bincount(drawn[:6000], minlength=5).tolist() == pytest.approx([0, 3000, 0, 0, 3000], abs=150)
+    assert np.bincount(drawn[6000:]).tolist() == pytest.approx([2000, 0, 2000, 2000], abs=150)
+
+
 def test_every_kind_has_wordings_and_none_means_two_kinds():
     wordings = read_wordings()
     assert set(wordings) == set(KINDS)
@@ -136,6 +168,44 @@ def test_the_encoder_learns_and_goes_on_from_a_checkpoint(chips, world, tmp_path
     assert accuracy(student, chips, linear(0.3)) >= 0.9
     again = train_vision(WildSATModel(s2_config()), chips, world, settings, tmp_path)
     assert torch.equal(again.kinds.weight, student.kinds.weight)
+
+
+class Undrawn(Chance):
+    """Chance without a generator, which no device without numbers has."""
+
+    def __init__(self, seed, device):
+        self._generator, self._device = None, device
+
+
+def taken(found):
+    """A stand-in for `take_steps` that does one step's products and gradients and keeps where they are."""
+
+    def step(module, loss_at, *_):
+        parts = loss_at(0, np.random.default_rng(0))
+        torch.stack(list(parts.values())).sum().backward()
+        found.extend(p.grad.device.type for p in module.parameters() if p.grad is not None)
+
+    return step
+
+
+def test_all_of_a_step_is_on_the_models_device(chips, world, monkeypatch, tmp_path):
+    """torch's `meta` device holds no numbers, and like a GPU refuses to compute with what lies on the CPU."""
+    found = []
+    monkeypatch.setattr("training.sentinel.scenes.Chance", Undrawn)
+    monkeypatch.setattr("torch.autocast", lambda *_, **__: nullcontext())  # it knows no such device
+    monkeypatch.setattr("training.sentinel.heads.alignment", lambda logits, truth: (logits - truth).square().mean())
+    monkeypatch.setattr("training.sentinel.heads.install_text_head", lambda *_: None)
+    for module in ("vision", "heads"):
+        monkeypatch.setattr(f"training.sentinel.{module}.take_steps", taken(found))
+    model = WildSATModel(s2_config()).to("meta")
+    train_vision(model, chips, world, VisionSettings(places=40), tmp_path)
+    rng = np.random.default_rng(0)
+    points = Points(rng.uniform(-60, 60, (9, 2)), np.ones((2, 9), bool), ["a", "b"], np.asarray([[0, 0], [0, 1]]))
+    sentences, tiles = kind_sentences(), TileFeatures(torch.zeros(8, 384), torch.zeros(8, len(KINDS)))
+    told = (sentences, np.ones((len(sentences.texts), 384), np.float32)), (points, np.ones((2, 384), np.float32))
+    train_heads(model, tiles, *told, HeadSettings(sentences=4, tiles=5, points=6))
+    assert len(found) > 60
+    assert set(found) == {"meta"}
 
 
 def test_heads_bring_texts_tiles_and_positions_together():
