@@ -1,5 +1,7 @@
 """Which country a place lies in: Natural Earth's borders at 1 : 50 million (public domain) with ISO 3166-1 codes.
 
+Three too small for that scale (Gibraltar, Tuvalu, the outlying islands of the USA) are drawn at 1 : 10 million.
+
 The names are those of the Unicode locale data. `data/countries.parquet` has all; `python -m
 wildsat_core.data.make_countries` made it.
 """

@@ -1,8 +1,9 @@
-"""Makes countries.parquet: `python -m wildsat_core.data.make_countries [static/vendor/world-atlas/countries-50m.json]`.
+"""Makes countries.parquet: `python -m wildsat_core.data.make_countries COUNTRIES-50M.JSON COUNTRIES-10M.JSON`.
 
-The borders are Natural Earth's (public domain) as the npm package world-atlas has them; the codes are of the package
-iso3166, the names those of the Unicode locale data in the package babel (the atlas shortens its own for print). The
-file is TopoJSON: borders stored once as arcs of quantised steps, polygons as lists of arc numbers
+The borders are Natural Earth's (public domain) as the npm package world-atlas has them: at 1 : 50 million, and at
+1 : 10 million those of countries that the coarser ones leave out. The codes are of the package iso3166, the names those
+of the Unicode locale data in the package babel (the atlas shortens its own for print). The files are TopoJSON: borders
+stored once as arcs of quantised steps, polygons as lists of arc numbers
 (https://github.com/topojson/topojson-specification).
 """
 
@@ -73,6 +74,12 @@ def read_topojson(path: Path) -> list[Country]:
     return countries
 
 
+def with_the_smallest(countries: Sequence[Country], finer: Sequence[Country]) -> list[Country]:
+    """Countries, and those of a finer scale that are too small for theirs (Tuvalu, Gibraltar)."""
+    known = {country.code for country in countries}
+    return [*countries, *(country for country in finer if country.code not in known)]
+
+
 def _name_of(code: str, otherwise: str) -> str:
     """English name as people say it."""
     from babel import Locale
@@ -94,7 +101,8 @@ def _decode_polygons(feature: dict[str, Any], arcs: list[npt.NDArray[np.float64]
     import shapely
 
     polygons = [feature["arcs"]] if feature["type"] == "Polygon" else feature["arcs"]
-    shapes = [_flat_polygon([_ring(r, arcs) for r in rings]) for rings in polygons]
+    drawn = ([ring for ring in (_ring(r, arcs) for r in rings) if len(ring) > 3] for rings in polygons)
+    shapes = [_flat_polygon(rings) for rings in drawn if rings]  # an islet that quantising left no area is a point
     return shapely.make_valid(shapely.union_all(shapes), method="structure", keep_collapsed=False)
 
 
@@ -139,5 +147,6 @@ def _ring(numbers: Sequence[int], arcs: list[npt.NDArray[np.float64]]) -> npt.ND
 if __name__ == "__main__":
     import pyarrow.parquet
 
-    atlas = Path(sys.argv[1]) if len(sys.argv) > 1 else ATLAS
-    pyarrow.parquet.write_table(countries_table(read_topojson(atlas)), FILE, compression="zstd", compression_level=19)
+    coarse, fine = (read_topojson(Path(atlas)) for atlas in sys.argv[1:])
+    table = countries_table(with_the_smallest(coarse, fine))
+    pyarrow.parquet.write_table(table, FILE, compression="zstd", compression_level=19)
