@@ -13,6 +13,7 @@ from wildsat_core.errors import TrainingError
 from wildsat_core.models.config import HeadConfig, LocationConfig, ModelConfig
 from wildsat_core.models.heads import MemoryHead, ResidualHead
 from wildsat_core.models.model import WildSATModel
+from wildsat_core.models.precision import supports_bf16
 from wildsat_core.preprocess import Preprocessing, preprocess
 
 TEXT_FEATURES, TEXT_DIM, IMAGE_DIM = 384, 256, 128
@@ -138,7 +139,12 @@ def install_text_head(
 
 
 def read_features(backbone: nn.Module, pictures: Tensor, preprocessing: Preprocessing) -> Tensor:
-    """Pictures (B, 3, H, W) in [0, 255] to features (B, F)."""
+    """Pictures (B, 3, H, W) in [0, 255] to float32 features (B, F).
+
+    A GPU runs the network in bfloat16 where it multiplies that itself; all processors train alike, in float32.
+    """
     ready = preprocess(pictures, preprocessing).contiguous(memory_format=torch.channels_last)
-    features: Tensor = backbone(ready)
-    return features
+    device = pictures.device
+    with torch.autocast(device.type, torch.bfloat16, enabled=device.type == "cuda" and supports_bf16(device)):
+        features: Tensor = backbone(ready)
+    return features.float()

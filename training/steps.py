@@ -61,6 +61,11 @@ def folder_for(work: Path, name: str, *settings: object) -> Path:
     return work / f"{name}-{hashlib.sha256(repr(settings).encode()).hexdigest()[:8]}"
 
 
+def device_of(module: nn.Module) -> torch.device:
+    """Where a module's weights are, and what it reads must be."""
+    return next(module.parameters()).device
+
+
 def take_steps(module: nn.Module, loss_at: LossAt, course: Course, folder: Path | None = None) -> nn.Module:
     """Train a module; with a folder, go on from its newest checkpoint if it has one.
 
@@ -79,7 +84,7 @@ def take_steps(module: nn.Module, loss_at: LossAt, course: Course, folder: Path 
         TrainingError: the loss is not finite, or the disk is full.
         CheckpointError: a checkpoint is damaged or is of another module.
     """
-    optimiser = make_optimiser(module, course.optimiser, next(module.parameters()).device)
+    optimiser = make_optimiser(module, course.optimiser, device_of(module))
     mean = None if course.optimiser.ema is None else WeightMean(module, course.optimiser.ema)
     progress = Progress()
     if folder is not None and (folder / LATEST).is_file():

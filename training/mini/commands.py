@@ -32,6 +32,7 @@ def train_mini(
     teacher_steps: Annotated[int, typer.Option(min=0, help="Steps of the place teacher and the text head.")] = 1200,
     text_steps: Annotated[int, typer.Option(min=1, help="Steps of the text head after its teacher.")] = 1500,
     position_steps: Annotated[int, typer.Option(min=0, help="Steps of the position encoder.")] = 2000,
+    device: Annotated[str, typer.Option(help="cuda, cpu, or auto: a GPU where there is one.")] = "auto",
     threads: Annotated[int, typer.Option(min=1, help="Threads to compute with.")] = 2,
 ) -> None:
     """Train wildsat-mini from facts about land, generated texts and Blue Marble.
@@ -49,6 +50,7 @@ def train_mini(
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s")
     import torch
 
+    from training.distributed import choose_device
     from training.evaluation.retrieval import embed_benchmark
     from training.mini.export import export_model
     from training.mini.recipe import MiniSettings, make_model, prepare_material
@@ -67,6 +69,6 @@ def train_mini(
         vision=VisionSettings(steps=vision_steps),
     )
     material = prepare_material(folder, work, settings)
-    model = make_model(material, settings, work)
+    model = make_model(material, settings, work, choose_device(device))
     export_model(model, embed_benchmark(model, material.cells), material.bank, material.embeddings, out)
     typer.echo(f"wrote {out}; measure it with: wildsat eval retrieval --model {out}", err=True)

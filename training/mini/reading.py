@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from training.mini.sampling import SentenceSampler
+from training.steps import device_of
 from wildsat_core.models.heads import ResidualHead
 
 TEXT_NOISE = 0.01
@@ -59,14 +60,17 @@ class Reader:
         rows = self.sampler.sentences(self.sentences, rng)
         tiles = rng.choice(self.rows, min(self.tiles, len(self.rows)), replace=False)
         others = self.sampler.paraphrases(rows, rng)
-        first, second = (torch.from_numpy(self.embeddings[some].astype(np.float32)) for some in (rows, others))
+        device = device_of(head)
+        first, second = (
+            torch.from_numpy(self.embeddings[some].astype(np.float32)).to(device) for some in (rows, others)
+        )
         texts, same = _read(head, first, second), _read(head, second, second)
         apart = PARAPHRASE_WEIGHT * (1 - (texts * same).sum(1)).mean()
-        return Reading(texts, apart, tiles, torch.from_numpy(self.sampler.truth(rows, tiles)))
+        return Reading(texts, apart, tiles, torch.from_numpy(self.sampler.truth(rows, tiles)).to(device))
 
 
 def _read(head: ResidualHead, text: Tensor, paraphrase: Tensor) -> Tensor:
     """(S, D) of length 1: embeddings (S, 384), mixed with those of paraphrases, and a little noise."""
-    share = torch.rand(len(text), 1) * MOST_MIXED
+    share = torch.rand(len(text), 1, device=text.device) * MOST_MIXED
     mixed = F.normalize(text * (1 - share) + paraphrase * share, dim=-1)
     return F.normalize(head(mixed + torch.randn_like(mixed) * TEXT_NOISE), dim=-1)

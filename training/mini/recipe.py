@@ -9,6 +9,7 @@ from __future__ import annotations
 import logging
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
@@ -32,10 +33,13 @@ from training.mini.text_head import Pictures, TextHeadSettings, memory_rows, tun
 from training.mini.views import Views, load_views, make_views, save_views
 from training.mini.vision import VisionSettings, VisionStudent, VisionTargets, train_vision
 from training.small_models import install_text_head, plain_text_head
-from training.steps import folder_for
+from training.steps import device_of, folder_for
 from wildsat_core.models.heads import MemoryHead, ResidualHead
 from wildsat_core.models.model import WildSATModel
 from wildsat_core.models.registry import find_model, load_model
+
+if TYPE_CHECKING:
+    import torch
 
 log = logging.getLogger(__name__)
 
@@ -132,9 +136,13 @@ def shown_tiles(tiles: TileTable, hold_out: bool) -> NDArray[np.bool_]:
 
 
 def make_places(
-    material: Material, settings: MiniSettings, start: WildSATModel | None = None, folder: Path | None = None
+    material: Material,
+    settings: MiniSettings,
+    start: WildSATModel | None = None,
+    folder: Path | None = None,
+    device: torch.device | str = "cpu",
 ) -> Places:
-    """Train the place teacher and the text head; the folder keeps checkpoints to go on from."""
+    """Train the place teacher and the text head on a device; the folder keeps checkpoints to go on from."""
     import torch
 
     rows = np.arange(len(material.tiles))
@@ -144,7 +152,7 @@ def make_places(
     inputs = teacher_input(material.tiles, facts, standard)
     torch.manual_seed(settings.teacher.seed)
     anchor = None if start is None else Anchor(plain_text_head(start), _places(start, material.tiles))
-    run = TeacherRun(inputs.shape[1], anchor)
+    run = TeacherRun(inputs.shape[1], anchor).to(device)
     train_teacher(run, inputs, reader, settings.teacher, anchor, folder)
     return Places(run, standard)
 
@@ -187,37 +195,40 @@ def project_texts(run: TeacherRun, embeddings: NDArray[np.float16] | NDArray[np.
     import torch
 
     with torch.inference_mode():
-        texts = run.text_head(torch.from_numpy(embeddings.astype(np.float32)))
-        return np.asarray(torch.nn.functional.normalize(texts, dim=-1).numpy())
+        texts = run.text_head(torch.from_numpy(embeddings.astype(np.float32)).to(device_of(run)))
+        return np.asarray(torch.nn.functional.normalize(texts, dim=-1).cpu().numpy())
 
 
-def make_model(material: Material, settings: MiniSettings, work: Path | None = None) -> WildSATModel:
+def make_model(
+    material: Material, settings: MiniSettings, work: Path | None = None, device: torch.device | str = "cpu"
+) -> WildSATModel:
     """Train all parts and put them together.
 
     Args:
         material: facts, tiles, texts and pictures.
         settings: everything that decides the weights, beside the data; a part of no steps stays that of the start.
         work: folder where each part keeps checkpoints to go on from; None keeps nothing.
+        device: what everything is trained on; the seeds give the same weights again on one kind of device alone.
     """
     import torch
 
     def folder(part: str) -> Path | None:
-        return None if work is None else folder_for(work, "parts", settings) / part
+        return None if work is None else folder_for(work, "parts", settings, torch.device(device).type) / part
 
     start = None if settings.start is None else load_model(find_model(settings.start))
-    places = make_places(material, settings, start, folder("teacher")) if settings.teacher.steps else None
+    places = make_places(material, settings, start, folder("teacher"), device) if settings.teacher.steps else None
     torch.manual_seed(settings.vision.seed)
-    model = WildSATModel(mini_config())
+    model = WildSATModel(mini_config()).to(device)
     if start is not None:
         model.load_state_dict(start.state_dict())
     if places is not None and settings.student.steps:
         teach_positions(model, material.cells, places, settings, folder("positions"))
     if places is not None and settings.vision.steps:
         model = teach_pictures(model, material, places, settings, folder("vision"))
-    head = plain_text_head(model) if places is None else places.run.text_head
+    head = plain_text_head(model).to(device) if places is None else places.run.text_head
     finish_text_head(head, model, material, settings, folder("text_head"))
     _install(model, head, material)
-    return model.eval()
+    return model.to("cpu").eval()
 
 
 def finish_text_head(
@@ -248,7 +259,7 @@ def teach_pictures(
     assert material.views is not None, "made where the settings have steps for the image encoder"
     rows = np.flatnonzero(shown_tiles(material.tiles, settings.hold_out))
     targets = vision_targets(material, material.views, places)
-    student = VisionStudent(model, targets)
+    student = VisionStudent(model, targets).to(model.device)
     sampler = SentenceSampler(material.bank, rows)
     return train_vision(student, material.views, targets, sampler, rows, settings=settings.vision, folder=folder)
 

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from training.soft_losses import follow_teacher
-from training.steps import Course, annealed, take_steps
+from training.steps import Course, annealed, device_of, take_steps
 from wildsat_core.location.position import PositionEncoder
 
 SHARPNESS = 30.0
@@ -54,8 +54,9 @@ def train_student(
     Raises:
         TrainingError: the loss is not finite.
     """
-    places, vectors = torch.from_numpy(lon_lat.astype(np.float32)), torch.from_numpy(taught)
-    scale = torch.tensor(SHARPNESS)
+    device = device_of(encoder)
+    places, vectors = (torch.from_numpy(each).to(device) for each in (lon_lat.astype(np.float32), taught))
+    scale = torch.tensor(SHARPNESS, device=device)
 
     def loss_at(_step: int, rng: np.random.Generator) -> dict[str, Tensor]:
         rows = rng.choice(len(places), min(settings.places, len(places)), replace=False)

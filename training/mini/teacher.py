@@ -19,7 +19,7 @@ from training.mini.model import TEXT_HIDDEN
 from training.mini.reading import Reader
 from training.small_models import TEXT_DIM, TEXT_FEATURES
 from training.soft_losses import alignment
-from training.steps import Course, annealed, take_steps
+from training.steps import Course, annealed, device_of, take_steps
 from wildsat_core.models.heads import ResidualHead
 
 FIRST_SCALE, HIGHEST_SCALE = 14.0, 60.0
@@ -113,7 +113,8 @@ def train_teacher(
     Raises:
         TrainingError: the loss is not finite.
     """
-    inputs = torch.from_numpy(facts)
+    device = device_of(run)
+    inputs = torch.from_numpy(facts).to(device)
 
     def loss_at(_step: int, rng: np.random.Generator) -> dict[str, Tensor]:
         read = reader.read(run.text_head, rng)
@@ -122,7 +123,7 @@ def train_teacher(
         logits = read.texts @ places.T * run.scale()  # (S, D) @ (D, N)
         parts = {"texts": alignment(logits, read.truth), "wordings": read.apart}
         if anchor is not None:
-            known = torch.from_numpy(anchor.places[read.tiles])
+            known = torch.from_numpy(anchor.places[read.tiles]).to(device)
             parts["anchor"] = ANCHOR_WEIGHT * (1 - (places * known).sum(1)).mean()
         return parts
 
@@ -132,5 +133,5 @@ def train_teacher(
 @torch.inference_mode()
 def teach(teacher: PlaceTeacher, facts: NDArray[np.float32]) -> NDArray[np.float32]:
     """(N, D) the teacher's vectors of places."""
-    parts = [teacher(torch.from_numpy(facts[start : start + 4096])) for start in range(0, len(facts), 4096)]
-    return torch.cat(parts).numpy()
+    inputs = torch.from_numpy(facts).to(device_of(teacher))
+    return torch.cat([teacher(part) for part in torch.split(inputs, 4096)]).cpu().numpy()

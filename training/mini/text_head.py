@@ -13,7 +13,7 @@ from torch import Tensor
 from training.mini.bank import PLAIN_KINDS, Bank
 from training.mini.reading import Reader
 from training.soft_losses import alignment
-from training.steps import Course, annealed, take_steps
+from training.steps import Course, annealed, device_of, take_steps
 from wildsat_core.models.heads import ResidualHead
 
 PICTURE_WEIGHT = 0.5
@@ -69,7 +69,8 @@ def tune_text_head(
     Raises:
         TrainingError: the loss is not finite.
     """
-    fixed = torch.from_numpy(places)
+    device = device_of(head)
+    fixed = torch.from_numpy(places).to(device)
 
     def loss_at(_step: int, rng: np.random.Generator) -> dict[str, Tensor]:
         read = reader.read(head, rng)
@@ -79,8 +80,8 @@ def tune_text_head(
 
         parts = {"places": told(fixed[read.tiles], read.truth), "wordings": read.apart}
         if pictures is not None:
-            shown = torch.from_numpy(pictures.known[read.tiles])
-            seen = torch.from_numpy(pictures.vectors[read.tiles])[shown]
+            shown = np.flatnonzero(pictures.known[read.tiles])
+            seen = torch.from_numpy(pictures.vectors[read.tiles[shown]]).to(device)
             parts["pictures"] = PICTURE_WEIGHT * told(seen, read.truth[:, shown])
         return parts
 

@@ -63,22 +63,22 @@ def load_views(folder: Path) -> Views:
     return Views(np.load(folder / "pixels.npy", mmap_mode="r"), tuple(TileTable(*square) for square in squares))
 
 
-def distort(pixels: NDArray[np.uint8]) -> Tensor:
+def distort(pixels: NDArray[np.uint8], device: torch.device | str = "cpu") -> Tensor:
     """(B, S, S, 3) uint8 pictures to (B, 3, S, S) float32 in [0, 255], mirrored, turned, changed in light and colour.
 
     The changes stand for what differs between mosaics and sensors and says nothing about the habitat.
     """
-    x = torch.from_numpy(np.ascontiguousarray(pixels)).permute(0, 3, 1, 2).float() / 255
+    x = torch.from_numpy(np.ascontiguousarray(pixels)).to(device).permute(0, 3, 1, 2).float() / 255
     count = len(x)
 
     def noise(*shape: int) -> Tensor:
-        return torch.randn(count, *shape)
+        return torch.randn(count, *shape, device=device)
 
-    mirrored, turned = torch.rand(2, count) < 0.5
+    mirrored, turned = torch.rand(2, count, device=device) < 0.5
     x = torch.where(mirrored[:, None, None, None], x.flip(3), x)
     x = torch.where(turned[:, None, None, None], x.transpose(2, 3), x)
     gain = (1 + BRIGHTNESS * noise(1, 1, 1)) * (1 + COLOUR * noise(3, 1, 1))
     x = x * gain + LIFT * noise(1, 1, 1)
-    grain = torch.rand(count, 1, 1, 1) * GRAIN
-    x = x + grain * torch.randn(x.shape)
+    grain = torch.rand(count, 1, 1, 1, device=device) * GRAIN
+    x = x + grain * torch.randn(x.shape, device=device)
     return x.clamp(0, 1) * 255

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -136,8 +137,8 @@ class VisionLosses:
         tiles = rng.choice(self.rows, self.settings.places, replace=False)
         view = np.stack([rng.choice(len(self.views.tables), 2, replace=False) for _ in tiles])  # (B, 2)
         both, seen = np.concatenate([tiles, tiles]), np.concatenate([view[:, 0], view[:, 1]])  # (2B,)
-        pixels = distort(np.stack([self.views.pixels[n, v] for n, v in zip(both, seen, strict=True)]))
         model = self.student.model
+        pixels = distort(np.stack([self.views.pixels[n, v] for n, v in zip(both, seen, strict=True)]), model.device)
         return self._losses(read_features(model.backbone, pixels, model.config.preprocessing), both, seen, rng)
 
     def _losses(
@@ -145,13 +146,13 @@ class VisionLosses:
     ) -> dict[str, Tensor]:
         settings, student = self.settings, self.student
         vectors = student.model.project_features(features)
-        place = torch.from_numpy(self.targets.places[seen, tiles])
-        facts = torch.from_numpy(self.targets.facts[seen, tiles])
-        facets = torch.from_numpy(self.targets.facets[seen, tiles])
+        place, facts, facets = (
+            self._sent(each[seen, tiles]) for each in (self.targets.places, self.targets.facts, self.targets.facets)
+        )
         others = rng.choice(self.rows, min(settings.memory, len(self.rows)), replace=False)
         half = len(tiles) // 2
         first, second = vectors["image"][:half], vectors["image"][half:]
-        candidates = torch.cat([place, torch.from_numpy(self.targets.places[0, others])])
+        candidates = torch.cat([place, self._sent(self.targets.places[0, others])])
         losses = {
             "place": settings.place_weight * (1 - (vectors["text"] * place).sum(1)).mean(),
             "facts": settings.fact_weight * F.smooth_l1_loss(student.facts(features), facts),
@@ -170,9 +171,9 @@ class VisionLosses:
         """Sentences against the batch and remembered tiles; the batch against sentences."""
         others = others[~np.isin(others, tiles)]
         sentences = self.sampler.sentences(self.settings.sentences, rng)
-        truth = torch.from_numpy(self.sampler.truth(sentences, np.concatenate([tiles, others])))
+        truth = self._sent(self.sampler.truth(sentences, np.concatenate([tiles, others])))
         candidates = torch.cat([vectors, self.student.remembered[others]])
-        texts = torch.from_numpy(self.targets.texts[sentences])
+        texts = self._sent(self.targets.texts[sentences])
         logits = texts @ candidates.T * self.student.text_scale()  # (S, D) @ (D, 2B + M)
         batch = slice(0, len(tiles))
         backward = tiles_to_texts(logits[:, batch], truth[:, batch], truth.sum(1))
@@ -181,4 +182,7 @@ class VisionLosses:
     def _near(self, tiles: NDArray[np.int64]) -> Tensor:
         table = self.views.tables[0]
         xyz = unit_vectors(table.lon[tiles], table.lat[tiles])
-        return torch.from_numpy(xyz @ xyz.T > np.cos(np.radians(SAME_PLACE_KM / KM_PER_DEG)))
+        return self._sent(xyz @ xyz.T > np.cos(np.radians(SAME_PLACE_KM / KM_PER_DEG)))
+
+    def _sent(self, values: NDArray[Any]) -> Tensor:
+        return torch.from_numpy(values).to(self.student.model.device)

@@ -23,7 +23,7 @@ from training.sentinel.texts import Sentences
 from training.sentinel.vision import VisionStudent
 from training.small_models import install_text_head, new_text_head
 from training.soft_losses import alignment
-from training.steps import Course, annealed, take_steps
+from training.steps import Course, annealed, device_of, take_steps
 from wildsat_core.errors import TrainingError
 from wildsat_core.models.model import WildSATModel
 
@@ -86,7 +86,7 @@ def read_features(student: VisionStudent, chips: Chips, scenes: SceneMaker, coun
         batch = scenes.batch(places, UNSEEN_SCENES + number)
         features += [student.features(batch.first), student.features(batch.second)]
         truth += [batch.truth, batch.truth]
-    device = student.kinds.weight.device
+    device = device_of(student)
     named = torch.from_numpy(chips.kinds).to(device)
     stretches, kinds = list(STRETCHES.values()), F.one_hot(named, student.kinds.out_features).float()
     for number, start in enumerate(range(0, len(chips), 256)):

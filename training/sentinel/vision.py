@@ -19,9 +19,8 @@ from training.losses import LogitScale, symmetric_loss
 from training.sentinel.scenes import FINE, ROUGH, SceneMaker
 from training.setup import lay_out_channels_last
 from training.small_models import read_features
-from training.steps import Course, annealed, take_steps
+from training.steps import Course, annealed, device_of, take_steps
 from wildsat_core.models.model import WildSATModel
-from wildsat_core.models.precision import supports_bf16
 
 log = logging.getLogger(__name__)
 
@@ -64,10 +63,8 @@ class VisionStudent(nn.Module):
         self.scale = LogitScale(FIRST_SCALE, learned=True)
 
     def features(self, pictures: Tensor) -> Tensor:
-        """Pictures (B, 3, H, W) in [0, 255] to features (B, F); the network is in bfloat16 where that is fast."""
-        device = pictures.device
-        with torch.autocast(device.type, torch.bfloat16, enabled=supports_bf16(device)):
-            return read_features(self.backbone, pictures, self.preprocessing).float()
+        """Pictures (B, 3, H, W) in [0, 255] to features (B, F)."""
+        return read_features(self.backbone, pictures, self.preprocessing)
 
 
 def train_vision(
@@ -99,7 +96,7 @@ def train_vision(
 @torch.inference_mode()
 def accuracy(student: VisionStudent, chips: Chips, stretch: Stretch, batch: int = 256) -> float:
     """Share of chips whose kind the linear read-out names right: what the network can do with labels."""
-    right, device = 0, student.kinds.weight.device
+    right, device = 0, device_of(student)
     for start in range(0, len(chips), batch):
         pictures = as_pictures(chips.pixels[start : start + batch], stretch, device)
         named = student.kinds(student.features(pictures)).argmax(1).cpu().numpy()

@@ -3,6 +3,8 @@
 Every draw of chance is a fixed wave here, so the values hang on what is made small and on nothing else.
 """
 
+from contextlib import nullcontext
+
 import numpy as np
 import pytest
 import torch
@@ -28,9 +30,9 @@ WET = np.arange(TILES) % 2 == 0
 ROWS = np.arange(TILES)
 
 
-def wave(*shape, generator=None):  # as torch.randn is called
+def wave(*shape, generator=None, device=None):  # as torch.randn is called
     shape = shape[0] if shape and not isinstance(shape[0], int) else shape
-    return torch.sin(torch.arange(int(np.prod(shape)), dtype=torch.float32) * 1.7 + 0.3).reshape(shape)
+    return torch.sin(torch.arange(int(np.prod(shape)), dtype=torch.float32) * 1.7 + 0.3).reshape(shape).to(device)
 
 
 def unit(*shape):
@@ -58,9 +60,9 @@ class Chance:
 def no_chance(monkeypatch):
     monkeypatch.setattr(np.random, "default_rng", lambda *_: Chance())
     monkeypatch.setattr(torch, "randn", wave)
-    monkeypatch.setattr(torch, "rand", lambda *shape: wave(*shape) / 2 + 0.5)
-    monkeypatch.setattr(torch, "randn_like", lambda like: wave(*like.shape))
-    monkeypatch.setattr(torch, "rand_like", lambda like: wave(*like.shape) / 2 + 0.5)
+    monkeypatch.setattr(torch, "rand", lambda *shape, **where: wave(*shape, **where) / 2 + 0.5)
+    monkeypatch.setattr(torch, "randn_like", lambda like: wave(*like.shape, device=like.device))
+    monkeypatch.setattr(torch, "rand_like", lambda like: wave(*like.shape, device=like.device) / 2 + 0.5)
     monkeypatch.setattr(torch.nn.functional, "dropout", lambda x, *_, **__: x)
 
 
@@ -75,7 +77,7 @@ def filled(module):
     return module
 
 
-def first_step(monkeypatch, module, train, *args, **kwargs):
+def first_step(monkeypatch, module, train):
     """The loss of a run's first step, and the norm of the module's gradients."""
     seen, backward = [], torch.Tensor.backward
 
@@ -85,7 +87,7 @@ def first_step(monkeypatch, module, train, *args, **kwargs):
         seen.append((loss.item(), norm.item()))
 
     monkeypatch.setattr(torch.Tensor, "backward", watched)
-    train(*args, **kwargs)
+    train()
     return seen[0]
 
 
@@ -95,37 +97,32 @@ def reader():
     return Reader(unit(SENTENCES, TEXT_FEATURES).astype(np.float16), SentenceSampler(bank, ROWS), ROWS, 8, 8)
 
 
-@pytest.mark.parametrize(("anchored", "known"), [(False, (5.834764, 21.330671)), (True, (7.830524, 21.334429))])
-def test_the_teachers_first_step(monkeypatch, anchored, known):
+def the_teachers(anchored):
     facts = np.stack([WET, ~WET, np.ones(TILES)], 1).astype(np.float32)
     anchor = Anchor(ResidualHead(TEXT_FEATURES, TEXT_DIM, 2048), unit(TILES, TEXT_DIM)) if anchored else None
     run = filled(TeacherRun(3, anchor))
-    found = first_step(monkeypatch, run, train_teacher, run, facts, reader(), TeacherSettings(steps=1), anchor)
-    assert found == pytest.approx(known, rel=1e-4)
+    return run, lambda: train_teacher(run, facts, reader(), TeacherSettings(steps=1), anchor)
 
 
-def test_the_position_encoders_first_step(monkeypatch):
+def the_position_encoders():
     encoder = filled(PositionEncoder(dim=6, waves=32, width=32, depth=1))
     for buffer in encoder.buffers():
         buffer.copy_(wave(*buffer.shape) * 3)
     lon_lat = np.stack([np.linspace(-170, 170, TILES), np.linspace(-60, 60, TILES)], 1)
     settings = StudentSettings(steps=1, places=8)
-    found = first_step(monkeypatch, encoder, train_student, encoder, lon_lat, unit(TILES, 6), settings)
-    assert found == pytest.approx((19.938599, 97.111549), rel=1e-4)
+    return encoder, lambda: train_student(encoder, lon_lat, unit(TILES, 6), settings)
 
 
-@pytest.mark.parametrize(("seen", "known"), [(False, (11.899058, 13.096796)), (True, (17.417385, 19.189890))])
-def test_the_text_heads_first_step(monkeypatch, seen, known):
+def the_text_heads(seen):
     head = filled(ResidualHead(TEXT_FEATURES, 6, 16))
     vectors = wave(TILES, 7).numpy()[:, 1:]
     vectors = vectors / np.linalg.norm(vectors, axis=1, keepdims=True)
     pictures = Pictures(vectors, np.ones(TILES, np.bool_)) if seen else None
     settings = TextHeadSettings(steps=1)
-    found = first_step(monkeypatch, head, tune_text_head, head, unit(TILES, 6), reader(), settings, pictures)
-    assert found == pytest.approx(known, rel=1e-4)
+    return head, lambda: tune_text_head(head, unit(TILES, 6), reader(), settings, pictures)
 
 
-def test_the_image_encoders_first_step(monkeypatch):
+def the_image_encoders():
     head = HeadConfig(in_features=8, out_features=4)
     config = ModelConfig(
         name="tiny",
@@ -144,5 +141,43 @@ def test_the_image_encoders_first_step(monkeypatch):
     settings = VisionSettings(steps=1, places=8, sentences=6, memory=12)
     views = Views(pixels.astype(np.uint8), (table,) * 3)
     run = (student, views, targets, reader().sampler, ROWS)
-    found = first_step(monkeypatch, student, train_vision, *run, settings=settings)
-    assert found == pytest.approx((19.643475, 244.761322), rel=1e-4)
+    return student, lambda: train_vision(*run, settings=settings)
+
+
+PARTS = {
+    "teacher": (lambda: the_teachers(anchored=False), (5.834764, 21.330671)),
+    "anchored teacher": (lambda: the_teachers(anchored=True), (7.830524, 21.334429)),
+    "position encoder": (the_position_encoders, (19.938599, 97.111549)),
+    "text head": (lambda: the_text_heads(seen=False), (11.899058, 13.096796)),
+    "text head that sees": (lambda: the_text_heads(seen=True), (17.417385, 19.189890)),
+    "image encoder": (the_image_encoders, (19.643475, 244.761322)),
+}
+
+
+@pytest.mark.parametrize(("part", "known"), PARTS.values(), ids=PARTS)
+def test_the_first_step(monkeypatch, part, known):
+    module, train = part()
+    assert first_step(monkeypatch, module, train) == pytest.approx(known, rel=1e-4)
+
+
+@pytest.mark.parametrize("part", [part for part, _ in PARTS.values()], ids=PARTS)
+def test_all_of_a_step_is_on_the_modules_device(monkeypatch, part):
+    """torch's `meta` device holds no numbers, and like a GPU refuses to compute with what lies on the CPU."""
+
+    def step(module, loss_at, *_):
+        torch.stack(list(loss_at(0, np.random.default_rng(0)).values())).sum().backward()
+
+    def compared(logits, truth, *_):  # how many are true would be a number
+        return (logits - truth).square().mean()
+
+    for name in ("soft_losses.texts_to_tiles", "soft_losses.tiles_to_texts"):
+        monkeypatch.setattr(f"training.{name}", compared)
+    for name in ("texts_to_tiles", "tiles_to_texts"):
+        monkeypatch.setattr(f"training.mini.vision.{name}", compared)
+    for name in ("teacher", "student", "text_head", "vision"):
+        monkeypatch.setattr(f"training.mini.{name}.take_steps", step)
+    monkeypatch.setattr(torch, "autocast", lambda *_, **__: nullcontext())  # it knows no such device
+    module, train = part()
+    module.to("meta")
+    train()
+    assert {p.grad.device.type for p in module.parameters() if p.grad is not None} == {"meta"}
