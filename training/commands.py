@@ -79,7 +79,9 @@ def train_model(
 
 @train.command("sinr")
 def train_sinr(
-    observations: Annotated[Path, typer.Option(help="CSV of species, lon, lat, as GBIF and iNaturalist write it.")],
+    observations: Annotated[
+        Path, typer.Option(help="Sightings: GBIF's download, iNaturalist's or eBird's export, CSV or Parquet.")
+    ],
     out: Annotated[Path, typer.Option(help="New directory of the location encoder.")],
     inputs: Annotated[str, typer.Option(help="sin_cos: position; env: climate; sin_cos_env: both.")] = "sin_cos",
     width: Annotated[int, typer.Option(help="Width of the network.")] = 256,
@@ -129,7 +131,9 @@ def range_map(
 @dataset.command("build")
 def build(
     folder: Annotated[Path, typer.Argument(help="New folder of the data set.")],
-    observations: Annotated[Path, typer.Option(help="CSV of species, lon, lat and date.")],
+    observations: Annotated[
+        Path, typer.Option(help="Sightings: GBIF's download, iNaturalist's or eBird's export, CSV or Parquet.")
+    ],
     texts: Annotated[Path, typer.Option(help="Parquet or CSV of species, text, source, licence.")],
     imagery: Annotated[
         str, typer.Option(help="folder:DIRECTORY, satlas:DIRECTORY or raster:FILE; or give a source after --.")
@@ -152,6 +156,8 @@ def build(
     shares: Shares = "0.8,0.1,0.1",
     seed: Seed = 123,
     buffer_km: Buffer = 10.0,
+    citation: Annotated[str, typer.Option(help="Whom to cite for the sightings, where the file doesn't say.")] = "",
+    doi: Annotated[str, typer.Option(help="DOI of the sightings, as 10.15468/dl.abcdef, where it doesn't say.")] = "",
     again: Again = False,
 ) -> None:
     """Join sightings, texts and imagery to a data set.
@@ -171,6 +177,8 @@ def build(
     _require_room(folder, again)
     plan = _plan(block_deg, shares, seed, buffer_km)
     seen, known_texts = read_observations(observations), read_texts(texts)
+    told = {"citation": citation, "doi": doi}
+    seen.credit = seen.credit.model_copy(update={name: text for name, text in told.items() if text})
     typer.echo(seen.report())
     if cut:
         imagery = f"folder:{_cut(folder / 'imagery', cut)}"

@@ -21,6 +21,7 @@ import torch
 from torch import nn
 
 from training.assembly import build_model
+from training.card import write_card
 from training.checkpoint import disk_faults, resume_command, save_checkpoint
 from training.config import TrainConfig
 from training.data.stream import Batch, DamageCount, PairDataset, batch_loader
@@ -231,7 +232,7 @@ class _Run:
         if rank() == 0:
             averaged = nullcontext() if self.mean is None else self.mean.in_place_of(self.module)
             with averaged:
-                score = float(self.progress.step)
+                score, found = float(self.progress.step), dict[str, float]()
                 if len(self.val_rows) and self.config.losses.text:
                     found = validate(
                         self.module, self.held_out, self.val_rows, most=run.validation_pairs, batch=run.batch,
@@ -242,7 +243,11 @@ class _Run:
                 if score > self.progress.best:
                     self.progress.best, self.progress.best_step = score, self.progress.step
                     with disk_faults(self.folder, self.folder / MODEL_FOLDER / "model.safetensors.part"):
-                        without_adapters(self.module.model).save(self.folder / MODEL_FOLDER)
+                        model = without_adapters(self.module.model)
+                        model.save(self.folder / MODEL_FOLDER)
+                        write_card(
+                            self.folder / MODEL_FOLDER, self.config, model.config, self.data, self.progress.step, found
+                        )
         barrier()
 
     def _save(self) -> None:

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from training.data.cells import cell_of, lie_near, spatial_splits
+from training.data.credit import of_texts
 from training.data.imagery import Imagery, Picture
 from training.data.observations import Observation, Observations
 from training.data.tables import (
@@ -107,13 +108,18 @@ def build_dataset(
     about = DatasetAbout(
         imagery=_path_from(folder.resolve(), imagery.root.resolve()),
         bands=imagery.bands,
-        provenance={"sightings": len(joined), "cell_km": cell_km} | asdict(plan),
+        provenance={"sightings": len(joined), "cell_km": cell_km, **asdict(plan), **_credits(observations, text_rows)},
     )
     clear_dataset(folder)
     write_dataset(folder, about, places_table(places), texts_table(text_rows), pairs_table(pairs))
     report = BuildReport.of(places, text_rows, pairs, plan)
     report.left_out = left_out
     return report
+
+
+def _credits(observations: Observations, texts: Rows) -> dict[str, Any]:
+    """Whom the data is owed to, for `dataset.json` and the card of whatever learns from it."""
+    return {"observations": observations.credit.model_dump(), "texts": of_texts(texts)}
 
 
 def read_texts(path: Path) -> pa.Table:

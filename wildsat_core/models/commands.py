@@ -11,9 +11,9 @@ from rich.console import Console
 from rich.table import Table
 
 from wildsat_core.errors import InvalidInputError, ModelNotFoundError
-from wildsat_core.files import require_new
+from wildsat_core.files import require_new, write_text_atomically
 from wildsat_core.ground_scale import in_words
-from wildsat_core.models.config import CONFIG_FILE, WEIGHTS_FILE, ModelConfig, read_config
+from wildsat_core.models.config import CARD_FILE, CONFIG_FILE, WEIGHTS_FILE, ModelConfig, read_config
 from wildsat_core.models.registry import MODELS, find_spec, installed_models, model_home
 
 models = typer.Typer(
@@ -148,7 +148,7 @@ def convert_file(file: Path, name: str, out: Path, row: str | None = None) -> st
 
 
 def export_model(run: Path, name: str, *, again: bool = False) -> Path:
-    """Copy a run's model under a name, after checking that it loads.
+    """Copy a run's model, and its card, under a name, after checking that it loads.
 
     Raises:
         ModelNotFoundError: the folder holds no model.
@@ -173,6 +173,8 @@ def export_model(run: Path, name: str, *, again: bool = False) -> Path:
     except ValidationError as err:
         raise InvalidInputError(f"a model can't be called {name!r}: letters, digits, '.', '_' and '-'", "name") from err
     model.save(out)
+    if (source / CARD_FILE).is_file():
+        write_text_atomically(out / CARD_FILE, (source / CARD_FILE).read_text("utf-8"))
     return out
 
 

@@ -14,6 +14,7 @@ from wildsat_core.types import Metric, Space
 
 CONFIG_FILE = "config.json"
 WEIGHTS_FILE = "model.safetensors"
+CARD_FILE = "README.md"  # for people; a model without one is whole
 
 
 class _Frozen(BaseModel):
