@@ -32,6 +32,7 @@ _OF_REQUESTS: Final = "wildsat.access"  # a log of visitors' questions, which ho
 # What GDAL opens on another machine, by either of its spellings.
 _REMOTE: Final = re.compile(r"\w+://|/vsi(curl|s3|gs|az|adls|oss|swift|webhdfs)")
 _HTTP: Final = re.compile(r"(?:/vsicurl/)?(https?://.+)", re.IGNORECASE | re.DOTALL)
+_STORE: Final = re.compile(r"(?:/vsi(s3|gs|az)/|(s3|gs|az)://)([^/?#\s]+/[^?#\s]+)")
 
 
 def is_remote(path: str) -> bool:
@@ -43,6 +44,12 @@ def http_address(path: str) -> str | None:
     """The address that a name that GDAL opens has in it, if it is fetched over HTTP without more ado."""
     found = _HTTP.fullmatch(path)
     return found[1] if found else None
+
+
+def store_address(path: str) -> str | None:
+    """The address s3://, gs:// or az:// of a file in object storage, by either of GDAL's spellings."""
+    found = _STORE.fullmatch(path)
+    return f"{found[1] or found[2]}://{found[3]}" if found else None
 
 
 def without_secrets(text: str) -> str:

@@ -7,6 +7,7 @@ import datetime as dt
 import email.utils
 import hashlib
 import json
+import logging
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,11 +16,15 @@ from typing import Self
 import numpy as np
 import numpy.typing as npt
 
-from indexer.sources.protocol import UnreachableError
+from indexer.sources.protocol import UnreachableError, Version
 from indexer.sources.remote import ask_patiently
-from wildsat_core.addresses import http_address, public_name, same_when_signed_anew
-from wildsat_core.errors import SourceError
+from wildsat_core.addresses import http_address, public_name, same_when_signed_anew, store_address
+from wildsat_core.collection.store import open_store
+from wildsat_core.errors import MissingExtraError, SourceError
+from wildsat_core.errors import UnreachableError as StoreError
 from wildsat_core.files import write_text_atomically
+
+logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,56 +36,63 @@ class InputState:
         bytes: of all together.
         changed: the latest time that one of them was changed.
         marks: (N,) sorted; one number for each, of its name, size, time and ETag.
+        untold: why one that is in object storage has no mark; empty where all have one.
     """
 
     first: str
     bytes: int
     changed: str
     marks: npt.NDArray[np.uint64]
+    untold: str = ""
 
     @classmethod
-    def of(cls, inputs: Iterable[str]) -> Self:
+    def of(cls, inputs: Iterable[str | Version]) -> Self:
         """Look at each file, and ask the server of each address; a file that is not there plays no part.
 
         Raises:
             UnreachableError: a server is busy, or does not answer or give the file: what it has can't be known.
             NotAPictureError: it has no such file.
         """
-        first, total, newest, marks = "", 0, 0.0, []
-        for name in inputs:
-            address = http_address(name)
-            facts = _look(name) if address is None else _ask(address, name)
+        first, total, newest, marks, untold = "", 0, 0.0, [], ""
+        for one in inputs:
+            try:
+                facts = _facts(one)
+            except (MissingExtraError, StoreError) as err:
+                untold = str(err)
+                continue
             if facts is None:
                 continue
             size, changed_s, mark = facts
+            name = one.name if isinstance(one, Version) else one
             first, total, newest = first or public_name(name), total + size, max(newest, changed_s)
             told = f"{same_when_signed_anew(name)}\0{size}\0{mark}"
             marks.append(int.from_bytes(hashlib.sha256(told.encode("utf-8", "surrogateescape")).digest()[:8], "big"))
         when = dt.datetime.fromtimestamp(newest, dt.UTC).isoformat(" ", "seconds") if newest else "no time told"
-        return cls(first, total, when, np.unique(np.array(marks, np.uint64)))
+        return cls(first, total, when, np.unique(np.array(marks, np.uint64)), untold)
 
     @classmethod
     def from_json(cls, text: str) -> Self:
         """Raises ValueError, KeyError or TypeError for a damaged text."""
         facts = json.loads(text)
         marks = np.frombuffer(base64.b64decode(facts["marks"]), "<u8").astype(np.uint64)
-        return cls(facts["first"], facts["bytes"], facts["changed"], marks)
+        return cls(facts["first"], facts["bytes"], facts["changed"], marks, facts.get("untold", ""))
 
     def to_json(self) -> str:
         marks = base64.b64encode(self.marks.astype("<u8").tobytes()).decode("ascii")
-        return json.dumps({"first": self.first, "bytes": self.bytes, "changed": self.changed, "marks": marks})
+        told = {"first": self.first, "bytes": self.bytes, "changed": self.changed, "untold": self.untold}
+        return json.dumps(told | {"marks": marks})
 
     def difference(self, now: InputState) -> str | None:
         """What of this was changed or taken away since, None for nothing; what was added does no harm."""
         gone = int((~np.isin(self.marks, now.marks)).sum())
         if not gone:
             return None
-        if len(self.marks) == 1:
+        if len(self.marks) == 1 and self.bytes:
             return f"{self.first} had {self.bytes:,} bytes, changed {self.changed}; it has {now.bytes:,}, {now.changed}"
-        return (
-            f"{gone:,} of {len(self.marks):,} files (the first is {self.first}) were changed or taken away; "
-            f"the latest change was {self.changed}, it is {now.changed}"
-        )
+        told = f"{gone:,} of {len(self.marks):,} files or scenes (the first is {self.first}) were changed or taken away"
+        if self.changed == now.changed:
+            return told
+        return f"{told}; the latest change was {self.changed}, it is {now.changed}"
 
 
 class InputGuard:
@@ -95,8 +107,12 @@ class InputGuard:
     def __init__(self, path: Path, source: object, go_on: str) -> None:
         """Look at the inputs."""
         self._path, self._go_on = path, go_on
-        self._inputs: Callable[[], Iterable[str]] = getattr(source, "inputs", tuple)
+        self._inputs: Callable[[], Iterable[str | Version]] = getattr(source, "inputs", tuple)
         self._before = InputState.of(self._inputs())
+        if self._before.untold:
+            logger.warning(
+                "whether imagery is replaced while this build is interrupted can't be known: %s", self._before.untold
+            )
 
     def begin(self, *, goes_on: bool) -> None:
         """At the start of a build.
@@ -108,6 +124,11 @@ class InputGuard:
             SourceError: they were read from something else than what is there now.
         """
         if goes_on and (saved := self._saved()) is not None:
+            if self._before.untold and not saved.untold:
+                raise SourceError(
+                    f"whether the imagery was changed since the interrupted build began can't be known: "
+                    f"{self._before.untold}. Give the same command again when it can, or {self._go_on}"
+                )
             if told := saved.difference(self._before):
                 raise SourceError(
                     f"the imagery was changed since the interrupted build began: {told}. Tiles of both would be mixed: "
@@ -132,18 +153,48 @@ class InputGuard:
 
     def _changed_meanwhile(self) -> str | None:
         try:
-            return self._before.difference(InputState.of(self._inputs()))
+            now = InputState.of(self._inputs())
+            if now.untold and not self._before.untold:
+                raise UnreachableError(now.untold)
         except UnreachableError as err:
             raise SourceError(
                 f"whether the imagery was changed while it was read can't be known: {err}. Nothing was published; give "
                 "the same command again when the server answers"
             ) from err
+        return self._before.difference(now)
 
     def _saved(self) -> InputState | None:
         try:
             return InputState.from_json(self._path.read_text(encoding="utf-8"))
         except (OSError, ValueError, KeyError, TypeError):
             return None
+
+
+def _facts(one: str | Version) -> tuple[int, float, str] | None:
+    """Size, time of change and what else marks an input; None where there is none.
+
+    Raises:
+        UnreachableError, NotAPictureError: an HTTP server does not give it.
+        MissingExtraError, StoreError: object storage can't be asked; GDAL may well be able to read from it.
+    """
+    if isinstance(one, Version):
+        return 0, one.changed_s, one.mark
+    if (address := http_address(one)) is not None:
+        return _ask(address, one)
+    if (address := store_address(one)) is not None:
+        return _ask_store(address)
+    return _look(one)
+
+
+def _ask_store(address: str) -> tuple[int, float, str] | None:
+    """The same of an object."""
+    scheme, _, rest = address.partition("://")
+    bucket, _, key = rest.partition("/")
+    found = open_store(f"{scheme}://{bucket}").version(key)
+    if found is None:
+        return None
+    stored, etag = found
+    return stored.bytes, stored.written_at.timestamp(), f"{etag}\0{stored.written_at}"
 
 
 def _look(name: str) -> tuple[int, float, str] | None:

@@ -116,6 +116,21 @@ class Reading:
     place: PixelPlace | None = None
 
 
+@dataclass(frozen=True, slots=True)
+class Version:
+    """An input that is told apart by what its catalogue says of it, without asking for its files.
+
+    Attributes:
+        name: for messages.
+        mark: changes when the input does.
+        changed_s: when it was changed last, in seconds of the epoch; 0 where that is not told.
+    """
+
+    name: str
+    mark: str
+    changed_s: float = 0.0
+
+
 @runtime_checkable
 class Pinnable(Protocol):
     """A source that asks a catalogue, which may know more scenes tomorrow."""

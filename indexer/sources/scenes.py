@@ -93,6 +93,7 @@ class Scene:
         assets: those asked for, in their order.
         footprint: outline in degrees.
         classes: where each pixel's class is, which tells cloud from ground; None where the item has no such asset.
+        version: what the catalogue tells of how its files were made; another one where they were replaced.
         cover: share of the box asked about that the scene covers; 1 for all of it.
     """
 
@@ -103,6 +104,7 @@ class Scene:
     assets: tuple[Asset, ...]
     footprint: BaseGeometry
     classes: Asset | None = None
+    version: str = ""
     cover: float = 0.0
 
     @property
@@ -275,7 +277,15 @@ def _scene(item: Mapping[str, Any], wanted: Sequence[_Wanted], api: str) -> Scen
         assets=tuple(Asset(_addresses(asset, urljoin(api, base)), band) for asset, band in chosen),
         footprint=outline_on_globe(geometry),
         classes=_classes(item["assets"], urljoin(api, base)),
+        version=_version(properties, [asset for asset, _ in chosen]),
     )
+
+
+def _version(properties: Mapping[str, Any], assets: Iterable[Mapping[str, Any]]) -> str:
+    """By STAC's common metadata, and the extensions "file" and "processing"."""
+    of_item = [properties.get(name) for name in ("updated", "version", "s2:processing_baseline", "processing:version")]
+    of_files = [asset.get(name) for asset in assets for name in ("updated", "file:checksum", "file:size")]
+    return "\0".join("" if told is None else str(told) for told in (*of_item, *of_files))
 
 
 def _classes(assets: Mapping[str, Mapping[str, Any]], base: str) -> Asset | None:

@@ -6,6 +6,7 @@ Scenes stay where they are: GDAL reads the windows it needs from cloud-optimised
 from __future__ import annotations
 
 import datetime as dt
+import itertools
 import logging
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -16,10 +17,10 @@ from indexer.sources.catalogues import DEFAULT_COLLECTION
 from indexer.sources.grid import Cell, KilometreGrid
 from indexer.sources.mosaics import Layer, Mask, Pixels, filled, is_filled, median
 from indexer.sources.pixels import Stretch, reading_of
-from indexer.sources.protocol import MOST_IN_PARTITION, Candidate, LeftOut, Partition, Reading
+from indexer.sources.protocol import MOST_IN_PARTITION, Candidate, LeftOut, Partition, Reading, Version
 from indexer.sources.scene_reader import ScenePlace, SceneReader, find_signer
 from indexer.sources.scenes import LEAST_COVER, OFFSET_DAY, Scene, SceneTable, search_scenes
-from wildsat_core.addresses import public_name
+from wildsat_core.addresses import public_name, same_when_signed_anew
 from wildsat_core.bands import RGB
 from wildsat_core.errors import InvalidInputError, SourceError
 from wildsat_core.types import BBox, Tile
@@ -172,6 +173,22 @@ class Sentinel2Source:
             return reading if is_first else replace(reading, tile=_of(candidate.tile, place))
         values, valid, used = self._mosaicked(candidate, places)
         return replace(reading_of(values, valid, self.stretch), tile=_made_of(candidate.tile, used))
+
+    def inputs(self) -> Iterator[Version]:
+        """The scenes by what the catalogue says of them, where one search gives all.
+
+        A large area is searched block by block while it is listed; searching all of it to begin with took as long
+        again.
+
+        Raises:
+            SourceError: the catalogue can't be searched.
+        """
+        if len(list(itertools.islice(self.grid.blocks(self.area), 2))) > 1:
+            return
+        for scene in self._search(self.area):
+            if isinstance(scene, Scene) and (self.only is None or scene.scene_id in self.only):
+                addresses = (same_when_signed_anew(href) for asset in scene.assets for href in asset.hrefs)
+                yield Version(scene.scene_id, "\0".join((scene.version, str(scene.offset), *addresses)))
 
     def scene_ids(self) -> set[str]:
         """The scenes that the catalogue has now."""

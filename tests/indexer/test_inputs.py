@@ -24,7 +24,9 @@ from indexer.sources.protocol import UnreachableError
 from indexer.sources.raster import PixelGrid, RasterSource
 from tests.indexer.conftest import write_raster
 from wildsat_core.collection import open_collection
+from wildsat_core.collection.store import Store, open_store
 from wildsat_core.errors import SourceError
+from wildsat_core.errors import UnreachableError as StoreError
 from wildsat_core.types import ModelRef
 
 OPTIONS = BuildOptions(batch_tiles=4, workers=0, segment_tiles=4, read=ReadOptions(thumbnail_px=32))
@@ -237,3 +239,31 @@ def test_the_same_imagery_signed_anew_is_the_same_build():
 
     assert job("S('https://a/b.tif?sig=1&se=2')") == job("S('https://a/b.tif?sig=3&se=4')")
     assert job("S('https://a/b.tif?layer=1')") != job("S('https://a/b.tif?layer=2')")
+
+
+@pytest.mark.parametrize("spelling", ["s3://{}/a.tif", "/vsis3/{}/a.tif"])
+def test_an_object_in_a_store_is_told_apart_by_its_etag(s3, spelling, tmp_path, monkeypatch):
+    bucket = s3.removeprefix("s3://").partition("/")[0]
+    store, saved = open_store(f"s3://{bucket}"), tmp_path / "inputs.json"
+    input_ = Remote(spelling.format(bucket))
+    store.put("a.tif", b"one")
+    InputGuard(saved, input_, "go on").begin(goes_on=False)
+    InputGuard(saved, input_, "go on").begin(goes_on=True)
+    store.put("a.tif", b"two")
+    with pytest.raises(SourceError, match=r"a\.tif had 3 bytes, .* or go on"):
+        InputGuard(saved, input_, "go on").begin(goes_on=True)
+    monkeypatch.setattr(Store, "version", refuse)
+    with pytest.raises(SourceError, match="began can't be known: no credentials"):
+        InputGuard(saved, input_, "go on").begin(goes_on=True)
+
+
+def test_what_a_store_does_not_tell_is_said_and_keeps_nobody_from_building(s3, tmp_path, monkeypatch, caplog):
+    monkeypatch.setattr(Store, "version", refuse)
+    guard = InputGuard(tmp_path / "inputs.json", Remote(f"{s3}/a.tif"), "go on")
+    guard.begin(goes_on=False)
+    guard.finish()
+    assert "can't be known: no credentials" in caplog.text
+
+
+def refuse(*_):
+    raise StoreError("no credentials")

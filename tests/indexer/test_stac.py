@@ -14,6 +14,7 @@ from indexer.cluster.commit import commit_job
 from indexer.cluster.plan import make_plan
 from indexer.cluster.work import Worker
 from indexer.pipeline.build import build_collection
+from indexer.pipeline.inputs import InputGuard
 from indexer.pipeline.options import BuildOptions
 from indexer.pipeline.reading import ReadOptions, read_chunk
 from indexer.sources.grid import KilometreGrid
@@ -26,7 +27,7 @@ from tests.indexer.conftest import write_raster
 from tests.indexer.stac_server import NORTH, SIDE, WEST, scene
 from wildsat_core.collection import open_collection
 from wildsat_core.countries import load_countries
-from wildsat_core.errors import InvalidInputError
+from wildsat_core.errors import InvalidInputError, SourceError
 from wildsat_core.types import BBox
 
 GRID = KilometreGrid(2.56, 2.56)
@@ -382,3 +383,23 @@ def test_a_plan_keeps_the_scenes_that_the_catalogue_had(server, model, tmp_path)
     commit_job(tmp_path / "c", plan, model.spaces, {})
     collection = open_collection(tmp_path / "c")
     assert {collection.tile(row).href for row in range(len(collection))} == {"old"}
+
+
+@pytest.mark.parametrize(
+    ("part", "change"),
+    [
+        ("properties", {"updated": "2024-01-01T00:00:00Z"}),
+        ("visual", {"file:checksum": "1220ab"}),
+        ("visual", {"href": "http://127.0.0.1:1/other.tif"}),
+    ],
+)
+def test_a_scene_that_the_catalogue_replaced_between_a_kill_and_the_going_on_is_told(server, tmp_path, part, change):
+    area = scene(server, "one", "2023-06-01", 1.0, 1500)
+    visual = server.items[0]["assets"]["visual"]
+    InputGuard(tmp_path / "inputs.json", source(server, area), "go on").begin(goes_on=False)
+    visual["href"] += "?sig=another"
+    scene(server, "two", "2023-07-01", 1.0, 1500)
+    InputGuard(tmp_path / "inputs.json", source(server, area), "go on").begin(goes_on=True)
+    (visual if part == "visual" else server.items[0]["properties"]).update(change)
+    with pytest.raises(SourceError, match=r"1 of 1 files or scenes \(the first is one\) were changed .* or go on"):
+        InputGuard(tmp_path / "inputs.json", source(server, area), "go on").begin(goes_on=True)

@@ -77,6 +77,17 @@ class Store:
                     file.write(part)
         return digest.hexdigest()
 
+    def version(self, key: str) -> tuple[Stored, str] | None:
+        """An object without its bytes, and its ETag; None where there is none."""
+        import obstore
+
+        with self._told(key):
+            try:
+                found = obstore.head(self._inner, key)
+            except FileNotFoundError:
+                return None
+        return Stored(found["path"], found["size"], found["last_modified"]), found["e_tag"] or ""
+
     def put(self, key: str, content: bytes | Path) -> None:
         """Write an object, whole or not at all; one that is there is replaced."""
         import obstore
@@ -166,6 +177,13 @@ def open_store(address: str) -> Store:
         plain = any(os.environ.get(name, "").startswith("http://") for name in _ENDPOINTS)
         client = _CLIENT | ({"allow_http": True} if plain else {})  # the environment names an endpoint without TLS
         options: dict[str, Any] = {"client_options": client, "retry_config": _PATIENCE}
+        if checked.startswith("s3:") and os.environ.get("AWS_NO_SIGN_REQUEST", "").upper() in (
+            "YES",
+            "TRUE",
+            "ON",
+            "1",
+        ):
+            options["skip_signature"] = True  # a public bucket, in GDAL's word for it
         return Store(checked, obstore.store.from_url(checked, **options))
     except (BaseError, ValueError) as err:
         first = str(err).partition("\n")[0]
