@@ -4,7 +4,7 @@ import { isAbort } from "./api.js";
 import { areaPatch } from "./area.js";
 import { compareDays, visitStrip, visitsOf } from "./dates.js";
 import { byId, element, icon, unseen } from "./dom.js";
-import { formatLonLat } from "./geo.js";
+import { digitsOf, formatLonLat, zoomOf } from "./geo.js";
 import { createLatest } from "./latest.js";
 import { placeName } from "./names.js";
 import { hasTerms, newQuestion, patchState } from "./state.js";
@@ -45,7 +45,7 @@ export function createDetail({ api, go, onClose, collection, around, onJudge }) 
         height: 220,
       }),
       element("h2", { id: "detail-title", text: place }),
-      element("p", { class: "detail-where", text: formatLonLat(p.lon, p.lat, 2) }),
+      element("p", { class: "detail-where", text: formatLonLat(p.lon, p.lat, digitsOf(feature.bbox) + 1) }),
       facts(p),
       ...(p.before ? [whyChanged(p)] : p.percentile === undefined ? [] : [why(p)]),
       element("div", { id: "detail-visits" }),
@@ -62,7 +62,7 @@ export function createDetail({ api, go, onClose, collection, around, onJudge }) 
   function actions(feature, query) {
     const p = feature.properties;
     const circle = `${p.lon.toFixed(3)},${p.lat.toFixed(3)},500`;
-    const online = `https://www.openstreetmap.org/#map=9/${p.lat.toFixed(4)}/${p.lon.toFixed(4)}`;
+    const online = `https://www.openstreetmap.org/#map=${zoomOf(feature.bbox)}/${p.lat.toFixed(4)}/${p.lon.toFixed(4)}`;
     return [
       element("button", {
         type: "button",
@@ -177,7 +177,7 @@ function why(p) {
 /** What a place scored on its two days. */
 function whyChanged({ rank, difference, score, captured_on: day, before }) {
   const days = [before, { score, captured_on: day }];
-  const scores = days.map((one) => `${one.score.toFixed(2)} on ${formatDay(one.captured_on)}`);
+  const scores = days.map((one) => `${one.score.toFixed(2).replace("-", "−")} on ${formatDay(one.captured_on)}`);
   return element(
     "section",
     { class: "detail-why" },

@@ -20,6 +20,20 @@ export function formatLonLat(lon, lat, digits = 1) {
   return `${part(lat, "N", "S")}, ${part(lon, "E", "W")}`;
 }
 
+/** Height of a box in degrees. @param {BBox | undefined} bbox @param {number} otherwise */
+const heightOf = (bbox, otherwise) => (bbox && bbox[3] > bbox[1] ? bbox[3] - bbox[1] : otherwise);
+
+/** Decimals of degrees that tell a tile from its neighbours. @param {BBox} [bbox] @returns {number} 1 to 4 */
+export function digitsOf(bbox) {
+  const height = heightOf(bbox, 1);
+  return height >= 0.1 ? 1 : height >= 0.01 ? 2 : height >= 0.001 ? 3 : 4;
+}
+
+/** The zoom at which a tile fills a good part of another site's map. @param {BBox} [bbox] @returns {number} 3 to 17 */
+export function zoomOf(bbox) {
+  return Math.max(3, Math.min(17, Math.round(Math.log2(360 / heightOf(bbox, 1.8)) + 1.4)));
+}
+
 /** Great-circle distance. @param {LonLat} a @param {LonLat} b */
 export function distanceKm([lonA, latA], [lonB, latB]) {
   const dLat = radians(latB - latA) / 2;

@@ -68,7 +68,7 @@ export function createMessages({ onRetry, onPatch }) {
         say("No place was visited twice", [sentence], ...helps, ...widen(state));
       } else if (found.matched === 0) {
         const set = new Set(Object.keys(FILTERS).flatMap((key) => (state[key] ? [FILTERS[key]] : [])));
-        const loosen = `Loosen ${[...set].join(", ") || "the filters"} to search more of the collection.`;
+        const loosen = `Loosen ${either([...set]) || "the filters"} to search more of the collection.`;
         say("No tile passes the filters", [loosen], ...widen(state));
       } else if (found.no_match) {
         say("Nothing here really matches", [found.understood?.message ?? NO_MATCH], ...widen(state));
@@ -101,9 +101,15 @@ export function createMessages({ onRetry, onPatch }) {
 
 /** @param {import("./api.js").Answer} found */
 function statusLine({ returned, matched, total }) {
+  if (matched === 0) return `No hit among ${formatCount(total)} tiles`;
   const among =
     matched === total ? `all ${formatCount(total)} tiles` : `${formatCount(matched)} of ${formatCount(total)} tiles`;
   return `Best ${plural(returned, "hit")} among ${among}`;
+}
+
+/** @param {string[]} things @returns {string} "a, b or c" */
+function either(things) {
+  return [things.slice(0, -1).join(", "), things.at(-1)].filter(Boolean).join(" or ");
 }
 
 /** @param {import("./api.js").Answer} found */

@@ -1,7 +1,7 @@
 /** The list of hits: the interface of which the map is the mirror. Draws, and reports what the visitor does. */
 
 import { byId, element, slot } from "./dom.js";
-import { formatLonLat } from "./geo.js";
+import { digitsOf, formatLonLat } from "./geo.js";
 import { placeName } from "./names.js";
 import { FIT_WORDS, changeWords, fitWords, formatDay, formatMonth, pictureAlt } from "./words.js";
 
@@ -25,14 +25,14 @@ export function createResults({ list, root, likeUrl, tileUrl, onHover, onSelect,
   /** @param {Tile} feature @param {{up: string[], down: string[]}} verdicts */
   function draw(feature, verdicts) {
     const item = /** @type {HTMLElement} */ (template.content.querySelector("li")?.cloneNode(true));
-    const { tile_id: id, rank } = feature.properties;
+    const { tile_id: id, rank, lon, lat } = feature.properties;
     item.id = `${list.id === "hits" ? "hit" : `${list.id}-hit`}-${rank}`;
     item.dataset.tile = id;
     const picture = slot(item, "thumbnail", HTMLImageElement);
     picture.src = `${root}${feature.properties.thumbnail}`;
     picture.addEventListener("error", () => picture.removeAttribute("src"), { once: true });
     slot(item, "rank").textContent = String(rank);
-    slot(item, "where").textContent = formatLonLat(feature.properties.lon, feature.properties.lat);
+    slot(item, "where").textContent = formatLonLat(lon, lat, digitsOf(feature.bbox));
     slot(item, "date").textContent = formatMonth(feature.properties.captured_on);
     const fit = slot(item, "fit");
     fit.textContent = FIT_WORDS[feature.properties.fit ?? ""] ?? fitWords(feature.properties.percentile);

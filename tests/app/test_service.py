@@ -228,5 +228,9 @@ def test_the_page_shows_a_selected_tile_without_a_script(client: TestClient) -> 
     html = client.get("/?q=forest&tile=amazon", headers={"accept": "text/html"}).text
     assert 'src="/tiles/amazon/thumbnail.webp' in html.split('<aside id="detail"')[1].split("</aside>")[0]
     assert re.search(r'<a class="hit-main" data-slot="open" href="/\?[^"]*tile=amazon"', html)
+    assert 'href="/?like=amazon"' in html
+    named = client.get("/?q=forest&tile=amazon&collection=demo", headers={"accept": "text/html"}).text
+    assert named.count('href="/?collection=demo&amp;like=amazon"') == 2, "in the list and in the card"
+    assert "3.5° S, 60.5° W" in html
     unknown = client.get("/?q=forest&tile=gone", headers={"accept": "text/html"})
     assert (unknown.status_code, '<aside id="detail" class="detail" hidden>' in unknown.text) == (200, True)

@@ -5,12 +5,14 @@ import {
   bboxAround,
   bboxPolygon,
   bboxWidth,
+  digitsOf,
   distanceKm,
   formatBbox,
   formatLonLat,
   isInBbox,
   parseBbox,
   wrapLon,
+  zoomOf,
 } from "../../static/js/geo.js";
 
 test("longitudes wrap into [-180, 180)", () => {
@@ -20,6 +22,12 @@ test("longitudes wrap into [-180, 180)", () => {
 test("positions are longitude first and read latitude first", () => {
   assert.equal(formatLonLat(-98, 33.5), "33.5° N, 98.0° W");
   assert.equal(formatLonLat(178.44, -18.14), "18.1° S, 178.4° E");
+});
+
+test("positions and links are as fine as the tile", () => {
+  const tile = (height) => [10, 20, 10 + height, 20 + height];
+  assert.deepEqual([undefined, tile(1.8), tile(0.023), tile(0.0058), tile(0.0004)].map(digitsOf), [1, 1, 2, 3, 4]);
+  assert.deepEqual([undefined, tile(1.8), tile(0.0058), tile(170), tile(1e-6)].map(zoomOf), [9, 9, 17, 3, 17]);
 });
 
 test("distance over the antimeridian is the short way", () => {
