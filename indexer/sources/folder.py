@@ -14,7 +14,7 @@ from indexer.sources.columns import CLOUDS, DATES, FILES, IDS, LONGITUDES_LATITU
 from indexer.sources.dataset import open_dataset
 from indexer.sources.intact import STRICT, check_intact_file
 from indexer.sources.library_errors import library_errors, read_error
-from indexer.sources.picture import read_picture
+from indexer.sources.picture import ON_ITS_SIDE, read_picture, turn_of, upright
 from indexer.sources.pixels import Stretch, reading_of
 from indexer.sources.places import box_around, centre_in, cloud_share
 from indexer.sources.protocol import (
@@ -118,7 +118,7 @@ class FolderSource:
 
         path, says_where = candidate.locator
         if not says_where:
-            return read_picture(path, self.band_indexes, self.stretch)
+            return upright(read_picture(path, self.band_indexes, self.stretch), turn_of(path))
         check_intact_file(Path(path))
         dataset = open_dataset(path, None, self._choice)
         where = dataset.georeference
@@ -170,10 +170,11 @@ class FolderSource:
         where = f"{self.table}, line {line}" if self.table else file
         try:
             path = Path(self.root) / file
-            if not file:
-                raise SourceError(f"{where}: the row names no file")
-            if not path.resolve().is_relative_to(Path(self.root).resolve()):
-                raise SourceError(f"{where}: {file} lies outside of {self.root}")
+            if not file or "\0" in file:
+                raise SourceError(f"{where}: the row names no file" + (", but a null character" if file else ""))
+            # By its name: a link within the folder was put there by whoever made the folder, and is followed.
+            if not Path(os.path.normpath(path)).is_relative_to(os.path.normpath(self.root)):
+                raise SourceError(f"{where}: {file} lies outside of {self.root}: put it, or a link to it, there")
             box, outline, gsd_m, says_where = self._place(path, row)
             date = utc_day(row.get("date"))
             cloud = cloud_share(row.get("cloud"))
@@ -236,7 +237,7 @@ def find_table(root: str) -> str | None:
 
 
 def _size(path: Path) -> tuple[int, int]:
-    """Width and height in pixels.
+    """Width and height in pixels, as people see it.
 
     Raises:
         NotAPictureError: missing or damaged.
@@ -245,6 +246,7 @@ def _size(path: Path) -> tuple[int, int]:
 
     try:
         with Image.open(path) as picture:
-            return picture.size
+            size, is_turned = picture.size, picture.format == "TIFF"  # Pillow turns these itself
+        return size[::-1] if not is_turned and turn_of(str(path)) in ON_ITS_SIDE else size
     except library_errors() as err:
         raise read_error(f"{path} can't be read as a picture", str(path), err) from err

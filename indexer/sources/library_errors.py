@@ -17,6 +17,10 @@ from wildsat_core.errors import SourceError
 # Beginnings of GDAL's, PROJ's and others' own words, for errors whose class says nothing; the first that fits.
 _BY_WORDS: Final = (
     ("more than one dtype found", "its bands are of different types of numbers"),
+    (
+        "webpdecode",
+        "its bytes are damaged, or it is animated: save the picture that is meant as one of its own",
+    ),
     ("null color table", "it calls itself a palette picture but has no table of colours"),
     ("has no color table", "it calls itself a palette picture but has no table of colours"),
     ("cannot find coordinate operations", "its coordinate system has no known way to longitudes and latitudes"),

@@ -2,8 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
+from typing import Final
+
+import numpy as np
 
 from indexer.sources.intact import STRICT, check_intact, check_intact_file
 from indexer.sources.library_errors import library_errors, read_error
@@ -12,6 +17,9 @@ from indexer.sources.protocol import Reading
 from indexer.sources.view import BandChoice, open_raster, view_of
 from wildsat_core.bands import RGB
 from wildsat_core.errors import SourceError
+
+_ORIENTATION: Final = 0x0112  # https://www.cipa.jp/std/documents/download_e.html?DC-008-Translation-2023-E, 4.6.5
+ON_ITS_SIDE: Final = frozenset({5, 6, 7, 8})
 
 
 def read_picture(path: str, band_indexes: Sequence[int] | None, stretch: Stretch | None = None) -> Reading:
@@ -35,6 +43,31 @@ def decode_picture(data: bytes, band_indexes: Sequence[int], what: str) -> Readi
     check_intact(data, what)
     with MemoryFile(data) as file:
         return _read(file.name, band_indexes, None, what)
+
+
+def turn_of(path: str) -> int:
+    """How a picture is to be turned before people look at it, as cameras note it (EXIF): 1 to 8, 1 for not at all.
+
+    A picture that says where its pixels lie is placed by that, and not turned.
+    """
+    from PIL import Image
+
+    with contextlib.suppress(*library_errors()), Image.open(path) as picture:
+        told = picture.getexif().get(_ORIENTATION, 1)
+        return told if told in range(1, 9) else 1
+    return 1
+
+
+def upright(reading: Reading, turn: int) -> Reading:
+    """The pixels of a reading as people see them, by what `turn_of` says."""
+    pixels = reading.pixels
+    if turn in ON_ITS_SIDE:
+        pixels = pixels.swapaxes(1, 2)
+    if turn in (2, 3, 6, 7):
+        pixels = pixels[:, :, ::-1]
+    if turn in (3, 4, 7, 8):
+        pixels = pixels[:, ::-1]
+    return replace(reading, pixels=np.ascontiguousarray(pixels))
 
 
 def _read(path: str, band_indexes: Sequence[int] | None, stretch: Stretch | None, what: str) -> Reading:

@@ -227,9 +227,17 @@ def _check_container(header: Any) -> None:  # noqa: ANN401
     Raises:
         SourceError: naming them.
     """
-    if header.count:
-        return
     names = header.subdatasets
+    if header.count:
+        is_animated = header.driver in ("GIF", "BIGGIF") and header.count > 1
+        if is_animated:
+            raise NotAPictureError(
+                f"{header.name} is an animation of {header.count} pictures: save the one that is meant as a picture of "
+                "its own"
+            )
+        if names and header.driver == "GTiff":
+            _tell_pages(header.name, len(names))
+        return
     if not names:
         raise SourceError(f"{header.name} has no band in it")
     more = f" and {len(names) - _MOST_NAMED} more" if len(names) > _MOST_NAMED else ""
@@ -238,6 +246,19 @@ def _check_container(header: Any) -> None:  # noqa: ANN401
         f"{', '.join(repr(name) for name in names[:_MOST_NAMED])}{more}. Several that are bands of one picture can be "
         "joined with `gdalbuildvrt -separate joined.vrt ONE TWO THREE`"
     )
+
+
+def _tell_pages(name: str, count: int) -> None:
+    """Say of the first such file in this process that its further pages are not read: there may be a million more."""
+    if not _told_of_pages:
+        _told_of_pages.append(name)
+        logger.warning(
+            "%s has %d pages, of which the first is read; name another as GTIFF_DIR:2:FILE. This is said only once",
+            *(name, count),
+        )
+
+
+_told_of_pages: list[str] = []
 
 
 def _check_parts(header: Any) -> None:  # noqa: ANN401

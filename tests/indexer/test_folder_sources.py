@@ -11,15 +11,16 @@ from threading import Thread
 
 import numpy as np
 import pytest
-from PIL import Image
+from PIL import Image, ImageOps
 
 from indexer.commands.sources import FolderOptions
 from indexer.pipeline.build import build_collection
 from indexer.pipeline.options import BuildOptions
 from indexer.sources.folder import FolderSource, find_table
+from indexer.sources.picture import read_picture
 from indexer.sources.pixels import Stretch
 from indexer.sources.places import slug
-from indexer.sources.protocol import LeftOut, UnreachableError
+from indexer.sources.protocol import LeftOut, NotAPictureError, UnreachableError
 from indexer.sources.satlas import SatlasSource
 from indexer.sources.xyz import XyzSource
 from tests.indexer.conftest import write_raster
@@ -418,3 +419,58 @@ def test_pictures_of_any_name_have_ids_of_their_own(tmp_path):
     dated = [c.tile.tile_id for c in FolderSource(str(tmp_path), table=str(table)).candidates()]
     assert len(set(dated)) == len(names)
     assert all(map(is_tile_id, dated))
+
+
+@pytest.mark.parametrize("turn", range(1, 9))
+@pytest.mark.parametrize("suffix", ["jpg", "tif", "png", "webp"])
+def test_a_picture_that_a_table_places_is_turned_as_cameras_note_it(tmp_path, turn, suffix):
+    note = Image.Exif()
+    note[0x0112] = turn
+    blocks = np.kron(picture()[:3, :5], np.ones((8, 8, 1), np.uint8))
+    path = tmp_path / f"a.{suffix}"
+    options = {"webp": {"lossless": True}, "jpg": {"quality": 95, "subsampling": 0}}.get(suffix, {})
+    Image.fromarray(blocks).save(path, exif=note, **options)
+    (tmp_path / "index.csv").write_text(f"file,lon,lat,gsd_m\n{path.name},10,0,10\n")
+    source = FolderSource(str(tmp_path), find_table(str(tmp_path)))
+    [candidate] = source.candidates()
+    pixels = source.read(candidate).pixels
+    with Image.open(path) as stored:
+        seen = np.asarray(ImageOps.exif_transpose(stored).convert("RGB")).transpose(2, 0, 1)
+    assert pixels.shape == seen.shape
+    assert np.abs(pixels.astype(int) - seen).max() <= (4 if suffix == "jpg" else 0)
+    box = candidate.tile.bbox
+    assert (box.width_deg > box.north - box.south) == (turn < 5)
+
+
+def test_links_to_pictures_and_folders_are_followed_and_names_that_lead_out_are_not(tmp_path):
+    elsewhere, root = tmp_path / "elsewhere", tmp_path / "root"
+    root.mkdir()
+    elsewhere.mkdir()
+    for name in ("a", "b"):
+        write_raster(elsewhere / f"{name}.tif", picture().transpose(2, 0, 1), "EPSG:4326", 10, 50, 0.001)
+    (root / "linked.tif").symlink_to(elsewhere / "a.tif")
+    (root / "sub").symlink_to(elsewhere)
+    (elsewhere / "back").symlink_to(root)
+    assert [c.tile.href for c in FolderSource(str(root)).candidates()] == ["linked.tif", "sub/a.tif", "sub/b.tif"]
+    (root / "index.csv").write_text(f"file\nlinked.tif\nsub/b.tif\n../elsewhere/a.tif\n{elsewhere}/a.tif\n")
+    found = list(FolderSource(str(root), str(root / "index.csv")).candidates())
+    assert [c.tile.href for c in found[:2]] == ["linked.tif", "sub/b.tif"]
+    assert all("lies outside of" in left.what for left in found[2:])
+    assert len(found) == 4
+
+
+@pytest.mark.parametrize("suffix", ["gif", "webp"])
+def test_an_animation_is_left_out_and_says_so(tmp_path, suffix):
+    first, *others = (Image.fromarray(np.full((16, 16, 3), 40 * i, np.uint8)) for i in range(1, 4))
+    first.save(tmp_path / f"a.{suffix}", save_all=True, append_images=others)
+    with pytest.raises(NotAPictureError, match="animat"):
+        read_picture(str(tmp_path / f"a.{suffix}"), None)
+
+
+def test_further_pages_of_a_tiff_are_told_once(tmp_path, caplog, monkeypatch):
+    monkeypatch.setattr("indexer.sources.view._told_of_pages", [])
+    first, *others = (Image.fromarray(np.full((16, 16, 3), 40 * i, np.uint8)) for i in range(1, 4))
+    first.save(tmp_path / "a.tif", save_all=True, append_images=others)
+    for _ in range(2):
+        assert read_picture(str(tmp_path / "a.tif"), None).pixels.max() == 40
+    assert caplog.text.count("has 3 pages, of which the first is read") == 1
