@@ -135,7 +135,16 @@ def mixing_kernels(count: int, most: float, chance: Chance) -> torch.Tensor:
 
 
 def jitter(pixels: torch.Tensor, strength: tuple[float, float, float, float], chance: Chance) -> torch.Tensor:
-    """Brightness, contrast, saturation and hue, in this order; hue only for pictures of red, green and blue alone."""
+    """Brightness, contrast, saturation and hue, in this order; hue only for pictures of red, green and blue alone.
+
+    Args:
+        pixels: (B, C, H, W) values in [0, 1].
+        strength: most change of each.
+        chance: random numbers of this batch.
+
+    Returns:
+        (B, C, H, W) in [0, 1].
+    """
     count = len(pixels)
     for change, most in zip((ops.brightness, ops.contrast, ops.saturation), strength[:3], strict=True):
         pixels = change(pixels, chance.uniform(count, max(0.0, 1 - most), 1 + most))

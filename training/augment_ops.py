@@ -116,7 +116,7 @@ def crop_resized(pixels: torch.Tensor, boxes: torch.Tensor, side_px: int) -> tor
 
 
 def resize(pixels: torch.Tensor, side_px: int) -> torch.Tensor:
-    """Resize to a square, bilinearly with antialiasing; pictures of that size come back as they are."""
+    """Resize (B, C, H, W) to squares, bilinearly with antialiasing; pictures of that size come back as they are."""
     if tuple(pixels.shape[-2:]) == (side_px, side_px):
         return pixels
     return F.interpolate(pixels, size=(side_px, side_px), mode="bilinear", align_corners=False, antialias=True)
@@ -128,7 +128,7 @@ def where(chosen: torch.Tensor, changed: torch.Tensor, pixels: torch.Tensor) -> 
 
 
 def sum_of(parts: object) -> torch.Tensor:
-    """Add tensors of an iterable without keeping them all."""
+    """Add tensors of one shape, from an iterable, without keeping them all."""
     iterator = iter(parts)  # type: ignore[call-overload]
     total: torch.Tensor = next(iterator)
     for part in iterator:

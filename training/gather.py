@@ -62,7 +62,7 @@ def gather_lists(items: list[str]) -> list[str]:
 
 
 def mean_over_ranks(values: torch.Tensor) -> torch.Tensor:
-    """Mean of a tensor over ranks, without gradients."""
+    """Mean of a tensor of any shape over ranks, without gradients."""
     if not is_distributed():
         return values.detach()
     total = values.detach().clone()

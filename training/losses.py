@@ -117,5 +117,5 @@ class LogitScale(nn.Module):
             self.fixed = value
 
     def forward(self) -> torch.Tensor | float:
-        """The scale; with a gradient if learned."""
+        """The scale, a scalar; with a gradient if learned."""
         return self.log_scale.exp().clamp(max=self.highest) if self.learned else self.fixed

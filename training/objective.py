@@ -132,6 +132,6 @@ def match_losses(vectors: dict[str, torch.Tensor], batch: Batch, losses: LossSec
 
 
 def weighted_sum(matches: dict[str, Match], losses: LossSection) -> torch.Tensor:
-    """The loss that is made small."""
+    """The loss that is made small, a scalar."""
     parts = [getattr(losses, name) * match.loss for name, match in matches.items()]
     return torch.stack(parts).sum()

@@ -21,7 +21,7 @@ STEP_DEG = 0.5
 
 @torch.inference_mode()
 def range_grid(trained: TrainedSinr, species: str, step_deg: float = STEP_DEG) -> npt.NDArray[np.float32]:
-    """How likely a species is seen at each place: (rows from north, columns from west), values in [0, 1].
+    """How likely a species is seen at each place: (H, W) from north and west, in [0, 1].
 
     Raises:
         InvalidInputError: the encoder does not know the species.

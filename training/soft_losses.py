@@ -44,7 +44,7 @@ def tiles_to_texts(logits: Tensor, truth: Tensor, mass: Tensor) -> Tensor:
 
 
 def alignment(logits: Tensor, truth: Tensor) -> Tensor:
-    """Both directions; the second at half weight."""
+    """Both directions, the second at half weight: a scalar, of logits and truth (T, N)."""
     return texts_to_tiles(logits, truth) + 0.5 * tiles_to_texts(logits, truth, truth.sum(1))
 
 

@@ -23,6 +23,9 @@ def load_array(source: str | Path | IO[bytes], *, mapped: bool = False) -> npt.N
         source: a path, or an open file where nothing is to be mapped.
         mapped: leave the numbers on disk until they are looked at; read-only.
 
+    Returns:
+        Of the shape and type that the file says.
+
     Raises:
         OSError: missing or unreadable.
         ValueError: not a `.npy` file, damaged, or of Python objects.
@@ -36,7 +39,10 @@ def load_array(source: str | Path | IO[bytes], *, mapped: bool = False) -> npt.N
 
 
 def plain_numbers(values: npt.NDArray[np.float32]) -> npt.NDArray[np.float64]:
-    """Numbers of 32 bits as people write them, 0.3 and not 0.30000001192092896; NaN for what is not finite."""
+    """Numbers of 32 bits as people write them, 0.3 and not 0.30000001192092896; NaN for what is not finite.
+
+    Any shape, which stays.
+    """
     distinct, place = np.unique(values, return_inverse=True)
     plain = np.array([float(str(number)) if np.isfinite(number) else np.nan for number in distinct], np.float64)
     return plain[place]

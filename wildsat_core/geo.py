@@ -57,7 +57,7 @@ def wrap_lon(lon: Any) -> Any:  # noqa: ANN401 - a float or an array of any shap
 def box_centres(
     west: npt.ArrayLike, south: npt.ArrayLike, east: npt.ArrayLike, north: npt.ArrayLike
 ) -> tuple[Floats, Floats]:
-    """Longitudes and latitudes of the centres of boxes in degrees; west > east crosses the antimeridian."""
+    """Longitudes and latitudes of the centres of boxes in degrees, all of one shape; west > east crosses 180."""
     west, east = np.asarray(west, np.float64), np.asarray(east, np.float64)
     lon = wrap_lon((west + np.where(east < west, east + 360.0, east)) / 2)
     return lon, (np.asarray(south, np.float64) + np.asarray(north, np.float64)) / 2
@@ -70,7 +70,7 @@ def unit_vectors(lon: npt.ArrayLike, lat: npt.ArrayLike) -> Floats:
 
 
 def great_circle_km(lon_a: npt.ArrayLike, lat_a: npt.ArrayLike, lon_b: npt.ArrayLike, lat_b: npt.ArrayLike) -> Floats:
-    """Great-circle distance in kilometres between positions in degrees; arrays broadcast.
+    """Great-circle distance in kilometres between positions in degrees; shapes broadcast.
 
     The haversine form keeps its precision for near points, where the arc cosine does not.
     """
@@ -109,7 +109,7 @@ def boxes_meet(
     east: Floats,
     north: Floats,
 ) -> npt.NDArray[np.bool_]:
-    """Which boxes (east unwrapped) share a point with a box; touching edges count."""
+    """Which of N boxes, edges (N,) in degrees with east unwrapped, share a point with a box, (N,); edges count."""
     query_west, query_east = box.west, box.west + box.width_deg
     meets_lat = (south <= box.north) & (north >= box.south)
     meets_lon = np.zeros(west.shape, bool)

@@ -62,6 +62,7 @@ class Rows:
         return len(self.thumbnails)
 
     def at(self, kept: npt.NDArray[np.integer]) -> tuple[dict[Space, npt.NDArray[np.float32]], list[bytes | None]]:
+        """Vectors (R, D) by space and R thumbnails of the rows `kept`, (R,)."""
         return {space: array[kept] for space, array in self.vectors.items()}, [self.thumbnails[i] for i in kept]
 
 

@@ -25,6 +25,14 @@ def cell_of(lon: npt.ArrayLike, lat: npt.ArrayLike, side_km: float) -> Ints:
     Rows of equal height run round the globe, each cut into as many cells as fit its length. Areas differ by less than
     two percent, but for the rows at the poles.
 
+    Args:
+        lon: degrees.
+        lat: degrees, of the same shape.
+        side_km: side of a cell.
+
+    Returns:
+        Whole numbers of that shape.
+
     Raises:
         InvalidInputError: the side is no size of a cell.
     """

@@ -78,7 +78,7 @@ class TrainingSet:
         return self.folder / self.about.imagery  # an absolute path stays as it is
 
     def column(self, table: Literal["places", "texts", "pairs"], name: str) -> npt.NDArray[Any]:
-        """A column as a numpy array."""
+        """A column as an array, (N,) of the column's type."""
         values: npt.NDArray[Any] = getattr(self, table).column(name).to_numpy()
         return values
 

@@ -46,13 +46,16 @@ class TileTable:
 
     @property
     def height_deg(self) -> NDArray[np.float64]:
+        """(N,) degrees from south to north."""
         return self.side_km / KM_PER_DEG
 
     @property
     def width_deg(self) -> NDArray[np.float64]:
+        """(N,) degrees from west to east."""
         return np.asarray(east_deg(self.height_deg, self.lat))
 
     def take(self, rows: NDArray[np.int64]) -> TileTable:
+        """Some squares: rows (R,), in the order given."""
         return TileTable(self.lon[rows], self.lat[rows], self.side_km[rows])
 
 

@@ -23,7 +23,7 @@ HAZE_COLOUR = (0.45, 0.65, 1.0)
 
 
 def to_eight_bits(pixels: torch.Tensor) -> torch.Tensor:
-    """Cut to [0, 1] and round to 255 steps, as stored."""
+    """Cut to [0, 1] and round to 255 steps, as stored; any shape, which stays."""
     return (pixels.clamp(0, 1) * 255).round() / 255
 
 
@@ -95,7 +95,7 @@ def chance_stretch(x: torch.Tensor, chance: Chance, strength: float = 1.0) -> to
     """Another light, another sky and another stretch for each picture.
 
     Args:
-        x: reflectance.
+        x: (B, C, H, W) reflectance.
         chance: random numbers of this batch.
         strength: scales the changes of light, sky and sensor.
     """

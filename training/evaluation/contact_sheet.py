@@ -32,11 +32,16 @@ class Rankable(Protocol):
     """Tiles and queries of a benchmark: pixels (N, 3, H, W) uint8, truth (Q, N)."""
 
     @property
-    def pixels(self) -> NDArray[np.uint8]: ...
+    def pixels(self) -> NDArray[np.uint8]:
+        """(N, 3, H, W) red, green and blue."""
+        ...
+
     @property
     def queries(self) -> Sequence[Query]: ...
     @property
-    def truth(self) -> NDArray[np.bool_]: ...
+    def truth(self) -> NDArray[np.bool_]:
+        """(Q, N) whether a tile is right for a query."""
+        ...
 
     def scores(self, texts: list[str], blend: float) -> NDArray[np.floating[Any]]:
         """(T, N) the ranking of texts at a blend of the place space."""

@@ -48,7 +48,7 @@ class LabelledSet:
     columns: dict[str, NDArray[np.str_]] = field(default_factory=dict)
 
     def rows_of(self, part: Part, most: int | None = None) -> NDArray[np.int64]:
-        """Pictures of a part; with `most` at most so many, evenly over the rows, which lie class by class."""
+        """Pictures of a part, (R,); with `most` at most so many, evenly over the rows, which lie class by class."""
         rows = np.flatnonzero(self.parts == part)
         if most is not None and len(rows) > most:
             rows = rows[np.linspace(0, len(rows) - 1, most).astype(int)]

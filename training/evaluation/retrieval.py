@@ -146,7 +146,7 @@ def measure(scores: NDArray[np.floating[Any]], truth: Truth) -> dict[str, NDArra
 
 
 def summarise(measures: dict[str, NDArray[np.float64]], truth: Truth, rows: Truth) -> Summary | None:
-    """Means over the queries of `rows`; None when there are none."""
+    """Means of measures (Q,) over the queries that `rows` (Q,) marks, with their truth (Q, N); None for no query."""
     if not rows.any():
         return None
     chance = truth.mean(1)[rows]
@@ -165,7 +165,7 @@ def summarise(measures: dict[str, NDArray[np.float64]], truth: Truth, rows: Trut
 
 
 def summaries(scores: NDArray[np.floating[Any]], truth: Truth, queries: list[BenchmarkQuery]) -> dict[str, Any]:
-    """Summaries of all queries, of each half, and of each kind (all, and its held half)."""
+    """Summaries of all queries, each half, and each kind (all, and its held half); scores and truth are (Q, N)."""
     measures = measure(scores, truth)
     held = np.asarray([query.held for query in queries])
     kinds = np.asarray([query.kind for query in queries])

@@ -256,7 +256,11 @@ class Judged:
 
 
 def larger_tiles(chips: Chips, across: int, side_px: int, stretch: Stretch) -> tuple[Pixels, NDArray[np.int64]]:
-    """Tiles that show across x across chips of one class each, no chip twice in a tile, in side x side pixels."""
+    """Tiles that show across x across chips of one class each, no chip twice in a tile.
+
+    Returns:
+        (N, 3, side_px, side_px) uint8, and the class of each, (N,).
+    """
     rng = np.random.default_rng(across)
     pictures, kinds = [], []
     for kind in range(len(CLASSES)):

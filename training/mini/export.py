@@ -20,7 +20,10 @@ log = logging.getLogger(__name__)
 def export_model(
     model: WildSATModel, evaluated: Evaluated, bank: Bank, embeddings: NDArray[np.float16], directory: Path
 ) -> None:
-    """Choose the default blend, fit familiarity, and write the model directory in half precision."""
+    """Choose the default blend, fit familiarity, and write the model directory in half precision.
+
+    `embeddings` are those of the bank's sentences, (S, E).
+    """
     directory.mkdir(parents=True, exist_ok=True)
     blend = best_blend(evaluated)
     known = spread_sample(embeddings[np.isin(bank.kinds, PLAIN_KINDS)].astype(np.float32))

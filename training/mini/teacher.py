@@ -43,7 +43,7 @@ class PlaceTeacher(nn.Module):
         self.output = nn.Linear(width, dim)
 
     def forward(self, facts: Tensor) -> Tensor:
-        """Encode standardised facts."""
+        """Encode standardised facts, (N, F), to vectors (N, D)."""
         x = self.input(facts)
         for block in self.blocks:
             x = x + block(x)

@@ -109,7 +109,7 @@ def train_vision(
         views: pictures.
         targets: what to find in them.
         sampler: draws sentences and knows what they are true of.
-        rows: training tiles.
+        rows: (R,) training tiles.
         settings: length, size and weights.
         folder: for checkpoints to go on from.
 

@@ -77,7 +77,7 @@ class Points:
 
 
 def read_cover() -> NDArray[np.uint8]:
-    """IGBP class of each cell of a 3600 x 7200 grid from 90 N, 180 W; 0 is water.
+    """IGBP class of each cell of 0.05 degrees, (3600, 7200) from 90 N, 180 W; 0 is water.
 
     Raises:
         MissingExtraError: the package is not installed.

@@ -98,7 +98,7 @@ class IdIndex:
         self._keys = keys
 
     def rows_of(self, tile_ids: Iterable[str]) -> npt.NDArray[np.int64]:
-        """Rows that hold one of these ids, ascending; deleted rows among them, unknown ids left out."""
+        """Rows that hold one of these ids, (R,) ascending; deleted rows among them, unknown ids left out."""
         return np.array(sorted(row for row, _ in self.found(tile_ids)), np.int64)
 
     def found(self, tile_ids: Iterable[str]) -> Iterator[tuple[int, str]]:
@@ -110,7 +110,7 @@ class IdIndex:
                 yield row, held
 
     def repeated(self) -> Iterator[npt.NDArray[np.int64]]:
-        """For each id that several rows hold, those rows, ascending."""
+        """For each id that several rows hold, those rows, (R,) ascending."""
         halves = self._keys >> _SHIFT
         starts = np.flatnonzero(np.diff(halves, prepend=halves[:1] + np.uint64(1)))
         counts = np.diff(starts, append=len(halves))

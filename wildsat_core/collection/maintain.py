@@ -45,7 +45,7 @@ def delete_tiles(root: Path, rows: npt.NDArray[np.integer], *, generation: int, 
 
     Args:
         root: folder of the collection.
-        rows: rows to leave out, as numbered in `generation`.
+        rows: (R,) to leave out, as numbered in `generation`.
         generation: the generation that the rows were looked up in.
         wait_s: how long to wait for another writer.
 

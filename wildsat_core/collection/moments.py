@@ -44,11 +44,11 @@ class Moments:
         return Moments(self.count - other.count, self.total - other.total, self.outer - other.outer)
 
     def score_mean(self, query: npt.NDArray[np.floating]) -> float:
-        """Mean of query . v over the vectors; 0 when there are none."""
+        """Mean of query . v over the vectors, for a query (D,); 0 when there are none."""
         return float(query.astype(np.float64) @ self.total / self.count) if self.count else 0.0
 
     def score_std(self, query: npt.NDArray[np.floating]) -> float:
-        """Standard deviation of query . v over the vectors, at least 1e-6 so that it can divide."""
+        """Standard deviation of query . v over the vectors, for a query (D,); at least 1e-6 so that it can divide."""
         if not self.count:
             return 1.0
         q = query.astype(np.float64)
@@ -61,4 +61,5 @@ class Moments:
 
     @classmethod
     def from_array(cls, array: npt.NDArray[np.float64], count: int) -> Moments:
+        """From what `to_array` gives, (1 + D, D), and the number of vectors."""
         return cls(count, array[0].copy(), array[1:].copy())

@@ -191,7 +191,7 @@ def current_generation(root: Path) -> int | None:
 
 
 def read_deletions(root: Path, segment: SegmentInfo, deletion: DeletionInfo) -> npt.NDArray[np.int64]:
-    """Rows of a segment that are left out, ascending.
+    """Rows of a segment that are left out, (R,) ascending.
 
     Raises:
         CollectionFormatError: missing, damaged, or naming rows that the segment does not have.

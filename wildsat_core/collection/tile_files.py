@@ -179,11 +179,12 @@ def _parquet(path: Path, columns: list[str] | None = None) -> pa.Table:
 
 
 def as_numpy(column: pa.ChunkedArray) -> npt.NDArray[Any]:
+    """(N,) values of a column; not copied where it lies in one piece and lacks none."""
     return np.asarray(column.to_numpy())
 
 
 def bbox_corner(table: pa.Table, corner: str) -> npt.NDArray[np.float64]:
-    """One corner of each row's box, as it is written; not copied where the table lies in one piece."""
+    """One corner of each row's box in degrees, (N,), as it is written; not copied where the table lies in one piece."""
     import pyarrow.compute as pc
 
     return as_numpy(pc.struct_field(table["bbox"], corner)).astype(np.float64, copy=False)

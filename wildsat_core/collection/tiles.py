@@ -116,7 +116,7 @@ class TileTable:
 
     @classmethod
     def of(cls, parts: Sequence[SegmentTiles], live: npt.NDArray[np.bool_]) -> TileTable:
-        """The tiles of some segments, in order; `live` counts through all of them."""
+        """The tiles of some segments, in order; `live` (N,) counts through all of them."""
         known = tuple(parts)
         parts = known or (SegmentTiles.from_arrow(schema().empty_table()),)
         offsets = np.cumsum([0, *(part.arrow.num_rows for part in parts)])
@@ -167,7 +167,7 @@ class TileTable:
         return self._joined([part.arrow.select([name]) for part in self.parts])[name]
 
     def take(self, rows: npt.NDArray[np.integer], columns: Sequence[str] | None = None) -> pa.Table:
-        """Some rows in the order given, with all columns or some."""
+        """Rows (R,) in the order given, with all columns or some."""
         part_of = np.searchsorted(self.offsets, rows, side="right") - 1
         tables = [part.arrow.select(columns) if columns else part.arrow for part in self.parts]
         if len(rows) <= _FEW:
@@ -183,11 +183,11 @@ class TileTable:
         return self.tiles_at(np.array([row]))[0]
 
     def tiles_at(self, rows: npt.NDArray[np.integer]) -> list[Tile]:
-        """The tiles of some rows in the order given; much faster than one by one."""
+        """The tiles of rows (R,) in the order given; much faster than one by one."""
         return [_tile(values) for values in self.take(rows).to_pylist()]
 
     def rows_of(self, tile_ids: Sequence[str]) -> npt.NDArray[np.int64]:
-        """Live rows of these ids, in row order; unknown ids are left out."""
+        """Live rows of these ids, (R,) ascending; unknown ids are left out."""
         if not tile_ids:
             return np.empty(0, np.int64)
         rows = self.ids.rows_of(tile_ids)

@@ -457,7 +457,7 @@ def write_deletions(root: Path, base: Manifest, gone: npt.NDArray[np.bool_]) -> 
 
 
 def write_deletion_list(root: Path, segment_id: str, generation: int, rows: npt.NDArray[np.int64]) -> DeletionInfo:
-    """Write one list for a generation; its name tells its content, so two writers don't overwrite each other's."""
+    """Write the rows (R,) for a generation; the name tells the content, so two writers don't overwrite each other's."""
     content = io.BytesIO()
     np.save(content, rows, allow_pickle=False)
     sha256 = hashlib.sha256(content.getvalue()).hexdigest()

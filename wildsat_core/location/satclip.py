@@ -64,7 +64,7 @@ class SatCLIPEncoder(nn.Module):
 
     @torch.inference_mode()
     def encode(self, lon_lat: npt.ArrayLike) -> npt.NDArray[np.float32]:
-        """`forward` for arrays."""
+        """`forward` for arrays: (N, 2) degrees, longitude first, to (N, D)."""
         degrees = torch.as_tensor(np.asarray(lon_lat, np.float64)).reshape(-1, 2)
         return np.asarray(self(degrees.to(self.nnet.last_layer.weight.device)).cpu().numpy(), np.float32)
 

@@ -83,7 +83,7 @@ class SinrEncoder(nn.Module):
 
     @torch.inference_mode()
     def encode(self, lon_lat: npt.ArrayLike) -> npt.NDArray[np.float32]:
-        """`forward` for arrays."""
+        """`forward` for arrays: (N, 2) degrees, longitude first, to (N, D)."""
         weight = next(self.parameters())
         degrees = torch.as_tensor(np.asarray(lon_lat, np.float32)).reshape(-1, 2).to(weight.device)
         return np.asarray(self.eval()(degrees).cpu().numpy(), np.float32)

@@ -32,7 +32,7 @@ def gathered(pictures: Sequence[npt.NDArray[Any]], device: torch.device) -> torc
 
 
 def sent(values: torch.Tensor | npt.NDArray[Any], device: torch.device) -> torch.Tensor:
-    """Values on the device, or on their way there: what is computed with them waits for them."""
+    """Values of any shape on the device, or on their way there: what is computed with them waits for them."""
     tensor = values if isinstance(values, torch.Tensor) else torch.from_numpy(np.ascontiguousarray(values))
     if not has_queue(device) or tensor.device == device:
         return tensor.to(device)

@@ -106,7 +106,7 @@ def float_products(parts: Sequence[torch.Tensor], slopes: Floats) -> tuple[torch
 def half_products(parts: Sequence[torch.Tensor], slopes: Floats) -> tuple[torch.Tensor, Offs]:
     """As `float_products`, on a GPU's float16 units: vectors are read once, as they are stored, and nothing is lost.
 
-    A slope becomes the sum of two float16 vectors, which hold as many bits as float32; sums are float32.
+    A slope of (P, D) becomes the sum of two float16 vectors, which hold as many bits as float32; sums are float32.
     """
     scales = np.maximum(np.abs(slopes).max(axis=1, keepdims=True), np.finfo(np.float32).tiny)
     scaled = slopes.astype(np.float64) / scales

@@ -64,7 +64,7 @@ class BlockBoxes:
         )
 
     def rows_meeting(self, box: BBox) -> npt.NDArray[np.int64]:
-        """All rows of the blocks whose box meets the box given, ascending."""
+        """All rows of the blocks whose box meets the box given, (R,) ascending."""
         blocks = np.flatnonzero(boxes_meet(box, self.west, self.south, self.east, self.north))
         if not blocks.size:
             return np.empty(0, np.int64)
@@ -72,7 +72,7 @@ class BlockBoxes:
 
 
 def passing_rows(collection: Collection, blocks: BlockBoxes, filters: Filters) -> npt.NDArray[np.int64] | None:
-    """Rows that satisfy every filter except `min_percentile`, ascending; None when every live row does.
+    """Rows that satisfy every filter except `min_percentile`, (R,) ascending; None when every live row does.
 
     Deleted rows never pass. `ranges` and `show_land` are filters like any other: whether they are to be, `SearchEngine`
     decides by all tiles.

@@ -41,7 +41,7 @@ def lower_count(percentile: float, live: int) -> int:
 
 
 def ordered(scores: Scores) -> npt.NDArray[np.uint32]:
-    """Whole numbers in the order of the scores."""
+    """Whole numbers in the order of the scores, of their shape."""
     bits = np.ascontiguousarray(scores, np.float32).view(np.uint32)
     return np.where(bits >> 31, ~bits, bits | np.uint32(1 << 31))
 

@@ -42,7 +42,10 @@ _LEAST_ALPHA, _GREATEST_ALPHA = 70, 225
 
 
 def mercator(lon: npt.ArrayLike, lat: npt.ArrayLike) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]:
-    """Web Mercator of degrees in units of the world's width: x from -180 degrees eastward, y from the north."""
+    """Web Mercator of degrees in units of the world's width: x from -180 degrees eastward, y from the north.
+
+    Both of the shape of what is given.
+    """
     phi = np.radians(np.clip(lat, -MAX_LATITUDE, MAX_LATITUDE))
     return np.asarray(lon, np.float64) / 360.0 + 0.5, 0.5 - np.arcsinh(np.tan(phi)) / (2 * np.pi)
 
@@ -84,7 +87,7 @@ class Footprints:
 
     @cached_property
     def edges(self) -> tuple[npt.NDArray[np.float64], ...]:
-        """Left, top, right, bottom; right may exceed 1 for tiles across the antimeridian."""
+        """Left, top, right, bottom in widths of the world, (N,) each; right exceeds 1 across the antimeridian."""
         left, top = mercator(self.tiles.west, self.tiles.north)
         right, bottom = mercator(self.tiles.east, self.tiles.south)
         return left, top, right, bottom
@@ -182,12 +185,12 @@ Packed = tuple[npt.NDArray[np.integer], npt.NDArray[np.integer]]
 
 
 def packed(sums: npt.NDArray[np.float64]) -> Packed:
-    """What a painter gives as whole numbers of few bytes: a shard elsewhere sends pictures of the whole world."""
+    """What a painter gives, (2, H, W), as whole numbers of few bytes: shards elsewhere send the whole world."""
     return _narrow(sums[0] * _FRACTIONS), _narrow(sums[1])
 
 
 def unpacked(parts: Sequence[Packed]) -> npt.NDArray[np.float64]:
-    """The sums of all shards."""
+    """The sums of all shards, (2, H, W) as a painter gives them."""
     total, count = (
         functools.reduce(lambda a, b: a + b.astype(np.int64), each, np.int64(0)) for each in zip(*parts, strict=True)
     )

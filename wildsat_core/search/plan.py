@@ -104,7 +104,7 @@ class Searched(feedback.Tiles, Protocol):
         ...
 
     def nearest(self, lon: float, lat: float, count: int) -> tuple[feedback.Rows, npt.NDArray[np.float64]]:
-        """Rows of the tiles whose centres are nearest to a place, nearest first, and how far they are in km."""
+        """Rows of the tiles whose centres are nearest to a place, nearest first, (R,); how far they are in km, (R,)."""
         ...
 
 

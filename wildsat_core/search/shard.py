@@ -206,7 +206,7 @@ class Shard:
         return self.collection.ground_scale
 
     def heights(self, step: int) -> npt.NDArray[np.float64]:
-        """Degrees from south to north of each `step`-th tile."""
+        """Degrees from south to north of each `step`-th tile, (R,)."""
         rows, tiles = self._every(step), self.collection.tiles
         heights: npt.NDArray[np.float64] = tiles.north[rows] - tiles.south[rows]
         return heights
@@ -230,7 +230,7 @@ class Shard:
         return self.collection.thumbnail(int(self._inside(np.array([row]))[0]))
 
     def nearest(self, lon: float, lat: float, count: int) -> tuple[Rows, npt.NDArray[np.float64]]:
-        """The tiles whose centres are nearest to a place, nearest first, and how far they are in km."""
+        """Rows of the tiles whose centres are nearest to a place, nearest first, (R,); how far they are in km, (R,)."""
         rows, tiles = self._scorer.live, self.collection.tiles
         away_km = great_circle_km(lon, lat, tiles.lon[rows], tiles.lat[rows])
         best = np.argsort(away_km, kind="stable")[:count]

@@ -180,7 +180,7 @@ class Shards(ABC):
         return picture
 
     def nearest(self, lon: float, lat: float, count: int) -> tuple[Rows, npt.NDArray[np.float64]]:
-        """Rows of the tiles whose centres are nearest to a place, nearest first, and how far they are in km."""
+        """Rows of the tiles whose centres are nearest to a place, nearest first, (R,); how far they are in km, (R,)."""
         answers = self.all("nearest", lon, lat, count)
         rows, away_km = (np.concatenate(each) for each in zip(*answers, strict=True))
         best = np.lexsort((rows, away_km))[:count]
