@@ -1,4 +1,7 @@
-"""Whether the file of a raster is as long as its numbers need. Some of GDAL's drivers read zeros beyond its end."""
+"""Whether the file of a raster is as long as its numbers need, and what lies beside it whole.
+
+Some of GDAL's drivers read zeros beyond the end of a file, and a damaged mask is to GDAL as good as none.
+"""
 
 from __future__ import annotations
 
@@ -9,6 +12,7 @@ import mmap
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, Final
+from xml.parsers import expat
 
 import numpy as np
 
@@ -104,6 +108,28 @@ _NEEDED: Final[Mapping[str, Callable[[Path, Any], _Lengths]]] = {
     "netCDF": _of_netcdf,
     **dict.fromkeys(_SQLITE, _of_sqlite),
 }
+
+
+def check_companions(header: Any) -> None:  # noqa: ANN401
+    """Refuse a raster beside which lies a damaged mask or description: GDAL goes on as if there were none.
+
+    Raises:
+        NotAPictureError: naming it.
+    """
+    from rasterio.enums import MaskFlags
+
+    name = header.name
+    mask, description = Path(f"{name}.msk"), Path(f"{name}.aux.xml")
+    if mask.is_file() and not any(MaskFlags.per_dataset in flags for flags in header.mask_flag_enums):
+        raise NotAPictureError(f"{mask}, which tells where {name} has data, is damaged: make it anew, or remove it")
+    if description.is_file():
+        parser = expat.ParserCreate()
+        try:
+            parser.Parse(description.read_bytes(), True)
+        except expat.ExpatError as err:
+            raise NotAPictureError(
+                f"{description}, which says more of {name}, is damaged ({err}): make it anew, or remove it"
+            ) from err
 
 
 def _starts_with(path: Path, magic: bytes) -> bool:

@@ -18,7 +18,7 @@ from xml.sax.saxutils import escape
 import numpy as np
 import numpy.typing as npt
 
-from indexer.sources.lengths import check_length
+from indexer.sources.lengths import check_companions, check_length
 from indexer.sources.library_errors import library_errors, read_error
 from indexer.sources.protocol import NotAPictureError
 from indexer.sources.remote import gdal_options, patiently
@@ -194,11 +194,17 @@ def view_of(header: Any, path: str, choice: BandChoice, *, placed_anew: bool = F
     """
     _check_container(header)
     _check_parts(header)
+    check_companions(header)
     check_length(header)
     indexes = _indexes(header, choice)
     plain = View(path, header.width, header.height, indexes, "uint8")
     if is_palette(header, indexes):
         return replace(plain, is_palette=True, masks=_palette_masks(header))
+    if header.tags(ns="IMAGE_STRUCTURE").get("MINISWHITE") == "YES":
+        raise SourceError(
+            f"{header.name} is a negative, with 0 for white (MINISWHITE): make a positive of it first, with "
+            "`gdal_translate -scale 0 255 255 0 IN OUT.tif`"
+        )
     types = [np.dtype(header.dtypes[i - 1]) for i in indexes]
     if any(t.kind == "c" for t in types):
         raise SourceError(

@@ -12,7 +12,7 @@ from indexer.commands.sources import RasterOptions
 from indexer.pipeline.cutting import CutFolder, cut_tiles
 from indexer.pipeline.listing import Chooser
 from indexer.pipeline.reading import ReadOptions
-from indexer.sources.dataset import told_place
+from indexer.sources.dataset import open_dataset, told_place
 from indexer.sources.folder import FolderSource, find_table
 from indexer.sources.grid import KilometreGrid
 from indexer.sources.pixels import Stretch
@@ -200,6 +200,30 @@ def test_numbers_of_few_bits_are_as_bright_as_people_see_them_unless_a_stretch_i
     assert np.array_equal(only_tile(path, stretch=Stretch(0, 255))[1].pixels, stored)
     folder = FolderSource(str(tmp_path))
     assert np.array_equal(folder.read(next(folder.candidates())).pixels, seen)
+
+
+def test_a_damaged_mask_or_description_beside_a_raster_is_refused(tmp_path):
+    path = write(tmp_path / "it.tif", noise())
+    with rasterio.Env(GDAL_TIFF_INTERNAL_MASK=False), rasterio.open(path, "r+") as out:
+        out.write_mask(np.tile([True, False], (128, 64)))
+    assert only_tile(path)[1].missing == 0.5
+    mask, description = tmp_path / "it.tif.msk", tmp_path / "it.tif.aux.xml"
+    mask.write_bytes(mask.read_bytes()[:40])
+    open_dataset.cache_clear()
+    with pytest.raises(SourceError, match=r"it\.tif\.msk, which tells where .* is damaged"):
+        only_tile(path)
+    mask.unlink()
+    description.write_text("<PAMDataset><PAMRasterBand band='1'><NoDataValue>")
+    with pytest.raises(SourceError, match=r"it\.tif\.aux\.xml, which says more of .* is damaged"):
+        only_tile(path)
+    description.write_text("<PAMDataset></PAMDataset>")
+    assert only_tile(path)[1].missing == 0
+
+
+def test_a_negative_is_refused_with_the_command_that_makes_a_positive(tmp_path):
+    path = write(tmp_path / "it.tif", noise(1), photometric="MINISWHITE")
+    with pytest.raises(SourceError, match="gdal_translate -scale 0 255 255 0"):
+        only_tile(path, bands=("any",))
 
 
 def test_bands_are_read_by_the_colours_that_the_file_tells(tmp_path, caplog):
