@@ -19,7 +19,7 @@ from app.engines import LocalEngines
 from app.settings import Settings
 from benchmarks.index_throughput import Stopwatch, random_model
 from benchmarks.random_collection import DIM, REF, RandomModel, random_collection, random_tiles, unit
-from indexer.pipeline.build import build_collection
+from indexer.cluster.build import build_collection
 from indexer.pipeline.options import BuildOptions
 from indexer.pipeline.reading import ReadOptions
 from indexer.sources import Candidate, Reading

@@ -15,7 +15,7 @@ import torch
 from affine import Affine
 
 from benchmarks.random_collection import DIM
-from indexer.pipeline.build import build_collection
+from indexer.cluster.build import build_collection
 from indexer.pipeline.encoding import Encoder
 from indexer.pipeline.options import BuildOptions
 from indexer.pipeline.reading import ReadOptions, read_chunk

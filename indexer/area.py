@@ -8,7 +8,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
-from indexer.pipeline.build import build_collection
+from indexer.cluster.build import build_collection
 from indexer.sources.catalogues import Catalogue
 from indexer.sources.protocol import Candidate, UnreachableError
 from indexer.sources.sentinel2 import Sentinel2Source

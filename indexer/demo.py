@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from indexer.pipeline.build import build_collection
+from indexer.cluster.build import build_collection
 from indexer.pipeline.imagery import write_imagery
 from indexer.pipeline.options import BuildOptions, Progress
 from indexer.pipeline.reading import default_workers

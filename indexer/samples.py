@@ -9,7 +9,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any, Final
 
-from indexer.pipeline.build import build_collection
+from indexer.cluster.build import build_collection
 from indexer.pipeline.options import BuildOptions, Progress
 from indexer.pipeline.reading import ReadOptions
 from indexer.pipeline.report import BuildReport

@@ -49,7 +49,7 @@ PYTHON = {
         "wildsat_core.countries", "wildsat_core.land",
     ),
     "indexer": (
-        "indexer.quickstart", "indexer.pipeline.build", "indexer.pipeline.reading", "indexer.sources.protocol",
+        "indexer.quickstart", "indexer.cluster.build", "indexer.pipeline.reading", "indexer.sources.protocol",
         "indexer.sources.pixels",
     ),
     "training": (

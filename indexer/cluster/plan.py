@@ -13,12 +13,13 @@ from typing import Any
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from indexer.cluster.units import Unit, units_of
-from indexer.pipeline.inputs import InputState
+from indexer.pipeline.inputs import InputState, check_meanwhile, inputs_of
 from indexer.pipeline.job import JOBS
 from indexer.sources.protocol import Pinnable, Source
 from wildsat_core.addresses import same_when_signed_anew, without_secrets
+from wildsat_core.collection.commit import check_same_model
 from wildsat_core.collection.manifest import read_current_generation
-from wildsat_core.collection.shared import list_shared, put_shared_if_absent, read_shared, remove_shared
+from wildsat_core.collection.shared import list_shared, put_shared_if_absent, read_shared, remove_shared, write_shared
 from wildsat_core.errors import CollectionNotFoundError, InvalidInputError, ModelMismatchError, SourceError
 from wildsat_core.types import ModelRef
 
@@ -56,12 +57,15 @@ def make_plan(root: Path, job: str, source: Source, model: ModelRef, order: dict
 
     Raises:
         SourceError: the source can't be listed, has no tile, or its files were changed since the plan was made.
+        ModelMismatchError: the collection was made by another model.
     """
-    inputs = InputState.of(getattr(source, "inputs", tuple)())
+    check_same_model(root, model)
+    inputs = inputs_of(source)
+    inputs.warn_if_untold()
     if read_shared(root, key_of(job, PLAN_FILE)) is not None:
         plan = read_plan(root, job)
-        check_inputs(plan, source)
-        return plan
+        _check_state(plan, inputs)
+        return _renewed(root, plan, list(units_of(as_planned(plan, source))))
     units = list(units_of(source))
     if not units:
         raise SourceError("the source has no tile there")
@@ -82,6 +86,21 @@ def make_plan(root: Path, job: str, source: Source, model: ModelRef, order: dict
     )
     put_shared_if_absent(root, key_of(job, PLAN_FILE), plan.model_dump_json(indent=1) + "\n")
     return read_plan(root, job)  # another one may have been faster
+
+
+def _renewed(root: Path, plan: JobPlan, units: Sequence[Unit]) -> JobPlan:
+    """The plan, cut anew where something was added to the source: a unit that is as it was keeps its receipt."""
+    keys = tuple(unit.key for unit in units)
+    if keys == plan.units:
+        return plan
+    plan = plan.model_copy(update={"units": keys, "at_most": tuple(unit.at_most for unit in units)})
+    write_shared(root, key_of(plan.job, PLAN_FILE), plan.model_dump_json(indent=1) + "\n")
+    return plan
+
+
+def job_folder(root: Path, job: str) -> Path:
+    """Where a job's files lie here."""
+    return root / JOBS / job
 
 
 def key_of(job: str, name: str) -> str:
@@ -134,9 +153,27 @@ def check_inputs(plan: JobPlan, source: Source) -> None:
     Raises:
         SourceError: a file that the plan was made for is not what it was.
     """
-    now = InputState.of(getattr(source, "inputs", tuple)())
-    if told := InputState.from_json(plan.inputs).difference(now):
+    _check_state(plan, inputs_of(source))
+
+
+def _check_state(plan: JobPlan, now: InputState) -> None:
+    before = InputState.from_json(plan.inputs)
+    if now.untold and not before.untold:
+        raise SourceError(
+            f"whether the imagery was changed since the build was planned can't be known: {now.untold}. Give the same "
+            "command again when it can, or plan again with --restart"
+        )
+    if told := before.difference(now):
         raise SourceError(f"the imagery was changed since the build was planned: {told}. Plan again with --restart")
+
+
+def check_inputs_meanwhile(plan: JobPlan, source: Source) -> None:
+    """Refuse to publish what was read from a file that was replaced while it was read.
+
+    Raises:
+        SourceError: it was, or that can't be known.
+    """
+    check_meanwhile(InputState.from_json(plan.inputs), source, "begin anew with --restart")
 
 
 def check_model(plan: JobPlan, model: ModelRef) -> None:
@@ -153,7 +190,7 @@ def forget(root: Path, job: str) -> None:
     """Remove the plan and receipts of a job; its segments, if they are in no generation, are left to `gc`."""
     plan = key_of(job, PLAN_FILE)  # first: without it nobody takes the rest for a job
     remove_shared(root, [plan, *list_shared(root, f"{JOBS}/{job}")])
-    shutil.rmtree(root / JOBS / job, ignore_errors=True)
+    shutil.rmtree(job_folder(root, job), ignore_errors=True)
 
 
 def order_json(kind: str, fields: dict[str, Any], addresses: Iterable[str] = ()) -> dict[str, Any]:
@@ -184,8 +221,11 @@ def order_fields(order: dict[str, Any], signed: Mapping[str, str]) -> tuple[str,
         signed: addresses that the plan does not keep, by the name of the option.
 
     Raises:
-        InvalidInputError: one of these is missing, or another address than was planned.
+        InvalidInputError: one of these is missing, or another address than was planned; or there was no command.
     """
+    if "kind" not in order:
+        told = "the build was begun by a program, not by a command: only that program goes on with it"
+        raise InvalidInputError(told, "job")
     options = {name: _option(name, value, signed) for name, value in order["options"].items()}
     return order["kind"], options
 

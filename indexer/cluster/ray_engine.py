@@ -9,7 +9,7 @@ import os
 import time
 import traceback
 from collections import Counter, deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
@@ -69,7 +69,7 @@ def run_on_ray(
     start: StartWorker,
     options: RayOptions,
     on_done: Callable[[Receipt], None] = lambda _: None,
-) -> Counter[str]:
+) -> Mapping[str, str]:
     """Have units done by actors; a unit that failed three times is named under `failed/` and left.
 
     Args:
@@ -81,7 +81,7 @@ def run_on_ray(
         on_done: called with each receipt.
 
     Returns:
-        The units that failed for good, by name.
+        Why units failed for good, by name.
     """
     import ray
 
@@ -103,7 +103,7 @@ class _Run:
         self._timeout_s, self._on_done = timeout_s, on_done
         self._names = unit_names(plan)
         self._failures: Counter[int] = Counter()
-        self.failed: Counter[str] = Counter()
+        self.failed: dict[str, str] = {}
 
     def go(self, new_actor: Callable[[], Any], count: int) -> None:
         import ray
@@ -157,7 +157,7 @@ class _Run:
         if self._failures[number] < MOST_FAILURES:
             self._waiting.append(number)
             return
-        self.failed[self._names[number]] = self._failures[number]
+        self.failed[self._names[number]] = problem
         note_failure(self._root, self._plan.job, self._names[number], problem)
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -36,6 +36,7 @@ class Receipt(BaseModel):
 
     Attributes:
         segment: None where no tile was worth one.
+        taken_over: of its tiles, those that an interrupted attempt had embedded.
         left_out, names: as `LeftOutCounter` has them.
         stage_s: seconds by stage; device: what embedded; worker: host and process.
     """
@@ -46,12 +47,18 @@ class Receipt(BaseModel):
     key: str
     segment: SegmentInfo | None
     tiles: int
+    taken_over: int = 0
     left_out: dict[str, int]
     names: dict[str, list[str]]
     stage_s: dict[str, float]
     elapsed_s: float
     device: str
     worker: str
+
+    @property
+    def listed(self) -> int:
+        """Candidates dealt with."""
+        return self.tiles + sum(self.left_out.values())
 
 
 def read_receipt(root: Path, job: str, unit_name: str) -> Receipt | None:
@@ -110,11 +117,21 @@ def worker_name() -> str:
     return f"{os.uname().nodename if hasattr(os, 'uname') else 'host'}:{os.getpid()}"
 
 
-def summed(report: BuildReport, receipts: Mapping[int, Receipt]) -> BuildReport:
-    """Add what the units did to the report of the whole build."""
-    for _, receipt in sorted(receipts.items()):
-        report.added += receipt.tiles
+def summed(report: BuildReport, receipts: Mapping[int, Receipt], earlier: Collection[int] = ()) -> BuildReport:
+    """Add what the units did to the report of the whole build.
+
+    Args:
+        report: to add to.
+        receipts: by the number of the unit.
+        earlier: units that an interrupted run did: their tiles count as taken over, their time not at all.
+    """
+    for number, receipt in sorted(receipts.items()):
         report.left_out.add(LeftOutCounter(receipt.left_out, receipt.names))
+        if number in earlier:
+            report.adopted += receipt.tiles
+            continue
+        report.adopted += receipt.taken_over
+        report.added += receipt.tiles - receipt.taken_over
         for stage, seconds in receipt.stage_s.items():
             report.stage_s[stage] = report.stage_s.get(stage, 0.0) + seconds
     return report

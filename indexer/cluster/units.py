@@ -19,7 +19,7 @@ class Unit:
 
     Attributes:
         number: its place in the order of the source, from 0.
-        key: told by its partitions alone.
+        key: told by its partitions, their keys and how many tiles they have.
         at_most: tiles that it has at most.
     """
 
@@ -55,5 +55,5 @@ def units_of(source: Source, most: int = MOST_IN_UNIT) -> Iterator[Unit]:
 
 
 def _unit(number: int, group: list[Partition]) -> Unit:
-    key = hashlib.sha256("\0".join(one.key for one in group).encode()).hexdigest()[:16]
+    key = hashlib.sha256("\0".join(f"{one.key} {one.at_most}" for one in group).encode()).hexdigest()[:16]
     return Unit(number, key, tuple(group), sum(one.at_most for one in group))

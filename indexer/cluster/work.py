@@ -2,38 +2,47 @@
 
 from __future__ import annotations
 
+import logging
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
-import numpy as np
-
-from indexer.cluster.plan import JobPlan, as_planned, check_inputs, check_model, planned_units
-from indexer.cluster.receipts import Receipt, put_receipt, read_receipt, worker_name
+from indexer.cluster.gathered import Gathered
+from indexer.cluster.plan import JobPlan, as_planned, check_inputs, check_model, key_of, planned_units
+from indexer.cluster.receipts import Receipt, note_failure, put_receipt, read_receipt, worker_name
 from indexer.cluster.units import Unit
-from indexer.pipeline.build import embedded_batches
-from indexer.pipeline.encoding import Encoder
-from indexer.pipeline.listing import Chooser
-from indexer.pipeline.options import BuildOptions
+from indexer.pipeline.embedding import Embedded, embedded_batches
+from indexer.pipeline.encoding import Encoder, check_bands
+from indexer.pipeline.listing import REASONS_BEFORE_READING, Chooser
+from indexer.pipeline.options import BuildOptions, Progress
+from indexer.pipeline.reading import Readers
 from indexer.pipeline.report import BuildReport
 from indexer.pipeline.scale import ScaleGate
-from indexer.sources.protocol import Source
-from wildsat_core.collection.manifest import SegmentInfo, read_manifest
+from indexer.sources.protocol import Candidate, LeftOut, Source, UnreachableError
+from wildsat_core.collection.manifest import read_manifest
 from wildsat_core.collection.mirror import mirror_of
 from wildsat_core.collection.reader import live_rows
-from wildsat_core.collection.segment import read_id_index, write_segment
+from wildsat_core.collection.segment import read_id_index
+from wildsat_core.errors import InvalidInputError, SourceError
 from wildsat_core.files import advice_when_full
-from wildsat_core.types import Space, Tile
 
 if TYPE_CHECKING:
     from wildsat_core.models.model import WildSATModel
 
+logger = logging.getLogger(__name__)
 
-@dataclass(frozen=True)
+KEPT: Final = "kept"  # folder of a job: what was embedded of units that were interrupted
+
+
+@dataclass
 class Worker:
-    """Everything that a process needs for the units of one build, made once."""
+    """Everything that a process needs for the units of one build, made once; `close` it.
+
+    Attributes:
+        taken: tiles of the units done so far.
+    """
 
     root: Path
     plan: JobPlan
@@ -41,13 +50,32 @@ class Worker:
     model: WildSATModel
     options: BuildOptions
     encoder: Encoder
+    readers: Readers
     units: tuple[Unit, ...]
     chooser: Chooser
     gate: ScaleGate
+    taken: int = 0
 
     @classmethod
-    def start(cls, root: Path, plan: JobPlan, source: Source, model: WildSATModel, options: BuildOptions) -> Worker:
+    def start(
+        cls,
+        root: Path,
+        plan: JobPlan,
+        source: Source,
+        model: WildSATModel,
+        options: BuildOptions,
+        *,
+        checked: bool = False,
+    ) -> Worker:
         """Check that this process sees what the plan was made for.
+
+        Args:
+            root: folder of the collection.
+            plan: of the job.
+            source: of the tiles.
+            model: embeds them.
+            options: how to run.
+            checked: whether the imagery was compared with the plan just now, which asks servers and catalogues.
 
         Raises:
             ModelMismatchError: its model is another one.
@@ -55,17 +83,20 @@ class Worker:
             InvalidInputError: the source's bands don't suit the model.
         """
         check_model(plan, model.ref)
-        check_inputs(plan, source)
+        if not checked:
+            check_inputs(plan, source)
+        check_bands(model, source)
         source = as_planned(plan, source)
         encoder = Encoder(model, batch_tiles=options.batch_tiles, compiled=options.compiled, threads=options.threads)
-        encoder.check(source)
+        read = replace(options.read, eight_bit=encoder.takes_eight_bit)
         return cls(
             root=root,
             plan=plan,
             source=source,
             model=model,
-            options=replace(options, read=replace(options.read, eight_bit=encoder.takes_eight_bit)),
+            options=options,
             encoder=encoder,
+            readers=Readers(source, read, options.workers),
             units=tuple(planned_units(plan, source)),
             chooser=Chooser(
                 _known_to(root, plan, options),
@@ -78,22 +109,40 @@ class Worker:
             gate=ScaleGate(model.config, options.any_scale),
         )
 
-    def run_unit(self, number: int) -> Receipt:
+    def close(self) -> None:
+        """End the processes that read."""
+        self.readers.close()
+
+    def run_unit(self, number: int, on_progress: Progress = lambda _: None) -> Receipt:
         """List, read, embed and write one unit; returns the receipt that lies there when it has one already.
 
+        When it is interrupted, what was embedded is kept, and not embedded again.
+
+        Args:
+            number: of the unit.
+            on_progress: called with the number of candidates dealt with since the last call.
+
         Raises:
-            SourceError: the source is out of reach, or all of the unit is deeper than the model takes.
+            SourceError: the source is out of reach.
+            InvalidInputError: all that this worker has seen is deeper than the model takes, or not of its scale.
             DiskFullError: its segment finds no room.
         """
         unit = self.units[number]
         if done := read_receipt(self.root, self.plan.job, unit.name):
+            on_progress(done.listed)
             return done
         start = time.perf_counter()
-        report = BuildReport(self.root.name, self.model.config.name)
-        candidates = self.gate.passed(self.chooser.among(unit.listed(self.source), report.left_out))
         with advice_when_full(self.root):
-            segment = self._written(candidates, report)
-            return put_receipt(
+            folder = self.root / key_of(self.plan.job, f"{KEPT}/{number}")
+            gathered = Gathered(folder, self.model.spaces)
+            report = BuildReport(self.root.name, self.model.config.name, adopted=len(gathered))
+            if gathered.kept:
+                on_progress(gathered.kept)
+            self._gather(unit, gathered, report, on_progress)
+            began = time.perf_counter()
+            segment = gathered.write(self.root, self.plan.generation + 1, self.plan.job)
+            report.stage_s["write"] += time.perf_counter() - began
+            receipt = put_receipt(
                 self.root,
                 self.plan.job,
                 unit,
@@ -101,7 +150,8 @@ class Worker:
                     unit=number,
                     key=unit.key,
                     segment=segment,
-                    tiles=segment.rows if segment else 0,
+                    tiles=len(gathered),
+                    taken_over=report.adopted,
                     left_out=report.left_out.as_dict(),
                     names=report.left_out.names,
                     stage_s=report.stage_s,
@@ -110,39 +160,83 @@ class Worker:
                     worker=worker_name(),
                 ),
             )
+            gathered.drop()
+        self.taken += receipt.tiles
+        return receipt
 
-    def _written(self, candidates: Iterable, report: BuildReport) -> SegmentInfo | None:  # type: ignore[type-arg]
-        """Gather what the unit gives, each id once, and write it."""
-        tiles: list[Tile] = []
-        pictures: list[bytes | None] = []
-        vectors: dict[Space, list[np.ndarray]] = {space: [] for space in self.model.spaces}
-        seen: set[str] = set()
-        for batch in embedded_batches(self.source, iter(candidates), self.encoder, self.options, report):
-            kept = []
-            for i, tile in enumerate(batch.tiles):
-                if tile.tile_id not in seen:
-                    seen.add(tile.tile_id)
-                    kept.append(i)
-            report.left_out["id given twice"] += len(batch.tiles) - len(kept)
-            tiles += [batch.tiles[i] for i in kept]
-            pictures += [batch.thumbnails[i] for i in kept]
-            for space, array in batch.vectors.items():
-                vectors[space].append(array[kept])
-        if not tiles:
-            return None
-        start = time.perf_counter()
-        joined = {space: np.concatenate(parts) for space, parts in vectors.items()}
-        segment = write_segment(
-            self.root,
-            tiles,
-            joined,
-            pictures,
-            self.model.spaces,
-            generation=self.plan.generation + 1,
-            job=self.plan.job,
-        )
-        report.stage_s["write"] += time.perf_counter() - start
-        return segment
+    def _gather(self, unit: Unit, gathered: Gathered, report: BuildReport, on_progress: Progress) -> None:
+        """Read and embed what is not there yet."""
+        listed = unit.listed(self.source)
+        listed = (one for one in listed if isinstance(one, LeftOut) or one.tile.tile_id not in gathered.taken_up)
+        chosen = self.gate.passed(self.chooser.among(listed, report.left_out))
+        chunks = self.readers.chunks(_counted(chosen, report, on_progress))
+        batches = embedded_batches(chunks, self.encoder, self.options.batch_tiles, report, self.taken + len(gathered))
+        try:
+            for batch in batches:
+                if len(gathered) - gathered.kept >= self.options.segment_tiles:
+                    gathered.keep()
+                new = self._unknown(batch, report)
+                report.left_out["id given twice"] += gathered.add(new.tiles, new.vectors, new.thumbnails)
+        except (KeyboardInterrupt, SourceError):
+            gathered.keep()
+            raise
+
+    def _unknown(self, batch: Embedded, report: BuildReport) -> Embedded:
+        """Without tiles that are known; which tile a candidate became may be known only when it was read."""
+        known = self.chooser.known({tile.tile_id for tile in batch.tiles})
+        report.left_out["id given twice"] += len(known)
+        return batch.at([i for i, tile in enumerate(batch.tiles) if tile.tile_id not in known]) if known else batch
+
+
+def run_units(
+    worker: Worker,
+    numbers: Iterable[int],
+    on_progress: Progress = lambda _: None,
+    on_done: Callable[[Receipt], None] = lambda _: None,
+) -> dict[str, str]:
+    """Do units one after another; those that can't be done are named under `failed/`, and the others done all the same.
+
+    Args:
+        worker: does them.
+        numbers: of the units.
+        on_progress: as of `Worker.run_unit`.
+        on_done: called with each receipt.
+
+    Returns:
+        Why units failed, by name.
+
+    Raises:
+        SourceError: there is but one unit, or a server does not answer, which the others would need, too.
+    """
+    failed = {}
+    for number in numbers:
+        try:
+            on_done(worker.run_unit(number, on_progress))
+        except SourceError as err:
+            name = worker.units[number].name
+            note_failure(worker.root, worker.plan.job, name, str(err))
+            if len(worker.units) == 1 or isinstance(err, UnreachableError):
+                raise
+            logger.error("unit %s: %s", name, err)
+            failed[name] = str(err)
+    return failed
+
+
+def _counted(candidates: Iterator[Candidate], report: BuildReport, on_progress: Progress) -> Iterator[Candidate]:
+    """Pass candidates on, reporting progress over those left out as well."""
+    reported = taken = 0
+
+    def advance() -> None:
+        nonlocal reported
+        done = taken + sum(report.left_out[reason] for reason in REASONS_BEFORE_READING)
+        on_progress(done - reported)
+        reported = done
+
+    for candidate in candidates:
+        yield candidate
+        taken += 1
+        advance()
+    advance()
 
 
 def share_of(units: int, share: str | None) -> list[int]:
@@ -151,8 +245,6 @@ def share_of(units: int, share: str | None) -> list[int]:
     Raises:
         InvalidInputError: not of this form.
     """
-    from wildsat_core.errors import InvalidInputError
-
     if share is None:
         return list(range(units))
     i, slash, n = share.partition("/")

@@ -1,38 +1,24 @@
-"""`wildsat index build` and `add`: by this process, or in units by a cluster."""
+"""`wildsat index build` and `add`."""
 
-from pathlib import Path
-from typing import Final, Protocol
+from typing import Final
 
-from indexer.commands.build import PICTURE_ORDERS, Build, BuildVectors, Engine
+from indexer.commands.build import PICTURE_ORDERS, Build, BuildVectors
 from indexer.commands.by_source import by_source, join
 from indexer.commands.roots import collection_root
-from indexer.commands.share import run_on_cluster
+from indexer.commands.share import run_in_units
 from indexer.commands.sources import VectorOptions
 
 
-class Order(Protocol):
-    """Either of them."""
-
-    name: str
-    collections: Path
-    store: str | None
-
-    dry_run: bool
-
-    def at_hand(self, *, ids_alone: bool) -> "Order": ...
-
-    def run(self) -> None: ...
-
-
-def run_build(order: Order) -> None:
+def run_build(order: Build | BuildVectors) -> None:
     """Make the collection, or add to it."""
-    if isinstance(order, Build) and order.engine is Engine.RAY:
-        run_on_cluster(order.at_hand(ids_alone=True))
+    order = order.at_hand(ids_alone=not order.dry_run)
+    if isinstance(order, Build):
+        run_in_units(order)
     else:
-        order.at_hand(ids_alone=not order.dry_run).run()
+        order.run()
 
 
-def run_add(order: Order) -> None:
+def run_add(order: Build | BuildVectors) -> None:
     """Add to a collection that there is."""
     collection_root(order.name, order.collections, order.store)
     run_build(order)

@@ -15,8 +15,6 @@ from indexer.commands.options import DryRun, PictureOptions, Wait, WhereOptions,
 from indexer.commands.progress import progress_bar
 from indexer.commands.roots import CollectionsFolder, StoreAddress, folder_of
 from indexer.commands.sources import PICTURES, VectorOptions
-from indexer.pipeline.build import build_collection
-from indexer.pipeline.estimate import estimate_build
 from indexer.pipeline.listing import Chooser
 from indexer.pipeline.options import BuildOptions
 from indexer.pipeline.reading import ReadOptions, default_workers
@@ -56,7 +54,7 @@ class CollectionOptions(WhereOptions):
     description: Annotated[str, into(metavar="TEXT", help="Description shown to searchers.")] = ""
     attribution: Annotated[str, into(metavar="TEXT", help="Who must be named beside the imagery.")] = ""
     replace: Annotated[bool, into("--replace", help="Replace tiles that are indexed already.")] = False
-    segment_tiles: Annotated[int, into(min=1, metavar="N", help="Tiles a segment: what a kill loses.")] = 16_384
+    segment_tiles: Annotated[int, into(min=1, metavar="N", help="Tiles of which a kill loses no more.")] = 16_384
     restart: Annotated[bool, into("--restart", help="Begin anew, not where a kill ended it.")] = False
     collections: CollectionsFolder = Path("collections")
     store: StoreAddress = None
@@ -128,7 +126,7 @@ class Build(CollectionOptions, PictureOptions):
     ] = None
     engine: Annotated[Engine, running(help="Who builds.")] = Engine.LOCAL
     address: Address = None
-    allow_failed: Annotated[bool, running("--allow-failed", help="Publish although units failed on Ray.")] = False
+    allow_failed: Annotated[bool, running("--allow-failed", help="Publish although units failed.")] = False
 
     def picture_options(self) -> BuildOptions:
         """How to build, with all that concerns pictures and the model."""
@@ -165,18 +163,6 @@ class Build(CollectionOptions, PictureOptions):
         from wildsat_core.models.registry import load_model
 
         return load_model(model_name(self.root, self.model, source, any_scale=self.any_scale), _device(self.device))
-
-    def run(self) -> None:
-        """Index what the source gives."""
-        source = self.sized().source()
-        model = self.loaded(source)
-        options = self.picture_options()
-        if self.dry_run:
-            typer.echo(estimate_build(source, model, options, self.chooser(options)).text())
-            return
-        with progress_bar("tiles", source.count(), Console(stderr=True)) as advance:
-            report = build_collection(source, model, self.root, options, self.facts, advance)
-        typer.echo(report.text(), err=True)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -2,35 +2,40 @@
 
 import dataclasses
 import json
-import logging
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from contextlib import closing
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path, PurePosixPath
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from rich.console import Console
 
+from indexer.cluster.build import UnitEngine, build_collection
 from indexer.cluster.commit import commit_job
 from indexer.cluster.plan import JobPlan, forget, key_of, make_plan, order_fields, order_json, read_plan, signed_of
 from indexer.cluster.ray_engine import RayOptions, run_on_ray
 from indexer.cluster.receipts import FAILED, Receipt, receipts_of, unit_names
-from indexer.cluster.work import Worker, share_of
+from indexer.cluster.work import Worker, run_units, share_of
 from indexer.commands.build import PICTURE_ORDERS, Build, Engine
 from indexer.commands.by_source import by_source
 from indexer.commands.options import Wait
 from indexer.commands.progress import progress_bar
 from indexer.commands.roots import CollectionsFolder, StoreAddress, folder_of
 from indexer.commands.sources import PICTURES
+from indexer.pipeline.encoding import check_bands
+from indexer.pipeline.estimate import estimate_build
 from indexer.pipeline.job import job_of
+from indexer.pipeline.options import Progress
 from indexer.pipeline.report import BuildReport
 from wildsat_core.collection.mirror import mirror_of
 from wildsat_core.collection.shared import list_shared, read_shared
 from wildsat_core.collection.writer import check_collection_name
-from wildsat_core.errors import InvalidInputError, SourceError, WildsatError
+from wildsat_core.errors import InvalidInputError, WildsatError
 
-logger = logging.getLogger(__name__)
+if TYPE_CHECKING:
+    from wildsat_core.models.model import WildSATModel
 
 Name = Annotated[str, typer.Argument(metavar="NAME", help="Name of the collection.")]
 Job = Annotated[str | None, typer.Option("--job", metavar="ID", help="Which build.", show_default="the only one")]
@@ -51,6 +56,7 @@ def planned(order: Build) -> JobPlan:
     order = order.sized()
     source = order.source()
     model = order.loaded(source)
+    check_bands(model, source)
     job = job_of(source, model.ref, order.picture_options())
     if order.restart:
         forget(order.root, job)
@@ -116,60 +122,69 @@ def work(
         raise typer.Exit(1)
 
 
-def run_on_cluster(order: Build) -> None:
-    """Plan, have all units done by Ray's actors, and publish.
-
-    Raises:
-        InvalidInputError: units failed three times, and that is not allowed.
-    """
-    if order.dry_run:
-        order.run()
-        return
+def run_in_units(order: Build) -> None:
+    """Plan, have all units done, here or by Ray's actors, and publish."""
     order = order.sized()
-    made = planned(order)
-    on_gpu = order.loaded(order.source()).device.type == "cuda"
+    source = order.source()
+    model = order.loaded(source)
+    options = order.picture_options()
+    if order.dry_run:
+        typer.echo(estimate_build(source, model, options, order.chooser(options)).text())
+        return
+    with progress_bar("tiles", source.count(), Console(stderr=True)) as advance:
+        report = build_collection(
+            source,
+            model,
+            order.root,
+            options,
+            order.facts,
+            advance,
+            engine=_on_ray(order, model) if order.engine is Engine.RAY else None,
+            order=_told(order, model.config.name),
+            allow_failed=order.allow_failed,
+        )
+    typer.echo(report.text(), err=True)
+
+
+def _on_ray(order: Build, model: "WildSATModel") -> UnitEngine:
+    ray = RayOptions(order.address, gpus=float(model.device.type == "cuda"))
     signed = signed_of(vars(order), address_options(order))
-    do_units(order.root, made, range(len(made.units)), RayOptions(order.address, gpus=float(on_gpu)), signed)
-    typer.echo(publish(order, made, allow_failed=order.allow_failed, wait_s=order.wait).text(), err=True)
+
+    def run(made: JobPlan, left: Sequence[int], on_progress: Progress) -> Mapping[str, str]:
+        start = partial(worker_of, _Place.of(order.root), made, signed, in_actor=True)
+        return run_on_ray(order.root, made, left, start, ray, lambda receipt: on_progress(receipt.listed))
+
+    return run
 
 
 def do_units(
     root: Path, made: JobPlan, units: Sequence[int], ray: RayOptions | None, signed: Mapping[str, str]
-) -> list[str]:
-    """Do those of some units that nobody has done, here or on Ray; gives the names of those that failed."""
+) -> Mapping[str, str]:
+    """Do those of some units that nobody has done, here or on Ray; gives why some failed, by name."""
     order_of(made, root.parent, signed)  # what is missing is told before anything starts
     done = receipts_of(root, made)
     left = [number for number in units if number not in done]
-    start = partial(worker_of, _Place.of(root), made, signed)
+    start = partial(worker_of, _Place.of(root), made, signed, in_actor=ray is not None)
     with progress_bar("tiles", sum(made.at_most[number] for number in left), Console(stderr=True)) as advance:
 
         def on_done(receipt: Receipt) -> None:
             advance(made.at_most[receipt.unit])
 
         if ray is not None:
-            failed = list(run_on_ray(root, made, left, start, ray, on_done))
+            failed = run_on_ray(root, made, left, start, ray, on_done)
         else:
-            failed = run_here(start, left, unit_names(made), on_done)
+            failed = _run_here(start, left, on_done)
     for one in failed:
         typer.echo(f"unit {one} failed", err=True)
     typer.echo(f"{root.name}: {len(left) - len(failed)} units done, {len(failed)} failed", err=True)
     return failed
 
 
-def run_here(
-    start: Callable[[], Worker], left: Sequence[int], names: Sequence[str], on_done: Callable[[Receipt], None]
-) -> list[str]:
-    """Do units one after another in this process; gives the names of those that failed."""
-    failed = []
-    worker = start() if left else None
-    for number in left:
-        assert worker is not None
-        try:
-            on_done(worker.run_unit(number))
-        except SourceError as err:
-            logger.error("unit %s: %s", names[number], err)
-            failed.append(names[number])
-    return failed
+def _run_here(start: Callable[[], Worker], left: Sequence[int], on_done: Callable[[Receipt], None]) -> dict[str, str]:
+    if not left:
+        return {}
+    with closing(start()) as worker:
+        return run_units(worker, left, on_done=on_done)
 
 
 def status(
@@ -242,7 +257,8 @@ def publish(order: Build, made: JobPlan, *, allow_failed: bool, wait_s: float) -
         order.root,
         made,
         order.loaded(source).spaces,
-        {**source.provenance(), **order.facts},
+        source,
+        order.facts,
         on_known="replace" if order.replace else "skip",
         max_bad=order.max_bad,
         allow_failed=allow_failed,
@@ -264,12 +280,19 @@ class _Place:
         return cls(root.absolute().parent, root.name, mirror.store.address if mirror else None)
 
 
-def worker_of(place: _Place, made: JobPlan, signed: Mapping[str, str]) -> Worker:
-    """What a process needs for the units of a plan, from the plan and the addresses that it does not keep."""
+def worker_of(place: _Place, made: JobPlan, signed: Mapping[str, str], *, in_actor: bool = False) -> Worker:
+    """What a process needs for the units of a plan, from the plan and the addresses that it does not keep.
+
+    Unless a number is asked for, an actor that embeds on its one processor has no other processes that read: there is
+    an actor for each processor already.
+    """
     root = folder_of(place.name, place.folder, place.store, ids_alone=True) / place.name
     order = order_of(made, root.parent, signed)
     source = order.source()
-    return Worker.start(root, made, source, order.loaded(source), order.picture_options())
+    model, options = order.loaded(source), order.picture_options()
+    if in_actor and order.workers is None and model.device.type == "cpu":
+        options = replace(options, workers=0)
+    return Worker.start(root, made, source, model, options)
 
 
 def order_of(made: JobPlan, collections: Path, signed: Mapping[str, str]) -> Build:

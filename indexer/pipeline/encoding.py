@@ -27,6 +27,21 @@ Vectors = npt.NDArray[np.float32]
 COMPILE_AFTER_S = 60.0
 
 
+def check_bands(model: WildSATModel, source: Source) -> None:
+    """Refuse a source whose bands are not those that the model takes, in order.
+
+    Raises:
+        InvalidInputError: naming both.
+    """
+    wanted = model.config.preprocessing.bands
+    if tuple(source.bands) != tuple(wanted):
+        raise InvalidInputError(
+            f"the model {model.config.name!r} takes the bands {', '.join(wanted)}, "
+            f"the source gives {', '.join(source.bands)}; choose bands with --bands",
+            "bands",
+        )
+
+
 class Encoder:
     """A model set up for throughput.
 
@@ -52,20 +67,6 @@ class Encoder:
         self._batch_tiles, self._compiled = batch_tiles, compiled
         self._encoding_s = 0.0
         self.compile_s = 0.0
-
-    def check(self, source: Source) -> None:
-        """Refuse a source whose bands are not those that the model takes, in order.
-
-        Raises:
-            InvalidInputError: naming both.
-        """
-        wanted = self.model.config.preprocessing.bands
-        if tuple(source.bands) != tuple(wanted):
-            raise InvalidInputError(
-                f"the model {self.model.config.name!r} takes the bands {', '.join(wanted)}, "
-                f"the source gives {', '.join(source.bands)}; choose bands with --bands",
-                "bands",
-            )
 
     @property
     def takes_eight_bit(self) -> bool:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from indexer.pipeline.encoding import Encoder
+from indexer.pipeline.encoding import Encoder, check_bands
 from indexer.pipeline.left_out import LeftOutCounter
 from indexer.pipeline.listing import Chooser
 from indexer.pipeline.options import BuildOptions
@@ -57,7 +57,7 @@ def estimate_build(source: Source, model: WildSATModel, options: BuildOptions, c
         InvalidInputError: the source's bands, pixels or their size don't suit the model.
     """
     encoder = Encoder(model, batch_tiles=options.batch_tiles, threads=options.threads)
-    encoder.check(source)
+    check_bands(model, source)
     left_out = LeftOutCounter()
     tiles, sample = spread_sample(chooser, source, left_out)
     if not sample:

@@ -94,6 +94,49 @@ class InputState:
             return told
         return f"{told}; the latest change was {self.changed}, it is {now.changed}"
 
+    def warn_if_untold(self) -> None:
+        """Say that a change would not be noticed."""
+        if self.untold:
+            logger.warning(
+                "whether imagery is replaced while this build is interrupted can't be known: %s", self.untold
+            )
+
+
+def check_meanwhile(before: InputState, source: object, go_on: str) -> None:
+    """Refuse to publish what was read from one file that was replaced meanwhile.
+
+    Where each tile is a file of its own, each shows what was there when it was read.
+
+    Args:
+        before: as it was when reading began.
+        source: what is read. One without a method `inputs` is taken to be always the same.
+        go_on: what to do when it was changed, as a sentence.
+
+    Raises:
+        SourceError: it was, or that can't be known.
+    """
+    if len(before.marks) != 1:
+        return
+    try:
+        now = inputs_of(source)
+        if now.untold and not before.untold:
+            raise UnreachableError(now.untold)
+    except UnreachableError as err:
+        raise SourceError(
+            f"whether the imagery was changed while it was read can't be known: {err}. Nothing was published; give "
+            "the same command again when the server answers"
+        ) from err
+    if told := before.difference(now):
+        raise SourceError(
+            f"the imagery was changed while it was read: {told}. Nothing was published. To go on, {go_on}"
+        )
+
+
+def inputs_of(source: object) -> InputState:
+    """What a source reads from, as it is now."""
+    inputs: Callable[[], Iterable[str | Version]] = getattr(source, "inputs", tuple)
+    return InputState.of(inputs())
+
 
 class InputGuard:
     """Remembers what a build reads from, in a file that is there as long as the build is unfinished.
@@ -106,13 +149,9 @@ class InputGuard:
 
     def __init__(self, path: Path, source: object, go_on: str) -> None:
         """Look at the inputs."""
-        self._path, self._go_on = path, go_on
-        self._inputs: Callable[[], Iterable[str | Version]] = getattr(source, "inputs", tuple)
-        self._before = InputState.of(self._inputs())
-        if self._before.untold:
-            logger.warning(
-                "whether imagery is replaced while this build is interrupted can't be known: %s", self._before.untold
-            )
+        self._path, self._source, self._go_on = path, source, go_on
+        self._before = inputs_of(source)
+        self._before.warn_if_untold()
 
     def begin(self, *, goes_on: bool) -> None:
         """At the start of a build.
@@ -142,26 +181,10 @@ class InputGuard:
         """Before the tiles are published; forgets the inputs.
 
         Raises:
-            SourceError: the one file that they were all read from was replaced meanwhile. Where each tile is a file of
-                its own, each shows what was there when it was read.
+            SourceError: as `check_meanwhile`.
         """
-        if len(self._before.marks) == 1 and (told := self._changed_meanwhile()):
-            raise SourceError(
-                f"the imagery was changed while it was read: {told}. Nothing was published. To go on, {self._go_on}"
-            )
+        check_meanwhile(self._before, self._source, self._go_on)
         self._path.unlink(missing_ok=True)
-
-    def _changed_meanwhile(self) -> str | None:
-        try:
-            now = InputState.of(self._inputs())
-            if now.untold and not self._before.untold:
-                raise UnreachableError(now.untold)
-        except UnreachableError as err:
-            raise SourceError(
-                f"whether the imagery was changed while it was read can't be known: {err}. Nothing was published; give "
-                "the same command again when the server answers"
-            ) from err
-        return self._before.difference(now)
 
     def _saved(self) -> InputState | None:
         try:

@@ -13,6 +13,7 @@ from collections import deque
 from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import Future, ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
+from contextlib import closing
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -75,7 +76,7 @@ def read_chunk(source: Source, options: ReadOptions, candidates: Sequence[Candid
     """Read some tiles one after another; a tile that can't be read is counted and logged.
 
     Raises:
-        SourceError: MOST_UNREACHABLE tiles in a row could not be fetched.
+        UnreachableError: MOST_UNREACHABLE tiles in a row could not be fetched.
     """
     start = time.perf_counter()
     chunk = Chunk(listed=len(candidates))
@@ -88,7 +89,7 @@ def read_chunk(source: Source, options: ReadOptions, candidates: Sequence[Candid
             chunk.left_out.note(LeftOut(err.reason, f"{candidate.tile.tile_id}: {err}"))
             unreachable = unreachable + 1 if isinstance(err, UnreachableError) else 0
             if unreachable == MOST_UNREACHABLE:
-                raise SourceError(
+                raise UnreachableError(
                     f"{unreachable} tiles in a row could not be fetched; the last: {err}. What was embedded so far is "
                     "kept: give the same command again when the server answers"
                 ) from err
@@ -133,34 +134,67 @@ def _read(source: Source, options: ReadOptions, candidate: Candidate) -> tuple[T
     return problem
 
 
-def read_chunks(source: Source, candidates: Iterable[Candidate], options: ReadOptions, workers: int) -> Iterator[Chunk]:
-    """Read tiles in `workers` processes, or in this one when 0; chunks come in the order of the candidates.
+class Readers:
+    """Processes that read tiles: started when they are first needed, kept from one piece of work to the next.
 
-    Raises:
-        SourceError: a worker process died, or the source is out of reach.
+    Args:
+        source: what they read.
+        options: what they do with each tile.
+        count: how many; 0 reads in this process.
     """
-    groups = _grouped(candidates, CHUNK_TILES)
-    if workers == 0:
-        yield from (read_chunk(source, options, group) for group in groups)
-        return
-    # Spawned, not forked: a fork copies the locks of torch's and GDAL's threads, which may be held for ever.
-    context = multiprocessing.get_context("spawn")
-    pool = ProcessPoolExecutor(workers, mp_context=context, initializer=_start_worker, initargs=(source, options))
-    ahead: deque[Future[Chunk]] = deque()
-    try:
-        for group in groups:
-            ahead.append(pool.submit(_read_in_worker, group))
-            if len(ahead) > 2 * workers:
+
+    def __init__(self, source: Source, options: ReadOptions, count: int) -> None:
+        """Start nothing yet."""
+        self._source, self._options, self._count = source, options, count
+        self._pool: ProcessPoolExecutor | None = None
+
+    def chunks(self, candidates: Iterable[Candidate]) -> Iterator[Chunk]:
+        """Read tiles; chunks come in the order of the candidates.
+
+        Raises:
+            SourceError: a worker process died, or the source is out of reach.
+        """
+        groups = _grouped(candidates, CHUNK_TILES)
+        if self._count == 0:
+            yield from (read_chunk(self._source, self._options, group) for group in groups)
+            return
+        ahead: deque[Future[Chunk]] = deque()
+        try:
+            for group in groups:
+                ahead.append(self._started().submit(_read_in_worker, group))
+                if len(ahead) > 2 * self._count:
+                    yield ahead.popleft().result()
+            while ahead:
                 yield ahead.popleft().result()
-        while ahead:
-            yield ahead.popleft().result()
-    except BrokenProcessPool as err:
-        raise SourceError(
-            "a process that reads tiles was killed, perhaps for want of memory: try fewer with --workers, "
-            "or --workers 0 to see the cause"
-        ) from err
-    finally:
-        pool.shutdown(wait=True, cancel_futures=True)
+        except BrokenProcessPool as err:
+            self.close()
+            raise SourceError(
+                "a process that reads tiles was killed, perhaps for want of memory: try fewer with --workers, "
+                "or --workers 0 to see the cause"
+            ) from err
+        finally:
+            for begun in ahead:
+                begun.cancel()
+
+    def _started(self) -> ProcessPoolExecutor:
+        if self._pool is None:
+            # Spawned, not forked: a fork copies the locks of torch's and GDAL's threads, which may be held for ever.
+            context = multiprocessing.get_context("spawn")
+            started = (self._source, self._options)
+            self._pool = ProcessPoolExecutor(self._count, context, initializer=_start_worker, initargs=started)
+        return self._pool
+
+    def close(self) -> None:
+        """End them."""
+        if self._pool is not None:
+            self._pool.shutdown(wait=True, cancel_futures=True)
+            self._pool = None
+
+
+def read_chunks(source: Source, candidates: Iterable[Candidate], options: ReadOptions, workers: int) -> Iterator[Chunk]:
+    """Read tiles in so many processes, or in this one when 0; see `Readers.chunks`."""
+    with closing(Readers(source, options, workers)) as readers:
+        yield from readers.chunks(candidates)
 
 
 def default_workers() -> int:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import hashlib
 import itertools
 import os
 from collections.abc import Iterator, Sequence
@@ -75,11 +76,12 @@ class FolderSource:
         return sum(1 for _ in self._rows())
 
     def partitions(self) -> Iterator[Partition]:
-        """Rows of the table, or files, that follow one another."""
-        rows = self.count() or 0
-        for first in range(0, rows, MOST_IN_PARTITION):
-            above = min(first + MOST_IN_PARTITION, rows)
-            yield Partition(f"rows-{first}", above - first, (first, above))
+        """Rows of the table, or files, that follow one another; which ones these are is part of the key."""
+        files = [row["file"] or "" for row in self._rows()]
+        for first in range(0, len(files), MOST_IN_PARTITION):
+            above = min(first + MOST_IN_PARTITION, len(files))
+            named = hashlib.sha256(os.fsencode("\0".join(files[first:above]))).hexdigest()[:16]
+            yield Partition(f"rows-{first}-{named}", above - first, (first, above))
 
     def candidates(self, partition: Partition | None = None) -> Iterator[Candidate | LeftOut]:
         """In the order of the table, or of the file names; what is missing, damaged or has no place is left out.

@@ -14,22 +14,27 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from indexer.cluster.build import build_collection
 from indexer.cluster.commit import commit_job
-from indexer.cluster.plan import key_of, make_plan, read_plan
+from indexer.cluster.plan import job_folder, key_of, make_plan, read_plan
 from indexer.cluster.ray_engine import RayOptions, run_on_ray
 from indexer.cluster.receipts import Receipt, put_receipt, receipts_of, unit_names
 from indexer.cluster.units import units_of
 from indexer.cluster.work import Worker, share_of
-from indexer.pipeline.build import build_collection
+from indexer.pipeline.job import job_of
 from indexer.pipeline.options import BuildOptions
 from indexer.sources import Candidate, Reading
-from indexer.sources.protocol import Partition
+from indexer.sources.folder import FolderSource
+from indexer.sources.protocol import Partition, UnreachableError
 from indexer.sources.raster import PixelGrid, RasterSource
+from tests.indexer.conftest import write_raster
 from tests.indexer.test_pipeline import Odd
 from wildsat_core.collection import open_collection
 from wildsat_core.collection.garbage import collect_garbage
+from wildsat_core.collection.lock import build_lock
 from wildsat_core.collection.maintain import verify
-from wildsat_core.errors import InvalidInputError, ModelMismatchError, SourceError, WildsatError
+from wildsat_core.collection.mirror import mirrored
+from wildsat_core.errors import CollectionLockedError, InvalidInputError, ModelMismatchError, SourceError, WildsatError
 from wildsat_core.models.model import WildSATModel
 from wildsat_core.types import BBox, Tile
 
@@ -49,7 +54,7 @@ def planned(root, source, model):
 
 
 def committed(root, plan, source, model, **options):
-    return commit_job(root, plan, model.spaces, source.provenance(), **options)
+    return commit_job(root, plan, model.spaces, source, {}, **options)
 
 
 def contents(root):
@@ -96,24 +101,122 @@ def test_whoever_does_the_units_the_collection_is_the_same(source, model, tmp_pa
     assert contents(alone) == contents(shared)
     assert verify(shared) == []
 
-    build_collection(source, model, tmp_path / "streamed", OPTIONS, {})
-    streamed, units = contents(tmp_path / "streamed"), contents(alone)
-    assert report.added == len(streamed) == len(units)
-    for tile_id, (tile, _, picture) in streamed.items():
-        assert units[tile_id][0] == tile
-        assert units[tile_id][2] == picture
-    ids = sorted(streamed)
-    for space in model.spaces:  # batches are cut elsewhere, which moves the last bits
-        rows = [open_collection(root) for root in (tmp_path / "streamed", alone)]
-        one, other = (c.vectors(space, np.array([c.row_of(i) for i in ids])) for c in rows)
-        assert np.abs(one - other).max() < 2e-3
+    built = build_collection(source, model, tmp_path / "built", replace(OPTIONS, workers=2), {})
+    assert built.added == report.added == len(contents(alone)) == source.count()
+    assert [s.id for s in open_collection(tmp_path / "built").manifest.segments] == segments[0]
+
+
+@pytest.mark.parametrize("stops", [KeyboardInterrupt, UnreachableError])
+def test_a_build_that_was_interrupted_goes_on_within_its_unit_to_the_same_segments(
+    source, model, tmp_path, monkeypatch, stops
+):
+    whole, root = tmp_path / "whole", tmp_path / "halting"
+    build_collection(source, model, whole, OPTIONS, {})
+    units = list(units_of(source, 70))
+    calls = []
+    embed = WildSATModel.begin_embedding
+
+    def stop(self, *arguments):
+        calls.append(1)
+        if len(calls) == 7:
+            raise stops("now")
+        return embed(self, *arguments)
+
+    with monkeypatch.context() as stopping:
+        stopping.setattr(WildSATModel, "begin_embedding", stop)
+        with pytest.raises(stops):
+            build_collection(source, model, root, OPTIONS, {})
+    done = receipts_of(root, read_plan(root))
+    assert done.keys() == {0}
+    kept = 6 * 16 - units[0].at_most + (-units[0].at_most % 16)  # whole batches of the second unit
+    told = []
+    report = build_collection(source, model, root, OPTIONS, {}, told.append)
+    assert (report.adopted, report.added) == (units[0].at_most + kept, source.count() - units[0].at_most - kept)
+    assert sum(report.left_out.values()) == 0
+    assert sum(told) == source.count()
+    assert len(calls) == 7
+    segments = [[s.id for s in open_collection(one).manifest.segments] for one in (whole, root)]
+    assert segments[0] == segments[1]
+    assert not list((root / "jobs").iterdir())
+
+
+def test_a_unit_that_fails_is_named_the_others_are_done_and_the_same_build_tries_again(
+    source, model, tmp_path, monkeypatch, caplog
+):
+    root, gather = tmp_path / "earth", Worker._gather
+
+    def fail(worker, unit, *arguments):
+        if unit.number == 1:
+            raise SourceError("the second is damaged")
+        gather(worker, unit, *arguments)
+
+    names = [unit.name for unit in units_of(source, 70)]
+    with monkeypatch.context() as failing:
+        failing.setattr(Worker, "_gather", fail)
+        with pytest.raises(SourceError, match=rf"1 of {len(names)} units failed, among them {names[1]}: the second is"):
+            build_collection(source, model, root, OPTIONS, {})
+        plan = read_plan(root)
+        assert receipts_of(root, plan).keys() == set(range(len(names))) - {1}
+        assert "is damaged" in (root / key_of(plan.job, f"failed/{names[1]}.txt")).read_text()
+        assert not (root / "CURRENT").exists()
+        part = build_collection(source, model, root, OPTIONS, {}, allow_failed=True)
+    assert (part.generation, part.added, part.adopted) == (1, 0, source.count() - 64)
+    report = build_collection(source, model, root, OPTIONS, {})
+    assert (report.generation, report.added) == (2, 64)
+    assert len(contents(root)) == source.count()
+
+
+def test_the_same_build_twice_at_once_is_refused_or_waits(source, model, tmp_path):
+    root = tmp_path / "earth"
+    with ThreadPoolExecutor(1) as other:
+        with build_lock(job_folder(root, job_of(source, model.ref, OPTIONS))):
+            with pytest.raises(CollectionLockedError, match="does this very build"):
+                build_collection(source, model, root, OPTIONS, {})
+            waiting = other.submit(build_collection, source, model, root, replace(OPTIONS, wait_s=60), {})
+        assert waiting.result().added == source.count()
+
+
+def test_pictures_that_are_added_to_a_folder_between_a_kill_and_the_going_on_are_built_too(
+    model, tmp_path, monkeypatch
+):
+    monkeypatch.setattr("indexer.sources.folder.MOST_IN_PARTITION", 3)
+    monkeypatch.setattr("indexer.cluster.plan.units_of", partial(units_of, most=3))
+    folder, root = tmp_path / "f", tmp_path / "c"
+    folder.mkdir()
+
+    def picture(name):
+        values = np.random.default_rng(len(name)).integers(1, 255, (3, 32, 32)).astype(np.uint8)
+        write_raster(folder / f"{name}.tif", values, "EPSG:4326", 10, 50, 0.001)
+
+    for name in "bcdefghi":
+        picture(name)
+    source = FolderSource(str(folder))
+    plan = make_plan(root, job_of(source, model.ref, OPTIONS), source, model.ref, {})
+    Worker.start(root, plan, source, model, OPTIONS).run_unit(0)
+    Worker.start(root, plan, source, model, OPTIONS).run_unit(1)
+    picture("ea")  # moves what follows by one
+    with pytest.raises(SourceError, match="gives other"):
+        Worker.start(root, plan, source, model, OPTIONS)
+    report = build_collection(source, model, root, OPTIONS, {})
+    assert (report.adopted, report.added) == (3, 6)
+    assert len(contents(root)) == 9
+    assert verify(root) == []
+
+
+def test_people_are_told_another_title_by_a_build_without_new_tiles(source, model, tmp_path):
+    root = tmp_path / "earth"
+    build_collection(source, model, root, OPTIONS, {"title": "Old"})
+    assert build_collection(source, model, root, OPTIONS, {"title": "New"}).generation == 2
+    manifest = open_collection(root).manifest
+    assert (manifest.provenance["title"], manifest.rows) == ("New", source.count())
+    assert build_collection(source, model, root, OPTIONS, {"title": "New"}).generation == 2
 
 
 def test_a_unit_that_is_done_is_not_done_again(source, model, tmp_path, monkeypatch):
     plan = planned(tmp_path / "earth", source, model)
     worker = Worker.start(tmp_path / "earth", plan, source, model, OPTIONS)
     first = worker.run_unit(1)
-    monkeypatch.setattr(Worker, "_written", lambda *_: pytest.fail("done twice"))
+    monkeypatch.setattr(Worker, "_gather", lambda *_: pytest.fail("done twice"))
     assert worker.run_unit(1) == first
 
 
@@ -346,10 +449,11 @@ def test_on_ray_a_killed_actor_costs_its_units_and_a_bad_unit_is_named(source, m
     assert answer.returncode == 0, answer.stderr[-3000:]
     told = json.loads(answer.stdout.splitlines()[-1])
     names = unit_names(plan)
-    assert told["failed"] == {names[3]: 3}
+    assert told["failed"].keys() == {names[3]}
+    assert "out of reach" in told["failed"][names[3]]
     assert told["done"] == [n for n in range(len(plan.units)) if n != 3]
     calls = {n: len((tmp_path / f"calls-{n}").read_text()) for n in range(len(plan.units))}
-    assert calls[2] == 2
+    assert (calls[2], calls[3]) == (2, 3)
     assert sum(count - 1 for n, count in calls.items() if n != 3) <= 2  # a killed worker repeats at most two units
     assert "out of reach" in (root / key_of(plan.job, f"failed/{names[3]}.txt")).read_text()
     Worker.start(root, plan, source, model, OPTIONS).run_unit(3)  # once it can be reached
@@ -360,21 +464,29 @@ def test_on_ray_a_killed_actor_costs_its_units_and_a_bad_unit_is_named(source, m
     assert time.monotonic() - start < 240
 
 
-def test_build_on_ray_as_it_is_typed(globe, model_folder, tmp_path):
+def test_build_on_ray_into_a_store_as_it_is_typed_gives_what_one_process_does(
+    type_in, s3, globe, model_folder, tmp_path
+):
     pytest.importorskip("ray", reason="needs wildsat[ray]")
     options = ["--tile-km", "1500", "--tile-px", "32", "--model", str(model_folder), "--workers", "0", "--threads", "1"]
-    command = ["build", "raster", "earth", "--input", str(globe), *options, "--engine", "ray"]
+    command = ["build", "raster", "earth", "--input", str(globe), *options]
     answer = subprocess.run(
-        [sys.executable, "-c", "from wildsat_core.cli import main; main()", "index", *command],
-        env={**os.environ, "PYTHONPATH": str(Path.cwd()), "WILDSAT_COLLECTIONS": str(tmp_path), "OMP_NUM_THREADS": "1"},
+        [sys.executable, "-c", "from wildsat_core.cli import main; main()", "index", *command, "--engine", "ray"],
+        env={**os.environ, "PYTHONPATH": str(Path.cwd()), "WILDSAT_STORE": s3, "OMP_NUM_THREADS": "1"},
         capture_output=True,
         text=True,
         timeout=240,
     )
     assert answer.returncode == 0, answer.stderr[-3000:]
     assert "tiles added, generation 1" in answer.stderr
-    assert len(open_collection(tmp_path / "earth")) > 100
-    assert not (tmp_path / "earth" / "jobs").exists() or not list((tmp_path / "earth" / "jobs").iterdir())
+    mirror = mirrored(s3, "earth")
+    mirror.pull()
+    type_in(*command)
+    local = tmp_path / "collections" / "earth"
+    segments = [[s.id for s in open_collection(one).manifest.segments] for one in (mirror.root, local)]
+    assert segments[0] == segments[1]
+    assert contents(mirror.root) == contents(local)
+    assert not mirror.objects("jobs/")
 
 
 LISTENING = """

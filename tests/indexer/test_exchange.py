@@ -11,7 +11,7 @@ import pyarrow.parquet as pq
 import pytest
 import shapely
 
-from indexer.pipeline.build import build_collection
+from indexer.cluster.build import build_collection
 from indexer.pipeline.job import job_of
 from indexer.pipeline.options import BuildOptions
 from indexer.sources.majortom import MajorTomSource

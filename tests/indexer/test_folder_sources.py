@@ -13,8 +13,8 @@ import numpy as np
 import pytest
 from PIL import Image, ImageOps
 
+from indexer.cluster.build import build_collection
 from indexer.commands.sources import FolderOptions
-from indexer.pipeline.build import build_collection
 from indexer.pipeline.options import BuildOptions
 from indexer.sources.folder import FolderSource, find_table
 from indexer.sources.picture import read_picture

@@ -11,7 +11,7 @@ import pytest
 import rasterio.shutil
 from PIL import Image
 
-from indexer.pipeline.build import build_collection
+from indexer.cluster.build import build_collection
 from indexer.pipeline.cutting import CutFolder, cut_tiles
 from indexer.pipeline.inputs import InputGuard, InputState
 from indexer.pipeline.job import job_of

@@ -9,7 +9,7 @@ import logging
 import numpy as np
 import pytest
 
-from indexer.pipeline.build import build_collection
+from indexer.cluster.build import build_collection
 from indexer.pipeline.job import job_of
 from indexer.pipeline.options import BuildOptions
 from indexer.sources import remote

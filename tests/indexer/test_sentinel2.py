@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 import rasterio
 
+from indexer.cluster.build import build_collection
 from indexer.pipeline import reading as reader
-from indexer.pipeline.build import build_collection
 from indexer.pipeline.options import BuildOptions
 from indexer.sources import remote
 from indexer.sources.dataset import open_dataset

@@ -10,10 +10,10 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from indexer.cluster.build import build_collection
 from indexer.cluster.commit import commit_job
 from indexer.cluster.plan import make_plan
 from indexer.cluster.work import Worker
-from indexer.pipeline.build import build_collection
 from indexer.pipeline.inputs import InputGuard
 from indexer.pipeline.options import BuildOptions
 from indexer.pipeline.reading import ReadOptions, read_chunk
@@ -380,7 +380,7 @@ def test_a_plan_keeps_the_scenes_that_the_catalogue_had(server, model, tmp_path)
     worker = Worker.start(tmp_path / "c", plan, one, model, BuildOptions(workers=0))
     for number in range(len(plan.units)):
         worker.run_unit(number)
-    commit_job(tmp_path / "c", plan, model.spaces, {})
+    commit_job(tmp_path / "c", plan, model.spaces, one, {})
     collection = open_collection(tmp_path / "c")
     assert {collection.tile(row).href for row in range(len(collection))} == {"old"}
 

@@ -15,6 +15,7 @@ from wildsat_core.collection.manifest import (
     Manifest,
     SegmentInfo,
     read_current_manifest,
+    storable,
 )
 from wildsat_core.collection.mirror import mirror_of
 from wildsat_core.collection.provenance import with_source
@@ -37,6 +38,8 @@ def commit_segments(
     wait_s: float = 0.0,
 ) -> tuple[Manifest, int]:
     """Publish a generation with these segments beside those that are live; done twice, it changes nothing.
+
+    Without new segments there is a new generation only where people are to be told something else than before.
 
     When another committer is first, it is done again from what that one published.
 
@@ -66,8 +69,12 @@ def commit_segments(
         base = _base(root, model, spaces)
         published = {segment.id for segment in base.segments}
         new = tuple(segment for segment in segments if segment.id not in published)
+        told = storable(with_source(base.provenance, provenance or {}, new=bool(new) or not base.generation))
         if base.generation and not new:
-            return base, base, 0
+            if told == base.provenance:
+                return base, base, 0
+            changes = {"generation": base.generation + 1, "created_at": dt.datetime.now(dt.UTC), "provenance": told}
+            return base, publish_manifest(root, base.model_copy(update=changes)), 0
         interim = base.model_copy(update={"segments": (*base.segments, *new)})
         if mirror is not None:
             mirror.fetch_segments(new)
@@ -78,16 +85,35 @@ def commit_segments(
             "created_at": dt.datetime.now(dt.UTC),
             "deleted": write_deletions(root, interim, gone),
             "ann": {},
-            "provenance": with_source(base.provenance, provenance or {}, new=True),
+            "provenance": told,
         }
         return base, publish_manifest(root, interim.model_copy(update=changes)), repeated
 
     mirror = mirror_of(root)
     with writer_lock(root, wait_s):
         base, manifest, repeated = until_published(attempt)
-    if manifest != base:
+    if manifest.segments != base.segments:
         tell_dropped_indexes(base)
     return manifest, repeated
+
+
+def check_same_model(root: Path, model: ModelRef) -> None:
+    """Refuse to add to a collection of another model, before there is anything to add.
+
+    Raises:
+        ModelMismatchError: naming both.
+    """
+    try:
+        found = read_current_manifest(root)
+    except CollectionNotFoundError:
+        return
+    if found.name != root.name:
+        raise ModelMismatchError(f"{root} holds the collection {found.name!r}, not {root.name!r}")
+    if found.model != model:
+        raise ModelMismatchError(
+            f"collection {found.name!r} was made by {found.model}, you are adding with {model}; "
+            "use that model, or build under another name"
+        )
 
 
 def _base(root: Path, model: ModelRef, spaces: Mapping[Space, SpaceSpec]) -> Manifest:

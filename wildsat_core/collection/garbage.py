@@ -56,6 +56,7 @@ def collect_garbage(
             *(path for path in segments if _age_s(path, now) > _keep_s(path, grace_s, unfinished_s)),
             *(path for path in root.glob("deletions/[!.]*-*.npy") if _age_s(path, now) > grace_s),
             *(path for path in root.glob("ann/*.faiss") if _age_s(path, now) > _INDEX_S),
+            *(path for path in root.glob("jobs/*/kept/*/segments") if _age_s(path, now) > unfinished_s),
             *(path for part in _WRITTEN_ASIDE for path in root.glob(f"{part}{TEMPORARY_PREFIX}*") if given_up(path)),
         ]
         garbage = {path for path in [*named, *left] if path not in needed and path.exists()}

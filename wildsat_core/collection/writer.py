@@ -238,7 +238,7 @@ class CollectionWriter:
                 f"tiles, vectors and thumbnails must agree in length ({len(tiles)} tiles)", "vectors"
             )
         for tile in tiles:
-            _check(tile)
+            check_tile(tile)
         keep = self._choose([tile.tile_id for tile in tiles], on_known)
         self._tiles += [tiles[i] for i in keep]
         self._thumbnails += [thumbnails[i] for i in keep]
@@ -395,7 +395,7 @@ class CollectionWriter:
         self._pending_ids.update(ids)
 
 
-def _check(tile: Tile) -> None:
+def check_tile(tile: Tile) -> None:
     """Refuse a tile that no search could give back: sources bring theirs into form before.
 
     Raises:
