@@ -114,11 +114,6 @@ def _settings(**given: Path | str | int | None) -> Settings:
         raise WildsatError(
             "with --engine ray one process serves: each of several would start actors of its own; leave --workers out"
         )
-    if settings.engine == "ray" and settings.store:
-        raise WildsatError(
-            "with --engine ray the nodes read a folder that all of them see: leave --store out, or serve with the "
-            "local engine"
-        )
     return settings
 
 

@@ -51,7 +51,7 @@ from app.settings import Settings
 from app.static_files import PageFiles
 from app.threads import limit_threads
 from wildsat_core import __version__
-from wildsat_core.collection.mirror import StoredCollections
+from wildsat_core.collection.mirror import Copies, StoredCollections
 from wildsat_core.countries import load_countries
 from wildsat_core.search.species import TABLE, load_species
 from wildsat_core.search.understanding import understand
@@ -104,7 +104,7 @@ def create_app(
         redirect_slashes=False,
     )
     app.state.settings = settings
-    stored = StoredCollections(settings.store, settings.store_interval_s) if settings.store else None
+    stored = _stored(settings) if settings.store else None
     app.state.catalog = Catalog(
         stored.folder if stored else settings.collections,
         settings.default_collection,
@@ -159,6 +159,13 @@ def _add_layers(app: FastAPI, settings: Settings, together: Path | None) -> None
         log_queries=settings.log_queries,
     )
     app.add_middleware(ProxiesMiddleware, trusted=settings.trusted_proxies)
+
+
+def _stored(settings: Settings) -> StoredCollections:
+    """Those of the store; actors of a cluster fetch the segments of their own shards themselves."""
+    assert settings.store
+    kind = Copies.FACTS if settings.engine == "ray" else Copies.WHOLE
+    return StoredCollections(settings.store, settings.store_interval_s, kind)
 
 
 def _engines(settings: Settings) -> Engines:

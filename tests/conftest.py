@@ -51,6 +51,12 @@ def s3_endpoint() -> Iterator[str]:
     running.stop()
 
 
+def s3_access(endpoint: str) -> dict[str, str]:
+    """The environment that whoever reads or writes a store of this server needs."""
+    told = {"ENDPOINT_URL": endpoint, "ACCESS_KEY_ID": "key", "SECRET_ACCESS_KEY": "secret", "REGION": "us-east-1"}
+    return {f"AWS_{name}": value for name, value in told.items()}
+
+
 @pytest.fixture
 def s3(s3_endpoint: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> str:
     """A store of its own, s3://bucket/prefix, with credentials in the environment and an empty cache."""
@@ -58,8 +64,7 @@ def s3(s3_endpoint: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> str
 
     bucket = f"b-{secrets.token_hex(6)}"
     httpx.put(f"{s3_endpoint}/{bucket}").raise_for_status()
-    told = {"ENDPOINT_URL": s3_endpoint, "ACCESS_KEY_ID": "key", "SECRET_ACCESS_KEY": "secret", "REGION": "us-east-1"}
-    for name, value in told.items():
-        monkeypatch.setenv(f"AWS_{name}", value)
+    for name, value in s3_access(s3_endpoint).items():
+        monkeypatch.setenv(name, value)
     monkeypatch.setenv("WILDSAT_CACHE", str(tmp_path / "cache"))
     return f"s3://{bucket}/collections"

@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from wildsat_core.collection.manifest import holds_collection
-from wildsat_core.collection.mirror import copies_of, mirrored
+from wildsat_core.collection.mirror import Copies, copies_of, mirrored
 from wildsat_core.collection.writer import check_collection_name
 from wildsat_core.errors import CollectionNotFoundError
 
@@ -60,7 +60,7 @@ def folder_of(name: str, collections: Path, store: str | None, *, ids_alone: boo
     """
     if not store:
         return collections
-    copies = copies_of(store, ids_alone=ids_alone)
+    copies = copies_of(store, Copies.IDS if ids_alone else Copies.WHOLE)
     mirror = mirrored(store, check_collection_name(name), copies)
     try:
         mirror.pull()

@@ -18,8 +18,10 @@ from httpx import Response
 
 from app.main import create_app
 from tests.app.conftest import toy_settings
+from tests.conftest import s3_access
 from tests.core.search.fakes import FakeModel, random_collection, revisited_collection
 from wildsat_core.collection.maintain import delete_tiles
+from wildsat_core.collection.mirror import Copies, copies_of, mirrored
 
 pytestmark = [
     pytest.mark.timeout(600),
@@ -46,9 +48,13 @@ QUESTIONS = (
 
 
 @pytest.fixture(scope="module")
-def cluster() -> Iterator[object]:
-    """Three nodes; without these two Ray would listen on every network, and tell its makers."""
+def cluster(s3_endpoint: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[object]:
+    """Three nodes, which may read from a store; without these two Ray would listen everywhere, and tell its makers."""
     with pytest.MonkeyPatch.context() as patch:
+        for name, value in s3_access(s3_endpoint).items():
+            patch.setenv(name, value)
+        nodes = tmp_path_factory.mktemp("nodes")
+        patch.setenv("WILDSAT_CACHE", str(nodes))
         patch.setenv("RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER", "0")
         patch.setenv("RAY_USAGE_STATS_ENABLED", "0")
         import ray
@@ -58,6 +64,7 @@ def cluster() -> Iterator[object]:
         made = Cluster(initialize_head=True, head_node_args=node | {"include_dashboard": False})
         for _ in range(2):
             made.add_node(**node)
+        made.cache = nodes
         yield made
         ray.shutdown()
         made.shutdown()
@@ -159,6 +166,30 @@ class Load:
     def goes_on(self, answers: int) -> None:
         reached = self.answers + answers
         wait_for(lambda: self.answers >= reached)
+
+
+def test_shards_of_a_collection_in_a_store_are_fetched_by_their_actors(
+    cluster: object, s3: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    root = mirrored(s3, "random").root
+    random_collection(root, 300, seed=3, segment_rows=60)
+    monkeypatch.setenv("WILDSAT_CACHE", str(tmp_path / "service"))
+    settings = {"store": s3, "store_interval_s": 0.1, "swap_interval_s": 0.05}
+    address = cluster.address  # type: ignore[attr-defined]
+    with (
+        service(root.parent, **settings, engine="ray", ray_address=address, shards=2) as sharded,
+        service(root.parent, **settings) as single,
+    ):
+        for question in (*QUESTIONS[:5], "/export?q=dunes&format=csv&limit=200", "/tiles/tile-11/thumbnail.webp"):
+            assert told(sharded.get(question)) == told(single.get(question))
+        facts, parts = copies_of(s3, Copies.FACTS), copies_of(s3, Copies.PARTS).name
+        assert not list(facts.rglob("*.npy"))  # the service itself fetches no vectors
+        nodes: Path = cluster.cache  # type: ignore[attr-defined]
+        assert len(list(nodes.glob(f"{parts}/random/segments/[!.]*"))) == 5
+        delete_tiles(root, np.arange(0, 300, 7), generation=1)
+        for client in (sharded, single):
+            wait_for(lambda client=client: client.get("/search?q=dunes").json().get("generation") == 2)
+        assert told(sharded.get(QUESTIONS[1])) == told(single.get(QUESTIONS[1]))
 
 
 def test_killed_under_load_no_answer_is_wrong(cluster, sharded: TestClient, single: TestClient) -> None:

@@ -5,18 +5,14 @@ from pathlib import Path
 
 import httpx
 import pytest
-import typer
 import uvicorn
-from typer.testing import CliRunner
 
-from app.commands import serve
 from app.main import create_app
 from app.settings import Settings
 from tests.app.conftest import ROWS, ToyModel, write_rows
 from tests.app.test_swap import some_tiles, wait_for
 from wildsat_core.collection.mirror import copies_of, mirrored
 from wildsat_core.collection.store import open_store
-from wildsat_core.errors import WildsatError
 
 
 def publish(store: str, name: str, rows: list) -> None:
@@ -69,12 +65,3 @@ def test_a_damaged_new_generation_leaves_the_old_one_serving(served: str, s3: st
         store.put = put
         wait_for(lambda: "text.npy is damaged" in caplog.text)
         assert client.get("/search", params={"q": "ice"}).json()["generation"] == 1
-
-
-def test_a_store_and_a_ray_cluster_are_not_served_together(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("WILDSAT_ENGINE", "ray")
-    monkeypatch.setenv("WILDSAT_STORE", "")
-    command = typer.Typer()
-    command.command()(serve)
-    with pytest.raises(WildsatError, match="a folder that all of them see: leave --store out"):
-        CliRunner().invoke(command, ["--store", "s3://bucket"], catch_exceptions=False)

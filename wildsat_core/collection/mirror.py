@@ -19,6 +19,7 @@ import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
+from enum import StrEnum
 from functools import lru_cache
 from pathlib import Path
 from typing import Final
@@ -57,10 +58,18 @@ CACHE_VARIABLE: Final = "WILDSAT_CACHE"
 LIMIT_VARIABLE: Final = "WILDSAT_CACHE_GB"
 _ARRIVED: Final = ".arrived.json"
 _USED: Final = ".used"
-_IDS: Final = "-ids"  # ends the name of the folder of copies without vectors
 _WHOLE: Final = ".whole"  # which generation was fetched with all its files
 _AT_ONCE: Final = 8
 _IN_USE_S: Final = 3600.0  # a copy that nobody looked at for so long is served by nobody
+
+
+class Copies(StrEnum):
+    """What copies have of a generation beside its manifest; each kind lies in a folder whose name it ends."""
+
+    WHOLE = ""  # all: for who searches
+    IDS = "-ids"  # what tells ids, and no vectors: for who adds and publishes
+    FACTS = "-facts"  # map tiles of the imagery: for a service whose shards are elsewhere
+    PARTS = "-parts"  # segments of some shards: for the actors that hold these
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,7 +90,7 @@ class Mirror:
     def __init__(self, root: Path, store: Store) -> None:
         """Remember; `mirror_of` and `mirrored` open."""
         self.root, self.store = root, store
-        self._ids_alone = root.parent.name.endswith(_IDS)
+        self._kind = next((kind for kind in Copies if kind and root.parent.name.endswith(kind)), Copies.WHOLE)
 
     # What several machines agree on.
 
@@ -157,7 +166,7 @@ class Mirror:
             whole = (self.root / _WHOLE).read_text(encoding="ascii")
         except OSError:
             return False
-        return not self._ids_alone and whole == f"{generation}" and newest_generation(self.root) == generation
+        return self._kind != Copies.IDS and whole == f"{generation}" and newest_generation(self.root) == generation
 
     def forget(self) -> None:
         """Take the generations out of the copy: the store has no such collection, or no longer."""
@@ -171,20 +180,43 @@ class Mirror:
                 path.unlink()
         sha256 = sha256_file(manifest_path(self.root, generation))
         write_text_atomically(self.root / "CURRENT", f"{generation} {sha256}\n")
-        if not self._ids_alone:
+        if self._kind != Copies.IDS:
             write_text_atomically(self.root / _WHOLE, f"{generation}")
 
     def _bring(self, generation: int) -> None:
         manifest = self.manifest(generation)
-        wanted = [one for one in _files_of(manifest) if not self._ids_alone or _tells_ids(one.key)]
-        missing = [one for one in wanted if not self._is_trusted(one)]
-        make_room(self.root.parents[1], sum(one.info.bytes for one in missing), manifest, self.root)
-        self._fetch_all(missing)
-        if not self._ids_alone:
+        self._bring_files(manifest, [one for one in _files_of(manifest) if _is_of(self._kind, one.key)])
+        if self._kind == Copies.WHOLE:
             for segment in manifest.segments:
                 path = self.root / "segments" / segment.id / INFO_FILE
                 if not path.is_file():
                     write_text_atomically(path, segment.model_dump_json(indent=1) + "\n")
+        self._name_manifest(generation)
+
+    def bring_part(self, manifest: Manifest, part: Manifest) -> None:
+        """Bring some segments of a generation, and what of them is deleted; the copy shows the generation then.
+
+        Args:
+            manifest: of the generation.
+            part: the same with these segments alone.
+
+        Raises:
+            CollectionFormatError: an object is missing, or not what the manifest says; it is named.
+            CacheTooSmallError: the part does not fit.
+        """
+        with FileLock(self.root / ".fetch", mode=0o644):
+            (self.root / _USED).touch()
+            self._bring_files(manifest, [one for one in _files_of(part) if one.key != IMAGERY_FILE])
+            self.manifest(manifest.generation)
+            self._name_manifest(manifest.generation)
+            self._show(manifest.generation)
+
+    def _bring_files(self, manifest: Manifest, wanted: Sequence[_Wanted]) -> None:
+        missing = [one for one in wanted if not self._is_trusted(one)]
+        make_room(self.root.parents[1], sum(one.info.bytes for one in missing), manifest, self.root)
+        self._fetch_all(missing)
+
+    def _name_manifest(self, generation: int) -> None:
         aside = self.root / ".fetched" / "generations" / f"{generation}.json"
         aside.rename(manifest_path(self.root, generation))
 
@@ -319,29 +351,23 @@ def mirrored(address: str, name: str, copies: Path | None = None) -> Mirror:
     return found
 
 
-def copies_of(address: str, *, ids_alone: bool = False) -> Path:
-    """The folder that holds the copies of a store's collections.
-
-    Args:
-        address: of the store.
-        ids_alone: copies that have of segments what tells their ids, and no vectors, which is enough for who adds and
-            publishes. They lie apart from those that are searched.
-    """
-    name = hashlib.sha256(open_store(address).address.encode()).hexdigest()[:16]
-    return cache_folder() / (name + (_IDS if ids_alone else ""))
+def copies_of(address: str, kind: Copies = Copies.WHOLE) -> Path:
+    """The folder that holds the copies of a store's collections, of one kind."""
+    return cache_folder() / (hashlib.sha256(open_store(address).address.encode()).hexdigest()[:16] + kind)
 
 
 class StoredCollections:
     """All collections of a store, for who serves their copies."""
 
-    def __init__(self, address: str, interval_s: float) -> None:
+    def __init__(self, address: str, interval_s: float, kind: Copies = Copies.WHOLE) -> None:
         """Remember.
 
         Args:
             address: of the store.
             interval_s: how long what was found there is not looked for again.
+            kind: what is brought of each.
         """
-        self.folder = copies_of(address)
+        self.folder = copies_of(address, kind)
         self._store, self._interval_s = open_store(address), interval_s
         self._names: list[str] = []
         self._next_s = 0.0
@@ -463,6 +489,13 @@ def _files_of(manifest: Manifest) -> Iterator[_Wanted]:
 
 def _files_of_segment(segment: SegmentInfo) -> list[_Wanted]:
     return [_Wanted(f"segments/{segment.id}/{name}", info) for name, info in segment.files.items()]
+
+
+def _is_of(kind: Copies, key: str) -> bool:
+    """Whether copies of a kind have a file of a generation."""
+    if kind == Copies.IDS:
+        return _tells_ids(key)
+    return kind == Copies.WHOLE or key == IMAGERY_FILE
 
 
 def _tells_ids(key: str) -> bool:

@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from wildsat_core.collection.manifest import Manifest
+from wildsat_core.collection.mirror import Copies, copies_of, mirror_of, mirrored
 from wildsat_core.errors import MissingExtraError, ShardsMissingError, UnreachableError, WildsatError
 from wildsat_core.search.cache import Cache
 from wildsat_core.search.layout import Layout
@@ -48,11 +49,13 @@ class Part:
     Attributes:
         key: names the generation and how it is dealt out; every call carries it.
         root: folder of the collection, at the same path on every node.
+        store: address of the store that has it instead: each node has a copy of its own, of what its actors hold.
         layout, texts, settings: see `Shard`.
     """
 
     key: str
     root: str
+    store: str | None
     layout: Layout
     texts: Scores
     settings: ScanSettings
@@ -77,10 +80,19 @@ class Holder:
     def _opened(self, part: Part) -> Shard:
         name = part.layout.manifest.name
         before = self._latest.get(name)
-        shard = Shard(Path(part.root), part.layout, self._number, part.texts, part.settings, before)
+        shard = Shard(self._folder(part), part.layout, self._number, part.texts, part.settings, before)
         shard.warm()
         self._latest[name] = shard
         return shard
+
+    def _folder(self, part: Part) -> Path:
+        """Where the shard's segments lie; of a collection in a store they are brought there first."""
+        if part.store is None:
+            return Path(part.root)
+        manifest = part.layout.manifest
+        mirror = mirrored(part.store, manifest.name, copies_of(part.store, Copies.PARTS))
+        mirror.bring_part(manifest, part.layout.part(self._number))
+        return mirror.root
 
     def ask(self, name: str, key: str, method: str, args: tuple[Any, ...]) -> tuple[str, Any]:
         """What a shard says: "answer" and what, "error" and which, or "unknown" where the generation is not held."""
@@ -254,7 +266,9 @@ class RayCluster:
         """
         layout = Layout.of(manifest, len(self._replicas), previous.layout if previous else None)
         dealt = hashlib.sha256(f"{manifest.model_dump_json()} {layout.shards}".encode()).hexdigest()
-        part = ray.put(Part(f"{manifest.generation}-{dealt[:16]}", str(root.resolve()), layout, texts, settings))
+        key, mirror = f"{manifest.generation}-{dealt[:16]}", mirror_of(root)
+        store = mirror.store.address if mirror else None
+        part = ray.put(Part(key, str(root.resolve()), store, layout, texts, settings))
         opening = [[(one, one.open(part)) for one in of_shard] for of_shard in self._replicas]
         for number, begun in enumerate(opening):
             faults = [fault for one, opened in begun if (fault := _fault(one, opened, part))]
@@ -262,7 +276,7 @@ class RayCluster:
                 raise UnreachableError(
                     f"no replica of shard {number + 1} could open collection {manifest.name!r}: {faults[0]}"
                 )
-        return RayShards(layout, f"{manifest.generation}-{dealt[:16]}", part, self._replicas)
+        return RayShards(layout, key, part, self._replicas)
 
     def processes(self) -> list[list[tuple[str, int]]]:
         """Node and process of each replica of each shard, as far as they are there."""

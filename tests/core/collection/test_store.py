@@ -15,7 +15,7 @@ from tests.core.collection.race_driver import PROCESSES, TURNS
 from wildsat_core.collection import open_collection
 from wildsat_core.collection.garbage import collect_garbage
 from wildsat_core.collection.maintain import compact, delete_tiles, publish_next, verify
-from wildsat_core.collection.mirror import StoredCollections, copies_of, mirrored
+from wildsat_core.collection.mirror import Copies, StoredCollections, copies_of, mirrored
 from wildsat_core.collection.segment import write_segment
 from wildsat_core.collection.store import open_store
 from wildsat_core.errors import (
@@ -193,7 +193,7 @@ def test_what_was_fetched_is_not_fetched_again(store, monkeypatch, tmp_path):
 
 def test_who_only_adds_fetches_no_vectors_and_leaves_what_is_searched_alone(store, monkeypatch, tmp_path):
     searched = elsewhere(store, monkeypatch, tmp_path)
-    mirror = mirrored(store, "test", copies_of(store, ids_alone=True))
+    mirror = mirrored(store, "test", copies_of(store, Copies.IDS))
     mirror.pull()
     assert {path.name for path in mirror.root.glob("segments/*/[!.]*")} == {"tiles.arrow", "ids.npy", "ids.rows.npy"}
     assert add(mirror.root, 9).tiles == 9
