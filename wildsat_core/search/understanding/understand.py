@@ -260,8 +260,8 @@ class _Work:
     def _suggestion(self, text: str) -> str | None:
         """The question spelt rightly, unless it is a name that was understood."""
         names = {plain(one.words) for one in self.found if one.kind in ("species", "place", "country", "like")}
-        known = english_words() | {word for name in names for word in name.split()}
-        return correct(text, frozenset(known))
+        named = {word for name in names for word in name.split()}
+        return correct(text, english_words() | named if named else english_words())  # a copy takes a millisecond
 
 
 def _singular(name: str) -> list[str]:
