@@ -2,6 +2,7 @@
 
 import datetime as dt
 from dataclasses import replace
+from itertools import groupby
 
 import numpy as np
 import pytest
@@ -228,3 +229,19 @@ def test_the_lowest_is_found_by_histograms_whatever_the_scores():
     for lower in (1, 2, 7, 250, len(scores) - 1, len(scores)):
         found = find_lowest(lower, lambda known: sum(histogram(ordered(part), known) for part in parts))
         assert found == np.sort(scores)[lower - 1]
+
+
+def test_a_search_waits_for_its_shards_twice(folder, monkeypatch):
+    engine = SearchEngine(open_collection(folder), FakeModel(), shards=3)
+    engine.search(Query(terms=(TextTerm("ice"),), k=5))  # what is asked once of a generation is known now
+    events, begin = [], engine.shards._begin
+
+    def noted(shard, *rest):
+        events.append("asked")
+        answer = begin(shard, *rest)
+        return lambda: events.append("waited") or answer()
+
+    monkeypatch.setattr(engine.shards, "_begin", noted)
+    found = engine.search(Query(terms=(TextTerm("mangrove coast"), TextTerm("dunes", weight=-0.5)), k=20))
+    assert len(found.hits) == 20
+    assert [event for event, _ in groupby(events)] == ["asked", "waited"] * 2  # the best, then their tiles and ranks
