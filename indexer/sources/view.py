@@ -200,7 +200,8 @@ def view_of(header: Any, path: str, choice: BandChoice, *, placed_anew: bool = F
     plain = View(path, header.width, header.height, indexes, "uint8")
     if is_palette(header, indexes):
         return replace(plain, is_palette=True, masks=_palette_masks(header))
-    if header.tags(ns="IMAGE_STRUCTURE").get("MINISWHITE") == "YES":
+    # Other formats have no such tag, and some read the file to its end to say so.
+    if header.driver in ("GTiff", "COG") and header.tags(ns="IMAGE_STRUCTURE").get("MINISWHITE") == "YES":
         raise SourceError(
             f"{header.name} is a negative, with 0 for white (MINISWHITE): make a positive of it first, with "
             "`gdal_translate -scale 0 255 255 0 IN OUT.tif`"
