@@ -21,10 +21,7 @@ test-imagery: install-test  ## every coordinate system, orientation, type of num
 test-docker: install-test  ## build the CPU image and live through a deployment, in a Docker engine of its own if none runs
 	$(BIN)/python -m pytest tests/docker --timeout 3600 -v
 
-test-docs: install-test  ## the documentation site in build/site, a broken link is an error; nothing is fetched
-	NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs build --strict
-
-package: install-test  ## install the wheel from the package index into empty environments and run the demo there
+test-package: install-test  ## install the wheel from the package index into empty environments and run the demo there
 	$(BIN)/python -m pytest tests/package -v
 
 mutants: install-test assets  ## how many small faults the tests notice: a sample of MINUTES; CONTRIBUTING.md

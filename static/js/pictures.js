@@ -23,7 +23,7 @@ export function filterOf(picture) {
 
 /** @param {HTMLImageElement} picture */
 function adapt(picture) {
-  if (!picture.naturalWidth) return;
+  if (!picture.complete || !picture.naturalWidth) return; // its size is known before there is anything to see
   picture.style.setProperty("--stretch", filterOf(picture));
   const shownPx = Math.max(picture.clientWidth, picture.clientHeight) * devicePixelRatio;
   picture.classList.toggle("is-magnified", shownPx > picture.naturalWidth);

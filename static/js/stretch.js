@@ -19,6 +19,7 @@ export function stretchOf(pixels) {
     counts[Math.round(0.2126 * pixels[i] + 0.7152 * pixels[i + 1] + 0.0722 * pixels[i + 2])] += 1;
     seen += 1;
   }
+  if (!seen) return { gain: 1, shift: 0 };
   const [low, high] = [quantile(counts, seen * CUT), quantile(counts, seen * (1 - CUT))];
   const gain = Math.max(1, (LIGHTEST - DARKEST) / Math.max(high - low, 1 / 255)); // what is bright enough stays
   if (gain === 1) return { gain, shift: 0 };

@@ -27,6 +27,10 @@ test("a picture that uses the range stays as it is", () => {
   assert.deepEqual(stretchOf(grey(0, 60, 120, 180, 255)), { gain: 1, shift: 0 });
 });
 
+test("a picture without data stays as it is", () => {
+  assert.deepEqual(stretchOf(new Uint8ClampedArray(64)), { gain: 1, shift: 0 });
+});
+
 test("a flat picture is made lighter and no noise is painted", () => {
   const found = stretchOf(grey(...Array.from({ length: 50 }, (_, i) => 12 + (i % 2))));
   assert.equal(found.gain, 4);

@@ -265,6 +265,21 @@ def test_pictures_are_large_stretched_and_honest_and_the_choice_is_kept(open_pag
     assert picture.evaluate(look)[1] == "none"
 
 
+def test_a_picture_whose_pixels_are_not_there_yet_is_not_judged(open_page: Any, fake_url: str) -> None:
+    page = open_page(f"{fake_url}/?q=fen", live_map=False)
+    picture = page.locator(".hit img").first
+    stretch = "picture => picture.style.getPropertyValue('--stretch')"
+    until(page, lambda: picture.evaluate(stretch))
+    again = (
+        "picture => { picture.style.removeProperty('--stretch'); COMPLETE; picture.dispatchEvent(new Event('load')) }"
+    )
+    half = "Object.defineProperty(picture, 'complete', { value: false, configurable: true })"
+    picture.evaluate(again.replace("COMPLETE", half))
+    assert picture.evaluate(stretch) == "", "its size is known, and what a canvas makes of it is black"
+    picture.evaluate(again.replace("COMPLETE", "delete picture.complete"))
+    assert picture.evaluate(stretch) != ""
+
+
 def test_the_area_around_and_other_days_are_shown(open_page: Any, fake_url: str) -> None:
     page = open_page(f"{fake_url}/?q=fen", live_map=False)
     page.locator(".hit-picture").first.hover()
