@@ -51,7 +51,8 @@ from app.settings import Settings
 from app.static_files import PageFiles
 from app.threads import limit_threads
 from wildsat_core import __version__
-from wildsat_core.collection.mirror import Copies, StoredCollections
+from wildsat_core.collection.copies import Copies
+from wildsat_core.collection.stored import StoredCollections
 from wildsat_core.countries import load_countries
 from wildsat_core.search.species import TABLE, load_species
 from wildsat_core.search.understanding import understand

@@ -7,8 +7,9 @@ from typing import Annotated
 
 import typer
 
+from wildsat_core.collection.copies import Copies, copies_of
 from wildsat_core.collection.manifest import holds_collection
-from wildsat_core.collection.mirror import Copies, copies_of, mirrored
+from wildsat_core.collection.mirror import mirrored
 from wildsat_core.collection.writer import check_collection_name
 from wildsat_core.errors import CollectionNotFoundError
 

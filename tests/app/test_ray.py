@@ -20,8 +20,9 @@ from app.main import create_app
 from tests.app.conftest import toy_settings
 from tests.conftest import s3_access
 from tests.core.search.fakes import FakeModel, random_collection, revisited_collection
+from wildsat_core.collection.copies import Copies, copies_of
 from wildsat_core.collection.maintain import delete_tiles
-from wildsat_core.collection.mirror import Copies, copies_of, mirrored
+from wildsat_core.collection.mirror import mirrored
 
 pytestmark = [
     pytest.mark.timeout(600),

@@ -11,7 +11,8 @@ from app.main import create_app
 from app.settings import Settings
 from tests.app.conftest import ROWS, ToyModel, write_rows
 from tests.app.test_swap import some_tiles, wait_for
-from wildsat_core.collection.mirror import copies_of, mirrored
+from wildsat_core.collection.copies import copies_of
+from wildsat_core.collection.mirror import mirrored
 from wildsat_core.collection.store import open_store
 
 

@@ -13,39 +13,29 @@ from __future__ import annotations
 import hashlib
 import json
 import logging
-import os
-import shutil
-import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
-from enum import StrEnum
 from functools import lru_cache
 from pathlib import Path
 from typing import Final
 
 from filelock import FileLock
 
+from wildsat_core.collection.copies import ARRIVED_FILE, USED_FILE, WHOLE_FILE, Copies, copies_of, make_room
 from wildsat_core.collection.manifest import (
     IMAGERY_FILE,
     FileInfo,
     Manifest,
     SegmentInfo,
-    holds_collection,
-    is_collection_name,
-    list_collections,
     manifest_path,
     newest_generation,
     read_manifest,
 )
 from wildsat_core.collection.store import Store, Stored, open_store
 from wildsat_core.errors import (
-    CacheTooSmallError,
     CollectionFormatError,
     CollectionNotFoundError,
-    InvalidInputError,
-    UnreachableError,
-    WildsatError,
 )
 from wildsat_core.files import file_aside, sha256_file, write_text_atomically
 
@@ -54,22 +44,7 @@ logger = logging.getLogger(__name__)
 STORE_FILE: Final = "STORE"
 INFO_FILE: Final = "segment.json"
 ID_FILES: Final = ("tiles.arrow", "ids.npy", "ids.rows.npy")
-CACHE_VARIABLE: Final = "WILDSAT_CACHE"
-LIMIT_VARIABLE: Final = "WILDSAT_CACHE_GB"
-_ARRIVED: Final = ".arrived.json"
-_USED: Final = ".used"
-_WHOLE: Final = ".whole"  # which generation was fetched with all its files
 _AT_ONCE: Final = 8
-_IN_USE_S: Final = 3600.0  # a copy that nobody looked at for so long is served by nobody
-
-
-class Copies(StrEnum):
-    """What copies have of a generation beside its manifest; each kind lies in a folder whose name it ends."""
-
-    WHOLE = ""  # all: for who searches
-    IDS = "-ids"  # what tells ids, and no vectors: for who adds and publishes
-    FACTS = "-facts"  # map tiles of the imagery: for a service whose shards are elsewhere
-    PARTS = "-parts"  # segments of some shards: for the actors that hold these
 
 
 @dataclass(frozen=True, slots=True)
@@ -145,7 +120,7 @@ class Mirror:
                 raise CollectionNotFoundError(
                     f"no collection {self.root.name!r} in {self.store.address}: `wildsat index build` makes one"
                 )
-            (self.root / _USED).touch()
+            (self.root / USED_FILE).touch()
             wanted = generation or newest
             if generation is None and self._is_whole(newest):
                 return newest
@@ -163,14 +138,14 @@ class Mirror:
     def _is_whole(self, generation: int) -> bool:
         """Whether the copy has this generation as its live one."""
         try:
-            whole = (self.root / _WHOLE).read_text(encoding="ascii")
+            whole = (self.root / WHOLE_FILE).read_text(encoding="ascii")
         except OSError:
             return False
         return self._kind != Copies.IDS and whole == f"{generation}" and newest_generation(self.root) == generation
 
     def forget(self) -> None:
         """Take the generations out of the copy: the store has no such collection, or no longer."""
-        for path in (self.root / "CURRENT", self.root / _WHOLE, *(self.root / "generations").glob("[0-9]*.json")):
+        for path in (self.root / "CURRENT", self.root / WHOLE_FILE, *(self.root / "generations").glob("[0-9]*.json")):
             path.unlink(missing_ok=True)
 
     def _show(self, generation: int) -> None:
@@ -181,7 +156,7 @@ class Mirror:
         sha256 = sha256_file(manifest_path(self.root, generation))
         write_text_atomically(self.root / "CURRENT", f"{generation} {sha256}\n")
         if self._kind != Copies.IDS:
-            write_text_atomically(self.root / _WHOLE, f"{generation}")
+            write_text_atomically(self.root / WHOLE_FILE, f"{generation}")
 
     def _bring(self, generation: int) -> None:
         manifest = self.manifest(generation)
@@ -205,7 +180,7 @@ class Mirror:
             CacheTooSmallError: the part does not fit.
         """
         with FileLock(self.root / ".fetch", mode=0o644):
-            (self.root / _USED).touch()
+            (self.root / USED_FILE).touch()
             self._bring_files(manifest, [one for one in _files_of(part) if one.key != IMAGERY_FILE])
             self.manifest(manifest.generation)
             self._name_manifest(manifest.generation)
@@ -277,7 +252,7 @@ class Mirror:
             folders.setdefault(path.parent, {})[path.name] = [*_mark(path), one.info.sha256]
         with FileLock(self.root / ".arrivals", mode=0o644):
             for folder, marks in folders.items():
-                write_text_atomically(folder / _ARRIVED, json.dumps({**_arrivals(folder), **marks}))
+                write_text_atomically(folder / ARRIVED_FILE, json.dumps({**_arrivals(folder), **marks}))
 
     # Publishing.
 
@@ -351,133 +326,6 @@ def mirrored(address: str, name: str, copies: Path | None = None) -> Mirror:
     return found
 
 
-def copies_of(address: str, kind: Copies = Copies.WHOLE) -> Path:
-    """The folder that holds the copies of a store's collections, of one kind."""
-    return cache_folder() / (hashlib.sha256(open_store(address).address.encode()).hexdigest()[:16] + kind)
-
-
-class StoredCollections:
-    """All collections of a store, for who serves their copies."""
-
-    def __init__(self, address: str, interval_s: float, kind: Copies = Copies.WHOLE) -> None:
-        """Remember.
-
-        Args:
-            address: of the store.
-            interval_s: how long what was found there is not looked for again.
-            kind: what is brought of each.
-        """
-        self.folder = copies_of(address, kind)
-        self._store, self._interval_s = open_store(address), interval_s
-        self._names: list[str] = []
-        self._next_s = 0.0
-        self._told: dict[str, str] = {}
-
-    def names(self) -> list[str]:
-        """Bring all up to date; gives those that can be served.
-
-        What can't be brought is logged once, and served as it is in the cache, if it is there.
-        """
-        if time.monotonic() >= self._next_s:
-            try:
-                self._names = [
-                    name for name in self._store.folders() if is_collection_name(name) and self._brought(name)
-                ]
-                self._told.pop("", None)
-            except UnreachableError as err:
-                self._tell("", err)
-                self._names = self._names or list_collections(self.folder)
-            self._next_s = time.monotonic() + self._interval_s
-        return self._names
-
-    def _brought(self, name: str) -> bool:
-        mirror = mirrored(self._store.address, name, self.folder)
-        try:
-            mirror.pull()
-        except CollectionNotFoundError:
-            mirror.forget()
-        except (WildsatError, OSError) as err:
-            self._tell(name, err)
-        else:
-            self._told.pop(name, None)
-        return holds_collection(mirror.root)
-
-    def _tell(self, name: str, problem: Exception) -> None:
-        if self._told.get(name) != str(problem):
-            self._told[name] = str(problem)
-            logger.error("%s; what the cache has is served", problem)
-
-
-def cache_folder() -> Path:
-    """WILDSAT_CACHE, or the user's own."""
-    home = os.environ.get("XDG_CACHE_HOME") or str(Path.home() / ".cache")
-    return Path(os.environ.get(CACHE_VARIABLE) or Path(home) / "wildsat").absolute()
-
-
-def cache_limit() -> float:
-    """Bytes that the cache may take, from WILDSAT_CACHE_GB; without it there is no limit."""
-    told = os.environ.get(LIMIT_VARIABLE)
-    try:
-        limit = float(told) * 1e9 if told else float("inf")
-    except ValueError:
-        limit = -1.0
-    if not limit > 0:
-        raise InvalidInputError(f"{LIMIT_VARIABLE} must be a number of gigabytes above 0, got {told!r}", LIMIT_VARIABLE)
-    return limit
-
-
-def make_room(cache: Path, bytes_: int, manifest: Manifest, root: Path) -> None:
-    """Take segments out of the cache until so many bytes more fit: first those of copies unused the longest.
-
-    Kept are segments of this generation, of what was used within an hour, and what no store has.
-
-    Raises:
-        CacheTooSmallError: they don't fit all the same; nothing was fetched.
-    """
-    limit = cache_limit()
-    if limit == float("inf") or not bytes_:
-        return
-    kept = {root / "segments" / segment.id for segment in manifest.segments}
-    sizes = {path: _size(path) for path in cache.glob("*/*/segments/[!.]*") if path.is_dir()}
-    over = sum(sizes.values()) + bytes_ - limit
-    spare = sorted((path for path in sizes if path not in kept and _is_spare(path)), key=_last_used)
-    for path in spare:
-        if over <= 0:
-            return
-        (path.parents[1] / _WHOLE).unlink(missing_ok=True)
-        aside = path.rename(path.with_name(f".tmp-{path.name}"))
-        shutil.rmtree(aside)
-        over -= sizes[path]
-    if over > 0:
-        raise CacheTooSmallError(
-            f"generation {manifest.generation} of {manifest.name!r} does not fit into the cache {cache}: it lacks "
-            f"{over / 1e9:.3f} GB of the {limit / 1e9:g} that {LIMIT_VARIABLE} allows; raise it"
-        )
-
-
-def _is_spare(segment: Path) -> bool:
-    """Whether nobody uses a segment's copy, and the store has it."""
-    root = segment.parents[1]
-    if not (segment / _ARRIVED).is_file():
-        return False
-    if time.time() - _last_used(segment) > _IN_USE_S:
-        return True
-    live = newest_generation(root)
-    named = {one.id for one in read_manifest(root, live).segments} if live else set()
-    return segment.name not in named and time.time() - (segment / _ARRIVED).stat().st_mtime > _IN_USE_S
-
-
-def _last_used(segment: Path) -> float:
-    try:
-        return (segment.parents[1] / _USED).stat().st_mtime
-    except OSError:
-        return 0.0
-
-
-def _size(folder: Path) -> int:
-    return sum(path.stat().st_size for path in folder.iterdir())
-
-
 def _files_of(manifest: Manifest) -> Iterator[_Wanted]:
     for segment in manifest.segments:
         yield from _files_of_segment(segment)
@@ -517,7 +365,7 @@ def _mark(path: Path) -> list[int]:
 
 def _arrivals(folder: Path) -> Mapping[str, list[object]]:
     try:
-        told = json.loads((folder / _ARRIVED).read_bytes())
+        told = json.loads((folder / ARRIVED_FILE).read_bytes())
     except (OSError, ValueError):
         return {}
     return told if isinstance(told, dict) else {}

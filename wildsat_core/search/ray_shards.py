@@ -16,8 +16,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from wildsat_core.collection.copies import Copies, copies_of
 from wildsat_core.collection.manifest import Manifest
-from wildsat_core.collection.mirror import Copies, copies_of, mirror_of, mirrored
+from wildsat_core.collection.mirror import mirror_of, mirrored
 from wildsat_core.errors import MissingExtraError, ShardsMissingError, UnreachableError, WildsatError
 from wildsat_core.search.cache import Cache
 from wildsat_core.search.layout import Layout

@@ -13,11 +13,13 @@ import pytest
 from tests.core.collection.conftest import SPACES, make_tiles, make_vectors, thumbnail, writer
 from tests.core.collection.race_driver import PROCESSES, TURNS
 from wildsat_core.collection import open_collection
+from wildsat_core.collection.copies import Copies, copies_of
 from wildsat_core.collection.garbage import collect_garbage
 from wildsat_core.collection.maintain import compact, delete_tiles, publish_next, verify
-from wildsat_core.collection.mirror import Copies, StoredCollections, copies_of, mirrored
+from wildsat_core.collection.mirror import mirrored
 from wildsat_core.collection.segment import write_segment
 from wildsat_core.collection.store import open_store
+from wildsat_core.collection.stored import StoredCollections
 from wildsat_core.errors import (
     CacheTooSmallError,
     CollectionFormatError,
