@@ -252,6 +252,15 @@ RANKING_FIELDS = {
 RANKING = tuple(RANKING_FIELDS.values())  # as a URL names them
 
 
+def _or_empty(schema: dict[str, Any]) -> None:
+    """Say in a document that every field may be empty."""
+    for field in schema["properties"].values():
+        about = {name: field.pop(name) for name in ("title", "description", "examples", "default") if name in field}
+        ways = field.pop("anyOf", None) or [dict(field)]
+        field.clear()
+        field |= {"anyOf": [*ways, {"const": "", "type": "string"}], **about}
+
+
 class PageParameters(SearchParameters):
     """The page's URL: a search, the page's own state beside it, and the empty fields of a submitted form.
 
@@ -259,7 +268,7 @@ class PageParameters(SearchParameters):
     them instead.
     """
 
-    model_config = ConfigDict(extra="ignore")
+    model_config = ConfigDict(extra="ignore", json_schema_extra=_or_empty)
 
     view: str | None = Field(default=None, description="camera: longitude,latitude,zoom")
     tile: str | None = Field(default=None, description="id of the selected tile")

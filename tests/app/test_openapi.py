@@ -95,6 +95,12 @@ def test_no_server_error_and_no_answer_beyond_the_document(live_url: str, path: 
     assert 200 in statuses or (path, method) in WITHOUT_AN_ANSWER
 
 
+def test_the_page_takes_every_field_of_its_form_empty_and_says_so(live_url: str) -> None:
+    parameters = {one["name"]: one["schema"] for one in DOCUMENT["paths"]["/"]["get"]["parameters"]}
+    assert all(any(way.get("const") == "" for way in schema["anyOf"]) for schema in parameters.values())
+    assert requests.get(live_url, params=dict.fromkeys(parameters, ""), timeout=30).status_code == 200
+
+
 def test_pictures_are_declared_as_what_they_are() -> None:
     def kinds(path: str) -> set[str]:
         return set(DOCUMENT["paths"][path]["get"]["responses"]["200"]["content"])
