@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import csv
 import datetime as dt
 import io
@@ -174,6 +175,12 @@ def test_what_is_damaged_or_something_else_is_told(tmp_path: Path, archive: Path
         "names the table 'occurrence.txt', which is not there": zipped(tmp_path / "b.zip", meta__xml=META).read_bytes(),
         "has entities in its description": zipped(tmp_path / "c.zip", meta__xml=swelling).read_bytes(),
         "is damaged: no element found": zipped(tmp_path / "d.zip", meta__xml="").read_bytes(),
+        "can't be understood: unknown encoding": zipped(
+            tmp_path / "g.zip", meta__xml=META.replace("utf-8", "utf-99"), occurrence__txt="a"
+        ).read_bytes(),
+        "can't be understood: invalid literal": zipped(
+            tmp_path / "h.zip", meta__xml=META.replace('index="1"', 'index="one"'), occurrence__txt="a"
+        ).read_bytes(),
         "it holds nothing": zipped(tmp_path / "e.zip").read_bytes(),
         "it holds a.txt, b.txt": zipped(tmp_path / "f.zip", a__txt="x", b__txt="y").read_bytes(),
         "is damaged: Couldn't deserialize": b"PAR1" + b"\0" * 40 + b"PAR1",
@@ -186,6 +193,32 @@ def test_what_is_damaged_or_something_else_is_told(tmp_path: Path, archive: Path
     (tmp_path / "empty").mkdir()
     with pytest.raises(InvalidInputError, match="holds no Parquet files"):
         read_observations(tmp_path / "empty")
+
+
+@pytest.mark.parametrize(("field", "value"), [(b"\x01\x00", "encrypted"), (None, "compression")])
+def test_an_archive_that_is_whole_but_locked_is_not_called_damaged(
+    tmp_path: Path, archive: Path, field: bytes | None, value: str
+) -> None:
+    content = bytearray(archive.read_bytes())
+    for mark, flags, method in ((b"PK\x03\x04", 6, 8), (b"PK\x01\x02", 8, 10)):  # local heads, and the directory
+        at = content.find(mark)
+        while at >= 0:
+            where, what = (flags, field) if field else (method, b"\x62\x00")  # PPMd
+            content[at + where : at + where + 2] = what
+            at = content.find(mark, at + 4)
+    (tmp_path / "file").write_bytes(content)
+    with pytest.raises(InvalidInputError, match=f"can't be unpacked here: .*{value}.*; unpack it, and give the table"):
+        read_observations(tmp_path / "file")
+
+
+def test_a_byte_flipped_anywhere_ends_in_words_or_in_sightings(tmp_path: Path, archive: Path) -> None:
+    whole = archive.read_bytes()
+    for at in range(len(whole)):
+        content = bytearray(whole)
+        content[at] ^= 0xFF
+        (tmp_path / "file").write_bytes(content)
+        with contextlib.suppress(InvalidInputError):
+            read_observations(tmp_path / "file")
 
 
 def test_licence_and_citation_reach_the_data_set_the_card_and_the_exported_model(

@@ -8,10 +8,12 @@ iNaturalist's export.
 from __future__ import annotations
 
 import csv
+import errno
 import io
 import itertools
 import re
 import zipfile
+import zlib
 from collections.abc import Collection, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
@@ -73,11 +75,16 @@ def open_table(file: Path, wanted: Collection[str]) -> Iterator[Table]:
             f"{file} can't be read as a table: {err}; look for a quote that is not closed, or a file that is no text",
             "observations",
         ) from err
-    except OSError as err:  # of pyarrow, unless it has a number
-        if err.errno is not None:
+    except OSError as err:  # of pyarrow, unless it has a number; of an archive that points before its own beginning
+        if err.errno not in (None, errno.EINVAL):
             raise
         raise InvalidInputError(f"{file} is damaged: {str(err).strip()}; fetch it again", "observations") from err
-    except (zipfile.BadZipFile, EOFError, ArrowInvalid, ET.ParseError, NotImplementedError, RuntimeError) as err:
+    except RuntimeError as err:  # of zipfile: a compression that it does not know, or a password
+        raise InvalidInputError(
+            f"{file} can't be unpacked here: {err}; unpack it, and give the table or the Parquet files in it",
+            "observations",
+        ) from err
+    except (zipfile.BadZipFile, zlib.error, EOFError, ArrowInvalid, ET.ParseError) as err:
         raise InvalidInputError(f"{file} is damaged: {err}; fetch it again", "observations") from err
 
 
@@ -135,7 +142,15 @@ def _as_text(value: object) -> str | None:
 def _archive(file: Path, archive: zipfile.ZipFile, wanted: Collection[str], opened: ExitStack) -> Table:
     files = {PurePosixPath(name).name: name for name in archive.namelist() if not name.endswith("/")}
     if META in files:
-        return _darwin_core(file, archive, files, opened)
+        try:
+            return _darwin_core(file, archive, files, opened)
+        except InvalidInputError:
+            raise
+        except (LookupError, TypeError, ValueError) as err:  # an encoding, a column's number, a separator
+            raise InvalidInputError(
+                f"{file}: {META} can't be understood: {err}; mend it, or unpack the archive and give its table",
+                "observations",
+            ) from err
     parquet = sorted(name for name in archive.namelist() if ".parquet" in name and not name.endswith("/"))
     if parquet:
         return _parquet(file, [opened.enter_context(archive.open(name)) for name in parquet], wanted)
