@@ -23,7 +23,6 @@ if TYPE_CHECKING:
 
 BATCH: Final = 32
 MAX_MISSING: Final = 0.5
-EIGHT_BIT: Final = 255
 
 Pixels = npt.NDArray[np.generic]
 
@@ -67,7 +66,7 @@ class PictureFolder:
                 "file's bands they are, counted from 1",
                 "band_indexes",
             )
-        return cls(root, spec.bands, band_indexes, stretch, spec.scale == EIGHT_BIT)
+        return cls(root, spec.bands, band_indexes, stretch, spec.takes_eight_bit)
 
     def names(self) -> list[str]:
         """Pictures below the folder, by name.

@@ -87,7 +87,7 @@ def make_views(batch: Batch, model: WildSATModel, augment: AugmentConfig, losses
 
     def prepared(pixels: torch.Tensor) -> torch.Tensor:
         # Deeper pixels come as float32; clamped they would all be white.
-        if pixels.dtype != torch.uint8 and spec.scale == 255 and (brightest := float(pixels.max())) > 255:
+        if pixels.dtype != torch.uint8 and spec.takes_eight_bit and (brightest := float(pixels.max())) > 255:
             raise InvalidInputError(
                 f"pictures hold values up to {brightest:g} and the model takes eight bits: give "
                 "--set model.scale=10000 for reflectance x 10,000, or pictures stretched to 0..255",

@@ -47,6 +47,11 @@ class Preprocessing:
     std: tuple[float, ...] = ()
     scale: float = 255.0
 
+    @property
+    def takes_eight_bit(self) -> bool:
+        """Whether the values are those of eight-bit pictures, 0 to 255, and no others."""
+        return self.scale == 255
+
     def __post_init__(self) -> None:
         """Refuse settings that contradict each other."""
         used = [p for p in self.positions if p != DROPPED]

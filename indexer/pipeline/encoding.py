@@ -71,7 +71,7 @@ class Encoder:
     @property
     def takes_eight_bit(self) -> bool:
         """Whether the model takes nothing but eight-bit pictures."""
-        return self.model.config.preprocessing.scale == 255
+        return self.model.config.preprocessing.takes_eight_bit
 
     def encode(self, tiles: Sequence[Tile], pictures: Sequence[npt.NDArray[np.generic]]) -> dict[Space, Vectors]:
         """Vectors of some tiles; arguments and errors as of `begin`.
