@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import datetime as dt
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -22,7 +23,7 @@ from wildsat_core.collection.provenance import with_source
 from wildsat_core.collection.publish import publish_manifest, until_published
 from wildsat_core.collection.reader import live_rows
 from wildsat_core.collection.segment import read_id_index
-from wildsat_core.collection.writer import tell_dropped_indexes, write_deletions
+from wildsat_core.collection.writer import check_of_model, tell_dropped_indexes, write_deletions
 from wildsat_core.errors import CollectionNotFoundError, ModelMismatchError
 from wildsat_core.types import ModelRef, Space, SpaceSpec
 
@@ -103,17 +104,8 @@ def check_same_model(root: Path, model: ModelRef) -> None:
     Raises:
         ModelMismatchError: naming both.
     """
-    try:
-        found = read_current_manifest(root)
-    except CollectionNotFoundError:
-        return
-    if found.name != root.name:
-        raise ModelMismatchError(f"{root} holds the collection {found.name!r}, not {root.name!r}")
-    if found.model != model:
-        raise ModelMismatchError(
-            f"collection {found.name!r} was made by {found.model}, you are adding with {model}; "
-            "use that model, or build under another name"
-        )
+    with contextlib.suppress(CollectionNotFoundError):
+        check_of_model(read_current_manifest(root), root, root.name, model)
 
 
 def _base(root: Path, model: ModelRef, spaces: Mapping[Space, SpaceSpec]) -> Manifest:

@@ -353,13 +353,7 @@ class CollectionWriter:
             manifest = read_current_manifest(self.root)
         except CollectionNotFoundError:
             return None
-        if manifest.name != self._name:
-            raise ModelMismatchError(f"{self.root} holds the collection {manifest.name!r}, not {self._name!r}")
-        if manifest.model != self._model:
-            raise ModelMismatchError(
-                f"collection {self._name!r} was made by {manifest.model}, you are adding with {self._model}; "
-                "use that model, or build under another name"
-            )
+        check_of_model(manifest, self.root, self._name, self._model)
         if manifest.spaces != self._spaces:
             raise ModelMismatchError(f"collection {self._name!r} has spaces {manifest.spaces}, you add {self._spaces}")
         return _Base.open(self.root, manifest)
@@ -393,6 +387,21 @@ class CollectionWriter:
         self._replaced |= known
         self._pending.append(segment)
         self._pending_ids.update(ids)
+
+
+def check_of_model(manifest: Manifest, root: Path, name: str, model: ModelRef) -> None:
+    """Refuse to add to a collection of another name or model.
+
+    Raises:
+        ModelMismatchError: naming both.
+    """
+    if manifest.name != name:
+        raise ModelMismatchError(f"{root} holds the collection {manifest.name!r}, not {name!r}")
+    if manifest.model != model:
+        raise ModelMismatchError(
+            f"collection {name!r} was made by {manifest.model}, you are adding with {model}; use that model, or build "
+            "under another name"
+        )
 
 
 def check_tile(tile: Tile) -> None:
