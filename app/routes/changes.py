@@ -57,10 +57,10 @@ class ChangesBody(QuestionBody):
     format: Format = Field(default="geojson", description=FORMAT)
 
 
-TABLE: dict[int | str, dict[str, Any]] = {200: {"content": {"text/csv": {"schema": {"type": "string"}}}}}
+AS_CSV: dict[int | str, dict[str, Any]] = {200: {"content": {"text/csv": {"schema": {"type": "string"}}}}}
 
 
-@router.get("/changes", response_class=GeoJSONResponse, response_model=ChangesAnswer, responses=TABLE)
+@router.get("/changes", response_class=GeoJSONResponse, response_model=ChangesAnswer, responses=AS_CSV)
 def changes(request: Request, parameters: Annotated[ChangesParameters, in_url(ChangesParameters)]) -> Response:
     """Rank places that were visited more than once by what changed there, as one question sees it."""
     served = catalog_of(request).get(parameters.collection)
@@ -75,7 +75,7 @@ def changes(request: Request, parameters: Annotated[ChangesParameters, in_url(Ch
 
 
 @router.post(
-    "/changes", name="changes_json", response_class=GeoJSONResponse, response_model=ChangesAnswer, responses=TABLE
+    "/changes", name="changes_json", response_class=GeoJSONResponse, response_model=ChangesAnswer, responses=AS_CSV
 )
 def changes_json(request: Request, body: ChangesBody) -> Response:
     """The same for what does not fit a URL: weighted terms, the vector of a picture, any area."""

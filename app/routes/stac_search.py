@@ -204,7 +204,10 @@ def _page(request: Request, body: StacBody, following: Callable[[str], dict[str,
     filters = body.to_filters()
     chosen = _chosen(request, body.collections)
     counted = [(served, count) for served in chosen if (count := served.engine.count(filters))]
-    found, continued = (_sorted if sorting else _in_turn)(request, body, filters, counted)
+    if sorting:
+        found, continued = _sorted(request, body, sorting, filters, counted)
+    else:
+        found, continued = _in_turn(request, body, filters, counted)
     tiles = _tiles(found)
     items = [stac_item(served, tiles[served.name, row], at) for served, row in found]
     if body.fields is not None:
@@ -260,9 +263,8 @@ def _in_turn(request: Request, body: StacBody, filters: Filters, counted: Counte
     return found, None
 
 
-def _sorted(request: Request, body: StacBody, filters: Filters, counted: Counted) -> Found:
+def _sorted(request: Request, body: StacBody, sorting: Sorting, filters: Filters, counted: Counted) -> Found:
     """Tiles of all collections by their properties; equals stand as they would without, collection by collection."""
-    sorting = body.sorting()
     name, after = _read_after(body.after, sorting)
     limit = min(body.limit, MAX_ITEMS)
     reached: list[tuple[Any, Served, Position, int]] = []
@@ -280,9 +282,11 @@ def _sorted(request: Request, body: StacBody, filters: Filters, counted: Counted
     reached.sort(key=lambda at: at[0])
     shown = reached[body.offset : body.offset + limit]
     more = more or len(reached) > body.offset + limit
-    return [
-        (served, row) for _, served, _, row in shown
-    ], f"{shown[-1][1].name}/{shown[-1][2]}" if more and shown else None
+    found = [(served, row) for _, served, _, row in shown]
+    if not (more and shown):
+        return found, None
+    _, served, position, _ = shown[-1]
+    return found, f"{served.name}/{position}"
 
 
 def _read_after(text: str | None, sorting: Sorting) -> tuple[str | None, Position | None]:

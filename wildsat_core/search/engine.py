@@ -49,7 +49,7 @@ from wildsat_core.search.scorer import ANN_ROWS, EXACT_SCAN_ROWS, FEW, ScanSetti
 from wildsat_core.search.shard import Asked, Found
 from wildsat_core.search.shards import LocalShards, Shards
 from wildsat_core.search.spread import Spread
-from wildsat_core.search.tiles import Tiles
+from wildsat_core.search.tiles import CollectionTiles
 
 _CACHED_FIELDS = 8
 _CACHED_FLOORS = 16
@@ -60,7 +60,7 @@ _NONE = np.empty(0, np.int64)
 _FILTERED = "exact scan of the filtered rows"
 
 
-class SearchEngine(Tiles):
+class SearchEngine(CollectionTiles):
     """Searches one generation of a collection with the model that made it. Safe to use from many threads.
 
     Raises:

@@ -28,7 +28,7 @@ _CACHED_LAND = 64
 _HEIGHT_ROWS = 65_536
 
 
-class Tiles:
+class CollectionTiles:
     """The tiles of one generation of a collection; no model is needed. Safe to use from many threads."""
 
     def __init__(self, shards: Shards) -> None:
