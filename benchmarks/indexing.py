@@ -21,13 +21,18 @@ import argparse
 from importlib import import_module
 
 
+def _add_model(kind: argparse.ArgumentParser, model: str, features: int) -> None:
+    """Options that say what embeds."""
+    kind.add_argument("--model", default=model)
+    kind.add_argument("--architecture", help="a backbone with random weights instead of a model")
+    kind.add_argument("--features", type=int, default=features, help="of such a backbone")
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     kinds = parser.add_subparsers(required=True)
     one = kinds.add_parser("throughput")
-    one.add_argument("--model", default="wildsat-mini")
-    one.add_argument("--architecture", help="a backbone with random weights instead of a model")
-    one.add_argument("--features", type=int, default=2048)
+    _add_model(one, "wildsat-mini", features=2048)
     one.add_argument("--tiles", type=int, default=4000)
     one.add_argument("--tile-px", type=int, default=128)
     one.add_argument("--batch", type=int, default=256)
@@ -55,9 +60,7 @@ def main() -> None:
     five.add_argument("--device", default="cuda")
     five.set_defaults(run=("benchmarks.gpu_search", "gpu"))
     six = kinds.add_parser("transfer")
-    six.add_argument("--model", default="wildsat-s2")
-    six.add_argument("--architecture", help="a backbone with random weights instead of a model")
-    six.add_argument("--features", type=int, default=768)
+    _add_model(six, "wildsat-s2", features=768)
     six.add_argument("--tile-px", type=int, default=64)
     six.add_argument("--batch", type=int, default=256)
     six.add_argument("--batches", type=int, default=32)
