@@ -120,7 +120,8 @@ def check_companions(header: Any) -> None:  # noqa: ANN401
 
     name = header.name
     mask, description = Path(f"{name}.msk"), Path(f"{name}.aux.xml")
-    if mask.is_file() and not any(MaskFlags.per_dataset in flags for flags in header.mask_flag_enums):
+    # No flag at all: the band has a mask of its own in that file.
+    if mask.is_file() and not any(MaskFlags.per_dataset in flags or not flags for flags in header.mask_flag_enums):
         raise NotAPictureError(f"{mask}, which tells where {name} has data, is damaged: make it anew, or remove it")
     if description.is_file():
         parser = expat.ParserCreate()

@@ -220,6 +220,19 @@ def test_a_damaged_mask_or_description_beside_a_raster_is_refused(tmp_path):
     assert only_tile(path)[1].missing == 0
 
 
+def test_masks_of_single_bands_beside_a_raster_are_read(tmp_path):
+    path = write(tmp_path / "it.tif", noise())
+    shown = np.ones((3, 128, 128), np.uint8) * 255
+    for band in range(3):
+        shown[band, 32 * band : 32 * band + 32] = 0
+    with rasterio.open(path) as raster:
+        mask = raster.profile | {"driver": "GTiff"}
+    with rasterio.open(f"{path}.msk", "w", **mask) as out:
+        out.write(shown)
+        out.update_tags(**{f"INTERNAL_MASK_FLAGS_{band}": "0" for band in (1, 2, 3)})
+    assert only_tile(path)[1].missing == 0.75
+
+
 def test_a_negative_is_refused_with_the_command_that_makes_a_positive(tmp_path):
     path = write(tmp_path / "it.tif", noise(1), photometric="MINISWHITE")
     with pytest.raises(SourceError, match="gdal_translate -scale 0 255 255 0"):
