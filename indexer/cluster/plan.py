@@ -13,7 +13,7 @@ from typing import Any
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from indexer.cluster.units import Unit, units_of
-from indexer.pipeline.inputs import InputState, check_meanwhile, inputs_of
+from indexer.pipeline.inputs import InputState, check_meanwhile, check_since, inputs_of
 from indexer.pipeline.job import JOBS
 from indexer.sources.protocol import Pinnable, Source
 from wildsat_core.addresses import same_when_signed_anew, without_secrets
@@ -157,14 +157,7 @@ def check_inputs(plan: JobPlan, source: Source) -> None:
 
 
 def _check_state(plan: JobPlan, now: InputState) -> None:
-    before = InputState.from_json(plan.inputs)
-    if now.untold and not before.untold:
-        raise SourceError(
-            f"whether the imagery was changed since the build was planned can't be known: {now.untold}. Give the same "
-            "command again when it can, or plan again with --restart"
-        )
-    if told := before.difference(now):
-        raise SourceError(f"the imagery was changed since the build was planned: {told}. Plan again with --restart")
+    check_since(InputState.from_json(plan.inputs), now, "the build was planned", "plan again with --restart")
 
 
 def check_inputs_meanwhile(plan: JobPlan, source: Source) -> None:

@@ -102,6 +102,30 @@ class InputState:
             )
 
 
+def check_since(before: InputState, now: InputState, since: str, go_on: str) -> None:
+    """Refuse to go on with what was begun from other files.
+
+    Args:
+        before: as it was then.
+        now: as it is.
+        since: when that was, as "the build was planned".
+        go_on: what to do when something was changed, as "name a new folder".
+
+    Raises:
+        SourceError: something was changed, or that can't be known.
+    """
+    if now.untold and not before.untold:
+        raise SourceError(
+            f"whether the imagery was changed since {since} can't be known: {now.untold}. Give the same command again "
+            f"when it can, or {go_on}"
+        )
+    if told := before.difference(now):
+        raise SourceError(
+            f"the imagery was changed since {since}: {told}. Tiles of both would be mixed: put back what was there, or "
+            f"{go_on}"
+        )
+
+
 def check_meanwhile(before: InputState, source: object, go_on: str) -> None:
     """Refuse to publish what was read from one file that was replaced meanwhile.
 
@@ -163,16 +187,7 @@ class InputGuard:
             SourceError: they were read from something else than what is there now.
         """
         if goes_on and (saved := self._saved()) is not None:
-            if self._before.untold and not saved.untold:
-                raise SourceError(
-                    f"whether the imagery was changed since the interrupted build began can't be known: "
-                    f"{self._before.untold}. Give the same command again when it can, or {self._go_on}"
-                )
-            if told := saved.difference(self._before):
-                raise SourceError(
-                    f"the imagery was changed since the interrupted build began: {told}. Tiles of both would be mixed: "
-                    f"put back what was there, or {self._go_on}"
-                )
+            check_since(saved, self._before, "the interrupted build began", self._go_on)
             return
         if len(self._before.marks):
             write_text_atomically(self._path, self._before.to_json())
