@@ -29,7 +29,7 @@ class Selection:
     Attributes:
         count: at most so many, drawn at random.
         species: only places of species with these letters in their name, in any case; empty for all.
-        part: "train", "val" or "test" alone; empty for all.
+        part: "train", "val", "test" or "buffer" alone; empty for all.
         seed: of the draw.
     """
 
@@ -55,7 +55,11 @@ def choose_places(data: TrainingSet, selection: Selection) -> Ints:
     places = np.unique(data.column("pairs", "place")[wanted])
     if not len(places):
         what = ", ".join(filter(None, (selection.species, selection.part)))
-        raise InvalidInputError(f"{data.folder} has no place of {what or 'any species'}", "species")
+        parts = ", ".join(np.unique(data.column("places", "split")).tolist())
+        raise InvalidInputError(
+            f"{data.folder} has no place of {what or 'any species'}: choose another species or part; it has {parts}",
+            "species" if selection.species else "part",
+        )
     random = np.random.default_rng(selection.seed)
     return np.sort(random.permutation(places)[: selection.count]).astype(np.int64)
 
