@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torch
 from PIL import Image
 from safetensors.numpy import save_file
 
@@ -84,3 +85,16 @@ def tiny_config(data: Path, run: Path, /, **sections: dict[str, Any]) -> TrainCo
     for name, changes in sections.items():
         content[name] = content.get(name, {}) | changes
     return TrainConfig.model_validate(content)
+
+
+def write_reference(folder: Path) -> tuple[Path, Path]:
+    """`dataloader_data.npy` and `wiki_data_v4.pt` in the reference's form, tiny."""
+    groups = [
+        [("u1/tci/10_20.png", -98.0, 33.5, 2, ["u2/tci/10_20.png"]), ("u3/tci/11_20.png", -97.9, 33.4, 0, [])],
+        [("u2/tci/10_20.png", np.float64(-98.0), 33.5, np.int64(1), ["u1/tci/10_20.png"])],
+    ]
+    pictures, wiki = folder / "dataloader_data.npy", folder / "wiki_data_v4.pt"
+    np.save(pictures, {"dataloader_data": groups}, allow_pickle=True)  # type: ignore[arg-type]
+    keys = [(0, "Habitat"), (0, "Range"), (1, "Habitat")]
+    torch.save({"data": torch.randn(3, 16), "keys": keys, "taxon_id": torch.tensor([501, 777])}, wiki)
+    return pictures, wiki

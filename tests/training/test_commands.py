@@ -13,7 +13,7 @@ from rich.console import Console
 from typer.testing import CliRunner, Result
 
 from tests.indexer.stac_server import StacServer, scene
-from tests.training.test_data import write_reference
+from tests.training.conftest import write_reference
 from training.commands import dataset, train
 from training.data.pixels import PixelReader
 from training.data.tables import open_dataset

@@ -21,7 +21,7 @@ from training.commands import dataset
 from training.data.credit import licence_name
 from training.data.observations import read_observations
 from training.loop import train
-from wildsat_core.errors import InvalidInputError
+from wildsat_core.errors import InvalidInputError, MissingDataError
 from wildsat_core.models.commands import export_model
 
 from .conftest import make_dataset, tiny_config
@@ -249,3 +249,65 @@ def test_licence_and_citation_reach_the_data_set_the_card_and_the_exported_model
         assert said in card
     assert "| score |" in card
     assert credits_of({}) == ["sightings: nobody said whom to cite"]
+
+
+def test_observations_of_gbif_and_inaturalist_are_read_and_bad_rows_counted(tmp_path: Path) -> None:
+    gbif = tmp_path / "gbif.csv"
+    gbif.write_text(
+        "gbifID\tspecies\tdecimalLatitude\tdecimalLongitude\teventDate\n"
+        "1\tPanthera  onca\t-3.5\t-60.25\t2019-07-04T10:00:00Z\n"
+        "2\t\t1\t2\t2019-01-01\n"
+        "3\tPanthera onca\tnorth\t-60\t\n"
+        "4\tPanthera onca\t91\t-60\t\n"
+        "5\tPanthera onca\t0\t0\t\n"
+        "6\tPanthera onca\tnan\t3\t\n"
+        "7\tPanthera onca\t10\t180\tJuly 1999\n"
+        "8\tPanthera\n"
+    )
+    seen = read_observations(gbif)
+    assert [(o.species, o.lon, o.lat, o.date) for o in seen.rows] == [
+        ("Panthera onca", -60.25, -3.5, dt.date(2019, 7, 4)),
+        ("Panthera onca", 180.0, 10.0, None),
+    ]
+    assert dict(seen.skipped) == {
+        "without a species": 1,
+        "with a position that is not a number": 1,
+        "with a position off the globe": 2,
+        "at 0, 0": 1,
+        "dates not understood (rows kept)": 1,
+        "too short": 1,
+    }
+    inaturalist = tmp_path / "inat.csv"
+    inaturalist.write_text('taxon_name,latitude,longitude,observed_on\n"Ursus, arctos",61.5,-150,2020-02-30\n')
+    assert read_observations(inaturalist).rows[0].species == "Ursus, arctos"
+
+
+def test_a_quote_in_a_tab_separated_table_is_a_letter(tmp_path: Path) -> None:
+    gbif = tmp_path / "gbif.csv"
+    places = ('"Rio Negro', "Manaus", '12" trap, "north" side')
+    rows = [f"{place}\tPanthera onca\t-60\t-3.{i}\n" for i, place in enumerate(places)]
+    gbif.write_text("locality\tspecies\tlon\tlat\n" + "".join(rows))
+    seen = read_observations(gbif)
+    assert [o.lat for o in seen.rows] == [-3.0, -3.1, -3.2]
+    assert not seen.skipped
+
+
+def test_a_quote_that_is_not_closed_swallows_no_rows(tmp_path: Path) -> None:
+    rows = "".join(f"Lynx lynx,{lon},47\n" for lon in range(50))
+    for head in ('"Lynx lynx,9,47\n', '"Lynx" lynx,9,47\n'):
+        (tmp_path / "quote.csv").write_text("species,lon,lat\n" + head + rows)
+        with pytest.raises(InvalidInputError, match="a quote that is not closed"):
+            read_observations(tmp_path / "quote.csv")
+    (tmp_path / "quote.csv").write_text('species,lon,lat\n"Lynx, ""lynx""",9,47\n' + rows)
+    assert len(read_observations(tmp_path / "quote.csv").rows) == 51
+
+
+def test_observations_without_a_column_or_file_are_refused(tmp_path: Path) -> None:
+    with pytest.raises(MissingDataError):
+        read_observations(tmp_path / "none.csv")
+    (tmp_path / "x.csv").write_text("animal,where\n")
+    with pytest.raises(InvalidInputError, match="needs columns"):
+        read_observations(tmp_path / "x.csv")
+    (tmp_path / "y.csv").write_bytes(b"species,lon,lat\n\xff\xfe\x00,1,2\n")
+    with pytest.raises(InvalidInputError, match="save it as UTF-8"):
+        read_observations(tmp_path / "y.csv")
