@@ -1,6 +1,7 @@
 """Approximate indexes: measured recall, exact scores, and never a row that is not there."""
 
 import errno
+import math
 import os
 from dataclasses import replace
 
@@ -154,3 +155,12 @@ def test_the_recall_told_is_that_of_the_queries_which_are_like_no_tile_when_it_i
     assert nearest[:half].mean() > nearest[half:].mean()
     found = [truth[i] if i < half else truth[i, :5] for i in range(len(queries))]  # 5 of 10, 5 of 20
     assert ann._recalls(found, queries, truth, collection, "text") == (0.5, 0.25)
+
+
+@pytest.mark.parametrize("rows", [100, 20_000, 10**6, 10**8])
+def test_lists_are_trained_on_enough_tiles_each_and_no_more_than_there_are(rows):
+    lists = 4 * math.sqrt(rows)
+    trained = ann._training_rows(rows)
+    assert trained <= rows
+    assert trained == rows or trained >= int(ann._TRAINING_ROWS_PER_LIST * lists)
+    assert trained <= max(10_000, ann._TRAINING_ROWS_PER_LIST * lists)
