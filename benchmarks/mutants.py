@@ -97,6 +97,13 @@ class Reach:
     def __init__(self) -> None:
         self.called: dict[str, set[str]] = defaultdict(set)  # by a test; by a file what its fixtures call
         self.seconds: dict[str, float] = defaultdict(float)
+        self.imported: set[str] = set()  # called as modules were read, so that every test may notice
+
+    def pytest_collection_finish(self) -> None:
+        from mutmut.state import state
+
+        self.imported |= state()._stats
+        state()._stats.clear()
 
     def pytest_runtest_makereport(self, item: Any, call: Any) -> None:
         from mutmut.state import state
@@ -109,7 +116,7 @@ class Reach:
     def pytest_sessionfinish(self) -> None:
         tests: dict[str, list[str]] = defaultdict(list)
         for test in sorted(self.seconds, key=self.seconds.__getitem__):
-            for function in self.called[test] | self.called[test.partition("::")[0]]:
+            for function in self.called[test] | self.called[test.partition("::")[0]] | self.imported:
                 tests[function].append(test)
         Path(REACH.name).write_text(json.dumps(tests))
 
