@@ -32,8 +32,9 @@ from wildsat_core.collection.maintain import (
     publish_imagery,
     verify,
 )
-from wildsat_core.collection.manifest import AnnInfo, FileInfo, read_current_manifest, read_manifest
+from wildsat_core.collection.manifest import AnnInfo, DeletionInfo, FileInfo, read_current_manifest, read_manifest
 from wildsat_core.collection.publish import publish_manifest
+from wildsat_core.collection.reader import read_deletions
 from wildsat_core.collection.segment import write_segment
 from wildsat_core.collection.tile_files import tiles_to_arrow, write_tiles
 from wildsat_core.collection.tiles import SegmentTiles, TileTable
@@ -614,6 +615,16 @@ def test_current_does_not_name_another_generation_by_a_flipped_byte(root):
     path.write_text(f"2 {'0' * 64}\n")
     with pytest.raises(CollectionFormatError, match=r"2\.json is damaged.*CURRENT says"):
         open_collection(root)
+
+
+@pytest.mark.parametrize("rows", [[1, 0], [0, 0], [-1, 0], [0, 6], [0], [0.0, 1.0]])
+def test_a_list_of_deleted_rows_that_can_not_be_one_is_refused(root, rows):
+    segment = read_current_manifest(root).segments[0]
+    path = root / "deletions" / "list.npy"
+    path.parent.mkdir(exist_ok=True)
+    np.save(path, np.array(rows))
+    with pytest.raises(CollectionFormatError, match=rf"list\.npy is not a list of 2 rows of segment {segment.id}"):
+        read_deletions(root, segment, DeletionInfo(file=path.name, rows=2, info=FileInfo.of(path)))
 
 
 def test_a_collection_whose_current_is_a_number_alone_opens(root):

@@ -16,8 +16,10 @@ from wildsat_core.collection import open_collection
 from wildsat_core.collection.copies import Copies, copies_of
 from wildsat_core.collection.garbage import collect_garbage
 from wildsat_core.collection.maintain import compact, delete_tiles, publish_next, verify
+from wildsat_core.collection.manifest import holds_collection
 from wildsat_core.collection.mirror import mirrored
 from wildsat_core.collection.segment import write_segment
+from wildsat_core.collection.shared import read_shared, write_shared
 from wildsat_core.collection.store import open_store
 from wildsat_core.collection.stored import StoredCollections
 from wildsat_core.errors import (
@@ -262,6 +264,25 @@ def test_a_collection_made_anew_in_the_store_is_what_its_copies_show(store, monk
     monkeypatch.setenv("WILDSAT_CACHE", str(tmp_path / "third"))
     fill(store)
     assert facts(elsewhere(store, monkeypatch, tmp_path))[0] == 1
+
+
+def test_a_collection_that_went_from_the_store_is_served_by_no_copy(store):
+    served = StoredCollections(store, interval_s=0)
+    assert served.names() == ["test"]
+    root = served.folder / "test"
+    assert holds_collection(root)
+    inner = open_store(store)
+    inner.delete([one.key for one in inner.listed("test/") if "/segments/" not in one.key])
+    assert served.names() == []
+    assert not list(root.glob("generations/*"))
+
+
+def test_a_small_file_written_anew_is_seen_by_all_machines(store, monkeypatch, tmp_path):
+    other = elsewhere(store, monkeypatch, tmp_path)
+    for text in ("one", "two"):
+        write_shared(other, "jobs/a/plan.json", text)
+        assert mirrored(store, "test").get("jobs/a/plan.json") == text.encode()
+    assert read_shared(other, "jobs/a/plan.json") == b"two"
 
 
 def test_without_the_network_commands_say_so_and_services_show_what_they_have(store, monkeypatch, tmp_path, caplog):

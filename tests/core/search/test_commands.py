@@ -1,5 +1,6 @@
 """`wildsat search`: what it says beside the hits."""
 
+import datetime as dt
 import json
 from pathlib import Path
 
@@ -7,12 +8,15 @@ import pytest
 from typer.testing import CliRunner
 
 from tests.core.search.fakes import FakeModel, random_collection
+from wildsat_core.area import Area
 from wildsat_core.cli import app
 from wildsat_core.collection import open_collection
 from wildsat_core.collection.mirror import mirrored
 from wildsat_core.errors import CollectionNotFoundError
 from wildsat_core.search import commands
 from wildsat_core.search.engine import SearchEngine
+from wildsat_core.search.query import Filters, Query, TextTerm
+from wildsat_core.types import BBox
 
 
 @pytest.fixture
@@ -33,6 +37,35 @@ def test_the_table_and_the_geojson_say_how_it_was_searched(run) -> None:
         "type": "FeatureCollection", "collection": "random", "generation": 1, "model": "fake", "matched": 33,
         "total": 50, "no_match": False, "backend": "exact scan",
     }  # fmt: skip
+
+
+def test_every_option_narrows_the_search(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    asked = []
+
+    class Engine:
+        def search(self, query: Query) -> None:
+            asked.append(query)
+
+    monkeypatch.setattr(commands, "_open_engine", lambda root, model: asked.append((root.name, model)) or Engine())
+    monkeypatch.setattr(commands, "_to_geojson", lambda result: "{}")
+    area = tmp_path / "area.json"
+    area.write_text('{"type": "Polygon", "coordinates": [[[0, 0], [1, 0], [1, 1], [0, 0]]]}')
+    options = {
+        "-k": "7", "--collection": "here", "--folder": str(tmp_path), "--bbox": "1,2,3,4", "--area": str(area),
+        "--countries": "BRA, per", "--from": "2020-01-02", "--to": "2021-03-04", "--months": "6,7",
+        "--max-cloud": "0.2", "--min-land": "0.5", "--spacing-km": "30", "--blend": "0.4", "--model": "mine",
+        "--format": "geojson",
+    }  # fmt: skip
+    given = [part for option in options.items() for part in option]
+    answer = CliRunner().invoke(app, ["search", "dunes", *given, "--overlapping", "--no-understand"])
+    assert answer.exit_code == 0, answer.output
+    filters = Filters(
+        bbox=BBox(1, 2, 3, 4), area=Area.from_file(area), countries=frozenset({"BRA", "PER"}),
+        date_from=dt.date(2020, 1, 2), date_to=dt.date(2021, 3, 4), months=frozenset({6, 7}), max_cloud=0.2,
+        min_land=0.5,
+    )  # fmt: skip
+    query = Query((TextTerm("dunes"),), filters, blend=0.4, k=7, spacing_km=30, overlapping=True)
+    assert asked == [("here", "mine"), query]
 
 
 def test_a_collection_in_a_store_is_fetched_and_searched(

@@ -8,6 +8,7 @@ from wildsat_core.search.engine import SearchEngine
 from wildsat_core.search.query import Filters, Query, TextTerm
 from wildsat_core.search.species import load_species
 from wildsat_core.search.understanding import understand
+from wildsat_core.search.understanding.language import language_of
 from wildsat_core.search.understanding.names import load_gazetteer
 from wildsat_core.search.understanding.negation import split_negation
 
@@ -175,6 +176,7 @@ def test_other_words_of_other_languages_are_named_and_not_guessed():
     assert reading.foreign
     assert "French" in (reading.message or "")
     assert read("東京タワーの写真").foreign
+    assert language_of("jezioro w górach") == "another language than English"
 
 
 @pytest.mark.parametrize(
