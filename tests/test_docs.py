@@ -103,6 +103,7 @@ def test_the_program_for_the_client_runs(service, tmp_path, monkeypatch, capsys)
     )
     assert programs
     monkeypatch.chdir(tmp_path)
+    (tmp_path / "clearing.png").write_bytes(picture((120, 90, 60), "PNG", 16))
     with running(service) as url:
         for program in programs:
             exec(program.replace("http://localhost:8000", url), {})

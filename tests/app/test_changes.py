@@ -1,9 +1,11 @@
 """GET and POST /changes and the client's method for it: a place that was visited twice, what is refused, pages."""
 
+import asyncio
 import csv
 import datetime as dt
 import io
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 
 import httpx
 import pytest
@@ -12,7 +14,7 @@ from fastapi.testclient import TestClient
 from app.main import create_app
 from app.requests.forms import period
 from tests.app.conftest import ToyModel, picture, toy_settings, write_rows
-from wildsat_core.client import Client
+from wildsat_core.client import AsyncClient, ChangesAnswer, Client, ServiceError
 from wildsat_core.search.changes import Period
 from wildsat_core.types import BBox
 
@@ -160,12 +162,42 @@ def test_a_period_is_as_long_as_it_is_written(text: str, first: str | None, last
     assert period(text) == Period(*(dt.date.fromisoformat(day) if day else None for day in (first, last)))
 
 
-def test_the_client_gives_typed_changes(client: TestClient) -> None:
+@pytest.fixture
+def through(client: TestClient) -> httpx.MockTransport:
+    """The way from a client to the service, without a network between."""
+
     def answer(request: httpx.Request) -> httpx.Response:
-        found = client.get(str(request.url))
+        kind = {"content-type": request.headers["content-type"]} if request.content else {}
+        found = client.request(request.method, str(request.url), content=request.content, headers=kind)
         return httpx.Response(found.status_code, content=found.content, headers={"content-type": "application/json"})
 
-    with Client("http://testserver", transport=httpx.MockTransport(answer)) as asking:
+    return httpx.MockTransport(answer)
+
+
+def test_the_clients_ask_what_a_url_does_not_hold(through: httpx.MockTransport) -> None:
+    with Client("http://testserver", transport=through) as asking:
+        sand = asking.search_image(SAND_PICTURE[1]).terms
+        assert [len(term["vector"]) for term in sand] == [4], "the picture is not kept; its vector asks"
+        assert asking.query({"terms": sand}).terms == sand
+        assert asking.search("forest").terms == []
+        body = {"terms": sand, "direction": "gain", "before": DAYS[0], "filters": {"countries": ("BRA",)}}
+        found = asking.query_changes(body)
+        with pytest.raises(ServiceError, match="min_percentile"):
+            asking.query_changes(body | {"filters": {"min_percentile": 50}})
+    assert [(place.before.tile_id, place.after.tile_id) for place in found.changes] == [FELLED_ROW]
+    assert found.changes[0].difference > 0, "there is more sand now"
+
+    async def at_once() -> ChangesAnswer:
+        async with AsyncClient("http://testserver", transport=through) as asking:
+            return await asking.query_changes(body)
+
+    # A loop of its own: the driver of the browser tests leaves one running in this thread.
+    with ThreadPoolExecutor(1) as apart:
+        assert apart.submit(asyncio.run, at_once()).result().changes == found.changes
+
+
+def test_the_client_gives_typed_changes(through: httpx.MockTransport) -> None:
+    with Client("http://testserver", transport=through) as asking:
         found = asking.changes("forest", before=2019, direction="loss", countries=["BRA", "FJI"])
     first = found.changes[0]
     assert (first.before.captured_on, first.after.captured_on) == (DAYS[0], DAYS[2])

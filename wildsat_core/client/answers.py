@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime as dt
+import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Self
@@ -142,6 +143,12 @@ class SearchAnswer:
         )
         hits = tuple(Hit.from_feature(feature) for feature in answer["features"])
         return cls(hits=hits, geojson=answer, **{name: answer[name] for name in names})
+
+    @property
+    def terms(self) -> list[dict[str, Any]]:
+        """Terms of the question as `query` and `query_changes` take them; a picture's is its vector, once it was sent."""
+        told = self.geojson["query"].get("terms", [])
+        return list(json.loads(told) if isinstance(told, str) else told)  # a URL holds them as JSON
 
     def to_geodataframe(self) -> GeoDataFrame:
         """The hits as a GeoDataFrame in EPSG:4326, best first.

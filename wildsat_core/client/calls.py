@@ -65,9 +65,12 @@ def search(q: str | None, params: Mapping[str, Any]) -> Call[SearchAnswer]:
 
 
 def query(body: Mapping[str, Any]) -> Call[SearchAnswer]:
-    # Days, NumPy's numbers and vectors as JSON has them.
-    plain = json.loads(json.dumps(dict(body), default=_plain))
-    return Call(_answer, "search", "POST", json=plain)
+    return Call(_answer, "search", "POST", json=_as_json(body))
+
+
+def _as_json(body: Mapping[str, Any]) -> Any:  # noqa: ANN401
+    """Days, NumPy's numbers and vectors as JSON has them."""
+    return json.loads(json.dumps(dict(body), default=_plain))
 
 
 def _plain(value: Any) -> Any:  # noqa: ANN401
@@ -139,7 +142,11 @@ def suggest(q: str | None, count: int, params: Mapping[str, Any]) -> Call[tuple[
 
 
 def changes(q: str | None, params: Mapping[str, Any]) -> Call[ChangesAnswer]:
-    return Call(lambda r: ChangesAnswer.from_json(r.json()), "changes", params={"q": q, **params})
+    return Call(_changes, "changes", params={"q": q, **params})
+
+
+def query_changes(body: Mapping[str, Any]) -> Call[ChangesAnswer]:
+    return Call(_changes, "changes", "POST", json=_as_json(body))
 
 
 def collections() -> Call[tuple[CollectionInfo, ...]]:
@@ -163,3 +170,7 @@ def _tile_path(tile_id: str) -> str:
 
 def _answer(response: httpx.Response) -> SearchAnswer:
     return SearchAnswer.from_json(response.json())
+
+
+def _changes(response: httpx.Response) -> ChangesAnswer:
+    return ChangesAnswer.from_json(response.json())

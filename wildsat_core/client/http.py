@@ -247,6 +247,10 @@ class Client:
         """GET /changes: places ranked by what changed between `before` and `after`, each a year, month, day or span."""
         return self._ask(calls.changes(q, params))
 
+    def query_changes(self, body: Mapping[str, Any]) -> ChangesAnswer:
+        """POST /changes: the same for a whole query, such as the terms that `search_image` tells of a picture."""
+        return self._ask(calls.query_changes(body))
+
     def tile(self, tile_id: str, collection: str | None = None) -> TileInfo:
         return self._ask(calls.tile(tile_id, collection))
 
@@ -363,6 +367,9 @@ class AsyncClient:
 
     async def changes(self, q: str | None = None, **params: Any) -> ChangesAnswer:  # noqa: ANN401
         return await self._ask(calls.changes(q, params))
+
+    async def query_changes(self, body: Mapping[str, Any]) -> ChangesAnswer:
+        return await self._ask(calls.query_changes(body))
 
     async def tile(self, tile_id: str, collection: str | None = None) -> TileInfo:
         return await self._ask(calls.tile(tile_id, collection))
