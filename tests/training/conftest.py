@@ -13,6 +13,7 @@ from safetensors.numpy import save_file
 
 from training.config import TrainConfig
 from training.data.cells import cell_of
+from training.data.stream import Batch
 from training.data.tables import (
     EMBEDDINGS,
     DatasetAbout,
@@ -69,6 +70,14 @@ def make_dataset(folder: Path, *, places: int = 24, dates: int = 2, species: int
 def painted(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Folder of the tiny data set; read only."""
     return make_dataset(tmp_path_factory.mktemp("painted") / "set")
+
+
+def make_batch(pairs: int, side: int) -> Batch:
+    """Pairs of two noisy pictures each, every one of a species and a cell of its own."""
+    random = torch.Generator().manual_seed(3)
+    pictures = [torch.randint(0, 256, (pairs, 3, side, side), generator=random, dtype=torch.uint8) for _ in range(2)]
+    rows, degrees = torch.arange(pairs), torch.rand(pairs, 2, generator=random) * 90
+    return Batch(*pictures, torch.randn(pairs, TEXT_DIM, generator=random), degrees, rows, rows, rows, rows)
 
 
 def tiny_config(data: Path, run: Path, /, **sections: dict[str, Any]) -> TrainConfig:
