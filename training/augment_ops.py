@@ -18,7 +18,7 @@ _TO_YIQ = ((0.299, 0.587, 0.114), (0.595716, -0.274453, -0.321263), (0.211456, -
 
 
 def flip(pixels: torch.Tensor, across: torch.Tensor, down: torch.Tensor) -> torch.Tensor:
-    """Mirror left-right where `across` (B,) is true, and top-bottom where `down` (B,) is."""
+    """Mirror (B, C, H, W) of any scale left-right where `across` (B,) is true, and top-bottom where `down` (B,) is."""
     pixels = torch.where(_per_picture(across), pixels.flip(3), pixels)
     return torch.where(_per_picture(down), pixels.flip(2), pixels)
 
@@ -40,27 +40,27 @@ def mix_channels(pixels: torch.Tensor, kernels: torch.Tensor) -> torch.Tensor:
 
 
 def add_noise(pixels: torch.Tensor, sigma: torch.Tensor, noise: torch.Tensor) -> torch.Tensor:
-    """Add `sigma` (B,) times standard normal `noise` (B, C, H, W)."""
+    """Add `sigma` (B,) times standard normal `noise` (B, C, H, W) to pixels in [0, 1]."""
     return (pixels + _per_picture(sigma) * noise).clamp(0, 1)
 
 
 def brightness(pixels: torch.Tensor, factor: torch.Tensor) -> torch.Tensor:
-    """Multiply by `factor` (B,)."""
+    """Multiply (B, C, H, W) in [0, 1] by `factor` (B,)."""
     return (pixels * _per_picture(factor)).clamp(0, 1)
 
 
 def contrast(pixels: torch.Tensor, factor: torch.Tensor) -> torch.Tensor:
-    """Blend with the mean grey of the picture; `factor` (B,) 1 changes nothing, 0 leaves the mean."""
+    """Blend (B, C, H, W) in [0, 1] with each picture's mean grey: `factor` (B,) 1 changes nothing, 0 leaves it."""
     return _blend(pixels, grey(pixels).mean(dim=(1, 2, 3), keepdim=True), factor)
 
 
 def saturation(pixels: torch.Tensor, factor: torch.Tensor) -> torch.Tensor:
-    """Blend each pixel with its grey; `factor` (B,) 1 changes nothing, 0 leaves grey."""
+    """Blend each pixel of (B, C, H, W) in [0, 1] with its grey; `factor` (B,) 1 changes nothing, 0 leaves grey."""
     return _blend(pixels, grey(pixels), factor)
 
 
 def hue(pixels: torch.Tensor, turn: torch.Tensor) -> torch.Tensor:
-    """Turn the colours of red, green and blue about the grey axis by `turn` (B,) circles; other bands stay.
+    """Turn red, green and blue of (B, C, H, W) in [0, 1] about the grey axis by `turn` (B,) circles; others stay.
 
     A rotation in YIQ, one matrix product a picture, in place of the round trip through HSV of per-picture libraries.
     """
@@ -76,7 +76,7 @@ def hue(pixels: torch.Tensor, turn: torch.Tensor) -> torch.Tensor:
 
 
 def grey(pixels: torch.Tensor) -> torch.Tensor:
-    """(B, 1, H, W): luma of red, green and blue; the mean of the bands where there are other than three."""
+    """(B, 1, H, W) luma of red, green and blue, in [0, 1] as they are; the mean of bands where there are not three."""
     if pixels.shape[1] != 3:
         return pixels.mean(1, keepdim=True)
     return (pixels * pixels.new_tensor(LUMA).view(1, 3, 1, 1)).sum(1, keepdim=True)
@@ -116,7 +116,7 @@ def crop_resized(pixels: torch.Tensor, boxes: torch.Tensor, side_px: int) -> tor
 
 
 def resize(pixels: torch.Tensor, side_px: int) -> torch.Tensor:
-    """Resize (B, C, H, W) to squares, bilinearly with antialiasing; pictures of that size come back as they are."""
+    """Resize (B, C, H, W) of any scale to squares, bilinearly with antialiasing; what has that size stays as it is."""
     if tuple(pixels.shape[-2:]) == (side_px, side_px):
         return pixels
     return F.interpolate(pixels, size=(side_px, side_px), mode="bilinear", align_corners=False, antialias=True)

@@ -53,6 +53,12 @@ class TrainingModule(nn.Module):
         """Vectors (B, D) by name: the tile's "text", "location", "image"; "positive"; the text's "words"; the "place".
 
         Also "scale", a scalar. The backbone runs once over anchors and positives together.
+
+        Args:
+            anchor: (B, C, h, w) as of `make_views`.
+            positive: likewise; None without an image loss.
+            text: (B, E) embeddings.
+            lon_lat: (B, 2) degrees.
         """
         count = len(anchor)
         views = anchor if positive is None else torch.cat([anchor, positive])

@@ -50,7 +50,7 @@ def validate(
     Args:
         module: the model.
         data: reads the pairs.
-        rows: of the held-out pairs.
+        rows: (R,) of the held-out pairs.
         most: pairs to take.
         batch: pairs at a time.
         device: of the model.

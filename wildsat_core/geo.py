@@ -119,7 +119,7 @@ def boxes_meet(
 
 
 def curve_key(lon: npt.ArrayLike, lat: npt.ArrayLike) -> npt.NDArray[np.uint64]:
-    """Position along a Hilbert curve of order 16 over the plate carree plane, (N,) uint64.
+    """Position along a Hilbert curve of order 16 over degrees east and north, (N,) uint64.
 
     Sorting by it puts tiles that are near on the ground near in the file, so that a block of rows has a small box.
     Rotation rule: J. Skilling, "Programming the Hilbert curve", AIP Conf. Proc. 707 (2004), in two dimensions.

@@ -102,7 +102,7 @@ class CutFolder:
         return guard
 
     def add(self, tiles: Sequence[Tile], pixels: Sequence[Pixels], places: Sequence[PixelPlace | None]) -> None:
-        """Write tiles, (C, H, W) each; they are safe on disk when this returns.
+        """Write tiles, (C, H, W) each, as stored; they are safe on disk when this returns.
 
         Raises:
             SourceError: the disk is full.

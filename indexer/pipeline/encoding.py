@@ -74,7 +74,7 @@ class Encoder:
         return self.model.config.preprocessing.takes_eight_bit
 
     def encode(self, tiles: Sequence[Tile], pictures: Sequence[npt.NDArray[np.generic]]) -> dict[Space, Vectors]:
-        """Vectors of some tiles; arguments and errors as of `begin`.
+        """Vectors of some tiles, their pixels as stored; arguments and errors as of `begin`.
 
         Returns:
             (B, D) for each space of the model.

@@ -42,7 +42,11 @@ def filled(layers: Sequence[Layer]) -> tuple[Pixels, Mask, list[int]]:
 
 
 def median(layers: Sequence[Layer]) -> tuple[Pixels, Mask, list[int]]:
-    """The median of the layers that are clear at a pixel or, where none is, of all; else as `filled`."""
+    """The median of the layers that are clear at a pixel or, where none is, of all; else as `filled`.
+
+    Returns:
+        (C, H, W) pixels, (H, W) True where there are any, and as `filled`.
+    """
     of_clear = median_of([(values, valid & clear) for values, valid, clear in layers])
     values, valid, _ = filled_from([of_clear, median_of([layer[:2] for layer in layers])])
     return values, valid, [i for i, layer in enumerate(layers) if layer.valid.any()]

@@ -83,7 +83,7 @@ class TrainingSet:
         return values
 
     def pairs_of(self, split: Split) -> Ints:
-        """Row numbers of the pairs whose place is in this part."""
+        """(R,) row numbers of the pairs whose place is in this part, ascending."""
         in_split = self.column("places", "split") == split
         return np.flatnonzero(in_split[self.column("pairs", "place")]).astype(np.int64)
 

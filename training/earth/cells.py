@@ -68,10 +68,12 @@ class Cells:
 
     @property
     def lat(self) -> Float:
+        """(N,) degrees north of the cells' centres."""
         return (90 - (self.index // COLUMNS + 0.5) * STEP_DEG).astype(np.float32)
 
     @property
     def lon(self) -> Float:
+        """(N,) degrees east of the cells' centres."""
         return (-180 + (self.index % COLUMNS + 0.5) * STEP_DEG).astype(np.float32)
 
     def __len__(self) -> int:

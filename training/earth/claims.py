@@ -95,7 +95,7 @@ class Predicates:
         return value
 
     def box(self, *edges: float) -> Mask:
-        """Cells whose centre is in one of the boxes given as west, south, east, north, west, ..."""
+        """(N,) cells whose centre is in one of the boxes given as west, south, east, north, west, ... in degrees."""
         if not edges or len(edges) % 4:
             raise InvalidInputError(f"box() takes four numbers a box, got {len(edges)}")
         lat, lon = self._values["lat"], self._values["lon"]
@@ -106,7 +106,7 @@ class Predicates:
         return inside
 
     def near(self, lon: float, lat: float, km: float) -> Mask:
-        """Cells whose centre is within a great-circle distance."""
+        """(N,) cells whose centre is within a great-circle distance of a point in degrees."""
         here = unit_vectors(lon, lat)  # one point
         cosine = unit_vectors(self._values["lon"], self._values["lat"]) @ here
         return np.asarray(cosine >= np.cos(km / EARTH_RADIUS_KM))

@@ -43,6 +43,7 @@ class Mosaic:
 
     @classmethod
     def from_picture(cls, name: str, picture: Pixels, depth: int = 4) -> Mosaic:
+        """A picture (H, W, 3) uint8, and `depth` - 1 smaller ones, each of half the last one's side."""
         levels = [picture]
         for _ in range(depth - 1):
             last = levels[-1]

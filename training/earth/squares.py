@@ -41,7 +41,7 @@ class TileTable:
 
     @property
     def lon_lat(self) -> NDArray[np.float64]:
-        """(N, 2) centres, longitude first."""
+        """(N, 2) centres in degrees, longitude first."""
         return np.stack([self.lon, self.lat], 1)
 
     @property

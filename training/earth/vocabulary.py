@@ -83,7 +83,7 @@ class Vocabulary:
         return np.asarray(np.logical_or.reduce([self._facet_mask(name) for name in names]))
 
     def any_place(self, text: str) -> Mask:
-        """Land in one of the places: names or boxes `west south east north`, parted by semicolons."""
+        """(N,) land in one of the places: names or boxes `west south east north` in degrees, parted by semicolons."""
         mask = np.zeros(len(self.cells), np.bool_)
         for part in text.split(";"):
             stripped = part.strip()

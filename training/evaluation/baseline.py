@@ -11,7 +11,7 @@ RIDGE = 1.0
 
 
 def colour_features(pixels: NDArray[np.uint8]) -> Float:
-    """(N, 13) of pictures (N, 3, H, W): mean and deviation of red, green and blue, their squares, and one."""
+    """(N, 13) of pictures (N, 3, H, W) uint8: mean and deviation of red, green and blue, their squares, and one."""
     values = pixels.reshape(*pixels.shape[:2], -1).astype(np.float32) / 255
     moments = np.concatenate([values.mean(2), values.std(2)], 1)
     return np.concatenate([moments, moments**2, np.ones((len(moments), 1), np.float32)], 1)

@@ -33,7 +33,7 @@ class Rankable(Protocol):
 
     @property
     def pixels(self) -> NDArray[np.uint8]:
-        """(N, 3, H, W) red, green and blue."""
+        """(N, 3, H, W) red, green and blue, 0 to 255."""
         ...
 
     @property

@@ -42,7 +42,7 @@ def average_precision(scores: NDArray[np.floating], relevant: Truth) -> Float:
 
 
 def bootstrap_interval(values: Float, draws: int = 2000, level: float = 0.95, seed: int = 0) -> tuple[float, float]:
-    """Interval of the mean of `values` over queries drawn again with repetition."""
+    """Interval of the mean of (Q,) `values` over queries drawn again with repetition."""
     rng = np.random.default_rng(seed)
     means = values[rng.integers(len(values), size=(draws, len(values)))].mean(1)
     low, high = np.quantile(means, [(1 - level) / 2, (1 + level) / 2])

@@ -62,7 +62,12 @@ class Probe:
 
 
 def fit_probe(train: tuple[Features, Labels], val: tuple[Features, Labels]) -> tuple[Probe, float]:
-    """A probe with the penalty that classifies the validation part best, and its C; the stronger one of equals."""
+    """A probe with the penalty that classifies the validation part best, and its C; the stronger one of equals.
+
+    Args:
+        train: features (N, F) and labels (N,) of the training part.
+        val: likewise of the validation part.
+    """
     if not len(val[1]):
         return Probe(*train, 1.0), 1.0
     tried = [(Probe(*train, c), c) for c in PENALTIES]

@@ -163,7 +163,7 @@ class SentinelBenchmark:
         return Asked(pixels, kinds, self.embed(pixels))
 
     def embed(self, pixels: Pixels) -> Vectors:
-        """(N, D) vectors of pictures in the text space."""
+        """(N, D) vectors of pictures (N, 3, H, W) uint8 in the text space."""
         parts = (pixels[start : start + BATCH] for start in range(0, len(pixels), BATCH))
         return np.concatenate([self.model.embed_pixels(part)["text"] for part in parts])
 
@@ -248,6 +248,7 @@ class Judged:
 
     @property
     def pixels(self) -> Pixels:
+        """(N, 3, H, W) uint8."""
         return self.asked.pixels
 
     def scores(self, texts: list[str], blend: float) -> NDArray[np.floating[Any]]:

@@ -88,7 +88,7 @@ class BankBuilder:
         return np.asarray((self._land_shares @ masks.T.astype(np.float32)).T.clip(0, 1), dtype=np.float32)
 
     def add(self, mask: Mask, sentences: list[str], kind: str) -> None:
-        """A predicate given by its mask over cells, and what may be said of such land."""
+        """A predicate given by its (N,) mask over cells, and what may be said of such land."""
         self._name(sentences, kind)
         self._pending.append(mask)
         if len(self._pending) >= BATCH:

@@ -50,7 +50,7 @@ def position_waves(tiles: TileTable) -> Float:
 
 
 def fit_standard(facts: Float) -> Standard:
-    """Mean and deviation of facts; zone shares keep their own scale, a little raised."""
+    """Mean and deviation of (N, F) facts; zone shares keep their own scale, a little raised."""
     mean, deviation = facts.mean(0), np.maximum(facts.std(0), 1e-3)
     mean[-len(ZONES) :], deviation[-len(ZONES) :] = 0, 1 / ZONE_WEIGHT
     return Standard(mean, deviation)

@@ -57,13 +57,13 @@ class Surroundings:
         self._place = builder.shares_of(np.stack([phrase.mask for phrase in self.places]))
 
     def habitats_of(self, shares: Shares, most: int = 2) -> list[Phrase]:
-        """Habitats that cover a quarter of the range, favouring those that the range fills out of proportion."""
+        """Habitats of a quarter of the range, (N,) shares of cells; first those that it fills out of proportion."""
         cover = self._habitat @ shares / max(shares.sum(), 1e-6)
         usual = self._habitat.sum(1) / self._habitat.sum() * 10 + 0.02
         return _best(self.habitats, cover, cover * np.sqrt(cover / usual), most)
 
     def places_of(self, shares: Shares, most: int = 2) -> list[str]:
-        """Places that hold a quarter of the range, favouring small ones."""
+        """Places that hold a quarter of the range, (N,) shares of cells, favouring small ones."""
         common = self._place @ shares
         cover = common / max(shares.sum(), 1e-6)
         precision = common / self._place.sum(1).clip(1e-6)

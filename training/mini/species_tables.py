@@ -65,7 +65,7 @@ class MammalRange:
     rain_mm: float
 
     def mask(self, vocabulary: Vocabulary) -> Mask:
-        """Cells of the box, best climate first, until the stated area is reached."""
+        """(N,) cells of the box, best climate first, until the stated area is reached."""
         west, south, east, north = self.box
         grow_lat, grow_lon = (0.3 if north - south < 0.6 else 0.0), (0.3 if east - west < 0.6 else 0.0)
         mask = vocabulary.predicates.box(west - grow_lon, south - grow_lat, east + grow_lon, north + grow_lat)
@@ -114,14 +114,14 @@ class BirdRange:
         return west, self.south - 0.2, east, self.north + 0.2
 
     def mask(self, vocabulary: Vocabulary, habitats: dict[str, Mask]) -> Mask:
-        """The box, narrowed to the habitat class where that leaves enough."""
+        """(N,) cells of the box, narrowed to the habitat class where that leaves enough."""
         box = vocabulary.predicates.box(*self.box)
         narrowed = box & habitats[self.habitat]
         return narrowed if narrowed.sum() >= max(2, 0.04 * box.sum()) else box
 
 
 def habitat_masks(vocabulary: Vocabulary) -> dict[str, Mask]:
-    """The land of every class of bird habitat."""
+    """The land of every class of bird habitat, (N,) cells each."""
     return {name: vocabulary.predicates.mask(text) for name, (_, text) in BIRD_HABITATS.items()}
 
 

@@ -146,7 +146,7 @@ class SearchAnswer:
 
     @property
     def terms(self) -> list[dict[str, Any]]:
-        """Terms of the question as `query` and `query_changes` take them; a picture's is its vector, once it was sent."""
+        """Terms of the question as `query` and `query_changes` take them; a picture that was sent is its vector."""
         told = self.geojson["query"].get("terms", [])
         return list(json.loads(told) if isinstance(told, str) else told)  # a URL holds them as JSON
 

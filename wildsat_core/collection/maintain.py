@@ -74,7 +74,7 @@ def delete_where(root: Path, choose: RowsOf, *, wait_s: float = 0.0) -> tuple[Ma
 
     Args:
         root: folder of the collection.
-        choose: gives rows of the collection it is given, deleted ones possibly among them.
+        choose: gives rows (R,) of the collection it is given, deleted ones possibly among them.
         wait_s: how long to wait for another writer.
 
     Returns:

@@ -95,7 +95,7 @@ class Collection:
         return self.manifest.spaces
 
     def vector_parts(self, space: Space) -> tuple[Vectors, ...]:
-        """Memory-mapped (rows, D) vectors of each segment, in order.
+        """Memory-mapped (N, D) vectors of each segment, in order.
 
         Raises:
             SpaceUnavailableError: the collection has no such space.

@@ -200,7 +200,7 @@ class TileTable:
         return pa.concat_tables(pieces).unify_dictionaries() if pieces else schema().empty_table()
 
     def outlines(self, rows: npt.NDArray[np.integer]) -> npt.NDArray[np.object_]:
-        """(K,) shapely outlines of some rows, in the order given."""
+        """(K,) shapely outlines of some rows, in degrees, in the order given."""
         import shapely
 
         return np.asarray(shapely.from_wkb(self.take(rows, ["geometry"])["geometry"].to_numpy()))

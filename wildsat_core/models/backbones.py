@@ -46,7 +46,7 @@ class BandMixer(nn.Module):
         self.inner = inner
 
     def forward(self, pixels: torch.Tensor) -> torch.Tensor:
-        """(B, bands, h, w) to features (B, F)."""
+        """Preprocessed (B, bands, h, w), of any scale, to features (B, F)."""
         features: torch.Tensor = self.inner(self.first_layer(pixels))
         return features
 

@@ -34,6 +34,6 @@ class CLIPBackbone(nn.Module):
         self.vision = CLIPVisionModelWithProjection(CLIPVisionConfig(**(VIT_B_16 | arguments)))
 
     def forward(self, pixels: torch.Tensor) -> torch.Tensor:
-        """(B, 3, 224, 224) to (B, 512)."""
+        """(B, 3, 224, 224) in [0, 1] to (B, 512)."""
         embeds: torch.Tensor = self.vision(pixel_values=pixels).image_embeds
         return embeds

@@ -50,7 +50,7 @@ class CompactNet(nn.Module):
         self.last = nn.Sequential(nn.Conv2d(inner, features, 1, bias=False), nn.BatchNorm2d(features), nn.ReLU())
 
     def forward(self, pixels: torch.Tensor) -> torch.Tensor:
-        """Standardised pixels (B, C, H, W) to features (B, F)."""
+        """Standardised pixels (B, C, H, W), of any scale, to features (B, F)."""
         both = torch.cat([pixels, own_contrast(pixels)], dim=1)  # (B, 2C, H, W)
         pooled: torch.Tensor = self.last(self.stages(self.stem(both))).mean(dim=(2, 3))
         return pooled
@@ -79,7 +79,7 @@ class ResidualBlock(nn.Module):
 
 
 def own_contrast(pixels: torch.Tensor) -> torch.Tensor:
-    """Each picture less its mean, band by band, over its deviation in all bands together, (B, C, H, W)."""
+    """Each picture of any scale less its mean, band by band, over its deviation in all bands together, (B, C, H, W)."""
     centred = pixels - pixels.mean(dim=(2, 3), keepdim=True)
     deviation = centred.square().mean(dim=(1, 2, 3), keepdim=True).sqrt()
     return centred / deviation.clamp(min=LEAST_DEVIATION)

@@ -247,7 +247,7 @@ class WildSATModel(nn.Module):
 
     @torch.inference_mode()
     def embed_places(self, lon_lat: npt.ArrayLike) -> dict[Space, Vectors]:
-        """Places' vectors, one (B, D) array for each space that the location encoder serves.
+        """Vectors of places (B, 2) in degrees, one (B, D) array for each space that the location encoder serves.
 
         Raises:
             SpaceUnavailableError: the model has no location encoder.

@@ -60,7 +60,7 @@ class PrithviBackbone(nn.Module):
         self.norm = nn.LayerNorm(width)
 
     def forward(self, pixels: torch.Tensor) -> torch.Tensor:
-        """(B, C, h, w) to (B, F)."""
+        """(B, C, h, w) in [0, 1] to (B, F)."""
         patches = self.patch_embed["proj"](pixels.unsqueeze(2))  # one date: (B, C, 1, h, w) -> (B, D, 1, h/p, w/p)
         tokens: torch.Tensor = patches.flatten(2).transpose(1, 2) + self.pos_embed[:, 1:]  # (B, P, D)
         first = (self.cls_token + self.pos_embed[:, :1]).expand(len(tokens), -1, -1)

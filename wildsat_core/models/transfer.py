@@ -24,7 +24,7 @@ def has_queue(device: torch.device) -> bool:
 
 
 def gathered(pictures: Sequence[npt.NDArray[Any]], device: torch.device) -> torch.Tensor:
-    """Pictures of one shape and type as one batch (B, C, H, W), in memory that the device itself can read."""
+    """Pictures of one shape and type, as stored, as one batch (B, C, H, W) in memory that the device can read."""
     first = torch.from_numpy(np.ascontiguousarray(pictures[0]))
     batch = torch.empty((len(pictures), *first.shape), dtype=first.dtype, pin_memory=has_queue(device))
     np.stack(pictures, out=batch.numpy())

@@ -34,7 +34,7 @@ class Distribution:
 
     @classmethod
     def of(cls, count: int, parts: Sequence[Scores]) -> Distribution:
-        """From the scores of `count` tiles, or of an even sample of them, in any order."""
+        """From the scores of `count` tiles, or of an even sample of them, in any order; (n,) in each part."""
         return cls(count, np.sort(np.concatenate(parts)))
 
     def percentile(self, scores: Scores) -> npt.NDArray[np.float64]:

@@ -39,7 +39,7 @@ class Tiles(Protocol):
         ...
 
     def evenly(self, count: int) -> Rows:
-        """Rows of at most `count` tiles, an even sample of all, ascending."""
+        """(R,) rows of at most `count` tiles, an even sample of all, ascending."""
         ...
 
 

@@ -72,7 +72,7 @@ def find_lowest(lower: int, ask: Callable[[Sequence[int]], Counts]) -> float:
 
     Args:
         lower: which, at least 1 and no more than there are.
-        ask: gives what `histogram` gives of all scores.
+        ask: gives what `histogram` gives of all scores, (BINS,) counts.
     """
     known: list[int] = []
     for _ in _BITS:

@@ -93,7 +93,7 @@ class Footprints:
         return left, top, right, bottom
 
     def rings(self, rows: npt.NDArray[np.int64]) -> tuple[npt.NDArray[Any], ...]:
-        """Outlines of some rows in Web Mercator.
+        """Outlines of some rows in Web Mercator, in widths of the world.
 
         Returns:
             x and y of all vertices, (V,); the number of each vertex's ring, (V,); whether a ring is a hole, (R,); the
@@ -228,7 +228,7 @@ class HeatField:
 
     @cached_property
     def worlds(self) -> list[Grid]:
-        """The whole world at zooms 0 to WORLD_ZOOM."""
+        """The whole world at zooms 0 to WORLD_ZOOM, (H, W) percentiles each."""
         world = means(self._sums(None))
         known = ~np.isnan(world)
         worlds, total, count = [world], np.where(known, world, 0.0), known.astype(np.float64)

@@ -126,7 +126,7 @@ class Pages:
         """The first tiles of some rows.
 
         Args:
-            rows: to choose from, in any order.
+            rows: (R,) to choose from, in any order.
             limit: how many, at least 1.
             after: leave out the tiles up to this position.
             skip: leave out so many more.

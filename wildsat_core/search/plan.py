@@ -78,11 +78,11 @@ class QueryModel(Protocol):
         ...
 
     def embed_pixels(self, pixels: npt.NDArray[np.uint8]) -> Mapping[Space, Vector]:
-        """(B, D) vectors by space for (B, C, H, W) pictures."""
+        """(B, D) vectors by space for pictures (B, C, H, W), 0 to 255."""
         ...
 
     def embed_places(self, lon_lat: npt.NDArray[np.float64]) -> Mapping[Space, Vector]:
-        """(B, D) vectors of the spaces that the location encoder serves, place or location."""
+        """(B, D) vectors of places (B, 2) in degrees, by the spaces that the location encoder serves."""
         ...
 
 

@@ -182,7 +182,7 @@ class QuantisedScan:
         return self._pass(plans, blocks, len(self._collection.tiles))
 
     def sample_scores(self, plan: Plan) -> Scores:
-        """Approximate scores of the sample's rows."""
+        """(S,) approximate scores of the sample's rows."""
 
         def blocks(space: Space) -> list[Block]:
             self.prepare_sample(space)

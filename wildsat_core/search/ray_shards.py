@@ -262,6 +262,13 @@ class RayCluster:
     ) -> RayShards:
         """Open a generation on all shards; it is answered from when all of them have it.
 
+        Args:
+            root: folder of the collection.
+            manifest: of the generation.
+            texts: (M, D) vectors of typical texts; none without a text space.
+            settings: how vectors are scanned.
+            previous: what is served now; its segments stay where they are.
+
         Raises:
             UnreachableError: some shard has no replica that could open it.
         """

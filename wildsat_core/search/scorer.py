@@ -128,7 +128,7 @@ class Scorer:
         return self._scored.get(plan.key, lambda: Scored(*self._scan_together(plan)))
 
     def body(self, plan: Plan) -> Scores:
-        """Sorted scores of the live rows, or of those of the sample where there are very many; cached by the plan."""
+        """(n,) sorted scores of the live rows, or of the sample's where there are very many; cached by the plan."""
         return self._bodies.get(plan.key, lambda: np.sort(self._unsorted_body(plan)))
 
     def _unsorted_body(self, plan: Plan) -> Scores:
@@ -138,7 +138,7 @@ class Scorer:
         return self.of_live(plan)
 
     def of_live(self, plan: Plan) -> Scores:
-        """Scores of the live rows."""
+        """(n,) scores of the live rows."""
         scores = self.all(plan).scores
         return scores if len(self.live) == len(scores) else scores[self.live]
 
@@ -156,7 +156,7 @@ class Scorer:
         """What can be ranked of the rows that passed the filters.
 
         Args:
-            rows: ascending; all live rows when nothing was filtered.
+            rows: (R,) ascending; all live rows when nothing was filtered.
             plan: what to score by.
             wanted: how many hits will be asked for.
         """
@@ -169,7 +169,7 @@ class Scorer:
         return self._from_prefixes(rows, plan) if bounded else self._from_all(rows, plan)
 
     def best(self, found: Candidates, plan: Plan, count: int) -> tuple[Rows, Scores]:
-        """The `count` best, best first, with exact scores; equal scores in row order."""
+        """(K,) rows of the `count` best, best first, and (K,) exact scores; equal scores in row order."""
         rows, scores = found.rows, found.scores
         if found.upper:
             most = max(count, len(rows) // _MOST_LEFT)

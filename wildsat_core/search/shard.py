@@ -177,7 +177,7 @@ class Shard:
         return np.concatenate(found) if found else np.empty(0, np.int64)
 
     def evenly(self, step: int) -> Rows:
-        """Each `step`-th of all live rows of the generation, as far as they are here."""
+        """(R,) each `step`-th of all live rows of the generation, as far as they are here."""
         return self._outside(self._every(step))
 
     # Facts about the tiles.
@@ -214,16 +214,19 @@ class Shard:
     # Tiles by id and by row.
 
     def rows_of(self, tile_ids: Sequence[str]) -> Rows:
-        """Rows of tiles, ascending; unknown ids are left out."""
+        """(R,) rows of tiles, ascending; unknown ids are left out."""
         return self._outside(self.collection.tiles.rows_of(tile_ids))
 
     def tiles_at(self, rows: Rows) -> list[Tile]:
+        """The tiles of some rows (R,), in the order given."""
         return self.collection.tiles.tiles_at(self._inside(rows))
 
     def table(self, rows: Rows) -> pa.Table:
+        """Some rows (R,) of the table of tiles, in the order given."""
         return self.collection.tiles.take(self._inside(rows))
 
     def vectors(self, rows: Rows, space: Space) -> Scores:
+        """(R, D) vectors of some rows (R,), in the order given."""
         return self.collection.vectors(space, self._inside(rows))
 
     def thumbnail(self, row: int) -> bytes | None:
@@ -243,7 +246,7 @@ class Shard:
         return self._scorer.live if rows is None else rows
 
     def passing(self, filters: Filters) -> Rows:
-        """Rows that satisfy every filter except `min_percentile`, ascending."""
+        """(R,) rows that satisfy every filter except `min_percentile`, ascending."""
         return self._outside(self._passing(filters))
 
     def count(self, filters: Filters) -> int:
@@ -277,7 +280,7 @@ class Shard:
             asked: what to rank by.
             wanted: how many hits are wanted in the end.
             count: how many rows.
-            left_out: rows that will be no hits, to be counted.
+            left_out: (L,) rows that will be no hits, to be counted.
             barred: what may not be ranked.
         """
         found = self._candidates.get((asked.key, wanted), lambda: self._found(asked, wanted))
@@ -319,7 +322,7 @@ class Shard:
         return lower + np.searchsorted(np.sort(all_scores[high]), scores, side="left"), len(high)
 
     def body(self, plan: Plan) -> Scores:
-        """Sorted scores of all tiles, or of an even sample where there are very many."""
+        """(n,) sorted scores of all tiles, or of an even sample where there are very many."""
         return self._scorer.body(plan)
 
     def exact(self, rows: Rows, plan: Plan) -> Scores:
@@ -327,15 +330,15 @@ class Shard:
         return self._scorer.exact(self._inside(rows), plan)
 
     def scores(self, plan: Plan) -> Scores:
-        """Scores of all rows of the shard as the first pass gives them."""
+        """(N,) scores of all rows of the shard as the first pass gives them."""
         return self._scorer.all(plan).scores
 
     def scores_at(self, rows: Rows, plan: Plan) -> Scores:
-        """The same of some rows."""
+        """The same of some rows (R,), (R,)."""
         return self._scorer.all(plan).scores[self._inside(rows)]
 
     def rough(self, rows: Rows, plan: Plan) -> tuple[Scores, float]:
-        """The same, and how far off they can be."""
+        """The same of some rows (R,), (R,), and how far off they can be."""
         scored = self._scorer.all(plan)
         return scored.scores[self._inside(rows)], scored.bound
 
@@ -345,7 +348,7 @@ class Shard:
         return np.stack([self._scorer.exact(rows, plan) for plan in plans])
 
     def near_score(self, asked: Asked, score: float, judged: Rows, count: int) -> tuple[Rows, Scores]:
-        """Rows that are not judged whose scores of the first pass are nearest to one, nearest first; how near."""
+        """(n,) unjudged rows whose scores of the first pass are nearest to one, nearest first; (n,) how near."""
         rows = np.setdiff1d(self._high(asked), self._mine(judged), assume_unique=True)
         nearness = -np.abs(self._scorer.all(asked.plan).scores[rows] - np.float32(score))
         best = best_first(nearness, rows, count)
@@ -354,11 +357,11 @@ class Shard:
     # The floor of a least percentile.
 
     def histogram(self, plan: Plan, known: Sequence[int]) -> tuple[Counts, float]:
-        """See `wildsat_core.search.floor`; and how far off the scores can be."""
+        """(BINS,) counts, see `wildsat_core.search.floor`; and how far off the scores can be."""
         return histogram(ordered(self._scorer.of_live(plan)), known), self._scorer.all(plan).bound
 
     def between(self, plan: Plan, least: float, most: float) -> tuple[int, Scores]:
-        """How many live rows score lower than `least` in the first pass; exact scores of those from there to `most`."""
+        """How many live rows score below `least` in the first pass; (n,) exact scores of those from there to `most`."""
         mine, live = self._scorer.of_live(plan), self._scorer.live
         near = (mine >= np.float32(least)) & (mine <= np.float32(most))
         return int(np.count_nonzero(mine < np.float32(least))), self._truly(plan, live[near])
@@ -393,7 +396,7 @@ class Shard:
             distribution: of all scores; None where it should be known from an earlier call.
 
         Returns:
-            None where the distribution was needed and not given.
+            (H, W) sums and counts, None where the distribution was needed and not given.
         """
         key = (asked.key, least)
         if distribution is None:

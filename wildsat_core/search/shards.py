@@ -60,7 +60,7 @@ class Shards(ABC):
         return self.begin(method, *args)()
 
     def begin_at(self, method: str, rows: Rows, *args: Any) -> Later[list[tuple[Rows, Any]]]:  # noqa: ANN401 - of `Shard`
-        """Begin to ask each shard about those of some rows that it has; the answers come with the rows' places."""
+        """Begin to ask each shard about its own of some rows (R,); answers come with the rows' places, (n,)."""
         owners = self.layout.owners(rows)
         begun = []
         for shard in np.unique(owners).tolist():
@@ -112,7 +112,7 @@ class Shards(ABC):
         return max(1, -(-int(self.layout.live_before[-1]) // most))
 
     def evenly(self, count: int) -> Rows:
-        """Rows of at most `count` tiles, an even sample of all, ascending."""
+        """(R,) rows of at most `count` tiles, an even sample of all, ascending."""
         return np.sort(np.concatenate(self.all("evenly", self.step(count))))
 
     def middling_height(self, most: int) -> float:
@@ -137,11 +137,11 @@ class Shards(ABC):
         return int(rows[0])
 
     def rows_of(self, tile_ids: Sequence[str]) -> Rows:
-        """Rows of tiles, ascending; unknown ids are left out."""
+        """(R,) rows of tiles, ascending; unknown ids are left out."""
         return np.sort(np.concatenate(self.all("rows_of", list(tile_ids)))) if tile_ids else np.empty(0, np.int64)
 
     def begin_tiles(self, rows: Rows) -> Later[list[Tile]]:
-        """Begin to read the tiles of some rows, in the order given."""
+        """Begin to read the tiles of some rows (R,), in the order given."""
         answers = self.begin_at("tiles_at", rows)
 
         def tiles() -> list[Tile]:
@@ -161,7 +161,7 @@ class Shards(ABC):
         return self.begin_vectors(space, rows)()
 
     def table(self, rows: Rows) -> pa.Table:
-        """Some rows of the table of tiles, in the order given."""
+        """Some rows (R,) of the table of tiles, in the order given."""
         import pyarrow as pa
 
         from wildsat_core.collection.tile_files import schema
@@ -189,7 +189,7 @@ class Shards(ABC):
     # Filters.
 
     def passing(self, filters: Filters) -> Rows:
-        """Rows that satisfy every filter except `min_percentile`, ascending."""
+        """(R,) rows that satisfy every filter except `min_percentile`, ascending."""
         return np.sort(np.concatenate(self.all("passing", filters)))
 
     def count(self, filters: Filters) -> int:
@@ -208,7 +208,7 @@ class Shards(ABC):
     # Ranking.
 
     def best(self, asked: Asked, wanted: int, count: int, left_out: Rows, barred: Barred | None = None) -> Found:
-        """The `count` best rows of all; see `Shard.best`."""
+        """The `count` best rows of all; `left_out` (L,); see `Shard.best`."""
         parts: list[Found] = self.all("best", asked, wanted, count, left_out, barred)
         rows, scores = (np.concatenate([getattr(p, name) for p in parts]) for name in ("rows", "scores"))
         order = np.lexsort((rows, -scores))[:count]
@@ -226,7 +226,7 @@ class Shards(ABC):
         )
 
     def begin_below(self, plan: Plan, scores: Scores, every: bool) -> Later[tuple[Counts, int]]:
-        """Begin to count; see `Shard.below`."""
+        """Begin to count for (K,) scores; see `Shard.below`."""
         answers = self.begin("below", plan, scores, every)
 
         def below() -> tuple[Counts, int]:
@@ -259,17 +259,17 @@ class Shards(ABC):
         return self.joined("scores", plan)
 
     def scores_at(self, rows: Rows, plan: Plan) -> Scores:
-        """The same of some rows, in the order given."""
+        """The same of some rows (R,), (R,), in the order given."""
         return _placed(self.begin_at("scores_at", rows, plan)(), np.empty(len(rows), np.float32))
 
     def rough_at(self, rows: Rows, plan: Plan) -> tuple[Scores, float]:
-        """The same, and how far off they can be."""
+        """The same of some rows (R,), (R,), and how far off they can be."""
         answers = self.begin_at("rough", rows, plan)()
         scores = _placed([(mine, some) for mine, (some, _) in answers], np.empty(len(rows), np.float32))
         return scores, max((bound for _, (_, bound) in answers), default=0.0)
 
     def exact_at(self, rows: Rows, plan: Plan) -> Scores:
-        """Exact scores of some rows, in the order given."""
+        """(R,) exact scores of some rows (R,), in the order given."""
         return _placed(self.begin_at("exact", rows, plan)(), np.empty(len(rows), np.float32))
 
     def sampled(self, plans: Sequence[Plan], most: int) -> Scores:
@@ -277,7 +277,7 @@ class Shards(ABC):
         return np.concatenate(self.all("sampled", list(plans), self.step(most)), axis=1)
 
     def near_score(self, asked: Asked, score: float, judged: Rows, count: int) -> Rows:
-        """Rows that are not judged whose scores are nearest to one, nearest first."""
+        """(n,) rows that are not judged, (J,), whose scores are nearest to one, nearest first."""
         answers = self.all("near_score", asked, score, judged, count)
         rows, nearness = (np.concatenate(each) for each in zip(*answers, strict=True))
         best: Rows = rows[np.lexsort((rows, -nearness))[:count]]

@@ -130,7 +130,7 @@ class SortColumn:
 
     @classmethod
     def of(cls, key: SortKey, collection: Collection, rows: Rows) -> SortColumn:
-        """Look the values up."""
+        """Look the values of some rows (R,) up."""
         values = SORTABLES[key.name].column(collection, rows)
         levels: Sequence[Any]
         if values.dtype.kind == "O":
@@ -146,13 +146,13 @@ class SortColumn:
         return cls(levels, codes, key.descending)
 
     def values(self, at: Rows) -> list[Value]:
-        """Values of some of the tiles."""
+        """Values of some of the tiles, (n,) places among them."""
         count = len(self.levels)
         places = [count - 1 - code if self.descending else code for code in self.codes[at].tolist()]
         return [self.levels[place] if 0 <= place < count else None for place in places]
 
     def beyond(self, value: Value) -> tuple[Mask, Mask]:
-        """Which tiles come after a value, and which have it."""
+        """(R,) which tiles come after a value, and (R,) which have it."""
         count = len(self.levels)
         if value is None:
             first, last = count, count + 1

@@ -116,7 +116,7 @@ class Spread:
 
     @property
     def kept(self) -> tuple[Rows, Scores]:
-        """Rows kept, best first, and their scores."""
+        """(K,) rows kept, best first, and their scores."""
         return np.array(self._rows, np.int64), np.array(self._scores, np.float32)
 
     @property

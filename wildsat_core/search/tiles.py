@@ -92,11 +92,11 @@ class CollectionTiles:
         return self.tiles_at([self.row_of(tile_id)])[0]
 
     def tiles_at(self, rows: Rows | Sequence[int]) -> list[Tile]:
-        """The tiles of some rows, in the order given."""
+        """The tiles of some rows (R,), in the order given."""
         return self.shards.begin_tiles(np.asarray(rows, np.int64))()
 
     def table(self, rows: Rows) -> pa.Table:
-        """Some rows of the table of tiles, in the order given, with the columns of `collection.tiles.schema`."""
+        """Some rows (R,) of the table of tiles, in the order given, with the columns of `collection.tiles.schema`."""
         return self.shards.table(rows)
 
     def thumbnail(self, tile_id: str) -> bytes | None:
@@ -112,7 +112,7 @@ class CollectionTiles:
         return self.shards.vectors(space, rows)
 
     def passing(self, filters: Filters) -> Rows:
-        """Rows that satisfy every filter except `min_percentile`, ascending."""
+        """(R,) rows that satisfy every filter except `min_percentile`, ascending."""
         return self.shards.passing(self._settled(filters))
 
     def count(self, filters: Filters) -> int:

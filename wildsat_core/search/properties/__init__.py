@@ -52,6 +52,6 @@ class PropertyFilter:
         return cls(json.dumps(expression, sort_keys=True, separators=(",", ":")), expression)
 
     def passing(self, collection: Collection, rows: Rows) -> Rows:
-        """Those of some rows for which the condition is true, in the order given."""
+        """Those of some rows (R,) for which the condition is true, in the order given."""
         true, known = RowValues(collection, rows).truth(self.expression)
         return rows[true & known]
