@@ -54,11 +54,10 @@ class Served:
         """What is served."""
         return self.engine.manifest
 
-    @cached_property
+    @property
     def notice(self) -> str | None:
-        """What a reader must be told: of the imagery, and of a model that is for pixels of another size."""
-        told = (self.manifest.provenance.get("notice"), self.model.notice_for(self.engine.ground_scale))
-        return " ".join(filter(None, told)) or None
+        """What a reader must be told, as the engine says."""
+        return self.engine.notice
 
     @cached_property
     def habitats(self) -> HabitatNames:

@@ -73,11 +73,12 @@ def search(
     )
     query = Query((), filters, blend=blend, k=k, spacing_km=spacing_km, overlapping=overlapping)
     query = _read(text, query) if understand else replace(query, terms=(TextTerm(text),))
-    result = _open_engine(_root(collection, folder, store), model).search(query)
+    engine = _open_engine(_root(collection, folder, store), model)
+    result = engine.search(query)
     if output is OutputFormat.GEOJSON:
-        typer.echo(_to_geojson(result))
+        typer.echo(_to_geojson(result, engine))
     else:
-        _print_table(result)
+        _print_table(result, engine.notice)
 
 
 def _root(name: str, folder: Path, store: str | None) -> Path:
@@ -114,7 +115,7 @@ def _parse_months(text: str | None) -> frozenset[int]:
         raise InvalidInputError(f"months must be numbers from 1 to 12, as 6,7,8; got {text!r}", "months") from err
 
 
-def _to_geojson(result: SearchResult) -> str:
+def _to_geojson(result: SearchResult, engine: SearchEngine) -> str:
     from wildsat_core.search.geojson import hit_feature
 
     answer = {
@@ -126,12 +127,14 @@ def _to_geojson(result: SearchResult) -> str:
         "total": result.total,
         "no_match": result.no_match,
         "backend": result.backend,
+        "notice": engine.notice,
+        "attribution": engine.manifest.provenance.get("attribution"),
         "features": [hit_feature(hit) for hit in result.hits],
     }
     return json.dumps(answer, ensure_ascii=False)
 
 
-def _print_table(result: SearchResult) -> None:
+def _print_table(result: SearchResult, notice: str | None) -> None:
     from rich.console import Console
     from rich.table import Table
 
@@ -163,6 +166,8 @@ def _print_table(result: SearchResult) -> None:
         console.print(
             "No match: these words are about nothing that the model knows of places, so the hits mean little."
         )
+    if notice:
+        console.print(notice, highlight=False, markup=False)
     console.print(
         f"{result.matched} of {result.total} tiles of {result.collection!r} passed the filters; {result.backend}."
     )

@@ -121,6 +121,12 @@ class SearchEngine(CollectionTiles):
         less._begin(less.shards, self.model)
         return less
 
+    @cached_property
+    def notice(self) -> str | None:
+        """What a reader must be told: of the imagery, and of a model that is for pixels of another size."""
+        told = (self.manifest.provenance.get("notice"), self.model.notice_for(self.ground_scale))
+        return " ".join(filter(None, told)) or None
+
     def warm(self) -> None:
         """Read ahead what the first query would otherwise wait for."""
         ready = self.shards.begin("warm")

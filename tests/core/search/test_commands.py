@@ -35,8 +35,20 @@ def test_the_table_and_the_geojson_say_how_it_was_searched(run) -> None:
     assert answer.pop("features")[0]["type"] == "Feature"
     assert answer == {
         "type": "FeatureCollection", "collection": "random", "generation": 1, "model": "fake", "matched": 33,
-        "total": 50, "no_match": False, "backend": "exact scan",
+        "total": 50, "no_match": False, "backend": "exact scan", "notice": None, "attribution": None,
     }  # fmt: skip
+
+
+def test_what_a_reader_must_be_told_stands_beside_the_hits(run, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The imagery's own notice and the model's, of pixels that it is not for, as the service says them, too."""
+    monkeypatch.setattr(FakeModel, "notice_for", lambda _, scale: "Not for [these] pixels.")
+    provenance = {"notice": "A few places.", "attribution": "Copernicus"}
+    told_by_manifest = property(lambda self: self.shards.manifest.model_copy(update={"provenance": provenance}))
+    monkeypatch.setattr(SearchEngine, "manifest", told_by_manifest)
+    told = "A few places. Not for [these] pixels."
+    assert told in run("dunes", "-k", "3")
+    answer = json.loads(run("dunes", "--format", "geojson"))
+    assert (answer["notice"], answer["attribution"]) == (told, "Copernicus")
 
 
 def test_every_option_narrows_the_search(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -47,7 +59,7 @@ def test_every_option_narrows_the_search(tmp_path: Path, monkeypatch: pytest.Mon
             asked.append(query)
 
     monkeypatch.setattr(commands, "_open_engine", lambda root, model: asked.append((root.name, model)) or Engine())
-    monkeypatch.setattr(commands, "_to_geojson", lambda result: "{}")
+    monkeypatch.setattr(commands, "_to_geojson", lambda *_: "{}")
     area = tmp_path / "area.json"
     area.write_text('{"type": "Polygon", "coordinates": [[[0, 0], [1, 0], [1, 1], [0, 0]]]}')
     options = {
