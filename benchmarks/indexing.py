@@ -67,6 +67,12 @@ def main() -> None:
     six.add_argument("--turns", type=int, default=5)
     six.add_argument("--device", default="cuda")
     six.set_defaults(run=("benchmarks.transfer", "transfer"))
+    seven = kinds.add_parser("requests")
+    seven.add_argument("--side", type=int, default=6144, help="of the file, in pixels")
+    seven.add_argument("--blocks", type=int, nargs="+", default=[256, 512, 1024])
+    seven.add_argument("--tile-px", type=int, nargs="+", default=[64, 128, 256, 512])
+    seven.add_argument("--workers", type=int, default=0)
+    seven.set_defaults(run=("benchmarks.range_requests", "range_requests"))
     args = parser.parse_args()
     module, function = args.run
     # Not imported above: reading processes import this module anew, which should cost as little as with `wildsat`.

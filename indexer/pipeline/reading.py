@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import itertools
 import logging
 import multiprocessing
@@ -20,8 +21,18 @@ import numpy as np
 import numpy.typing as npt
 
 from indexer.pipeline.left_out import LeftOutCounter
+from indexer.sources.library_errors import library_errors
 from indexer.sources.pixels import Stretch, fault_of
-from indexer.sources.protocol import Candidate, LeftOut, NotEightBitError, PixelPlace, Reading, Source, UnreachableError
+from indexer.sources.protocol import (
+    Candidate,
+    LeftOut,
+    NotEightBitError,
+    PixelPlace,
+    Preparing,
+    Reading,
+    Source,
+    UnreachableError,
+)
 from wildsat_core.addresses import keep_secrets_out_of_logs
 from wildsat_core.bands import RGB
 from wildsat_core.errors import SourceError
@@ -82,6 +93,7 @@ def read_chunk(source: Source, options: ReadOptions, candidates: Sequence[Candid
     chunk = Chunk(listed=len(candidates))
     rgb = _rgb_rows(source.bands)
     unreachable = 0
+    _prepare(source, candidates)
     for candidate in candidates:
         try:
             found = _read(source, options, candidate)
@@ -105,6 +117,13 @@ def read_chunk(source: Source, options: ReadOptions, candidates: Sequence[Candid
         chunk.places.append(reading.place)
     chunk.read_s = time.perf_counter() - start
     return chunk
+
+
+def _prepare(source: Source, candidates: Sequence[Candidate]) -> None:
+    """Let the source fetch what these have in common; what it can't get, reading each of them will tell."""
+    if isinstance(source, Preparing):
+        with contextlib.suppress(SourceError, *library_errors()):
+            source.prepare(candidates)
 
 
 def _read(source: Source, options: ReadOptions, candidate: Candidate) -> tuple[Tile, Reading] | str:

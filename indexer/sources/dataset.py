@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import functools
 import math
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
 from xml.sax.saxutils import escape
 
 import numpy as np
 
+from indexer.sources.ahead import MOST_AHEAD_BYTES, PixelWindow, runs_of_blocks, windows_of
 from indexer.sources.cf import is_of_degrees
 from indexer.sources.georeference import Bounds, Georeference
 from indexer.sources.library_errors import library_errors, read_error
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
 # Formats that are compressed as one piece: reading a window of one decodes everything above it, each time anew.
 _ONE_PIECE: Final = frozenset({"JPEG", "PNG", "WEBP", "GIF", "BIGGIF", "BMP"})
 _MOST_IN_MEMORY: Final = 2**30  # bytes of such a picture that are decoded into memory
+_MOST_OPEN: Final = 64  # files: twelve bands of five scenes, from which one cell may be made
 _HAIR: Final = 1e-7  # degrees
 _WORST_POINT_PX: Final = 1.0  # how far the smooth fit through ground control points may miss one of them
 
@@ -48,6 +50,20 @@ class _FileGeoreference:
             return f"<SRS>{wkt}</SRS><GeoTransform>{numbers}</GeoTransform>"
         points = "".join(f'<GCP Pixel="{p.col!r}" Line="{p.row!r}" X="{p.x!r}" Y="{p.y!r}"/>' for p in self.points)
         return f"<GCPList><SRS>{wkt}</SRS>{points}</GCPList>"
+
+
+class _Level(NamedTuple):
+    """The view of an overview, or of the full resolution.
+
+    Attributes:
+        dataset: open.
+        scale: from its pixels to those of the full resolution.
+        block: height and width of the blocks that the file has there.
+    """
+
+    dataset: Any
+    scale: Affine
+    block: tuple[int, int]
 
 
 class Dataset:
@@ -78,16 +94,17 @@ class Dataset:
             georeference = _georeference_of(header, path, extent)
             self.bands, self.is_palette = view.indexes, view.is_palette
             self._overviews: list[int] = [] if georeference.points else header.overviews(view.first_band)
+            self._block = header.block_shapes[view.first_band - 1]
             self._memory = None
             if header.driver in _ONE_PIECE:
                 self._memory = _in_memory(header, view)
                 view, self._overviews = view.of_copy(self._memory.name), []
         self._own, self._view = georeference, view
-        self._by_level: dict[int | None, tuple[Any, Affine]] = {}
+        self._by_level: dict[int | None, _Level] = {}
         self._warped = None
         transform, width, height = georeference.transform, view.width, view.height
         if georeference.points:
-            self._warped = _by_points(self._level(None)[0], georeference, view, path)
+            self._warped = _by_points(self._level(None).dataset, georeference, view, path)
             transform, (height, width) = self._warped.transform, self._warped.shape
         self.georeference = Georeference(path.partition("?")[0], georeference.crs, transform, width, height)
 
@@ -98,7 +115,7 @@ class Dataset:
         window = Window(column, row, width, height)
         if self._warped is not None:
             return self._split(self._warped.read(window=window))
-        dataset, _ = self._level(None)
+        dataset = self._level(None).dataset
         mask = dataset.read_masks(1, window=window) > 0 if self._view.masks else None
         values = dataset.read(window=window)
         return values, self._view.valid(values, mask)
@@ -135,6 +152,32 @@ class Dataset:
         assert valid is not None
         return values, valid
 
+    def fetch_windows(self, corners: Sequence[tuple[int, int]], width: int, height: int) -> None:
+        """Fetch windows that will be read, in few requests: those of `read`, by their first columns and rows."""
+        self._fetch(None, (PixelWindow(left, top, left + width, top + height) for left, top in corners))
+
+    def fetch_boxes(self, boxes: Sequence[BBox], px: int) -> None:
+        """Fetch what boxes that will be resampled to (px, px) by `warp_box` are made of, in few requests."""
+        bounds = [unwrapped(box) for box in boxes]
+        if self._warped is None and bounds:
+            level = self._fine_enough(DEGREES, bounds[len(bounds) // 2], px)
+            transform = self._own.transform @ self._level(level).scale
+            self._fetch(level, windows_of(np.array(bounds), self._own.crs, ~transform, px))
+
+    def _fetch(self, number: int | None, windows: Iterable[PixelWindow]) -> None:
+        from rasterio.windows import Window
+
+        if self._warped is not None:
+            return
+        level = self._level(number)
+        pixel_bytes = level.dataset.count * np.dtype(self._view.dtype).itemsize
+        most = MOST_AHEAD_BYTES // (math.prod(level.block) * pixel_bytes)
+        for left, top, right, bottom in runs_of_blocks(windows, level.dataset.shape, level.block, most):
+            window = Window(left, top, right - left, bottom - top)
+            level.dataset.read(window=window)
+            if self._view.masks:
+                level.dataset.read_masks(1, window=window)
+
     def warp_box(self, box: BBox, px: int, *, is_classes: bool = False) -> tuple[Pixels, Mask]:
         """Resample a box of degrees, which may cross the antimeridian, to (C, px, px), with its mask."""
         return self.warp(DEGREES, unwrapped(box), px, px, is_classes=is_classes)
@@ -149,7 +192,9 @@ class Dataset:
 
         # Given where its result lies, rasterio's view passes over ground control points without a word: what was warped
         # through them already is warped again.
-        dataset, scale = self._level(level) if self._warped is None else (self._warped, Affine.identity())
+        dataset, scale = self._warped, Affine.identity()
+        if dataset is None:
+            dataset, scale, _ = self._level(level)
         source: dict[str, Any] = {"src_crs": DEGREES if self.georeference.is_degrees else self._own.crs}
         if turn:
             source["src_transform"] = self.georeference.moved(turn) @ scale
@@ -190,31 +235,32 @@ class Dataset:
         fitting = {factor: i for i, factor in enumerate(self._overviews) if factor <= coarser * 1.001}
         return fitting[max(fitting)] if fitting else None
 
-    def _level(self, level: int | None) -> tuple[Any, Affine]:
-        """The view of an overview, or of the full resolution, open; and how many full pixels one of its pixels is."""
+    def _level(self, level: int | None) -> _Level:
+        """The view of an overview, or of the full resolution, open."""
         from affine import Affine
 
         if level not in self._by_level:
             options: dict[str, Any] = {} if level is None else {"overview_level": level}
-            if self._view.is_direct:
-                dataset = open_raster(self._view.path, **options)
-                view = self._view
+            view, block = self._view, self._block
+            if view.is_direct:
+                dataset = open_raster(view.path, **options)
+                block = dataset.block_shapes[0]
             else:
-                view = self._view
                 if level is not None:
-                    with open_raster(self._view.path, **options) as coarse:
+                    with open_raster(view.path, **options) as coarse:
                         view = replace(view, width=coarse.width, height=coarse.height, level=level)
+                        block = coarse.block_shapes[view.first_band - 1]
                 scale = Affine.scale(self._view.width / view.width, self._view.height / view.height)
                 georeference = replace(self._own, transform=self._own.transform @ scale)
                 dataset = open_raster(view.xml(georeference.xml()), self._path)
             scale = Affine.scale(self._view.width / dataset.width, self._view.height / dataset.height)
-            self._by_level[level] = (dataset, scale)
+            self._by_level[level] = _Level(dataset, scale, block)
         return self._by_level[level]
 
 
-@functools.lru_cache(maxsize=8)
+@functools.lru_cache(maxsize=_MOST_OPEN)
 def open_dataset(path: str, extent: BBox | None = None, choice: BandChoice = RED_GREEN_BLUE) -> Dataset:
-    """Open once a process; the least recently used of more than eight files is let go."""
+    """Open once a process; the least recently used of many files is let go."""
     return Dataset(path, extent, choice)
 
 

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from indexer.sources.columns import CLOUDS, DATES, FILES, IDS, LONGITUDES_LATITUDES, find, find_all
-from indexer.sources.dataset import open_dataset
+from indexer.sources.dataset import Dataset
 from indexer.sources.intact import STRICT, check_intact_file
 from indexer.sources.library_errors import library_errors, read_error
 from indexer.sources.picture import ON_ITS_SIDE, read_picture, turn_of, upright
@@ -122,7 +122,7 @@ class FolderSource:
         if not says_where:
             return upright(read_picture(path, self.band_indexes, self.stretch), turn_of(path))
         check_intact_file(Path(path))
-        dataset = open_dataset(path, None, self._choice)
+        dataset = Dataset(path, None, self._choice)
         where = dataset.georeference
         try:
             with rasterio.Env(**STRICT):
@@ -210,7 +210,7 @@ class FolderSource:
                 check_lon_lat(lon, lat)
                 return box_around(lon, lat, width * gsd_m / 1000, height * gsd_m / 1000), None, gsd_m, False
         try:
-            where = open_dataset(str(path), None, self._choice).georeference
+            where = Dataset(str(path), None, self._choice).georeference
         except NotAPictureError:
             raise
         except SourceError as err:

@@ -7,7 +7,7 @@ first reads in a process.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, Final, Protocol, runtime_checkable
 
@@ -145,6 +145,19 @@ class Pinnable(Protocol):
 
     def pinned(self, scene_ids: Iterable[str]) -> Source:
         """The same source of these scenes alone."""
+        ...
+
+
+@runtime_checkable
+class Preparing(Protocol):
+    """A source of which neighbouring tiles are cheaper to fetch together than one by one."""
+
+    def prepare(self, candidates: Sequence[Candidate]) -> None:
+        """Fetch what some candidates need, which will be read next, in this process.
+
+        Raises:
+            SourceError: it can't be had; reading each of them tells more.
+        """
         ...
 
 

@@ -12,7 +12,7 @@ import glob
 import itertools
 import math
 import warnings
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Final, NamedTuple
@@ -26,7 +26,7 @@ from indexer.sources.projections import DEGREES
 from indexer.sources.protocol import MOST_IN_PARTITION, Candidate, LeftOut, Partition, PixelPlace, Reading
 from indexer.sources.remote import patiently
 from indexer.sources.view import BandChoice, Mask, Pixels
-from wildsat_core.addresses import public_name
+from wildsat_core.addresses import is_remote, public_name
 from wildsat_core.bands import RGB
 from wildsat_core.errors import InvalidInputError
 from wildsat_core.geo import wrap_lon
@@ -158,6 +158,26 @@ class RasterSource:
             what = f"{self.path.partition('?')[0]}: tile {candidate.tile.tile_id} can't be read"
             raise read_error(what, self.path, err) from err
         return replace(reading_of(values, valid, self.stretch), place=place)
+
+    def prepare(self, candidates: Sequence[Candidate]) -> None:
+        """Fetch what some squares need of a file on a server, in few requests."""
+        if not is_remote(self.path):
+            return
+        windows = [candidate.locator for candidate in candidates if isinstance(candidate.locator, _Window)]
+        boxes: dict[int, list[BBox]] = {}
+        for candidate in candidates:
+            if not isinstance(candidate.locator, _Window):
+                px, centre = candidate.locator
+                if centre is None:
+                    boxes.setdefault(px, []).append(candidate.tile.bbox)
+
+        def fetch() -> None:
+            if isinstance(self.grid, PixelGrid):
+                self._raster.fetch_windows(windows, self.grid.size_px, self.grid.size_px)
+            for px, some in boxes.items():
+                self._raster.fetch_boxes(some, px)
+
+        patiently(self.path, fetch, between=open_dataset.cache_clear)
 
     def inputs(self) -> Iterator[str]:
         """The file with those that belong to it, as the parts of a VRT; or the address."""

@@ -6,7 +6,7 @@ import datetime as dt
 import functools
 import importlib
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Final
 
@@ -89,6 +89,21 @@ class SceneReader:
             values = np.clip(values.astype(np.int32) + place.offset, 0, None).astype(np.uint16)
         return values, valid
 
+    def prepare(self, place: ScenePlace, boxes: Sequence[BBox]) -> None:
+        """Fetch what cells of one scene need, in few requests, of the first address of each of its files.
+
+        Raises:
+            SourceError: it can't be had.
+        """
+        for asset in place.assets:
+            href = self._signed(asset.hrefs[0])
+            choice = _choice((1, 2, 3) if asset.band is None else (asset.band,))
+
+            def fetch(href: str = href, choice: BandChoice = choice) -> None:
+                open_dataset(href, None, choice).fetch_boxes(boxes, self.px)
+
+            patiently(href, fetch, between=open_dataset.cache_clear)
+
     def clear(self, place: ScenePlace, tile: Tile) -> Mask:
         """(px, px) True where one scene shows ground, by its scene classification; everywhere, where it has none.
 
@@ -129,7 +144,7 @@ class SceneReader:
         Raises:
             SourceError: the file can't be read, or holds no numbers of classes where these are wanted.
         """
-        choice = BandChoice(tuple(f"band {i}" for i in indexes), indexes)
+        choice = _choice(indexes)
 
         def read() -> tuple[Pixels, Mask]:
             dataset = open_dataset(href, None, choice)
@@ -157,6 +172,10 @@ class SceneReader:
         except Exception as err:
             told = without_secrets(f"{type(err).__name__}: {err}")
             raise UnreachableError(f"the signer {self.signer} failed for {public_name(href)}: {told}") from err
+
+
+def _choice(indexes: tuple[int, ...]) -> BandChoice:
+    return BandChoice(tuple(f"band {i}" for i in indexes), indexes)
 
 
 def _check_offset(values: Pixels, valid: Mask, place: ScenePlace) -> None:

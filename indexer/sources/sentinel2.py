@@ -174,6 +174,19 @@ class Sentinel2Source:
         values, valid, used = self._mosaicked(candidate, places)
         return replace(reading_of(values, valid, self.stretch), tile=_made_of(candidate.tile, used))
 
+    def prepare(self, candidates: Sequence[Candidate]) -> None:
+        """Fetch what some cells need of their first scenes, or of all that a median is taken of, in few requests.
+
+        Raises:
+            SourceError: it can't be had.
+        """
+        boxes: dict[ScenePlace, list[BBox]] = {}
+        for candidate in candidates:
+            for place in candidate.locator if self.mosaic == "median" else candidate.locator[:1]:
+                boxes.setdefault(place, []).append(candidate.tile.bbox)
+        for place, some in boxes.items():
+            self._reader.prepare(place, some)
+
     def inputs(self) -> Iterator[Version]:
         """The scenes by what the catalogue says of them, where one search gives all.
 
