@@ -3,13 +3,15 @@
     python -m benchmarks.cluster units [--tiles 8192 --unit 4096]
     python -m benchmarks.cluster workers [--tiles 8192 --unit 1024]
     python -m benchmarks.cluster shards [--rows 100000]
+    python -m benchmarks.cluster requests [--tiles 29241]
 
 All ways take turns in one run, so that a busy machine slows them alike. Where other processes share the processors only
 processor time tells anything of the first two, and the milliseconds of the last are more than they would be.
 
 "units" compares `build_collection`, cut into units, with the same reading, embedding and writing in one stream, which
 knows no plan, receipts or committer. "workers" has the units of one plan done by one process, then by two at once, each
-on one thread; model and imagery are open before the clock starts. "shards" asks an engine of one shard, of three in
+on one thread; model and imagery are open before the clock starts. "requests" counts what a build of a scene asks of
+servers: parts of a GeoTIFF on loopback, and objects of a store. "shards" asks an engine of one shard, of three in
 this process, and of two that are actors on a Ray cluster on loopback, for the same searches.
 """
 
@@ -20,8 +22,11 @@ import tempfile
 import time
 from concurrent.futures import ProcessPoolExecutor
 from functools import partial
+from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from multiprocessing import get_context
 from pathlib import Path
+from threading import Thread
+from typing import ClassVar
 
 import torch
 
@@ -177,6 +182,67 @@ def shards(args: argparse.Namespace) -> None:
     print(f"{args.rows} tiles, {args.searches} searches: one shard {told['one shard']:.2f} ms; {added}")
 
 
+class _Counting(SimpleHTTPRequestHandler):
+    """Gives parts of files, and counts them."""
+
+    counts: ClassVar[list[int]] = []  # bytes of each part
+
+    def log_message(self, *_: object) -> None:
+        pass
+
+    def do_GET(self) -> None:
+        file = Path(self.translate_path(self.path))
+        wanted = self.headers.get("Range", "").removeprefix("bytes=").split("-")
+        if not file.is_file() or len(wanted) != 2:
+            self.send_error(404)
+            return
+        size = file.stat().st_size
+        first, last = int(wanted[0]), min(int(wanted[1] or size), size - 1)
+        with file.open("rb") as content:
+            content.seek(first)
+            part = content.read(last + 1 - first)
+        self.counts.append(len(part))
+        self.send_response(206)
+        self.send_header("Content-Length", str(len(part)))
+        self.send_header("Content-Range", f"bytes {first}-{last}/{size}")
+        self.end_headers()
+        self.wfile.write(part)
+
+    def do_HEAD(self) -> None:
+        self.send_response(200)
+        self.send_header("Accept-Ranges", "bytes")
+        self.send_header("Content-Length", str(Path(self.translate_path(self.path)).stat().st_size))
+        self.end_headers()
+
+
+def requests(args: argparse.Namespace) -> None:
+    """What a build of one scene, by its address and into a store, asks of both servers."""
+    from wildsat_core.collection.mirror import mirrored
+
+    model = load_model(MODEL)
+    with (
+        tempfile.TemporaryDirectory() as folder,
+        ThreadingHTTPServer(("127.0.0.1", 0), partial(_Counting, directory=folder)) as server,
+    ):
+        os.environ["WILDSAT_CACHE"] = f"{folder}/cache"
+        Thread(target=server.serve_forever, daemon=True).start()
+        write_imagery(Path(folder) / "scene.tif", args.tiles, TILE_PX)
+        address = f"http://127.0.0.1:{server.server_address[1]}/scene.tif"
+        source = RasterSource(address, raster.PixelGrid(TILE_PX, TILE_PX))
+        units = len(list(planning.units_of(source)))
+        (store := Path(folder) / "store").mkdir()
+        in_units(model, source, mirrored(f"file://{store}", "scene").root)
+        server.shutdown()
+        objects = [file.stat().st_size for file in store.rglob("*") if file.is_file()]
+        asked, scene = len(_Counting.counts), (Path(folder) / "scene.tif").stat().st_size
+    tiles, stored = source.count(), sum(objects)
+    print(
+        f"{tiles} tiles of {TILE_PX} px in {units} units: {asked} range requests, {asked / tiles:.4f} a tile, for "
+        f"{sum(_Counting.counts) / scene:.2f} times the scene's {scene / 1e6:.0f} MB; {len(objects)} objects in the "
+        f"store, {stored / 1e6:.0f} MB, {stored / tiles:.0f} bytes a tile"
+    )
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     kinds = parser.add_subparsers(required=True)
@@ -190,6 +256,9 @@ def main() -> None:
     three.add_argument("--rows", type=int, default=100_000)
     three.add_argument("--searches", type=int, default=200)
     three.set_defaults(run=shards)
+    four = kinds.add_parser("requests")
+    four.add_argument("--tiles", type=int, default=171 * 171, help="those of a scene of Sentinel-2, 110 km wide")
+    four.set_defaults(run=requests)
     args = parser.parse_args()
     args.run(args)
 

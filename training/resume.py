@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -14,7 +15,7 @@ from torch import nn
 from training.checkpoint import CONFIG_FILE, LATEST, Progress, load_checkpoint, resume_command
 from training.config import TrainConfig, changed_settings
 from training.data.tables import TrainingSet
-from training.distributed import barrier
+from training.distributed import any_rank, barrier
 from training.ema import WeightMean
 from training.gather import rank, world_size
 from wildsat_core.errors import CheckpointError, TrainingError
@@ -34,12 +35,14 @@ def begin_or_resume(
 ) -> Progress:
     """Take up a run's newest checkpoint into its module, optimiser and mean, or begin in a folder without one.
 
+    Processes that torchrun started again, after one was lost, go on from the newest checkpoint without being told.
+
     Raises:
         CheckpointError: what was run can't be read.
         TrainingError: there is no checkpoint to go on from, or one in the way of a new run; or settings, data or
             the number of processes are others than the run was begun with.
     """
-    if resume:
+    if resume or _started_again(folder, module):
         return _resume(config, data, folder, module, optimiser, mean)
     if (folder / LATEST).exists():
         raise TrainingError(
@@ -52,6 +55,15 @@ def begin_or_resume(
         (folder / CONFIG_FILE).write_text(text + "\n", encoding="utf-8")
     barrier()
     return Progress(ranks=world_size(), data=data.fingerprint())
+
+
+def _started_again(folder: Path, module: nn.Module) -> bool:
+    """Whether these processes take the place of others that had got as far as a checkpoint.
+
+    A machine that takes the place of a lost one knows of no restart, so what any rank knows holds for all.
+    """
+    again = int(os.environ.get("TORCHELASTIC_RESTART_COUNT", "0")) > 0
+    return any_rank(again and (folder / LATEST).exists(), next(module.parameters()).device)
 
 
 def _refuse_strangers(folder: Path) -> None:

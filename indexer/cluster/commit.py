@@ -60,6 +60,7 @@ def commit_job(
             "allow-failed",
         )
     report = summed(BuildReport(root.name, plan.model.name), receipts, earlier)
+    report.missing_units = missing
     report.check_not_empty()
     report.check_faults(max_bad)
     check_inputs_meanwhile(plan, source)

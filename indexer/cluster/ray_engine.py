@@ -5,9 +5,9 @@ Ray restarts nothing (`max_restarts=0`): the receipts say what is done, so a dea
 
 from __future__ import annotations
 
+import logging
 import os
 import time
-import traceback
 from collections import Counter, deque
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -16,10 +16,15 @@ from typing import Any, Final
 
 from indexer.cluster.plan import JobPlan
 from indexer.cluster.receipts import Receipt, note_failure, unit_names
+from wildsat_core.errors import SourceError, WildsatError
+from wildsat_core.ray_cluster import join
+
+logger = logging.getLogger(__name__)
 
 UNITS_AN_ACTOR: Final = 2  # one at work, one waiting, so that no actor waits for this process
 MOST_FAILURES: Final = 3
 LOOK_S: Final = 1.0
+BEGIN_S: Final = 30.0  # after which it is said that no actor has begun
 
 StartWorker = Callable[[], Any]  # gives something with `run_unit(number) -> Receipt`
 
@@ -43,15 +48,27 @@ class RayOptions:
 
 @dataclass
 class _Actor:
+    """An actor as this process sees it: it begins, then it has units.
+
+    Attributes:
+        handle: Ray's.
+        beginning: Ray's reference of its beginning; None once it has begun.
+        tries: how often it tried to begin.
+        running: its units by Ray's reference.
+        since: when it got the unit that is at work.
+    """
+
     handle: Any
-    running: dict[Any, int] = field(default_factory=dict)  # by Ray's reference
+    beginning: Any
+    tries: int = 1
+    running: dict[Any, int] = field(default_factory=dict)
     since: float = field(default_factory=time.monotonic)
 
 
 class _UnitActor:
     """Runs in a process of its own; opens model and source once."""
 
-    def __init__(self, start: StartWorker, folder: str) -> None:
+    def begin(self, start: StartWorker, folder: str) -> None:
         """Relative paths mean what they mean to the process that hands units out."""
         if Path(folder).is_dir():
             os.chdir(folder)
@@ -82,14 +99,24 @@ def run_on_ray(
 
     Returns:
         Why units failed for good, by name.
-    """
-    import ray
 
+    Raises:
+        MissingExtraError: Ray is not installed.
+        UnreachableError: there is no such cluster.
+        SourceError: no actor could begin, each for a reason like the one that is told.
+    """
     with connected(options.address):
+        import ray
+
         actor_class = ray.remote(max_restarts=0, num_gpus=options.gpus, num_cpus=1)(_UnitActor)
-        count = options.actors or _room(options.gpus)
-        run = _Run(root, plan, deque(units), options.timeout_s, on_done)
-        run.go(lambda: actor_class.remote(start, str(Path.cwd())), min(count, max(len(units), 1)))
+        folder = str(Path.cwd())
+
+        def new() -> tuple[Any, Any]:
+            handle = actor_class.remote()
+            return handle, handle.begin.remote(start, folder)
+
+        run = _Run(root, plan, deque(units), options.timeout_s, new, on_done)
+        run.go(min(options.actors or _room(options.gpus), max(len(units), 1)))
         return run.failed
 
 
@@ -97,68 +124,132 @@ class _Run:
     """The queue of units, who has which, and how often each failed."""
 
     def __init__(
-        self, root: Path, plan: JobPlan, waiting: deque[int], timeout_s: float, on_done: Callable[[Receipt], None]
+        self,
+        root: Path,
+        plan: JobPlan,
+        waiting: deque[int],
+        timeout_s: float,
+        new: Callable[[], tuple[Any, Any]],
+        on_done: Callable[[Receipt], None],
     ) -> None:
         self._root, self._plan, self._waiting = root, plan, waiting
-        self._timeout_s, self._on_done = timeout_s, on_done
+        self._timeout_s, self._new, self._on_done = timeout_s, new, on_done
         self._names = unit_names(plan)
         self._failures: Counter[int] = Counter()
+        self._actors: list[_Actor] = []
         self.failed: dict[str, str] = {}
 
-    def go(self, new_actor: Callable[[], Any], count: int) -> None:
+    def go(self, count: int) -> None:
+        """Have the units done by so many actors."""
         import ray
 
-        actors = [_Actor(new_actor()) for _ in range(count)]
+        self._actors = [_Actor(*self._new()) for _ in range(count)]
+        told_at = time.monotonic() + BEGIN_S
         try:
-            while self._waiting or any(actor.running for actor in actors):
-                for actor in actors:
-                    while self._waiting and len(actor.running) < UNITS_AN_ACTOR:
-                        number = self._waiting.popleft()
-                        if not actor.running:
-                            actor.since = time.monotonic()
-                        actor.running[actor.handle.run_unit.remote(number)] = number
-                pending = [reference for actor in actors for reference in actor.running]
+            while self._waiting or any(actor.running for actor in self._actors):
+                self._hand_out()
+                pending = [
+                    one for actor in self._actors for one in (actor.beginning, *actor.running) if one is not None
+                ]
                 done, _ = ray.wait(pending, num_returns=1, timeout=LOOK_S)
                 for reference in done:
-                    self._take(next(actor for actor in actors if reference in actor.running), reference, new_actor)
-                for actor in actors:
+                    self._take(reference)
+                if time.monotonic() > told_at and all(actor.beginning is not None for actor in self._actors):
+                    logger.warning("no actor has begun yet: %s", _what_is_free())
+                    told_at = float("inf")
+                for actor in self._actors:
                     if actor.running and time.monotonic() - actor.since > self._timeout_s:
                         ray.kill(actor.handle)
-                        self._replace(actor, new_actor, f"took longer than {self._timeout_s:g} s")
+                        self._replace(actor, f"took longer than {self._timeout_s:g} s")
         finally:
-            for actor in actors:
+            for actor in self._actors:
                 ray.kill(actor.handle)
 
-    def _take(self, actor: _Actor, reference: Any, new_actor: Callable[[], Any]) -> None:  # noqa: ANN401 - Ray's
+    def _hand_out(self) -> None:
+        """Give actors that have begun what they can take."""
+        for actor in self._actors:
+            while self._waiting and actor.beginning is None and len(actor.running) < UNITS_AN_ACTOR:
+                number = self._waiting.popleft()
+                if not actor.running:
+                    actor.since = time.monotonic()
+                actor.running[actor.handle.run_unit.remote(number)] = number
+
+    def _take(self, reference: Any) -> None:  # noqa: ANN401 - Ray's
+        """An actor has begun, or did a unit, or could not."""
         import ray
 
+        actor = next(one for one in self._actors if reference == one.beginning or reference in one.running)
+        begins = reference == actor.beginning
         try:
-            receipt = Receipt.model_validate_json(ray.get(reference))
-        except ray.exceptions.RayActorError as err:
-            self._replace(actor, new_actor, str(err))
-            return
-        except ray.exceptions.RayTaskError as err:
-            self._again(actor.running.pop(reference), "".join(traceback.format_exception_only(err)))
+            said = ray.get(reference)
+        except ray.exceptions.RayError as err:
+            died = isinstance(err, ray.exceptions.RayActorError)
+            problem = str(err) if died else _why(err)
+            if begins:
+                self._begin_again(actor, problem)
+            elif died:
+                self._replace(actor, problem)
+            else:
+                self._again(actor.running.pop(reference), problem)
         else:
-            del actor.running[reference]
-            self._on_done(receipt)
+            if begins:
+                actor.beginning = None
+            else:
+                del actor.running[reference]
+                self._on_done(Receipt.model_validate_json(said))
         actor.since = time.monotonic()
 
-    def _replace(self, actor: _Actor, new_actor: Callable[[], Any], problem: str) -> None:
+    def _begin_again(self, actor: _Actor, problem: str) -> None:
+        """It could not begin: another one may, on another node; after some tries there is one less.
+
+        Raises:
+            SourceError: none is left.
+        """
+        import ray
+
+        ray.kill(actor.handle)
+        if actor.tries < MOST_FAILURES:
+            actor.tries += 1
+            actor.handle, actor.beginning = self._new()
+            return
+        self._actors.remove(actor)
+        logger.warning("an actor could not begin: %s", problem)
+        if not self._actors:
+            raise SourceError(f"no actor of the Ray cluster could begin: {problem}")
+
+    def _replace(self, actor: _Actor, problem: str) -> None:
         """The actor is gone: what it had is done again; only the unit that was at work may be at fault."""
         lost = list(actor.running.values())
-        actor.handle, actor.running = new_actor(), {}
+        actor.handle, actor.beginning = self._new()
+        actor.tries, actor.running = 1, {}
         self._waiting.extendleft(reversed(lost[1:]))
         for number in lost[:1]:
             self._again(number, problem)
 
     def _again(self, number: int, problem: str) -> None:
+        name = self._names[number]
         self._failures[number] += 1
         if self._failures[number] < MOST_FAILURES:
             self._waiting.append(number)
             return
-        self.failed[self._names[number]] = problem
-        note_failure(self._root, self._plan.job, self._names[number], problem)
+        logger.error("unit %s: %s", name, problem.strip())
+        self.failed[name] = problem
+        note_failure(self._root, self._plan.job, name, problem)
+
+
+def _why(err: Exception) -> str:
+    """What went wrong in an actor: our own errors are sentences, others are told with where they came from."""
+    cause = getattr(err, "cause", None)
+    return str(cause) if isinstance(cause, WildsatError) else str(err)
+
+
+def _what_is_free() -> str:
+    """Of the cluster's processors and GPUs."""
+    import ray
+
+    has, free = ray.cluster_resources(), ray.available_resources()
+    told = [f"{free.get(kind, 0):g} of {has[kind]:g} {kind}s" for kind in ("CPU", "GPU") if kind in has]
+    return f"{' and '.join(told) or 'no processor'} of the cluster are free, and each actor takes one"
 
 
 class connected:  # noqa: N801 - a context manager
@@ -171,16 +262,10 @@ class connected:  # noqa: N801 - a context manager
 
     def __enter__(self) -> None:
         new = self._address == "local"
-        os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
         if new:  # read when Ray is imported; without it Ray takes the machine's own address, and listens everywhere
             os.environ["RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER"] = "0"
-        import ray
-
-        if ray.is_initialized():
-            return
         local: dict[str, Any] = {"_node_ip_address": "127.0.0.1", "include_dashboard": False} if new else {}
-        ray.init(address=self._address, configure_logging=False, log_to_driver=False, **local)
-        self._mine = True
+        self._mine = join(self._address, "building on a cluster", configure_logging=False, log_to_driver=False, **local)
 
     def __exit__(self, *_: object) -> None:
         import ray

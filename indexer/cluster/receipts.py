@@ -125,6 +125,7 @@ def summed(report: BuildReport, receipts: Mapping[int, Receipt], earlier: Collec
         receipts: by the number of the unit.
         earlier: units that an interrupted run did: their tiles count as taken over, their time not at all.
     """
+    workers = set()
     for number, receipt in sorted(receipts.items()):
         report.left_out.add(LeftOutCounter(receipt.left_out, receipt.names))
         if number in earlier:
@@ -132,6 +133,9 @@ def summed(report: BuildReport, receipts: Mapping[int, Receipt], earlier: Collec
             continue
         report.adopted += receipt.taken_over
         report.added += receipt.tiles - receipt.taken_over
+        report.units += 1
+        workers.add(receipt.worker)
         for stage, seconds in receipt.stage_s.items():
             report.stage_s[stage] = report.stage_s.get(stage, 0.0) + seconds
+    report.workers = len(workers)
     return report

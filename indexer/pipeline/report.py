@@ -13,6 +13,7 @@ from wildsat_core.files import write_text_atomically
 from wildsat_core.machine import peak_memory_mib
 
 REPORT_FILE = "build-report.json"
+NAMED = 5  # units on the terminal; the file names all
 
 
 @dataclass
@@ -23,6 +24,8 @@ class BuildReport:
         added: tiles embedded and written in this run.
         adopted: tiles taken over from an interrupted run.
         left_out: candidates not indexed, by reason, and the first few of each by name.
+        units, workers: how many units of a build were done in this run, and by how many processes.
+        missing_units: names of those that the generation lacks.
         stage_s: seconds by stage: "read" is the workers' own time, "waiting" is what the encoder waited for them.
     """
 
@@ -33,6 +36,9 @@ class BuildReport:
     generation: int = 0
     elapsed_s: float = 0.0
     left_out: LeftOutCounter = field(default_factory=LeftOutCounter)
+    units: int = 0
+    workers: int = 0
+    missing_units: list[str] = field(default_factory=list)
     stage_s: dict[str, float] = field(
         default_factory=lambda: dict.fromkeys(("read", "waiting", "compile", "encode", "write"), 0.0)
     )
@@ -72,6 +78,9 @@ class BuildReport:
             "tiles_taken_over": self.adopted,
             "left_out": self.left_out.as_dict(),
             "left_out_names": self.left_out.names,
+            "units": self.units,
+            "workers": self.workers,
+            "missing_units": self.missing_units,
             "elapsed_s": round(self.elapsed_s, 2),
             "tiles_per_s": round(self.tiles_per_s, 1),
             "stage_s": {stage: round(s, 2) for stage, s in self.stage_s.items()},
@@ -82,13 +91,17 @@ class BuildReport:
         """A few lines for the terminal."""
         facts = self.as_dict()
         stages = ", ".join(f"{stage} {s:.1f} s" for stage, s in facts["stage_s"].items() if s)
+        shared = f", {self.units:,} units by {self.workers:,} workers" if self.workers > 1 else ""
+        some = ", ".join(self.missing_units[:NAMED]) + (", …" if len(self.missing_units) > NAMED else "")
+        missing = f"\n{len(self.missing_units):,} units are missing: {some}" if self.missing_units else ""
         taken_over = f", {self.adopted:,} taken over from an interrupted build" if self.adopted else ""
         return (
             f"{self.collection}: {self.added:,} tiles added{taken_over}, generation {self.generation}, "
             f"model {self.model}\n"
             f"left out: {self.left_out.text()}\n"
-            f"{self.elapsed_s:.1f} s, {self.tiles_per_s:,.0f} tiles/s ({stages})"
+            f"{self.elapsed_s:.1f} s, {self.tiles_per_s:,.0f} tiles/s ({stages}){shared}"
             + (f", peak memory {facts['peak_memory_mib']:,} MiB" if "peak_memory_mib" in facts else "")
+            + missing
         )
 
     def save(self, root: Path) -> Path:

@@ -99,7 +99,7 @@ def clusters():
 
 @pytest.mark.parametrize(("described", "spec"), list(clusters()))
 def test_ray_clusters_have_fields_that_there_are_and_pods_that_keep_to_the_schema(described, spec):
-    assert set(described["spec"]) <= OF_JOB | {"rayClusterSpec"} if described["kind"] == "RayJob" else OF_CLUSTER
+    assert set(described["spec"]) <= (OF_JOB | {"rayClusterSpec"} if described["kind"] == "RayJob" else OF_CLUSTER)
     assert set(spec) == OF_CLUSTER
     assert spec["authOptions"] == {"mode": "token"}
     assert f"ray=={spec['rayVersion']}" in (DEPLOY.parent / "constraints.txt").read_text("utf-8").splitlines()

@@ -15,15 +15,17 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from indexer.cluster import ray_engine
 from indexer.cluster.build import build_collection
 from indexer.cluster.commit import commit_job
 from indexer.cluster.plan import job_folder, key_of, make_plan, read_plan
-from indexer.cluster.ray_engine import RayOptions, run_on_ray
+from indexer.cluster.ray_engine import RayOptions, connected, run_on_ray
 from indexer.cluster.receipts import Receipt, put_receipt, receipts_of, unit_names
 from indexer.cluster.units import units_of
 from indexer.cluster.work import Worker, share_of
 from indexer.pipeline.job import job_of
 from indexer.pipeline.options import BuildOptions
+from indexer.pipeline.report import REPORT_FILE
 from indexer.sources import Candidate, Reading
 from indexer.sources.folder import FolderSource
 from indexer.sources.protocol import Partition, UnreachableError
@@ -35,8 +37,16 @@ from wildsat_core.collection.garbage import collect_garbage
 from wildsat_core.collection.lock import build_lock
 from wildsat_core.collection.maintain import verify
 from wildsat_core.collection.mirror import mirrored
-from wildsat_core.errors import CollectionLockedError, InvalidInputError, ModelMismatchError, SourceError, WildsatError
+from wildsat_core.errors import (
+    CollectionLockedError,
+    InvalidInputError,
+    MissingExtraError,
+    ModelMismatchError,
+    SourceError,
+    WildsatError,
+)
 from wildsat_core.models.model import WildSATModel
+from wildsat_core.ray_cluster import join
 from wildsat_core.types import BBox, Tile
 
 OPTIONS = BuildOptions(batch_tiles=16, workers=0)
@@ -250,6 +260,9 @@ def test_missing_units_are_named_and_published_without_only_when_allowed(source,
         committed(root, plan, source, model)
     part = committed(root, plan, source, model, allow_failed=True)
     assert part.generation == 1
+    missing = [name for number, name in enumerate(unit_names(plan)) if number != 1]
+    assert part.missing_units == json.loads((root / REPORT_FILE).read_text())["missing_units"] == missing
+    assert f"{len(missing)} units are missing: {missing[0]}, " in part.text()
     assert read_plan(root) == plan  # the rest can come later
     for number in range(len(plan.units)):
         worker.run_unit(number)
@@ -379,14 +392,22 @@ def test_plan_work_status_commit_as_they_are_typed(type_in, globe, model_folder,
 
 
 def start_globe(root, plan, globe, folder):
-    """In an actor; the cut is that of the plan."""
+    """In an actor; the cut is that of the plan. The first one finds no imagery on its node."""
     import indexer.cluster.plan as planning
     import indexer.sources.raster as rasters
 
     rasters.MOST_IN_PARTITION = 64
     planning.units_of = partial(units_of, most=70)
+    if not (begun := Path(root).parent / "begun").exists():
+        begun.touch()
+        raise SourceError("no imagery here")
     source = RasterSource(str(globe), PixelGrid(32, 32))
     return Killed(Worker.start(root, plan, source, WildSATModel.open(folder), OPTIONS), root)
+
+
+def start_nowhere():
+    """In an actor on a node that has no imagery."""
+    raise SourceError("earth.tif is not there")
 
 
 class Killed:
@@ -416,6 +437,8 @@ ray_build(*map(Path, sys.argv[1:]))
 
 
 def ray_build(root, globe, folder):
+    import psutil
+
     import indexer.cluster.plan as planning
     import indexer.sources.raster as rasters
 
@@ -424,15 +447,43 @@ def ray_build(root, globe, folder):
     plan = read_plan(root)
     left = range(len(plan.units))
     done = []
-    failed = run_on_ray(
-        root, plan, left, partial(start_globe, root, plan, globe, folder), RayOptions(actors=2), done.append
-    )
-    print(json.dumps({"failed": dict(failed), "done": sorted(receipt.unit for receipt in done)}))
+    with connected(None):
+        ours = {process.pid for process in psutil.Process().children(recursive=True)} | {psutil.Process().pid}
+        ports = [c for c in psutil.net_connections("tcp") if c.status == "LISTEN" and c.pid in ours]
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(ray_engine, "MOST_FAILURES", 1)
+            with pytest.raises(SourceError) as refused:
+                run_on_ray(root, plan, left, start_nowhere, RayOptions(actors=1))
+        start = partial(start_globe, root, plan, globe, folder)
+        failed = run_on_ray(root, plan, left, start, RayOptions(actors=2), done.append)
+    told = {
+        "listening": [c.laddr.ip for c in ports],
+        "refused": str(refused.value),
+        "failed": dict(failed),
+        "done": sorted(receipt.unit for receipt in done),
+    }
+    print(json.dumps(told))
+
+
+def test_without_ray_the_extra_is_named(monkeypatch, tmp_path, source, model):
+    monkeypatch.setitem(sys.modules, "ray", None)
+    plan = planned(tmp_path / "earth", source, model)
+    with pytest.raises(MissingExtraError, match=r"needs the package .ray.*\[ray\]"):
+        run_on_ray(tmp_path / "earth", plan, [0], start_nowhere, RayOptions())
+
+
+@needs_ray
+def test_an_address_without_a_ray_cluster_is_refused_at_once():
+    """In a process of its own, as whoever imports Ray no longer reads what keeps it to loopback."""
+    code = f"from {join.__module__} import join; join('127.0.0.1:1', 'a test')"
+    answer = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60)
+    assert "UnreachableError: no Ray cluster can be joined at '127.0.0.1:1': [Errno 111]" in answer.stderr
 
 
 @needs_ray
 def test_on_ray_a_killed_actor_costs_its_units_and_a_bad_unit_is_named(source, model, model_folder, globe, tmp_path):
     """A real cluster on loopback, in a process of its own: it changes signals and threads of whoever starts it."""
+    pytest.importorskip("psutil")
     alone, root = tmp_path / "alone", tmp_path / "shared"
     for one in (alone, root):
         plan = planned(one, source, model)
@@ -442,18 +493,21 @@ def test_on_ray_a_killed_actor_costs_its_units_and_a_bad_unit_is_named(source, m
         worker.run_unit(number)
     committed(alone, plan, source, model)
     start = time.monotonic()
+    environment = {name: value for name, value in os.environ.items() if not name.startswith("RAY_")}
     answer = subprocess.run(
         [sys.executable, "-c", RAY, str(root), str(globe), str(model_folder)],
-        env={**os.environ, "PYTHONPATH": str(Path.cwd()), "OMP_NUM_THREADS": "1", "RAY_USAGE_STATS_ENABLED": "0"},
+        env={**environment, "PYTHONPATH": str(Path.cwd()), "OMP_NUM_THREADS": "1"},
         capture_output=True,
         text=True,
         timeout=240,
     )
     assert answer.returncode == 0, answer.stderr[-3000:]
     told = json.loads(answer.stdout.splitlines()[-1])
+    assert len(told["listening"]) >= 3  # on loopback alone
+    assert all(ip.removeprefix("::ffff:").startswith("127.") or ip == "::1" for ip in told["listening"])
     names = unit_names(plan)
-    assert told["failed"].keys() == {names[3]}
-    assert "out of reach" in told["failed"][names[3]]
+    assert told["refused"] == "no actor of the Ray cluster could begin: earth.tif is not there"
+    assert told["failed"] == {names[3]: "the fourth is out of reach"}  # without the trace of our own errors
     assert told["done"] == [n for n in range(len(plan.units)) if n != 3]
     calls = {n: len((tmp_path / f"calls-{n}").read_text()) for n in range(len(plan.units))}
     assert (calls[2], calls[3]) == (2, 3)
@@ -490,31 +544,3 @@ def test_build_on_ray_into_a_store_as_it_is_typed_gives_what_one_process_does(
     assert segments[0] == segments[1]
     assert contents(mirror.root) == contents(local)
     assert not mirror.objects("jobs/")
-
-
-LISTENING = """
-import json
-import psutil
-from indexer.cluster.ray_engine import connected
-with connected(None):
-    ours = {process.pid for process in psutil.Process().children(recursive=True)} | {psutil.Process().pid}
-    ports = [c for c in psutil.net_connections("tcp") if c.status == "LISTEN" and c.pid in ours]
-    print(json.dumps([c.laddr.ip for c in ports]))
-"""
-
-
-@needs_ray
-def test_a_cluster_on_ray_that_is_started_here_listens_on_loopback_alone():
-    pytest.importorskip("psutil")
-    environment = {k: v for k, v in os.environ.items() if not k.startswith("RAY_")}
-    answer = subprocess.run(
-        [sys.executable, "-c", LISTENING],
-        env={**environment, "PYTHONPATH": str(Path.cwd())},
-        capture_output=True,
-        text=True,
-        timeout=240,
-    )
-    assert answer.returncode == 0, answer.stderr[-3000:]
-    addresses = json.loads(answer.stdout.splitlines()[-1])
-    assert len(addresses) >= 3
-    assert all(address.removeprefix("::ffff:").startswith("127.") or address == "::1" for address in addresses)

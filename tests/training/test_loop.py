@@ -103,6 +103,21 @@ def test_a_resumed_run_goes_on_to_the_last_digit(painted: Path, tmp_path: Path) 
     assert all(torch.equal(a[name], b[name]) for name in a)
 
 
+def test_what_torchrun_starts_again_goes_on_from_the_newest_checkpoint(
+    painted: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run = {"steps": 2, "checkpoint_every": 2}
+    config = tiny_config(painted, tmp_path / "run", run=run)
+    monkeypatch.setenv("TORCHELASTIC_RESTART_COUNT", "1")
+    assert loop.train(config).steps == 2  # lost before its first checkpoint: from the beginning
+    longer = tiny_config(painted, tmp_path / "run", run=run | {"steps": 3})
+    assert loop.train(longer).steps == 3
+    assert len(metrics(tmp_path / "run")) == 3
+    monkeypatch.setenv("TORCHELASTIC_RESTART_COUNT", "0")
+    with pytest.raises(TrainingError, match="has checkpoints already"):
+        loop.train(longer)
+
+
 def test_accumulation_takes_the_batches_apart_and_workers_change_nothing(painted: Path, tmp_path: Path) -> None:
     run = {"steps": 3, "batch": 3, "accumulate": 2}
     loop.train(tiny_config(painted, tmp_path / "a", run=run))

@@ -20,6 +20,7 @@ from wildsat_core.collection.copies import Copies, copies_of
 from wildsat_core.collection.manifest import Manifest
 from wildsat_core.collection.mirror import mirror_of, mirrored
 from wildsat_core.errors import MissingExtraError, ShardsMissingError, UnreachableError, WildsatError
+from wildsat_core.ray_cluster import join
 from wildsat_core.search.cache import Cache
 from wildsat_core.search.layout import Layout
 from wildsat_core.search.scan import Scores
@@ -227,19 +228,13 @@ class RayCluster:
         Raises:
             UnreachableError: there is no such cluster, or it has no room for the actors.
         """
-        try:
-            ray.init(
-                address,
-                namespace="wildsat",
-                ignore_reinit_error=True,
-                log_to_driver=False,
-                logging_level=logging.WARNING,
-            )
-        except (ConnectionError, RayError, ValueError, RuntimeError) as err:
-            raise UnreachableError(
-                f"no Ray cluster can be joined at {address!r}: {str(err).splitlines()[0]}; start one with "
-                "`ray start --head`, or give its address with --address host:port"
-            ) from err
+        join(
+            address,
+            "serving shards on a cluster",
+            namespace="wildsat",
+            log_to_driver=False,
+            logging_level=logging.WARNING,
+        )
         self._replicas = [self._placed(number, replicas) for number in range(shards)]
 
     @staticmethod
