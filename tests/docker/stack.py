@@ -80,12 +80,25 @@ class Answer:
 
 @dataclass
 class Stack:
-    """One project of `docker compose` over a clone."""
+    """One project of `docker compose` over a clone.
+
+    Attributes:
+        engine: builds and runs it.
+        clone: folder of the clone.
+        compose_binary: the program.
+        port: where the service is published.
+        service: its name in docker-compose.yml.
+        port_setting: the variable that compose reads the port from.
+        project: name before those of containers, volumes and networks.
+    """
 
     engine: Engine
     clone: Path
     compose_binary: Path
     port: int
+    service: str = "wildsat"
+    port_setting: str = "WILDSAT_PORT"
+    project: str = PROJECT
 
     def compose(
         self,
@@ -111,13 +124,13 @@ class Stack:
         self, *arguments: str, input: IO[bytes] | None = None, output: IO[bytes] | None = None, **environment: str
     ) -> subprocess.Popen[str]:
         """The same without waiting."""
-        command = [str(self.compose_binary), "--project-name", PROJECT, "--file", "docker-compose.yml"]
+        command = [str(self.compose_binary), "--project-name", self.project, "--file", "docker-compose.yml"]
         if not self.engine.has_bridge:
             command += ["--file", str(Path(__file__).with_name("host-network.yml"))]
         return subprocess.Popen(
             [*command, *arguments],
             cwd=self.clone,
-            env=os.environ | dict(self.engine.environment) | {"WILDSAT_PORT": str(self.port)} | environment,
+            env=os.environ | dict(self.engine.environment) | {self.port_setting: str(self.port)} | environment,
             stdin=input or subprocess.DEVNULL,
             stdout=output or subprocess.PIPE,
             stderr=subprocess.PIPE,
@@ -126,7 +139,7 @@ class Stack:
 
     def up(self, **environment: str) -> None:
         """Start the service and wait until it is healthy."""
-        self.compose("up", "--detach", "--wait", "--wait-timeout", "180", "wildsat", **environment)
+        self.compose("up", "--detach", "--wait", "--wait-timeout", "180", self.service, **environment)
 
     def index(self, *arguments: str, timeout_s: float = 300) -> str:
         """Run the indexer's job to its end and return what it printed."""
@@ -135,7 +148,7 @@ class Stack:
 
     def container(self) -> str:
         """Id of the service's container."""
-        return self.compose("ps", "--quiet", "wildsat").stdout.strip()
+        return self.compose("ps", "--quiet", self.service).stdout.strip()
 
     def inspect(self, template: str) -> str:
         """A fact about the service's container."""

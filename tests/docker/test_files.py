@@ -15,6 +15,7 @@ PROFILES = {
     "index": {"wildsat", "index"},
     "index-gpu": {"wildsat", "index-gpu"},
     "train": {"wildsat", "train"},
+    "ray": {"wildsat", "ray", "ray-head", "ray-worker"},
     "observability": {"wildsat", "prometheus", "grafana"},
 }
 
