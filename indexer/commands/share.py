@@ -131,7 +131,8 @@ def run_in_units(order: Build) -> None:
     if order.dry_run:
         typer.echo(estimate_build(source, model, options, order.chooser(options)).text())
         return
-    with progress_bar("tiles", source.count(), Console(stderr=True)) as advance:
+    title = "tiles, a unit at a time" if order.engine is Engine.RAY else "tiles"
+    with progress_bar(title, source.count(), Console(stderr=True)) as advance:
         report = build_collection(
             source,
             model,
@@ -165,7 +166,9 @@ def do_units(
     done = receipts_of(root, made)
     left = [number for number in units if number not in done]
     start = partial(worker_of, _Place.of(root), made, signed, in_actor=ray is not None)
-    with progress_bar("tiles", sum(made.at_most[number] for number in left), Console(stderr=True)) as advance:
+    with progress_bar(
+        "tiles, a unit at a time", sum(made.at_most[number] for number in left), Console(stderr=True)
+    ) as advance:
 
         def on_done(receipt: Receipt) -> None:
             advance(made.at_most[receipt.unit])

@@ -90,6 +90,7 @@ class Stack:
         service: its name in docker-compose.yml.
         port_setting: the variable that compose reads the port from.
         project: name before those of containers, volumes and networks.
+        ready_s: how long to wait for the service.
     """
 
     engine: Engine
@@ -99,6 +100,7 @@ class Stack:
     service: str = "wildsat"
     port_setting: str = "WILDSAT_PORT"
     project: str = PROJECT
+    ready_s: int = 180
 
     def compose(
         self,
@@ -139,7 +141,9 @@ class Stack:
 
     def up(self, **environment: str) -> None:
         """Start the service and wait until it is healthy."""
-        self.compose("up", "--detach", "--wait", "--wait-timeout", "180", self.service, **environment)
+        wait = ("--wait", "--wait-timeout", str(self.ready_s))
+        self.compose("up", "--detach", *wait, self.service, timeout_s=self.ready_s + 120, **environment)
+        assert self.inspect("{{.State.Health.Status}}") == "healthy", self.compose("logs", "--tail", "40").stdout
 
     def index(self, *arguments: str, timeout_s: float = 300) -> str:
         """Run the indexer's job to its end and return what it printed."""

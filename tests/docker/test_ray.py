@@ -40,7 +40,7 @@ def ray_nodes(cluster: Stack) -> int:
     """Nodes of the cluster that are alive."""
     ask = "import ray; ray.init('auto', logging_level='ERROR'); print(sum(node['Alive'] for node in ray.nodes()))"
     done = cluster.compose("exec", "-T", "ray", "python", "-c", ask, check=False)
-    return int(done.stdout.split()[-1]) if done.returncode == 0 else 0
+    return int(done.stdout.split()[-1]) if done.returncode == 0 and done.stdout else 0
 
 
 def test_a_cluster_serves_what_one_process_finds(cluster: Stack) -> None:
