@@ -1,4 +1,4 @@
-"""Pictures with a class each: a folder of classes, a zip of one, a table, or a data set of torchgeo."""
+"""Pictures with a class each: a folder of classes, a zip of one, a table; torchgeo's open in `torchgeo_sets`."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import zipfile
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -80,7 +80,9 @@ def open_labelled(source: str) -> LabelledSet:
         InvalidInputError: it holds no classes, or is none of these.
     """
     if source.startswith("torchgeo:"):
-        return _open_torchgeo(source)
+        from training.evaluation.torchgeo_sets import open_torchgeo
+
+        return open_torchgeo(source)
     path = Path(source).expanduser()
     if path.is_dir():
         files = sorted(p.relative_to(path).as_posix() for p in path.rglob("*") if p.suffix.lower() in ENDINGS)
@@ -104,7 +106,7 @@ def _by_folders(name: str, files: Sequence[str], content: Callable[[str], bytes]
     named = [row for row in named if row[1] and row[1].lower() not in _PART_NAMES]
     if not named:
         raise InvalidInputError(f"{what} has no folders of pictures, one for each class", "data")
-    parts = [part or _hashed_part(file) for file, _, part in named]
+    parts = [part or hashed_part(file) for file, _, part in named]
     return _made(name, [row[0] for row in named], [row[1] for row in named], parts, content)
 
 
@@ -120,7 +122,7 @@ def _by_table(path: Path) -> LabelledSet:
             raise InvalidInputError(f"{path}, line {number}: split must be train, val or test, got {part!r}", "data")
         if not row["file"] or not row["label"]:
             raise InvalidInputError(f"{path}, line {number}: file and label must not be empty", "data")
-        parts.append(_PART_NAMES[part] if part else _hashed_part(row["file"]))
+        parts.append(_PART_NAMES[part] if part else hashed_part(row["file"]))
     columns = {
         column: np.array([row.get(column) or "" for row in rows])
         for column in rows[0]
@@ -162,58 +164,10 @@ def _part_in_path(file: str) -> Part | None:
     return next((_PART_NAMES[p.lower()] for p in Path(file).parts[:-2] if p.lower() in _PART_NAMES), None)
 
 
-def _hashed_part(file: str) -> Part:
-    """As EuroSAT is divided here, so that what a shipped model was trained on is never asked."""
+def hashed_part(file: str) -> Part:
+    """The part of a picture without one, as EuroSAT is divided here: what a shipped model learned from is not asked."""
     part = part_of(Path(file).name)
     return "val" if part == "tune" else part
-
-
-def _open_torchgeo(source: str) -> LabelledSet:
-    """A classification data set of torchgeo that lies in a folder already; nothing is fetched."""
-    name, _, folder = source.removeprefix("torchgeo:").partition(":")
-    try:
-        from torchgeo import datasets
-    except ImportError as err:
-        raise InvalidInputError(
-            f"{source!r} needs the package torchgeo, which is not installed: pip install torchgeo", "data"
-        ) from err
-    found = next((getattr(datasets, n) for n in dir(datasets) if n.lower() == name.lower()), None)
-    if found is None:
-        raise InvalidInputError(f"torchgeo has no data set {name!r}; its names are those of torchgeo.datasets", "data")
-    if not Path(folder or ".").is_dir():
-        raise MissingDataError(f"there is no folder {folder}; give torchgeo:{name}:FOLDER with the data set in it")
-    parts: list[Any] = []
-    for part in PARTS:
-        try:
-            parts.append(found(root=folder or ".", split=part, download=False))
-        except Exception as err:  # each of its data sets has errors of its own for files that are not there
-            raise MissingDataError(f"torchgeo can't open {name} ({part}) in {folder or '.'}: {err}") from err
-    return _from_samples(name, parts)
-
-
-def _from_samples(name: str, parts: Sequence[Any]) -> LabelledSet:
-    """Samples that torchgeo gives as {"image": (C, H, W), "label": number}, one sequence for each part."""
-    starts = np.cumsum([0, *(len(part) for part in parts)])
-    labels = [_label_of(name, part, i) for part in parts for i in range(len(part))]
-    classes = getattr(parts[0], "classes", None) or [str(i) for i in range(max(labels) + 1)]
-
-    def read(row: int) -> Picture:
-        part = int(np.searchsorted(starts, row, side="right")) - 1
-        image = np.asarray(parts[part][row - int(starts[part])]["image"], np.float32)
-        if image.shape[0] != 3:
-            raise SourceError(f"{name} has pictures of {image.shape[0]} bands; true colour is needed")
-        return (image if image.max() > 1 else image * 255).clip(0, 255).round().astype(np.uint8)
-
-    sizes = np.diff(starts)
-    return LabelledSet(name, tuple(map(str, classes)), np.array(labels), np.repeat(PARTS, sizes), read)
-
-
-def _label_of(name: str, part: Any, row: int) -> int:  # noqa: ANN401 - a data set of torchgeo
-    targets = getattr(part, "targets", None)  # those that are folders of classes know them without reading pictures
-    label = part[row]["label"] if targets is None else targets[row]
-    if np.ndim(label):
-        raise InvalidInputError(f"{name} has several labels a picture; one each is needed", "data")
-    return int(label)
 
 
 def fingerprint(data: LabelledSet) -> str:

@@ -7,9 +7,10 @@ import shutil
 import sys
 import types
 import zipfile
+from collections.abc import Sequence
 from pathlib import Path
 from types import SimpleNamespace
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 import pytest
@@ -100,38 +101,108 @@ def test_what_is_no_data_set_is_refused(tmp_path: Path) -> None:
 
 
 class Samples:
-    """As torchgeo's data sets answer."""
+    """As torchgeo's data sets of pictures answer."""
 
     classes = ("sea", "land")
 
-    def __init__(self, root: str, split: str, download: bool) -> None:
+    def __init__(self, root: str, split: str = "train", download: bool = False) -> None:
         assert not download, "nothing is fetched"
-        self.split = split
+        self.count = {"train": 4, "val": 2, "test": 3}[split]
 
     def __len__(self) -> int:
-        return {"train": 4, "val": 2, "test": 3}[self.split]
+        return self.count
 
     def __getitem__(self, row: int) -> dict[str, Any]:
         return {"image": torch.full((3, 8, 8), float(40 * row)), "label": torch.tensor(row % 2)}
 
 
+class Sensor(Samples):
+    """As EuroSAT does: all bands of Sentinel-2, reflectance x 10,000, unless others are asked for."""
+
+    BAND_SETS: ClassVar = {"all": ("B01", "B02", "B03", "B04"), "rgb": ("B04", "B03", "B02")}
+
+    def __init__(self, root: str, split: str = "train", bands: Sequence[str] = (), download: bool = False) -> None:
+        super().__init__(root, split, download)
+        self.bands = bands or self.BAND_SETS["all"]
+
+    def __getitem__(self, row: int) -> dict[str, Any]:
+        value = {"B04": 2750.0, "B03": 1375.0, "B02": 0.0}
+        return {"image": torch.stack([torch.full((8, 8), value[band]) for band in self.bands]), "label": row % 2}
+
+
+class Reflectance(Samples):
+    """As So2Sat does: a share of the light, parts by names of its own, nothing to fetch."""
+
+    rgb_bands = ("S2_B04", "S2_B03", "S2_B02")
+
+    def __init__(self, root: str, split: str = "train", bands: Sequence[str] = ("S1", "S2_B02")) -> None:
+        assert split in ("train", "validation", "test")
+        assert tuple(bands) == self.rgb_bands
+        super().__init__(root, split.removesuffix("idation"))
+
+    def __getitem__(self, row: int) -> dict[str, Any]:
+        return {"image": torch.full((3, 8, 8), 0.55 * row), "label": row % 2}
+
+
+class Whole(Samples):
+    """As PatternNet does: without parts; its pictures from 0 to 1."""
+
+    targets: ClassVar = [0, 1] * 20
+
+    def __init__(self, root: str) -> None:
+        self.count = 40
+
+    def __getitem__(self, row: int) -> dict[str, Any]:
+        return {"image": torch.full((3, 8, 8), row / 100), "label": self.targets[row]}
+
+
+class Several(Samples):
+    """As BigEarthNet does."""
+
+    def __getitem__(self, row: int) -> dict[str, Any]:
+        return {"image": torch.zeros(3, 8, 8), "label": torch.tensor([1, 1])}
+
+
+class Absent(Samples):
+    """A folder without the data set's files, found out under the right name of its part alone."""
+
+    def __init__(self, root: str, split: str = "train") -> None:
+        assert split != "validation"
+        if split == "val":
+            raise OSError("Dataset not found")
+        super().__init__(root, split)
+
+
 def test_data_sets_of_torchgeo_are_read_where_they_lie(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "torchgeo", None)  # not installed
     with pytest.raises(InvalidInputError, match="pip install torchgeo"):
-        open_labelled("torchgeo:eurosat")
-    datasets = types.ModuleType("torchgeo.datasets")
-    datasets.EuroSAT = Samples  # type: ignore[attr-defined]
+        open_labelled("torchgeo:resisc45")
+    kinds = {"RESISC45": Samples, "EuroSAT": Sensor, "So2Sat": Reflectance, "PatternNet": Whole,
+             "BigEarthNet": Several, "UCMerced": Absent}  # fmt: skip
     package = types.ModuleType("torchgeo")
-    package.datasets = datasets  # type: ignore[attr-defined]
+    package.datasets = types.SimpleNamespace(**kinds)  # type: ignore[attr-defined]
     monkeypatch.setitem(sys.modules, "torchgeo", package)
-    data = open_labelled(f"torchgeo:eurosat:{tmp_path}")
+    data = open_labelled(f"torchgeo:resisc45:{tmp_path}")
     assert (data.classes, data.labels.tolist()) == (("sea", "land"), [0, 1, 0, 1, 0, 1, 0, 1, 0])
     assert data.parts.tolist() == ["train"] * 4 + ["val"] * 2 + ["test"] * 3
     assert [int(data.read(row).max()) for row in (3, 4, 5, 8)] == [120, 0, 40, 80]
-    with pytest.raises(InvalidInputError, match="no data set 'resisc'"):
-        open_labelled(f"torchgeo:resisc:{tmp_path}")
+    counts = open_labelled(f"torchgeo:EuroSAT:{tmp_path}")
+    assert counts.read(0)[:, 0, 0].tolist() == [255, 128, 0], "as EuroSAT's own pictures show reflectance"
+    shares = open_labelled(f"torchgeo:So2Sat:{tmp_path}")
+    assert shares.parts.tolist() == data.parts.tolist()
+    assert [int(shares.read(row).max()) for row in (0, 1)] == [0, 255]
+    whole = open_labelled(f"torchgeo:PatternNet:{tmp_path}")
+    assert set(whole.parts) == {"train", "val", "test"}
+    assert (int(whole.read(0).max()), int(whole.read(20).max())) == (0, 51)
+    for name, fault, words in (
+        ("bigearthnet", InvalidInputError, "several labels a picture"),
+        ("ucmerced", MissingDataError, r"can't open ucmerced \(val\) in .*: Dataset not found"),
+        ("resisc", InvalidInputError, "no data set 'resisc'"),
+    ):
+        with pytest.raises(fault, match=words):
+            open_labelled(f"torchgeo:{name}:{tmp_path}")
     with pytest.raises(MissingDataError, match="there is no folder"):
-        open_labelled("torchgeo:eurosat:nowhere")
+        open_labelled("torchgeo:EuroSAT:nowhere")
 
 
 # --- models ---
