@@ -215,7 +215,9 @@ export function createStage({ root, api, collection, state, asked, go, onMove, o
     if (features.length === 0) return [];
     const hidden = features.filter((hit) => !isInSight(hit)).length;
     const label = hidden ? `${plural(hidden, "hit is", "hits are")} elsewhere` : "Go to the hits";
-    return [tool("fit", label, null, () => map?.fit(features))];
+    const button = tool("fit", label, null, () => map?.fit(features));
+    button.classList.toggle("is-told", hidden > 0); // a phone shows no other button's words
+    return [button];
   }
 
   /** @param {Tile} hit */

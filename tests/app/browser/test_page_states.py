@@ -161,6 +161,49 @@ def test_the_list_fits_a_phone(open_page: Any, fake_url: str) -> None:
     until(page, lambda: "tile" not in parameters(page))
 
 
+# Width and height of what can be pressed, with the margin around it that takes the touch too, px.
+TARGETS = """elements => elements.filter(e => e.checkVisibility({visibilityProperty: true})).map(e => {
+  const box = e.getBoundingClientRect(), around = getComputedStyle(e, "::after");
+  const more = around.content !== "none" && around.position === "absolute" ? -2 * parseFloat(around.top) : 0;
+  return [e.id || e.title || e.textContent.trim() || e.className, box.width + more, box.height + more];
+})"""
+
+
+@pytest.mark.parametrize("width", [390, 820])
+def test_nothing_to_be_pressed_by_a_finger_is_small(open_page: Any, fake_url: str, width: int) -> None:
+    page = open_page(f"{fake_url}/?q=fen&not=farm&heat=60", live_map=False, viewport={"width": width, "height": 900},
+                     has_touch=True, is_mobile=True)  # fmt: skip
+    page.locator(".hit").first.wait_for()
+    page.locator(".hit-actions button").nth(1).click()
+    page.wait_for_selector("#judge:not([hidden]) button")
+    pressed = ":is(button, summary, select, a.tool, a.brand, label.upload, input:not([type=file], .visually-hidden))"
+
+    def small(inside: str) -> list[Any]:
+        return [t for t in page.locator(f"{inside} {pressed}").evaluate_all(TARGETS) if min(t[1:]) < 43.5]
+
+    assert small("body") == []
+    for menu in ("Filters", "Export"):
+        page.locator("summary", has_text=menu).click()
+        page.locator(".narrow-body:visible, .menu-body:visible").wait_for()
+        assert small(":is(.narrow-body, .menu-body)") == []
+        page.keyboard.press("Escape")
+    assert page.evaluate("document.documentElement.scrollWidth") <= width
+
+
+def test_what_scrolls_by_is_not_seen_above_the_question(open_page: Any, fake_url: str) -> None:
+    page = open_page(f"{fake_url}/?q=fen", live_map=False)
+    page.locator(".hit").first.wait_for()
+    page.evaluate("document.getElementById('panel').scrollTo(0, 400)")
+    found = page.evaluate(
+        """() => {
+          const box = document.querySelector(".search-box").getBoundingClientRect();
+          const corners = [[box.left + 0.5, 0.5], [box.right - 0.5, 0.5], [box.left + 0.5, box.top - 5]];
+          return corners.map(([x, y]) => Boolean(document.elementFromPoint(x, y)?.closest(".search-box")));
+        }"""
+    )
+    assert found == [True, True, True], "the strip above it is whole, its corners too"
+
+
 def test_what_is_found_is_said_once(open_page: Any, fake_url: str) -> None:
     page = open_page(f"{fake_url}/?q=fen", live_map=False)
     page.wait_for_selector("html[data-ready]", state="attached")
