@@ -32,11 +32,8 @@ def open_torchgeo(source: str) -> LabelledSet:
     kind = _find(source, name)
     if not Path(folder or ".").is_dir():
         raise MissingDataError(f"there is no folder {folder}; give torchgeo:{name}:FOLDER with the data set in it")
-    if "split" in inspect.signature(kind).parameters:
-        sequences = {part: _open(kind, name, folder or ".", part) for part in PARTS}
-    else:
-        sequences = {"all": _open(kind, name, folder or ".", None)}
-    return _from_samples(name, kind, sequences)
+    divided: tuple[Part | None, ...] = PARTS if "split" in inspect.signature(kind).parameters else (None,)
+    return _from_samples(name, kind, {part: _open(kind, name, folder or ".", part) for part in divided})
 
 
 def _find(source: str, name: str) -> TorchgeoSet:
@@ -75,7 +72,7 @@ def _true_colour(kind: TorchgeoSet) -> Sequence[str] | None:
     return tuple(named) if named else None
 
 
-def _from_samples(name: str, kind: TorchgeoSet, sequences: dict[str, TorchgeoSet]) -> LabelledSet:
+def _from_samples(name: str, kind: TorchgeoSet, sequences: dict[Part | None, TorchgeoSet]) -> LabelledSet:
     starts = np.cumsum([0, *map(len, sequences.values())])
     parts = list(sequences.values())
     labels = [_label_of(name, part, i) for part in parts for i in range(len(part))]
@@ -93,10 +90,10 @@ def _from_samples(name: str, kind: TorchgeoSet, sequences: dict[str, TorchgeoSet
     def read(row: int) -> Picture:
         return (image(row) * (255 / white)).clip(0, 255).round().astype(np.uint8)
 
-    if "all" in sequences:
+    if None in sequences:
         divided = np.array([hashed_part(f"{name} {i}") for i in range(len(labels))])
     else:
-        divided = np.repeat(list(sequences), np.diff(starts))
+        divided = np.repeat(np.array(list(sequences)), np.diff(starts))
     return LabelledSet(name, tuple(map(str, classes)), np.array(labels), divided, read)
 
 
