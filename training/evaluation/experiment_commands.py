@@ -12,7 +12,7 @@ from rich.console import Console
 if TYPE_CHECKING:
     from training.evaluation.experiments import Setting
     from training.evaluation.features import Subject
-    from training.evaluation.labelled import LabelledSet
+    from training.evaluation.labelled_set import LabelledSet
     from training.evaluation.results import Results
 
     Experiment = Callable[[list[Subject], LabelledSet, Setting], Results]

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from training.earth.stretches import STRETCHES, as_pictures
 from training.evaluation.features import Features, Pixels, Subject
-from training.evaluation.labelled import LabelledSet, Part, fingerprint
+from training.evaluation.labelled_set import LabelledSet, Part, fingerprint
 from training.evaluation.probe import Labels, Right, few_right, fit_probe, neighbours_right
 from training.evaluation.results import Figure, Results
 from wildsat_core.errors import InvalidInputError

@@ -1,70 +1,23 @@
-"""Pictures with a class each: a folder of classes, a zip of one, a table; torchgeo's open in `torchgeo_sets`."""
+"""Opens labelled pictures: a folder of classes, a zip of one, a table, or a data set of torchgeo."""
 
 from __future__ import annotations
 
 import csv
-import hashlib
 import io
 import zipfile
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
-from training.earth.chips import part_of
+from training.evaluation.labelled_set import LabelledSet, Part, Picture, hashed_part
+from training.evaluation.torchgeo_sets import open_torchgeo
 from wildsat_core.errors import InvalidInputError, MissingDataError, SourceError
 
-Part = Literal["train", "val", "test"]
-Picture = NDArray[np.uint8]  # (3, H, W)
-Read = Callable[[int], Picture]
-
-PARTS: tuple[Part, ...] = ("train", "val", "test")
 ENDINGS = {".jpg", ".jpeg", ".png", ".tif", ".tiff", ".webp"}
 _OWN_COLUMNS = {"file", "label", "split"}
 _PART_NAMES: dict[str, Part] = {"train": "train", "val": "val", "valid": "val", "validation": "val", "test": "test"}
-
-
-@dataclass(frozen=True, slots=True)
-class LabelledSet:
-    """N pictures; row i of every array is picture i.
-
-    Attributes:
-        name: for tables.
-        classes: C names.
-        labels: (N,) rows of `classes`.
-        parts: (N,) "train", "val" or "test".
-        read: gives picture i as (3, H, W) uint8, red, green and blue.
-        columns: further facts about each picture, by name, (N,) strings; "lon" and "lat" among them if known.
-    """
-
-    name: str
-    classes: tuple[str, ...]
-    labels: NDArray[np.int64]
-    parts: NDArray[np.str_]
-    read: Read
-    columns: dict[str, NDArray[np.str_]] = field(default_factory=dict)
-
-    def rows_of(self, part: Part, most: int | None = None) -> NDArray[np.int64]:
-        """Pictures of a part, (R,); with `most` at most so many, evenly over the rows, which lie class by class."""
-        rows = np.flatnonzero(self.parts == part)
-        if most is not None and len(rows) > most:
-            rows = rows[np.linspace(0, len(rows) - 1, most).astype(int)]
-        return rows
-
-    def batches(self, rows: NDArray[np.int64], size: int) -> Iterator[NDArray[np.uint8]]:
-        """Pictures of some rows in order, (B, 3, H, W); a batch ends early where the size of pictures changes."""
-        batch: list[Picture] = []
-        for row in rows:
-            picture = self.read(int(row))
-            if batch and (len(batch) == size or batch[0].shape != picture.shape):
-                yield np.stack(batch)
-                batch = []
-            batch.append(picture)
-        if batch:
-            yield np.stack(batch)
 
 
 def open_labelled(source: str) -> LabelledSet:
@@ -80,8 +33,6 @@ def open_labelled(source: str) -> LabelledSet:
         InvalidInputError: it holds no classes, or is none of these.
     """
     if source.startswith("torchgeo:"):
-        from training.evaluation.torchgeo_sets import open_torchgeo
-
         return open_torchgeo(source)
     path = Path(source).expanduser()
     if path.is_dir():
@@ -162,14 +113,3 @@ def _decoded(content: bytes) -> Picture:
 
 def _part_in_path(file: str) -> Part | None:
     return next((_PART_NAMES[p.lower()] for p in Path(file).parts[:-2] if p.lower() in _PART_NAMES), None)
-
-
-def hashed_part(file: str) -> Part:
-    """The part of a picture without one, as EuroSAT is divided here: what a shipped model learned from is not asked."""
-    part = part_of(Path(file).name)
-    return "val" if part == "tune" else part
-
-
-def fingerprint(data: LabelledSet) -> str:
-    """Twelve digits that differ when labels or parts do."""
-    return hashlib.sha256("".join([*data.classes, str(data.labels.tolist()), *data.parts]).encode()).hexdigest()[:12]

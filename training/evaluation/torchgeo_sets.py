@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from training.earth.chips import EUROSAT_WHITE, FULL_REFLECTANCE
-from training.evaluation.labelled import PARTS, LabelledSet, Part, Picture, hashed_part
+from training.evaluation.labelled_set import PARTS, LabelledSet, Part, Picture, hashed_part
 from wildsat_core.errors import InvalidInputError, MissingDataError, SourceError
 from wildsat_core.torchvision_guard import guard_torchvision
 

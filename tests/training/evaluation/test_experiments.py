@@ -23,7 +23,8 @@ from training.evaluation import experiments, results
 from training.evaluation.commands import evaluate
 from training.evaluation.experiments import Setting, in_words, read_prompts, zero_shot_right
 from training.evaluation.features import Subject, open_subject
-from training.evaluation.labelled import LabelledSet, open_labelled
+from training.evaluation.labelled import open_labelled
+from training.evaluation.labelled_set import LabelledSet
 from training.evaluation.probe import Probe, few_right, fit_probe, neighbours_right
 from wildsat_core.collection import CollectionWriter
 from wildsat_core.errors import InvalidInputError, MissingDataError, ModelNotFoundError, SourceError

@@ -1,0 +1,71 @@
+"""Pictures with a class each, as the experiments read them, whatever form they lie in."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from training.earth.chips import part_of
+
+Part = Literal["train", "val", "test"]
+Picture = NDArray[np.uint8]  # (3, H, W)
+Read = Callable[[int], Picture]
+
+PARTS: tuple[Part, ...] = ("train", "val", "test")
+
+
+@dataclass(frozen=True, slots=True)
+class LabelledSet:
+    """N pictures; row i of every array is picture i.
+
+    Attributes:
+        name: for tables.
+        classes: C names.
+        labels: (N,) rows of `classes`.
+        parts: (N,) "train", "val" or "test".
+        read: gives picture i as (3, H, W) uint8, red, green and blue.
+        columns: further facts about each picture, by name, (N,) strings; "lon" and "lat" among them if known.
+    """
+
+    name: str
+    classes: tuple[str, ...]
+    labels: NDArray[np.int64]
+    parts: NDArray[np.str_]
+    read: Read
+    columns: dict[str, NDArray[np.str_]] = field(default_factory=dict)
+
+    def rows_of(self, part: Part, most: int | None = None) -> NDArray[np.int64]:
+        """Pictures of a part, (R,); with `most` at most so many, evenly over the rows, which lie class by class."""
+        rows = np.flatnonzero(self.parts == part)
+        if most is not None and len(rows) > most:
+            rows = rows[np.linspace(0, len(rows) - 1, most).astype(int)]
+        return rows
+
+    def batches(self, rows: NDArray[np.int64], size: int) -> Iterator[NDArray[np.uint8]]:
+        """Pictures of some rows in order, (B, 3, H, W); a batch ends early where the size of pictures changes."""
+        batch: list[Picture] = []
+        for row in rows:
+            picture = self.read(int(row))
+            if batch and (len(batch) == size or batch[0].shape != picture.shape):
+                yield np.stack(batch)
+                batch = []
+            batch.append(picture)
+        if batch:
+            yield np.stack(batch)
+
+
+def hashed_part(file: str) -> Part:
+    """The part of a picture without one, as EuroSAT is divided here: what a shipped model learned from is not asked."""
+    part = part_of(Path(file).name)
+    return "val" if part == "tune" else part
+
+
+def fingerprint(data: LabelledSet) -> str:
+    """Twelve digits that differ when labels or parts do."""
+    return hashlib.sha256("".join([*data.classes, str(data.labels.tolist()), *data.parts]).encode()).hexdigest()[:12]
