@@ -166,9 +166,13 @@ class _Run:
                 ray.kill(actor.handle)
 
     def _hand_out(self) -> None:
-        """Give actors that have begun what they can take."""
-        for actor in self._actors:
-            while self._waiting and actor.beginning is None and len(actor.running) < UNITS_AN_ACTOR:
+        """Give units to actors that have begun; a second one only while there are more than enough for all."""
+        begun = [actor for actor in self._actors if actor.beginning is None]
+        for most in range(1, UNITS_AN_ACTOR + 1):
+            left = 0 if most == 1 else len(self._actors)
+            for actor in begun:
+                if len(actor.running) >= most or len(self._waiting) <= left:
+                    continue
                 number = self._waiting.popleft()
                 if not actor.running:
                     actor.since = time.monotonic()

@@ -49,8 +49,9 @@ def test_a_cluster_serves_what_one_process_finds(cluster: Stack) -> None:
     typed = ("wildsat", "search", "salt marsh on a coast", "-k", "50", "--format", "geojson")
     alone = json.loads(cluster.compose("exec", "-T", "ray", *typed).stdout)["features"]
     answer = cluster.get("/search", q="salt marsh on a coast", k=50).json
-    told = [(feature["id"], feature["properties"]["score"]) for feature in answer["features"]]
-    assert told == [(feature["id"], feature["properties"]["score"]) for feature in alone]
+    assert [feature["id"] for feature in answer["features"]] == [feature["id"] for feature in alone]
+    told, expected = ([one["properties"]["score"] for one in found] for found in (answer["features"], alone))
+    assert told == pytest.approx(expected, abs=1e-4)  # texts are encoded by two processes, on other threads
     assert answer["missing"] is None
 
 

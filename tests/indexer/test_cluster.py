@@ -6,11 +6,13 @@ import shutil
 import subprocess
 import sys
 import time
+from collections import deque
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from functools import partial
 from importlib.util import find_spec
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -463,6 +465,22 @@ def ray_build(root, globe, folder):
         "done": sorted(receipt.unit for receipt in done),
     }
     print(json.dumps(told))
+
+
+def test_the_last_units_wait_for_whoever_is_free_first(tmp_path, source, model):
+    plan = planned(tmp_path / "earth", source, model)
+    run = ray_engine._Run(tmp_path / "earth", plan, deque(range(6)), 60.0, None, None)
+    handle = SimpleNamespace(run_unit=SimpleNamespace(remote=lambda number: f"reference {number}"))
+    first, second = run._actors = [ray_engine._Actor(handle, None), ray_engine._Actor(handle, "begins")]
+    run._hand_out()
+    assert list(first.running.values()) == [0, 1]
+    second.beginning = None
+    run._hand_out()
+    assert list(second.running.values()) == [2, 3]
+    first.running.clear()
+    run._hand_out()
+    assert list(first.running.values()) == [4]
+    assert list(run._waiting) == [5]
 
 
 def test_without_ray_the_extra_is_named(monkeypatch, tmp_path, source, model):
