@@ -3,8 +3,8 @@
 On a laptop:          wildsat train --config resnet50-random --set data.folder=birds --set losses.location=0
 On one GPU:           the same; bf16 and the GPU are taken when they are there
 On several GPUs:      torchrun --nproc-per-node 4 -m training --config resnet50-imagenet --set ...
-On several machines:  torchrun --nnodes 2 --nproc-per-node 8 --max-restarts 3 --rdzv-backend c10d \
-                          --rdzv-endpoint HOST:29500 -m training --config ...       (the same on each of them)
+On several machines:  torchrun --nnodes 2 --nproc-per-node 8 --rdzv-backend c10d --rdzv-endpoint HOST:29500 \
+                          -m training --config ...       (the same on each of them)
 """
 
 from __future__ import annotations

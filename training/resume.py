@@ -58,10 +58,7 @@ def begin_or_resume(
 
 
 def _started_again(folder: Path, module: nn.Module) -> bool:
-    """Whether these processes take the place of others that had got as far as a checkpoint.
-
-    A machine that takes the place of a lost one knows of no restart, so what any rank knows holds for all.
-    """
+    """Whether these processes take the place of others that had got as far as a checkpoint; the same on all ranks."""
     again = int(os.environ.get("TORCHELASTIC_RESTART_COUNT", "0")) > 0
     return any_rank(again and (folder / LATEST).exists(), next(module.parameters()).device)
 
