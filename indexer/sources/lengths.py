@@ -9,6 +9,8 @@ import configparser
 import functools
 import math
 import mmap
+import re
+import struct
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, Final
@@ -16,6 +18,7 @@ from xml.parsers import expat
 
 import numpy as np
 
+from indexer.sources import imagine, pcidsk
 from indexer.sources.protocol import NotAPictureError
 
 _SQLITE: Final = ("GPKG", "MBTiles", "Rasterlite")  # whose blank tiles of pages that are not there are black
@@ -30,7 +33,7 @@ def check_length(header: Any) -> None:  # noqa: ANN401 - rasterio has no types
     Raises:
         NotAPictureError: saying how long it is and should be.
     """
-    path = next((Path(name) for name in header.files if Path(name).is_file()), None)
+    path = next((Path(name) for name in (*header.files, header.name) if Path(name).exists()), None)
     if path is None or header.driver not in _NEEDED:
         return
     for file, needed in _NEEDED[header.driver](path, header):
@@ -47,14 +50,37 @@ def _of_numbers(path: Path, header: Any, start_bytes: int = 0) -> _Lengths:  # n
 
 
 def _of_envi(path: Path, header: Any) -> _Lengths:  # noqa: ANN401
-    """Numbers alone. Where the header beside them lost their type, GDAL takes them for bytes, and so for too many."""
-    for file, needed in _of_numbers(path, header):
-        if (length := file.stat().st_size) >= 2 * needed:
-            raise NotAPictureError(
-                f"{file} has {length:,} bytes, and the numbers that its header (.hdr) tells need {needed:,}: the "
-                "header is cut or wrong"
-            )
+    """Numbers alone, behind so many bytes as the header beside them tells."""
+    text = "".join(Path(file).read_text("latin-1") for file in header.files if file.lower().endswith(".hdr"))
+    offset = re.search(r"^\s*header offset\s*=\s*(\d+)", text, re.IGNORECASE | re.MULTILINE)
+    for file, needed in _of_numbers(path, header, int(offset[1]) if offset else 0):
+        _check_type_told(file, needed)
         yield file, needed
+
+
+def _of_ehdr(path: Path, header: Any) -> _Lengths:  # noqa: ANN401
+    """The same; GDAL itself notices the end of these files."""
+    for file, needed in _of_numbers(path, header):
+        _check_type_told(file, needed)
+        yield file, 0
+
+
+def _of_hkv(path: Path, header: Any) -> _Lengths:  # noqa: ANN401
+    """The same of a folder, in which numbers and header have fixed names."""
+    yield from _of_ehdr(Path(header.name) / "image_data", header)
+
+
+def _check_type_told(file: Path, needed: int) -> None:
+    """Where the header beside numbers lost their type, GDAL takes them for bytes, and so for too many.
+
+    Raises:
+        NotAPictureError: naming both lengths.
+    """
+    if file.is_file() and (length := file.stat().st_size) >= 2 * needed:
+        raise NotAPictureError(
+            f"{file} has {length:,} bytes, and the numbers that its header tells need {needed:,}: the header is cut "
+            "or wrong"
+        )
 
 
 def _of_ilwis(path: Path, header: Any) -> _Lengths:  # noqa: ANN401
@@ -73,22 +99,24 @@ def _of_ilwis(path: Path, header: Any) -> _Lengths:  # noqa: ANN401
 
 
 def _of_pcidsk(path: Path, header: Any) -> _Lengths:  # noqa: ANN401
-    """By the blocks of 512 bytes that its header tells: where those of its numbers begin, and how many there are.
-
-    With a file for each band these are `.001`, `.002`, and so on. Of one in tiles nothing is known but that its
-    own description is whole.
-
-    Source: https://pcidsk.sourceforge.io/pcidsk_file_layout.html (the file header's fields at 304 and 320)
-    """
-    with path.open("rb") as file:
-        head = file.read(336)
+    """By what it tells of its own blocks; with a file for each band these are `.001`, `.002`, and so on."""
     try:
-        yield path, (int(head[304:320]) - 1 + int(head[320:336])) * 512
-    except ValueError as err:
+        yield path, pcidsk.needed_bytes(path)
+    except (ValueError, KeyError, struct.error) as err:
         raise NotAPictureError(f"{path} is damaged: its header is cut or wrong") from err
     bands = (Path(name) for name in header.files if Path(name).suffix[1:].isdecimal())
     for band, kind in zip(bands, header.dtypes, strict=False):
         yield band, header.width * header.height * np.dtype(kind).itemsize
+
+
+def _of_imagine(path: Path, header: Any) -> _Lengths:  # noqa: ANN401
+    """The file, its overviews (.rrd), which are one of the same format, and what these name (.ige)."""
+    try:
+        for file in (path, path.with_suffix(".rrd")):  # which GDAL passes over where it is damaged
+            if file.is_file():
+                yield from imagine.needed_bytes(file)
+    except (ValueError, IndexError, struct.error, ZeroDivisionError) as err:
+        raise NotAPictureError(f"{path} is damaged: its description of its own contents is cut or wrong") from err
 
 
 def _of_sqlite(path: Path, header: Any) -> _Lengths:  # noqa: ANN401
@@ -102,9 +130,12 @@ def _of_netcdf(path: Path, header: Any) -> _Lengths:  # noqa: ANN401
 _Lengths = Iterator[tuple[Path, int]]  # files, and how many bytes each needs
 _NEEDED: Final[Mapping[str, Callable[[Path, Any], _Lengths]]] = {
     "ENVI": _of_envi,
+    "EHdr": _of_ehdr,
+    "MFF2": _of_hkv,
     "PCRaster": functools.partial(_of_numbers, start_bytes=256),
     "ILWIS": _of_ilwis,
     "PCIDSK": _of_pcidsk,
+    "HFA": _of_imagine,
     "netCDF": _of_netcdf,
     **dict.fromkeys(_SQLITE, _of_sqlite),
 }

@@ -146,9 +146,14 @@ CONTAINERS = {
     "netCDF on HDF5": ("nc", {"FORMAT": "NC4"}),
     "EHdr": ("bil", {}),
     "HFA": ("img", {}),
+    "HFA compressed": ("img", {"COMPRESSED": "YES"}),
+    "HFA with a file beside": ("img", {"USE_SPILL": "YES"}),
     "NITF": ("ntf", {}),
     "PCIDSK": ("pix", {}),
     "PCIDSK by pixels": ("pix", {"INTERLEAVING": "PIXEL"}),
+    "PCIDSK in tiles": ("pix", {"INTERLEAVING": "TILED"}),
+    "PCIDSK in tiles, as before 2011": ("pix", {"INTERLEAVING": "TILED", "TILEVERSION": "1", "TILESIZE": "32"}),
+    "PCIDSK in compressed tiles": ("pix", {"INTERLEAVING": "TILED", "COMPRESSION": "RLE"}),
     "ILWIS": ("mpr", {}),
     "GPKG": ("gpkg", {}),
     "MBTiles": ("mbtiles", {"TILE_FORMAT": "PNG"}),
@@ -189,13 +194,46 @@ def test_a_file_for_each_band_is_looked_at(driver, suffix, options, damaged, tmp
         _one_band(tmp_path / f"it.{suffix}")
 
 
-def test_an_envi_header_that_lost_the_type_of_the_numbers_is_refused(tmp_path):
+def test_overviews_of_an_imagine_file_are_looked_at(tmp_path):
+    write_raster(tmp_path / "plain.tif", picture()[..., 0][None], "EPSG:32614", 592_000, 3_707_000, 10)
+    path, overviews = tmp_path / "it.img", tmp_path / "it.rrd"
+    rasterio.shutil.copy(tmp_path / "plain.tif", path, driver="HFA")
+    with rasterio.Env(HFA_USE_RRD="YES"), rasterio.open(path, "r+") as whole:
+        whole.build_overviews([2, 4])
+    assert _one_band(path).shape == (1, 128, 128)
+    overviews.write_bytes(overviews.read_bytes()[:-2000])
+    with pytest.raises(NotAPictureError, match=r"it\.\w+ (is damaged|can't be opened)"):
+        _one_band(path)
+
+
+@pytest.mark.parametrize(
+    ("driver", "name", "header", "told"),
+    [
+        ("ENVI", "it.dat", "it.hdr", "file type = ENVI Standard\n"),
+        ("EHdr", "it.bil", "it.hdr", "NBITS          3"),
+        ("MFF2", "it", "it/attrib", "unsigned twos-complement *ieee-754 }\n"),
+    ],
+)
+def test_a_header_that_lost_the_type_of_the_numbers_is_refused(driver, name, header, told, tmp_path):
     write_raster(tmp_path / "plain.tif", picture()[..., 0][None].astype("f4"), "EPSG:32614", 592_000, 3_707_000, 10)
+    rasterio.shutil.copy(tmp_path / "plain.tif", tmp_path / name, driver=driver)
+    assert _one_band(tmp_path / name).dtype == "float32"
+    text = (tmp_path / header).read_text()
+    (tmp_path / header).write_text(text[: text.index(told) + len(told)])
+    with pytest.raises(NotAPictureError, match="its header tells need 16,384: the header is cut or wrong"):
+        _one_band(tmp_path / name)
+
+
+def test_what_stands_before_the_numbers_of_an_envi_file_counts(tmp_path):
+    write_raster(tmp_path / "plain.tif", picture()[..., 0][None], "EPSG:32614", 592_000, 3_707_000, 10)
     path, header = tmp_path / "it.dat", tmp_path / "it.hdr"
     rasterio.shutil.copy(tmp_path / "plain.tif", path, driver="ENVI")
-    assert _one_band(path).dtype == "float32"
-    header.write_text(header.read_text().replace("data type = 4\n", ""))
-    with pytest.raises(NotAPictureError, match=r"has 65,536 bytes, .* its header .* need 16,384: the header is cut"):
+    whole, data = _one_band(path), path.read_bytes()
+    header.write_text(header.read_text().replace("header offset = 0", "header offset = 20000"))
+    path.write_bytes(bytes(20_000) + data)
+    assert np.array_equal(_one_band(path), whole)
+    path.write_bytes(bytes(20_000) + data[:-1])
+    with pytest.raises(NotAPictureError, match=r"it.dat is damaged: it ends after 36,383 bytes"):
         _one_band(path)
 
 
