@@ -219,7 +219,9 @@ def engine_best(engine: SearchEngine, text: str) -> np.ndarray:
 def together(engine: SearchEngine, base: Took) -> None:
     """Searches that come at once share passes over the vectors."""
     for threads in (8, 32):
-        queries = [Query((TextTerm(f"at once {threads} {i}"),), k=K) for i in range(10 * threads)]
+        texts = [f"at once {threads} {i}" for i in range(10 * threads)]
+        engine.model.embed_texts(texts)
+        queries = [Query((TextTerm(text),), k=K) for text in texts]
         with ThreadPoolExecutor(threads) as pool:
             took, _ = milliseconds(lambda pool=pool, queries=queries: list(pool.map(engine.search, queries)))
         report(

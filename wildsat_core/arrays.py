@@ -1,4 +1,4 @@
-"""Reading `.npy` files from any thread."""
+"""Arrays of numbers: read from files by any thread, and as other types."""
 
 from __future__ import annotations
 
@@ -36,6 +36,22 @@ def load_array(source: str | Path | IO[bytes], *, mapped: bool = False) -> npt.N
         except (SyntaxError, TokenError) as err:
             raise ValueError(f"its head is damaged: {err}") from err
     return array
+
+
+def widen(halves: npt.NDArray[np.floating], out: npt.NDArray[np.float32]) -> None:
+    """Write numbers of any precision into a C-contiguous array of the same shape, as float32.
+
+    numkong, where it is installed, has the processor's own instruction for float16: four times as quick as numpy.
+    """
+    if halves.dtype == np.float16:
+        try:
+            import numkong
+        except ImportError:  # a light install
+            pass
+        else:
+            numkong.astype(halves, "float32", out=out)
+            return
+    out[...] = halves
 
 
 def plain_numbers(values: npt.NDArray[np.float32]) -> npt.NDArray[np.float64]:

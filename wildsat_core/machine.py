@@ -4,11 +4,19 @@ from __future__ import annotations
 
 import os
 import sys
+from concurrent.futures import ThreadPoolExecutor
+from functools import cache
 
 
 def processors() -> int:
     """Processors that this process may run on; all of them where the system knows no affinity (macOS, Windows)."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+@cache
+def threads() -> ThreadPoolExecutor:
+    """As many as there are processors to run on: numpy and numkong let go of the interpreter's lock."""
+    return ThreadPoolExecutor(processors(), "wildsat-scan")
 
 
 def peak_memory_mib() -> float | None:

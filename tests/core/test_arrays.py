@@ -1,6 +1,7 @@
-"""Arrays from files: damaged ones, and many threads at once."""
+"""Arrays from files: damaged ones, and many threads at once; halves as numbers of 32 bits."""
 
 import io
+import sys
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
@@ -8,7 +9,7 @@ from concurrent.futures import ThreadPoolExecutor
 import numpy as np
 import pytest
 
-from wildsat_core.arrays import load_array
+from wildsat_core.arrays import load_array, widen
 
 
 def packed(array):
@@ -38,6 +39,25 @@ def test_a_damaged_head_is_a_value_error(old, new):
 def test_python_objects_are_refused():
     with pytest.raises(ValueError, match="allow_pickle"):
         load_array(io.BytesIO(packed(np.array([{}], dtype=object))))
+
+
+@pytest.mark.parametrize("installed", [True, False])
+def test_every_half_is_widened_as_numpy_does(monkeypatch, installed):
+    if not installed:
+        monkeypatch.setitem(sys.modules, "numkong", None)
+    halves = np.arange(2**16, dtype=np.uint16).view(np.float16).reshape(256, 256)  # subnormal, infinite, NaN ones, too
+    out = np.zeros((256, 256), np.float32)
+    widen(halves, out)
+    np.testing.assert_array_equal(out, halves.astype(np.float32))
+    widen(halves[::3][::-1], out[: len(halves[::3])])  # rows apart, in another order
+    np.testing.assert_array_equal(out[:86], halves[::3][::-1].astype(np.float32))
+    widen(halves[:0], out[:0])
+
+
+def test_other_numbers_are_widened_too():
+    out = np.zeros(4, np.float32)
+    widen(np.array([0.1, 1e-40, 3e38, np.inf]), out)
+    np.testing.assert_array_equal(out, np.array([0.1, 1e-40, 3e38, np.inf], np.float32))
 
 
 def test_threads_take_turns_at_the_parser(monkeypatch):

@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
-from wildsat_core.arrays import load_array
+from wildsat_core.arrays import load_array, widen
 from wildsat_core.collection.manifest import (
     IMAGERY_FILE,
     DeletionInfo,
@@ -111,8 +111,13 @@ class Collection:
         out = np.empty((len(rows), self.manifest.spaces[space].dim), np.float32)
         part_of = np.searchsorted(self.offsets, rows, side="right") - 1
         for part in np.unique(part_of):
-            mine = part_of == part
-            out[mine] = parts[part][rows[mine] - self.offsets[part]]
+            mine = np.flatnonzero(part_of == part)
+            some = parts[part].take(rows[mine] - self.offsets[part], axis=0)
+            first, after = mine[0], mine[-1] + 1
+            if after - first == len(mine):  # as ascending rows stand
+                widen(some, out[first:after])
+            else:
+                out[mine] = some
         return out
 
     @cached_property

@@ -27,8 +27,9 @@ import numpy as np
 import numpy.typing as npt
 
 from wildsat_core.collection.reader import Collection
+from wildsat_core.machine import threads
 from wildsat_core.search.plan import Part, Plan
-from wildsat_core.search.quantised import BLOCK_ROWS, threads
+from wildsat_core.search.quantised import BLOCK_ROWS
 from wildsat_core.search.scan import Rows, Scores
 from wildsat_core.types import Space
 
@@ -104,6 +105,7 @@ class _Prefixes:
     Attributes:
         packed: (n, P) int8 codes, as numkong keeps them.
         rest: (n,) lengths of what the prefixes leave out.
+        longest_rest: the greatest of them.
         outliers: rows that reach further than codes do: nothing rules them out.
         off: greatest length, in steps, of what the codes of any other row lose.
         longest: greatest length of a row before it was rotated.
@@ -111,6 +113,7 @@ class _Prefixes:
 
     packed: Any
     rest: Floats
+    longest_rest: float
     outliers: Rows
     off: float
     longest: float
@@ -127,7 +130,8 @@ class _Prefixes:
         fits = (np.abs(steps) <= LEVELS + 0.5).all(axis=1)
         off = float(np.sqrt(_squares(steps - codes).max(where=fits, initial=0.0)))
         longest = float(np.sqrt(_squares(rows).max()))
-        return cls(numkong.dots_pack(codes.astype(np.int8)), rest, np.flatnonzero(~fits), off, longest)
+        packed = numkong.dots_pack(codes.astype(np.int8))
+        return cls(packed, rest, float(rest.max()), np.flatnonzero(~fits), off, longest)
 
 
 def _squares(rows: Floats) -> Floats:
@@ -311,7 +315,7 @@ class _Question:
         longest = max((copy.longest for copy in copies), default=0.0)
         off = max((copy.off for copy in copies), default=0.0)
         most = LEVELS * np.sqrt(PREFIX_DIMS)  # steps of a row
-        float32 = 1e-6 * (self.lengths * most + self.rest * max((float(c.rest.max()) for c in copies), default=0.0))
+        float32 = 1e-6 * (self.lengths * most + self.rest * max((copy.longest_rest for copy in copies), default=0.0))
         slack: Doubles = self.lengths * off * 1.001 + self.lost * most + float32 + self.rounding * longest
         return slack
 
@@ -334,21 +338,18 @@ def best_by_bounds(
     count = min(count, len(bounds))
     if count > most:
         return None
-    whole = len(bounds) // _WIDTH * _WIDTH
-    peaks = bounds[:whole].reshape(-1, _WIDTH).max(axis=1)
+    across = len(bounds) // _WIDTH  # every so many-th bound is looked at together, which numpy does in long strides
+    whole = across * _WIDTH
+    peaks = bounds[:whole].reshape(_WIDTH, across).max(axis=0)
     leading = min(4 * count, most)
     if len(peaks) <= leading:
         rows = np.arange(len(bounds))
         return (rows, exact(rows)) if len(bounds) <= most else None
-    tops = np.sort(np.argpartition(peaks, len(peaks) - leading)[len(peaks) - leading :])
-    leaders = tops * _WIDTH + bounds[:whole].reshape(-1, _WIDTH)[tops].argmax(axis=1)
+    tops = np.argpartition(peaks, len(peaks) - leading)[len(peaks) - leading :]
+    leaders = np.sort(tops + across * bounds[:whole].reshape(_WIDTH, across)[:, tops].argmax(axis=0))
     scores = exact(leaders)
     edge = float(np.partition(scores, leading - count)[leading - count])
     # A little lower than it need be: rounded the right way whatever the magnitudes.
     least = np.float32(edge - slack - 1e-6 * abs(edge))
-    blocks = np.flatnonzero(peaks >= least)
-    inside = np.flatnonzero(bounds[:whole].reshape(-1, _WIDTH)[blocks] >= least)
-    left = np.concatenate(
-        [blocks[inside // _WIDTH] * _WIDTH + inside % _WIDTH, whole + np.flatnonzero(bounds[whole:] >= least)]
-    )
+    left = np.flatnonzero(bounds >= least)
     return (left, exact(left)) if len(left) <= most else None

@@ -13,16 +13,14 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from functools import cache
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from wildsat_core.collection.reader import Collection
-from wildsat_core.machine import processors
+from wildsat_core.machine import threads
 from wildsat_core.search.plan import Plan
 from wildsat_core.search.scan import Rows, Scores
 from wildsat_core.types import Space
@@ -233,12 +231,6 @@ def _copied(arrays: Sequence[npt.NDArray[np.floating]], block_rows: int = BLOCK_
     parts = [[array[i : i + block_rows] for i in range(0, len(array), block_rows)] for array in arrays]
     blocks = threads().map(Block.of, [part for array in parts for part in array])
     return [[next(blocks) for _ in array] for array in parts]
-
-
-@cache
-def threads() -> ThreadPoolExecutor:
-    """As many as there are processors to run on: numpy and numkong let go of the interpreter's lock."""
-    return ThreadPoolExecutor(processors(), "wildsat-scan")
 
 
 def candidates(approximate: Scores, count: int, bound: float) -> Rows:

@@ -8,14 +8,16 @@ from typing import Protocol
 import numpy as np
 import numpy.typing as npt
 
+from wildsat_core.arrays import widen
 from wildsat_core.collection.reader import Collection
+from wildsat_core.machine import threads
 from wildsat_core.search.plan import Plan
 from wildsat_core.types import Space
 
 Scores = npt.NDArray[np.float32]
 Rows = npt.NDArray[np.int64]
 
-_BLOCK_ROWS = 8_192  # 8,192 x 256 float32 is 8 MB: a block stays in the processor's cache between the two steps
+_BLOCK_ROWS = 1_024  # x 256 float32 is 1 MB: a block stays in the cache of its processor between the two steps
 
 
 class Scan(Protocol):
@@ -48,10 +50,17 @@ def products(vectors: npt.NDArray[np.float32], slope: npt.NDArray[np.float32]) -
 def score_rows(collection: Collection, slopes: Mapping[Space, npt.NDArray[np.float32]], rows: Rows) -> Scores:
     """Sum over spaces of slope . v for some rows, (K,); each row's is the same whatever the others are."""
     scores = np.zeros(len(rows), np.float32)
-    for start in range(0, len(rows), _BLOCK_ROWS):
-        block = rows[start : start + _BLOCK_ROWS]
+
+    def score(start: int) -> None:
+        block = slice(start, start + _BLOCK_ROWS)
         for space, slope in slopes.items():
-            scores[start : start + _BLOCK_ROWS] += products(collection.vectors(space, block), slope)
+            scores[block] += products(collection.vectors(space, rows[block]), slope)
+
+    starts = range(0, len(rows), _BLOCK_ROWS)
+    if len(starts) == 1:
+        score(0)
+    else:
+        list(threads().map(score, starts))
     return scores
 
 
@@ -86,8 +95,12 @@ class PlainScan:
     def _copy(self, space: Space) -> npt.NDArray[np.float32]:
         copy = self._copies.get(space)
         if copy is None:
-            parts = [np.asarray(part, np.float32) for part in self._collection.vector_parts(space)]
-            copy = self._copies[space] = np.concatenate(parts) if parts else np.empty((0, 0), np.float32)
+            parts = self._collection.vector_parts(space)
+            copy = np.empty((len(self._collection.tiles), self._collection.spaces[space].dim), np.float32)
+            ends = np.cumsum([len(part) for part in parts])
+            for part, end in zip(parts, ends, strict=True):
+                widen(part, copy[end - len(part) : end])
+            self._copies[space] = copy
         return copy
 
 

@@ -45,6 +45,7 @@ if TYPE_CHECKING:
 Mask = npt.NDArray[np.bool_]
 
 _CACHED = 8
+_CACHED_FILTERS = 4  # up to eight bytes a tile each
 _TYPICAL_TILES = 1024
 WORDED: tuple[Space, ...] = ("text", "place")
 
@@ -139,6 +140,7 @@ class Shard:
         )
         self._footprints = Footprints(self.collection.tiles, self._blocks)
         self._candidates: Cache[object, Candidates] = Cache(_CACHED)
+        self._passed: Cache[Filters, Rows] = Cache(_CACHED_FILTERS)
         self._reaching: Cache[object, Mask] = Cache(_CACHED)
         self._painters: Cache[object, Painter] = Cache(_CACHED)
 
@@ -242,6 +244,10 @@ class Shard:
     # Filters.
 
     def _passing(self, filters: Filters) -> Rows:
+        """Kept for the next question within the same area, and for its map and export."""
+        return self._passed.get(filters, lambda: self._tested(filters))
+
+    def _tested(self, filters: Filters) -> Rows:
         rows = passing_rows(self.collection, self._blocks, filters)
         return self._scorer.live if rows is None else rows
 

@@ -72,6 +72,8 @@ def test_rows_count_through_segments(tmp_path):
     rows = np.array([collection.row_of(t.tile_id) for t in make_tiles(20)])
     assert sorted(rows) == list(range(20))
     np.testing.assert_array_equal(collection.vectors("text", rows), make_vectors(20)["text"].astype("f2"))
+    back = rows[::-1]
+    np.testing.assert_array_equal(collection.vectors("text", back), make_vectors(20)["text"].astype("f2")[::-1])
 
 
 def test_adding_the_same_tiles_again_changes_nothing(root):

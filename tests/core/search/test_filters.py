@@ -14,9 +14,10 @@ from wildsat_core.area import Area
 from wildsat_core.collection import CollectionWriter, open_collection
 from wildsat_core.errors import LimitExceededError
 from wildsat_core.geo import bbox_geometry, great_circle_km
+from wildsat_core.search import shard
 from wildsat_core.search.engine import SearchEngine
 from wildsat_core.search.filters import BlockBoxes, passing_rows
-from wildsat_core.search.query import LAND_SHOWN, Circle, Filters
+from wildsat_core.search.query import LAND_SHOWN, Circle, Filters, Query, TextTerm
 from wildsat_core.types import BBox, Tile
 
 N = 400
@@ -192,13 +193,30 @@ def test_no_filter_passes_everything(collection, blocks):
     assert passing_rows(collection, blocks, Filters()) is None
 
 
+def test_what_passes_is_tested_once_for_many_questions(collection, blocks, monkeypatch):
+    tested = []
+    monkeypatch.setattr(shard, "passing_rows", lambda *args: tested.append(args[2]) or passing_rows(*args))
+    engine = SearchEngine(collection, FakeModel())
+    africa, other = Filters(bbox=BBox(-20, -35, 50, 35)), Filters(bbox=BBox(-20, -35, 50, 36))
+    for text in ("mangroves", "dunes", "a lake"):
+        query = Query((TextTerm(text),), africa, k=5)
+        engine.search(query)
+        engine.heat(query)
+    assert tested == [africa]
+    assert engine.passing(other).tolist() == found(collection, blocks, other)
+    assert tested == [africa, other]
+
+
 def test_an_area_that_takes_too_long_to_compare_is_refused(tmp_path, monkeypatch):
     collection = random_collection(tmp_path / "random", 50)
     area = Area.from_geojson({"type": "Polygon", "coordinates": [[[-90, -80], [90, -80], [90, 80], [-90, -80]]]})
     engine = SearchEngine(collection, FakeModel())
     monkeypatch.setattr("wildsat_core.search.filters._AREA_ROWS", 7)
+    with monkeypatch.context() as hurried:
+        hurried.setattr("wildsat_core.search.filters.AREA_S", -1.0)
+        with pytest.raises(
+            LimitExceededError, match=r"longer than -1 s to compare with \d+ tiles.*simplify it"
+        ) as told:
+            engine.passing(Filters(area=area))
+        assert told.value.parameter == "area"
     assert len(engine.passing(Filters(area=area))) == 4
-    monkeypatch.setattr("wildsat_core.search.filters.AREA_S", -1.0)
-    with pytest.raises(LimitExceededError, match=r"longer than -1 s to compare with \d+ tiles.*simplify it") as caught:
-        engine.passing(Filters(area=area))
-    assert caught.value.parameter == "area"
