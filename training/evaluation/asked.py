@@ -12,7 +12,16 @@ from training.earth.cells import Cells
 from training.earth.squares import land_of, land_shares
 from training.earth.vocabulary import Vocabulary
 from training.evaluation.measures import bootstrap_interval
-from training.evaluation.queries import RELEVANT_SHARE, BenchmarkQuery, judge, read_asked, read_nonsense, read_queries
+from training.evaluation.queries import (
+    FRESH,
+    FRESH2,
+    RELEVANT_SHARE,
+    BenchmarkQuery,
+    judge,
+    read_asked,
+    read_nonsense,
+    read_queries,
+)
 from training.evaluation.retrieval import Evaluated
 from wildsat_core.geo import great_circle_km
 from wildsat_core.search.query import Filters, Query, TextTerm
@@ -24,6 +33,7 @@ Rows = NDArray[np.int64]
 HITS = 20
 HUB_RANK = 10  # how often a tile stands among so many of the first, over all queries
 SHORT, FRESH_SHORT = "short.yaml", "fresh_short.yaml"
+TABLES = ("queries.yaml", FRESH, FRESH2, SHORT, FRESH_SHORT, "fresh2_short.yaml")
 NAMES_EVERY = 331  # of the table's species, in its order
 SEA = 0.25  # a picture with less land shows the sea
 
@@ -79,7 +89,7 @@ def asked_report(evaluated: Evaluated, cells: Cells) -> dict[str, Any]:
     """Everything that is measured of typed questions, ready for JSON."""
     asker = Asker(evaluated)
     literal = Asker(evaluated, reads=False, overlapping=True)
-    tables = {name: read_queries(name) for name in ("queries.yaml", "fresh.yaml", SHORT, FRESH_SHORT)}
+    tables = {name: read_queries(name) for name in TABLES}
     told: dict[str, Any] = {}
     firsts: dict[str, list[Rows]] = {"read": [], "literal": []}
     denied: list[str] = []
@@ -139,7 +149,8 @@ def _set_report(
 ) -> dict[str, Any]:
     judged = zip(answers, truth, findable, strict=True)
     precision = np.asarray([precision_of(a.tiles, right, most) for a, right, most in judged])
-    possible = truth.any(1)
+    of_shown = np.asarray([t[a.tiles].mean() if len(a.tiles) else 0.0 for a, t in zip(answers, truth, strict=True)])
+    possible = np.asarray(truth.any(1))
     land = land_of(cells, evaluated.tiles)
     sea = np.concatenate([land[a.tiles] < SEA for a, near in zip(answers, coastal, strict=True) if not near])
     held = np.asarray([query.held for query in queries])
@@ -153,10 +164,11 @@ def _set_report(
         "p20_interval": [round(low, 4), round(high, 4)],
         "p20_tuning": round(float(precision[possible & ~held].mean()), 4),
         "p20_held": round(float(precision[possible & held].mean()), 4),
+        "right_of_shown": round(float(of_shown[possible].mean()), 4),
         "under_half": int((precision[possible] < 0.5).sum()),
         "sea_shown": round(float(sea.mean()), 4),
         "kinds": {kind: round(float(precision[rows].mean()), 3) for kind, rows in of_kind.items() if rows.any()},
-        "worst": [[queries[i].text, round(float(precision[i]), 2)] for i in order[:20] if precision[i] < 0.8],
+        "each": {queries[i].text: round(float(precision[i]), 3) for i in order if possible[i]},
     }
 
 

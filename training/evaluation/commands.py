@@ -82,6 +82,7 @@ def retrieval(
     _write(report, out / "report.json")
     _show(report["rankings"], f"{report['tiles']} tiles, {len(report['queries'])} queries")
     _show(report["fresh"], "queries written after the weights (their halves mean nothing)")
+    _show(report["fresh2"], "queries written after those (likewise)")
     if report["held_out_blocks"]:
         _show(report["held_out_blocks"], "image only, on blocks never seen (from the training run)")
     _show_rest(report)
@@ -142,7 +143,7 @@ def full_report(evaluated: Evaluated, cells: Cells, model: str, directory: Path)
     """Everything that the benchmark says of a model, ready for JSON."""
     from training.evaluation import retrieval as benchmark
     from training.evaluation.asked import asked_report
-    from training.evaluation.queries import FRESH, read_queries
+    from training.evaluation.queries import FRESH, FRESH2, read_queries
 
     stored = directory / HELD_OUT_FILE
     return {
@@ -152,6 +153,7 @@ def full_report(evaluated: Evaluated, cells: Cells, model: str, directory: Path)
         "default_blend": evaluated.model.config.default_blend,
         "rankings": benchmark.rank_all(evaluated),
         "fresh": benchmark.rank_all(benchmark.with_queries(evaluated, read_queries(FRESH), cells)),
+        "fresh2": benchmark.rank_all(benchmark.with_queries(evaluated, read_queries(FRESH2), cells)),
         "held_out_blocks": json.loads(stored.read_text(encoding="utf-8"))["held_out_blocks"] if stored.exists() else {},
         "paraphrases": benchmark.paraphrase_overlap(evaluated),
         "no_match": benchmark.no_match_rates(evaluated, directory),
@@ -196,12 +198,13 @@ def _show_rest(report: dict[str, Any]) -> None:
 
 def _show_asked(asked: dict[str, Any]) -> None:
     table = Table(title="As people type and the service answers; literal: words searched as they stand, overlaps shown")
-    for heading in ("set", "way", "n", "P@20", "95 %", "held", "under .5", "sea"):
+    for heading in ("set", "way", "n", "P@20", "95 %", "held", "right", "under .5", "sea"):
         table.add_column(heading, justify="left" if heading in {"set", "way"} else "right")
     for name, ways in asked["sets"].items():
         for way, s in ways.items():
             low, high = s["p20_interval"]
             numbers = [f"{s['p20']:.3f}", f"{low:.2f}-{high:.2f}", f"{s['p20_held']:.3f}"]
+            numbers.append(f"{s['right_of_shown']:.3f}")
             table.add_row(name, way, str(s["queries"]), *numbers, str(s["under_half"]), f"{s['sea_shown']:.3f}")
     console = Console()
     console.print(table)

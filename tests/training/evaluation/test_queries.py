@@ -29,8 +29,11 @@ def test_the_half_of_a_query_depends_on_its_text_alone():
     assert {query.held for query in read_queries()} == {True, False}
 
 
-def test_fresh_queries_are_new():
-    fresh, old = read_queries("fresh.yaml"), read_queries()
+@pytest.mark.parametrize(
+    ("table", "before"), [("fresh.yaml", ["queries.yaml"]), ("fresh2.yaml", ["queries.yaml", "fresh.yaml"])]
+)
+def test_fresh_queries_are_new(table, before):
+    fresh, old = read_queries(table), [query for name in before for query in read_queries(name)]
     assert len(fresh) >= 40
     assert {query.kind for query in fresh} == {query.kind for query in old}
     assert not {query.text for query in fresh} & {query.text for query in old}
