@@ -33,6 +33,7 @@ def small_config(
     text_hidden: int,
     slots: int,
     recall: tuple[float, float] | None = None,
+    voting: bool | None = None,
     waves: int,
     highest_wave: float,
 ) -> ModelConfig:
@@ -48,6 +49,7 @@ def small_config(
         text_hidden: width of the text head.
         slots: sentences that the text head remembers.
         recall: share and sharpness of what the text head recalls; None for those of `MemoryHead`.
+        voting: whether known texts count by how near they are; None as in `MemoryHead`.
         waves: how many the position encoder reads a position through.
         highest_wave: frequency of the shortest of them.
     """
@@ -76,6 +78,7 @@ def small_config(
             slots=slots,
             recall_share=share,
             recall_sharpness=sharpness,
+            recall_voting=voting,
         ),
         location=LocationConfig(kind="position", parameters=position, spaces=("place",), out_features=TEXT_DIM),
         metric="cosine",
@@ -113,6 +116,7 @@ def install_text_head(
     head: ResidualHead,
     embeddings: NDArray[np.float32],
     meanings: NDArray[np.int64] | None = None,
+    vectors: NDArray[np.float32] | None = None,
 ) -> None:
     """Put a trained head into a model and fill its memory.
 
@@ -121,6 +125,7 @@ def install_text_head(
         head: of that head's size.
         embeddings: (S, 384) of sentences; as many are remembered as there are slots, from the first.
         meanings: (S,) of the sentences, for `MemoryHead.remember`.
+        vectors: (S, D) what the sentences are remembered as; None for what the head makes of them.
 
     Raises:
         TrainingError: the model's text head has no memory, or there are fewer sentences than slots.
@@ -135,7 +140,8 @@ def install_text_head(
     kept.eval()
     device = kept.keys.device
     known = None if meanings is None else torch.from_numpy(meanings[:slots]).to(device)
-    kept.remember(torch.from_numpy(embeddings[:slots]).to(device), known)
+    told = None if vectors is None else torch.from_numpy(vectors[:slots]).to(device)
+    kept.remember(torch.from_numpy(embeddings[:slots]).to(device), known, told)
 
 
 def read_features(backbone: nn.Module, pictures: Tensor, preprocessing: Preprocessing) -> Tensor:

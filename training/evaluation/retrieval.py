@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -36,7 +37,7 @@ Truth = NDArray[np.bool_]
 
 FEWEST_RELEVANT = 20  # on the held-out blocks, queries with fewer answers there are left out
 OVERLAP_AT = 50
-BLEND_TOLERANCE = 0.01
+BLEND_TOLERANCE = 0.002
 BATCH = 512
 OWN_SIZE_PX = 224  # of a tile for a network that takes pictures of any size: a transformer's, and no more than is there
 KEPT_PX = 64
@@ -251,19 +252,20 @@ def _unfamiliar(evaluated: Evaluated, familiarity: Familiarity, texts: list[str]
     return [text for text, value in zip(texts, found, strict=True) if value < familiarity.threshold]
 
 
-def best_blend(evaluated: Evaluated, steps: int = 20) -> float:
-    """The blend for the tuning half: of those within 0.01 of the best mean precision at 20, the lowest.
+def best_blend(lists: Sequence[Evaluated], steps: int = 20) -> float:
+    """The blend for the tuning halves of lists of queries, each list counting alike: the lowest near the best.
 
-    A hundredth is well inside of chance, and where it costs nothing the picture should have its say: it is the only
-    witness of what a place looks like.
+    Where it costs nothing the picture should have its say: it is the only witness of what a place looks like.
     """
-    tuning = np.asarray([not query.held for query in evaluated.queries])
-    texts = [query.text for query in evaluated.queries]
     blends = np.linspace(0, 1, steps + 1)
-    precision = np.asarray(
-        [precision_at(evaluated.scores(texts, float(b)), evaluated.truth, 20)[tuning].mean() for b in blends]
-    )
+    precision = np.mean([[_tuning_precision(one, float(blend)) for blend in blends] for one in lists], axis=0)
     return round(float(blends[precision >= precision.max() - BLEND_TOLERANCE][0]), 3)
+
+
+def _tuning_precision(evaluated: Evaluated, blend: float) -> float:
+    rows = [row for row, query in enumerate(evaluated.queries) if not query.held and evaluated.truth[row].any()]
+    scores = evaluated.scores([evaluated.queries[row].text for row in rows], blend)
+    return float(precision_at(scores, evaluated.truth[rows], 20).mean())
 
 
 def queries_report(evaluated: Evaluated) -> list[dict[str, Any]]:

@@ -29,7 +29,7 @@ LEAST_BEST_SHARE = 0.25  # a predicate that fills no tile to this share teaches 
 FULL_LAND = 0.5
 COASTAL_LAND = 0.65
 # Sentences of other kinds are composed of these, or are about single species.
-PLAIN_KINDS = ("word", "atom", "attribute", "use", "flagship", "place", "family", "ecoregion")
+PLAIN_KINDS = ("word", "name", "atom", "attribute", "use", "flagship", "place", "family", "ecoregion")
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,6 +53,11 @@ class Bank:
         texts = {"sentences": self.sentences, "kinds": self.kinds, "predicate": self.predicate.tolist()}
         (folder / "bank.json").write_text(json.dumps(texts), encoding="utf-8")
         np.save(folder / "shares.npy", self.shares)
+
+    def take(self, rows: NDArray[np.int64]) -> Bank:
+        """Some sentences, in the order given, over the same predicates."""
+        sentences, kinds = ([values[row] for row in rows] for values in (self.sentences, self.kinds))
+        return Bank(sentences, kinds, self.predicate[rows], self.shares)
 
     @classmethod
     def load(cls, folder: Path) -> Bank:

@@ -30,7 +30,7 @@ def train_mini(
     ] = None,
     vision_steps: Annotated[int, typer.Option(min=0, help="Steps of the image encoder.")] = 3000,
     teacher_steps: Annotated[int, typer.Option(min=0, help="Steps of the place teacher and the text head.")] = 1200,
-    text_steps: Annotated[int, typer.Option(min=1, help="Steps of the text head after its teacher.")] = 1500,
+    text_steps: Annotated[int, typer.Option(min=0, help="Steps of the text head after its teacher.")] = 1500,
     position_steps: Annotated[int, typer.Option(min=0, help="Steps of the position encoder.")] = 2000,
     device: Annotated[str, typer.Option(help="cuda, cpu, or auto: a GPU where there is one.")] = "auto",
     threads: Annotated[int, typer.Option(min=1, help="Threads to compute with.")] = 2,
@@ -43,7 +43,7 @@ def train_mini(
     """
     require_new(out, "out")
     folder = material_folder(data, "bluemarble", "species")
-    if start is None and not (vision_steps and teacher_steps and position_steps):
+    if start is None and not (vision_steps and teacher_steps and position_steps and text_steps):
         raise InvalidInputError("a part of 0 steps stays that of another model: name it with --start", "start")
     if vision_steps and not teacher_steps:
         raise InvalidInputError("the image encoder learns from the teacher: give --teacher-steps, too", "teacher_steps")
@@ -51,7 +51,8 @@ def train_mini(
     import torch
 
     from training.distributed import choose_device
-    from training.evaluation.retrieval import embed_benchmark
+    from training.evaluation.queries import read_queries
+    from training.evaluation.retrieval import embed_benchmark, with_queries
     from training.mini.export import export_model
     from training.mini.recipe import MiniSettings, make_model, prepare_material
     from training.mini.student import StudentSettings
@@ -70,5 +71,7 @@ def train_mini(
     )
     material = prepare_material(folder, work, settings)
     model = make_model(material, settings, work, choose_device(device))
-    export_model(model, embed_benchmark(model, material.cells), material.bank, material.embeddings, out)
+    long = embed_benchmark(model, material.cells)
+    short = with_queries(long, read_queries("short.yaml"), material.cells)
+    export_model(model, (long, short), material.bank, material.embeddings, out)
     typer.echo(f"wrote {out}; measure it with: wildsat eval retrieval --model {out}", err=True)

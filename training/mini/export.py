@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -18,14 +19,14 @@ log = logging.getLogger(__name__)
 
 
 def export_model(
-    model: WildSATModel, evaluated: Evaluated, bank: Bank, embeddings: NDArray[np.float16], directory: Path
+    model: WildSATModel, asked: Sequence[Evaluated], bank: Bank, embeddings: NDArray[np.float16], directory: Path
 ) -> None:
     """Choose the default blend, fit familiarity, and write the model directory in half precision.
 
-    `embeddings` are those of the bank's sentences, (S, E).
+    `asked` are the lists of queries that the blend is chosen for, `embeddings` those of the bank's sentences, (S, E).
     """
     directory.mkdir(parents=True, exist_ok=True)
-    blend = best_blend(evaluated)
+    blend = best_blend(asked)
     known = spread_sample(embeddings[np.isin(bank.kinds, PLAIN_KINDS)].astype(np.float32))
     tuning = [query.text for query in read_queries() if not query.held]
     no_match = fit_familiarity(model.encode_texts, known, tuning).save(directory)

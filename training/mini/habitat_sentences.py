@@ -40,6 +40,8 @@ KIND_OF_LAND = {
 }
 COMPOSITIONS = 7_000
 LEAST_CELLS = 15
+FEWEST_PAIRED, MOST_PAIRED = 100, 0.85  # cells, and the share of a land that a quality says nothing new of
+PAIRS = 4  # wordings of each
 SEA = [
     "sea",
     "open sea",
@@ -59,9 +61,22 @@ def add_habitat_sentences(builder: BankBuilder, vocabulary: Vocabulary, seed: in
     rng = random.Random(seed)
     _add_single(builder, vocabulary, rng)
     _add_words(builder, vocabulary, rng)
+    add_pairs(builder, vocabulary, rng)
     _add_in_places(builder, vocabulary, rng)
     _add_demonyms(builder, vocabulary, rng)
     Composer(builder, vocabulary, seed).add(COMPOSITIONS)
+
+
+def add_pairs(builder: BankBuilder, vocabulary: Vocabulary, rng: random.Random) -> None:
+    """'cold grassland': a quality and a land, where the quality tells some of that land from the rest."""
+    table = read_yaml("pairs.yaml")
+    for land in table["lands"]:
+        everywhere = vocabulary.predicates.mask(land["where"])
+        for quality in table["qualities"]:
+            mask = everywhere & vocabulary.predicates.mask(quality["where"])
+            if FEWEST_PAIRED < mask.sum() < MOST_PAIRED * everywhere.sum():
+                pairs = [f"{one} {other}" for one in quality["say"] for other in land["say"]]
+                builder.add(mask, rng.sample(pairs, min(PAIRS, len(pairs))), "pair")
 
 
 def _add_single(builder: BankBuilder, vocabulary: Vocabulary, rng: random.Random) -> None:
@@ -83,8 +98,8 @@ def _add_single(builder: BankBuilder, vocabulary: Vocabulary, rng: random.Random
 
 
 def _add_words(builder: BankBuilder, vocabulary: Vocabulary, rng: random.Random) -> None:
-    """One to three words, as people type them, and half of them in a frame."""
-    for entry in read_yaml("words.yaml"):
+    """One to three words, as people type them and as classifications have them, and half of them in a frame."""
+    for entry in [*read_yaml("words.yaml"), *read_yaml("terms.yaml")]:
         framed = [rng.choice(WORD_FRAMES).format(text) for text in entry["say"] if rng.random() < 0.5]
         builder.add(vocabulary.predicates.mask(entry["where"]), [*entry["say"], *framed], "word")
     builder.add_sea(SEA)

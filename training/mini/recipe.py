@@ -23,16 +23,18 @@ from training.mini.climate_sentences import add_climate_sentences
 from training.mini.cores import weigh_cores
 from training.mini.features import Standard, fit_standard, teacher_input, tile_facts
 from training.mini.habitat_sentences import add_habitat_sentences
-from training.mini.model import INPUT_PX, mini_config
+from training.mini.memory import best_vectors, memory_rows
+from training.mini.model import INPUT_PX, SLOTS, mini_config
+from training.mini.name_sentences import add_name_sentences
 from training.mini.reading import Reader
 from training.mini.sampling import SentenceSampler
 from training.mini.species_sentences import add_species_sentences
 from training.mini.student import StudentSettings, train_student
 from training.mini.teacher import Anchor, TeacherRun, TeacherSettings, teach, train_teacher
-from training.mini.text_head import Pictures, TextHeadSettings, memory_rows, tune_text_head
+from training.mini.text_head import Pictures, TextHeadSettings, tune_text_head
 from training.mini.views import Views, load_views, make_views, save_views
 from training.mini.vision import VisionSettings, VisionStudent, VisionTargets, train_vision
-from training.small_models import install_text_head, plain_text_head
+from training.small_models import MEMORY, install_text_head, plain_text_head
 from training.steps import device_of, folder_for
 from wildsat_core.models.heads import MemoryHead, ResidualHead
 from wildsat_core.models.model import WildSATModel
@@ -45,6 +47,7 @@ log = logging.getLogger(__name__)
 
 DENSE_STRIDE_KM = 60.0  # places that the position encoder learns from
 EMBED_BATCH = 512
+FILLED = {f"text_head.{name}" for name in MEMORY}
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,8 +85,10 @@ def prepare_material(data: Path, work: Path, settings: MiniSettings) -> Material
     tiles = land_tiles(cells, grid_tiles())
     log.info("%d land cells, %d tiles", len(cells), len(tiles))
     bank = _bank(cells, tiles, data, work / "bank")
+    if not (settings.teacher.steps or settings.text_head.steps):  # nothing is read but what is remembered
+        bank = bank.take(memory_rows(bank, SLOTS))
     views = _views(tiles, data, work, settings) if settings.vision.steps else None
-    return Material(cells, tiles, bank, _embeddings(bank, work / "bank" / "embeddings.npy"), views)
+    return Material(cells, tiles, bank, _embeddings(bank, work / "bank"), views)
 
 
 def _bank(cells: Cells, tiles: TileTable, data: Path, folder: Path) -> Bank:
@@ -94,13 +99,15 @@ def _bank(cells: Cells, tiles: TileTable, data: Path, folder: Path) -> Bank:
         add_climate_sentences(builder, vocabulary)
         log.info("%d predicates of habitats and places", builder.predicates)
         add_species_sentences(builder, vocabulary, data)
+        add_name_sentences(builder, vocabulary, tiles)
         builder.build().save(folder)
     bank = Bank.load(folder)
     log.info("%d sentences over %d predicates", len(bank.sentences), len(bank.shares))
     return bank
 
 
-def _embeddings(bank: Bank, path: Path) -> NDArray[np.float16]:
+def _embeddings(bank: Bank, folder: Path) -> NDArray[np.float16]:
+    path = folder / f"embeddings-{len(bank.sentences)}.npy"
     if not path.exists():
         from wildsat_core.text.minilm import MiniLMEncoder
 
@@ -220,14 +227,16 @@ def make_model(
     torch.manual_seed(settings.vision.seed)
     model = WildSATModel(mini_config()).to(device)
     if start is not None:
-        model.load_state_dict(start.state_dict())
+        _go_on_from(model, start)
     if places is not None and settings.student.steps:
         teach_positions(model, material.cells, places, settings, folder("positions"))
     if places is not None and settings.vision.steps:
         model = teach_pictures(model, material, places, settings, folder("vision"))
     head = plain_text_head(model).to(device) if places is None else places.run.text_head
-    finish_text_head(head, model, material, settings, folder("text_head"))
-    _install(model, head, material)
+    pictures = Pictures(_pictures(model, material.tiles), shown_tiles(material.tiles, settings.hold_out))
+    if settings.text_head.steps:
+        finish_text_head(head, model, material, pictures, settings.text_head, folder("text_head"))
+    _install(model, head, material, pictures)
     return model.to("cpu").eval()
 
 
@@ -235,21 +244,30 @@ def finish_text_head(
     head: ResidualHead,
     model: WildSATModel,
     material: Material,
-    settings: MiniSettings,
+    pictures: Pictures,
+    settings: TextHeadSettings,
     folder: Path | None = None,
 ) -> None:
     """Tune the text head against the vectors that are searched, places' and pictures', in place."""
     rows = np.arange(len(material.tiles))
-    reader = _reader(material, weigh_cores(material.bank, material.tiles), rows, settings.text_head)
-    found = _places(model, material.tiles)
-    pictures = Pictures(_pictures(model, material.tiles), shown_tiles(material.tiles, settings.hold_out))
-    tune_text_head(head, found, reader, settings.text_head, pictures, folder)
+    reader = _reader(material, weigh_cores(material.bank, material.tiles), rows, settings)
+    tune_text_head(head, _places(model, material.tiles), reader, settings, pictures, folder)
 
 
-def _install(model: WildSATModel, head: ResidualHead, material: Material) -> None:
+def _go_on_from(model: WildSATModel, start: WildSATModel) -> None:
+    """Take all weights of another wildsat-mini but its memory, which may be of another size and is filled anew."""
+    taken = {name: value for name, value in start.state_dict().items() if name not in FILLED}
+    missing, unknown = model.load_state_dict(taken, strict=False)
+    assert set(missing) == FILLED and not unknown, "both are of the shape of wildsat-mini"  # noqa: PT018
+
+
+def _install(model: WildSATModel, head: ResidualHead, material: Material, pictures: Pictures) -> None:
+    """Put the head into the model, with a memory of the plainest texts and the vectors that find their land best."""
     assert isinstance(model.text_head, MemoryHead)  # the config says so
-    remembered = memory_rows(material.bank, len(model.text_head.keys))
-    install_text_head(model, head, material.embeddings[remembered].astype(np.float32))
+    rows = memory_rows(material.bank, len(model.text_head.keys))
+    meant, which = np.unique(material.bank.predicate[rows], return_inverse=True)
+    vectors = best_vectors(material.bank, meant, _places(model, material.tiles), pictures)[which]
+    install_text_head(model, head, material.embeddings[rows].astype(np.float32), vectors=vectors)
 
 
 def teach_pictures(

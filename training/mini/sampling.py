@@ -8,7 +8,8 @@ from numpy.typing import NDArray
 from training.mini.bank import FULL, Bank
 
 KIND_WEIGHTS = {
-    "word": 0.16,
+    "word": 0.24,
+    "pair": 0.12,
     "composed": 0.12,
     "combined": 0.17,
     "atom": 0.18,

@@ -74,10 +74,15 @@ def _best(phrases: list[Phrase], cover: Shares, score: Shares, most: int) -> lis
     return [phrases[row] for row in np.argsort(-score)[:most] if cover[row] > 0.25]
 
 
+def flagship_mask(vocabulary: Vocabulary, row: dict[str, str]) -> Mask:
+    """Land of a row of the table of flagship species: its habitats within its boxes, or the boxes if that is little."""
+    habitat, place = vocabulary.any_facet(row["facets"].split()), vocabulary.any_place(row["where"])
+    return habitat & place if (habitat & place).sum() >= 8 else place
+
+
 def _add_flagships(builder: BankBuilder, vocabulary: Vocabulary, rng: random.Random) -> None:
     for row in read_csv("flagships.csv"):
-        habitat, place = vocabulary.any_facet(row["facets"].split()), vocabulary.any_place(row["where"])
-        mask = habitat & place if (habitat & place).sum() >= 8 else place
+        mask = flagship_mask(vocabulary, row)
         names, note = row["names"], row["note"]
         said = [f"{names}; {note}", f"{note}, home of {names}"]
         for name in names.split(", "):

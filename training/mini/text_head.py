@@ -10,7 +10,6 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from training.mini.bank import PLAIN_KINDS, Bank
 from training.mini.reading import Reader
 from training.soft_losses import alignment
 from training.steps import Course, annealed, device_of, take_steps
@@ -86,14 +85,3 @@ def tune_text_head(
         return parts
 
     take_steps(head, loss_at, settings.course(), folder)
-
-
-def memory_rows(bank: Bank, slots: int, seed: int = 0) -> NDArray[np.int64]:
-    """Rows of the sentences that a memory keeps, (slots,) or as many as there are: the bank's plainest.
-
-    Composed sentences and single species come last, by chance and only where slots are left: what they say is said by
-    their parts and families.
-    """
-    order = np.random.default_rng(seed).permutation(len(bank.kinds))
-    plain = np.isin(np.asarray(bank.kinds)[order], PLAIN_KINDS)
-    return np.concatenate([order[plain], order[~plain]])[:slots]

@@ -24,8 +24,8 @@ class _Frozen(BaseModel):
 class HeadConfig(_Frozen):
     """A projection into a shared space: a bias-free linear layer, a perceptron, or the one with the other beside it.
 
-    A "memory" head is a residual one that also recalls `slots` known texts; `recall_share` and `recall_sharpness` are
-    those of `MemoryHead`, its defaults where they are None.
+    A "memory" head is a residual one that also recalls `slots` known texts; `recall_share`, `recall_sharpness` and
+    `recall_voting` are those of `MemoryHead`, its defaults where they are None.
     """
 
     kind: Literal["linear", "mlp", "residual", "memory"] = "linear"
@@ -35,6 +35,7 @@ class HeadConfig(_Frozen):
     slots: int | None = Field(default=None, gt=0)
     recall_share: float | None = Field(default=None, gt=0)
     recall_sharpness: float | None = Field(default=None, gt=0)
+    recall_voting: bool | None = None
 
     @model_validator(mode="after")
     def _check_hidden(self) -> HeadConfig:
@@ -46,8 +47,9 @@ class HeadConfig(_Frozen):
             raise ValueError(
                 f"a {self.kind} head {'needs' if self.kind == 'memory' else 'has no'} slots, got {self.slots}"
             )
-        if self.kind != "memory" and (self.recall_share, self.recall_sharpness) != (None, None):
-            raise ValueError(f"a {self.kind} head recalls nothing: leave out recall_share and recall_sharpness")
+        recall = (self.recall_share, self.recall_sharpness, self.recall_voting)
+        if self.kind != "memory" and any(value is not None for value in recall):
+            raise ValueError(f"a {self.kind} head recalls nothing: leave out recall_share, _sharpness and _voting")
         return self
 
 

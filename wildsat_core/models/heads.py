@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import torch
 import torch.nn.functional as F
@@ -69,6 +69,9 @@ class MemoryHead(ResidualHead):
     Args:
         share: length of what is recalled beside the perceptron's own vector of length 1.
         sharpness: multiplies the cosines to known texts before they become weights.
+        voting: each known text counts by how near it is, `share * exp(sharpness * (cosine - 1))` beside the
+            perceptron's 1, so that what is like no known text is left to the perceptron; else what is recalled has
+            length `share` always.
 
     Attributes:
         keys: (M, F) features of known texts, of length 1.
@@ -86,10 +89,11 @@ class MemoryHead(ResidualHead):
         slots: int,
         share: float = RECALL_SHARE,
         sharpness: float = RECALL_SHARPNESS,
+        voting: bool = False,
     ) -> None:
         """Build with random weights and an empty memory."""
         super().__init__(in_features, out_features, hidden)
-        self.share, self.sharpness = share, sharpness
+        self.share, self.sharpness, self.voting = share, sharpness, voting
         self.register_buffer("keys", torch.zeros(slots, in_features))
         self.register_buffer("values", torch.zeros(slots, out_features))
 
@@ -97,19 +101,25 @@ class MemoryHead(ResidualHead):
         """Project (B, F) features of length 1."""
         own = F.normalize(super().forward(features), dim=-1)
         cosines, rows = (features @ self.keys.T).topk(min(RECALLED, len(self.keys)), dim=1)  # (B, K)
+        if self.voting:
+            weights = ((cosines - 1) * self.sharpness).exp()
+            return own + self.share * torch.einsum("bk,bkd->bd", weights, self.values[rows])
         weights = (cosines * self.sharpness).softmax(1)
         recalled = torch.einsum("bk,bkd->bd", weights, self.values[rows])
         return own + self.share * F.normalize(recalled, dim=-1)
 
     @torch.no_grad()
-    def remember(self, keys: torch.Tensor, meanings: torch.Tensor | None = None) -> None:
-        """Fill the memory with features of known texts; their vectors come from the head itself.
+    def remember(
+        self, keys: torch.Tensor, meanings: torch.Tensor | None = None, values: torch.Tensor | None = None
+    ) -> None:
+        """Fill the memory with features of known texts.
 
         Args:
             keys: (M, F) of length 1.
             meanings: (M,) int64; texts of one number from 0 on mean the same and share the mean of their vectors.
+            values: (M, D) the vectors of the texts; None for what the head itself makes of them.
         """
-        values = F.normalize(super().forward(keys), dim=-1)
+        values = F.normalize(super().forward(keys) if values is None else values, dim=-1)
         if meanings is not None:
             known = meanings >= 0
             sums = values.new_zeros(int(meanings.max()) + 1, values.shape[1])
@@ -126,7 +136,11 @@ def build_head(config: HeadConfig) -> nn.Module:
     assert config.hidden is not None  # the config refuses other kinds without a hidden width
     if config.kind == "memory":
         assert config.slots is not None  # likewise
-        recall = {"share": config.recall_share, "sharpness": config.recall_sharpness}
+        recall: dict[str, Any] = {
+            "share": config.recall_share,
+            "sharpness": config.recall_sharpness,
+            "voting": config.recall_voting,
+        }
         told = {name: value for name, value in recall.items() if value is not None}
         return MemoryHead(config.in_features, config.out_features, config.hidden, config.slots, **told)
     kind = MLPHead if config.kind == "mlp" else ResidualHead

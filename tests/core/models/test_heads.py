@@ -74,3 +74,21 @@ def test_texts_that_mean_the_same_recall_the_mean_of_their_vectors():
     weights = (keys[:1] @ keys.T * 25).softmax(1)
     recalled = torch.nn.functional.normalize(weights @ head.values, dim=1)
     torch.testing.assert_close(head(keys[:1]), own[:1] + 3 * recalled)
+
+
+def test_known_texts_vote_by_how_near_they_are_with_vectors_that_were_told():
+    config = HeadConfig(
+        kind="memory", in_features=5, out_features=4, hidden=7, slots=3, recall_share=20, recall_sharpness=20
+    )
+    head = build_head(config.model_copy(update={"recall_voting": True})).eval()
+    told = 3 * torch.eye(4)[:3]
+    head.remember(torch.eye(5)[:3], values=told)
+    torch.testing.assert_close(head.values, told / 3)
+    text = torch.nn.functional.normalize(torch.tensor([[0.9, 0.3, 0.0, 0.1, 0.0]]), dim=1)
+    own = torch.nn.functional.normalize(head.line(INPUT_GAIN * text) + head.bend(INPUT_GAIN * text), dim=1)
+    votes = 20 * torch.exp(20 * (text[0, :3] - 1))
+    torch.testing.assert_close(head(text)[0, :3], own[0, :3] + votes)
+    # What is like no known text is what the perceptron makes of it.
+    other = torch.eye(5)[4:]
+    alone = torch.nn.functional.normalize(head.line(INPUT_GAIN * other) + head.bend(INPUT_GAIN * other), dim=1)
+    torch.testing.assert_close(head(other), alone, atol=1e-6, rtol=1e-5)

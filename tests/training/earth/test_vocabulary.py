@@ -54,9 +54,10 @@ def test_every_flagship_names_known_facets_and_places(vocabulary):
 
 def test_every_attribute_use_and_query_can_be_evaluated(vocabulary):
     assert all(attribute.mask.shape == (6,) for attribute in read_attributes(vocabulary))
-    predicates = [use["where"] for use in read_yaml("uses.yaml")] + [
-        query.predicate for query in read_queries() + read_queries("fresh.yaml")
-    ]
+    said = [entry for table in ("uses.yaml", "words.yaml", "terms.yaml") for entry in read_yaml(table)]
+    said += [entry for part in read_yaml("pairs.yaml").values() for entry in part]
+    asked = [query for table in ("queries.yaml", "fresh.yaml", "fresh2.yaml") for query in read_queries(table)]
+    predicates = [entry["where"] for entry in said] + [query.predicate for query in asked]
     masks = np.stack([vocabulary.predicates.mask(predicate) for predicate in predicates])
     assert masks.any(1).sum() > 30
 

@@ -1,12 +1,16 @@
 """Tests of training/mini/bank.py, sampling.py and the sentence makers."""
 
+import random
+
 import numpy as np
 import pytest
 
 from training.earth.squares import TileTable, land_shares
 from training.earth.vocabulary import Vocabulary
+from training.mini import habitat_sentences
 from training.mini.bank import FULL, Bank, BankBuilder
 from training.mini.climate_sentences import add_climate_sentences
+from training.mini.habitat_sentences import add_pairs
 from training.mini.sampling import SentenceSampler
 from training.mini.species_sentences import plural
 
@@ -75,6 +79,18 @@ def test_truth_of_a_part_of_a_tile_is_that_part(builder):
     sampler = SentenceSampler(builder.build(), np.arange(6))
     truth = sampler.truth(np.zeros(1, int), np.asarray([5, 1, 3]))
     np.testing.assert_allclose(truth, [[1, 0.2, 0.6]], atol=0.5 / FULL)
+
+
+def test_a_pair_is_true_where_both_of_its_words_are(builder, six_cells, monkeypatch):
+    monkeypatch.setattr(habitat_sentences, "FEWEST_PAIRED", 0)
+    monkeypatch.setattr(habitat_sentences, "PAIRS", 100)
+    add_pairs(builder, Vocabulary(six_cells), random.Random(0))
+    bank = builder.build()
+    said = dict(zip(bank.sentences, bank.predicate, strict=True))
+    np.testing.assert_array_equal(bank.shares[said["lowland rainforest"]] == FULL, np.round(six_cells.lat) == -3)
+    # All rainforest here is hot and wet, so those words would say nothing; none of it is arid.
+    assert not {"hot rainforest", "wet rainforest", "arid rainforest"} & set(said)
+    assert set(bank.kinds) == {"pair"}
 
 
 def test_climate_sentences_are_true_where_they_are_said_to_be(builder, six_cells):

@@ -9,12 +9,13 @@ import torch
 from training.earth.squares import TileTable, grid_tiles, held_out
 from training.mini import vision
 from training.mini.bank import FULL, Bank
+from training.mini.memory import best_vectors, memory_rows
 from training.mini.reading import Reader
 from training.mini.recipe import shown_tiles
 from training.mini.sampling import SentenceSampler
 from training.mini.student import StudentSettings, train_student
 from training.mini.teacher import TeacherRun, TeacherSettings, teach, train_teacher
-from training.mini.text_head import Pictures, TextHeadSettings, memory_rows, tune_text_head
+from training.mini.text_head import Pictures, TextHeadSettings, tune_text_head
 from training.mini.views import Views
 from training.mini.vision import VisionLosses, VisionSettings, VisionStudent, VisionTargets, train_vision
 from training.small_models import TEXT_FEATURES, install_text_head, plain_text_head
@@ -261,6 +262,29 @@ def test_a_memory_keeps_the_plainest_sentences_of_the_bank():
     assert set(memory_rows(bank, 2)) == {1, 3}
     assert len(set(memory_rows(bank, 4))) == 4
     assert set(memory_rows(bank, 9)) == set(range(5))
+
+
+def test_of_the_plainest_sentences_the_shortest_are_kept():
+    sentences = ["a long sentence", "two words", "one", "bird", "a"]
+    bank = Bank(sentences, ["word", "atom", "place", "bird", "combined"], np.arange(5), np.zeros((5, TILES), np.uint8))
+    assert memory_rows(bank, 4).tolist() == [2, 1, 0, 3]
+
+
+def test_the_best_vector_tells_land_that_a_sentence_is_true_of_from_places_and_known_pictures(wet):
+    rng = np.random.default_rng(0)
+    dry = np.arange(TILES) % 3 == 0
+    bank = Bank(["wet", "dry"], ["word"] * 2, np.arange(2), np.stack([wet, dry]).astype(np.uint8) * FULL)
+    places = rng.normal(size=(TILES, 6)).astype(np.float32)
+    places[:, 2] += 3 * wet  # only the places show what is wet, only the pictures what is dry
+    pictures = rng.normal(size=(TILES, 6)).astype(np.float32)
+    pictures[:, 4] += 30 * dry
+    found = best_vectors(bank, np.arange(2), places, Pictures(pictures, np.ones(TILES, bool)))
+    np.testing.assert_allclose(np.linalg.norm(found, axis=1), 1, rtol=1e-5)
+    assert (places @ found[0])[wet].min() > (places @ found[0])[~wet].max()
+    assert (pictures @ found[1])[dry].min() > (pictures @ found[1])[~dry].max()
+    # Pictures that the image encoder never learned from say nothing.
+    unknown = Pictures(np.full((TILES, 6), np.nan, np.float32), np.zeros(TILES, bool))
+    assert np.isfinite(best_vectors(bank, np.arange(2), places, unknown)).all()
 
 
 def test_a_memory_that_there_are_too_few_sentences_for_is_refused(embeddings):

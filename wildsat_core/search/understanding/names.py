@@ -100,6 +100,13 @@ class Gazetteer:
         key = plain(name)
         return self._places.get(key) or self._places.get(key.removeprefix("the "))
 
+    def names(self) -> dict[Place, list[str]]:
+        """Every place, and the keys of its names."""
+        found: dict[Place, list[str]] = {}
+        for name, place in self._places.items():
+            found.setdefault(place, []).append(name)
+        return found
+
     def matching(self, words: str, limit: int) -> list[tuple[str, Place]]:
         """Places with the name by which each was found: names that begin with the words, then those with all of them.
 
