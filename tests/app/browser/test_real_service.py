@@ -93,6 +93,13 @@ def test_a_misspelt_word_is_offered_right(open_page: Any, live_url: str) -> None
     until(page, lambda: not page.locator("#understood").is_visible())
 
 
+def test_words_of_another_language_are_told_in_place(open_page: Any, live_url: str) -> None:
+    page = open_page(f"{live_url}/?q=ich+suche+einen+Ort+mit+vielen+alten+Eichen", live_map=False)
+    page.wait_for_selector("#message >> text=This seems to be German. Only English is understood", timeout=10_000)
+    search(page, "forest")
+    until(page, lambda: not page.locator("#message").is_visible())
+
+
 def test_thumbs_bring_tiles_to_judge(open_page: Any, live_url: str) -> None:
     page = open_page(f"{live_url}/?q=forest", live_map=False)
     page.locator(".hit").first.get_by_role("button", name="Good match").click()
