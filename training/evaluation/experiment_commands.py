@@ -25,7 +25,8 @@ Models = Annotated[
     list[str],
     typer.Option(
         "--model",
-        help="May be given often: a model, its or a run's folder, random:ROW, start:ROW, timm:NAME, colour.",
+        help="May be given often: a model, its or a run's folder, random:ROW, start:ROW, timm:NAME, torchgeo:WEIGHTS, "
+        "colour.",
     ),
 ]
 Out = Annotated[Path, typer.Option(help="Folder for the results: JSON, LaTeX and a plot.")]

@@ -50,7 +50,7 @@ def open_subject(name: str, seed: int = 0) -> Subject:
     Args:
         name: of an installed model, or its directory, or that of a training run; `random:<row or model>` for its
             network with random weights; `start:<row>` or `timm:<backbone>` for the weights that training starts from;
-            `colour` for the mean and spread of red, green and blue.
+            `torchgeo:<weights>` for those of torchgeo; `colour` for the mean and spread of red, green and blue.
         seed: of random weights.
 
     Raises:
@@ -63,6 +63,10 @@ def open_subject(name: str, seed: int = 0) -> Subject:
         return Subject(name, lambda pixels: colour_features(pixels)[:, :-1])
     if kind == "random":
         return _random(name, rest, seed)
+    if kind == "torchgeo":
+        from training.evaluation.torchgeo_models import open_torchgeo_weights
+
+        return Subject(name, open_torchgeo_weights(rest))
     if kind in ("start", "timm"):
         from wildsat_core.models.starts import load_start
 

@@ -27,7 +27,7 @@ from training.evaluation.labelled import open_labelled
 from training.evaluation.labelled_set import LabelledSet
 from training.evaluation.probe import Probe, few_right, fit_probe, neighbours_right
 from wildsat_core.collection import CollectionWriter
-from wildsat_core.errors import InvalidInputError, MissingDataError, ModelNotFoundError, SourceError
+from wildsat_core.errors import CheckpointError, InvalidInputError, MissingDataError, ModelNotFoundError, SourceError
 from wildsat_core.types import BBox, ModelRef, SpaceSpec, Tile
 
 COLOURS = {"DeepSea": (20, 40, 120), "forest": (30, 110, 40), "salt_flat": (220, 215, 205)}
@@ -207,6 +207,65 @@ def test_data_sets_of_torchgeo_are_read_where_they_lie(tmp_path: Path, monkeypat
 
 
 # --- models ---
+
+
+class Weights:
+    """As torchgeo's enumerations of weights: what they read, and how pictures are made ready for them."""
+
+    def __init__(self, bands: int, divisor: float) -> None:
+        self.meta = {"in_chans": bands}
+        self.transforms = torch.nn.Sequential(CenterCrop(), Normalize(divisor))
+
+
+class CenterCrop(torch.nn.Module):
+    def forward(self, pixels: torch.Tensor) -> torch.Tensor:
+        raise AssertionError("pictures are not cropped")
+
+
+class Normalize(torch.nn.Module):
+    def __init__(self, divisor: float) -> None:
+        super().__init__()
+        self.std = [divisor]
+
+    def forward(self, pixels: torch.Tensor) -> torch.Tensor:
+        return pixels / self.std[0]
+
+
+class Network(torch.nn.Module):
+    """Gives each picture's mean red, then a classifier that must not count."""
+
+    def __init__(self, weights: Weights) -> None:
+        super().__init__()
+        if weights.meta.get("lost"):
+            raise OSError("no route to host")
+        self.fc = torch.nn.Linear(1, 1000)
+
+    def forward(self, pixels: torch.Tensor) -> torch.Tensor:
+        return self.fc(pixels[:, :1].mean((2, 3)))
+
+
+def test_weights_of_torchgeo_are_measured(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "torchgeo", None)
+    with pytest.raises(InvalidInputError, match="pip install torchgeo"):
+        open_subject("torchgeo:ResNet18_Weights.FMOW_RGB")
+    known = {"counts": Weights(3, 10_000), "bytes": Weights(3, 255), "all": Weights(13, 10_000), "lost": Weights(3, 1)}
+    known["lost"].meta["lost"] = True
+    package = types.ModuleType("torchgeo")
+    package.models = SimpleNamespace(  # type: ignore[attr-defined]
+        get_weight=known.__getitem__, list_models=lambda: ["other", "network"],
+        get_model_weights={"network": Weights}.__getitem__, get_model=lambda name, weights: Network(weights),
+    )  # fmt: skip
+    monkeypatch.setitem(sys.modules, "torchgeo", package)
+    white = np.full((2, 3, 8, 8), 255, np.uint8)
+    assert open_subject("torchgeo:bytes").features(white).tolist() == [[1.0], [1.0]]
+    np.testing.assert_allclose(open_subject("torchgeo:counts").features(white), 0.275, rtol=1e-6)
+    for name, fault, words in (
+        ("all", InvalidInputError, "reads 13 bands"),
+        ("none", ModelNotFoundError, "no weights 'none'"),
+        ("lost", CheckpointError, "can't be had here: no route to host"),
+    ):
+        with pytest.raises(fault, match=words):
+            open_subject(f"torchgeo:{name}")
 
 
 def test_any_model_gives_features(classes: Path) -> None:
