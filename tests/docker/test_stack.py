@@ -165,9 +165,10 @@ def test_behind_a_proxy_the_service_works_under_a_prefix_and_with_keys(stack: St
         assert stack.inspect("{{.State.Health.Status}}") == "healthy"
         assert b"/habitats/static/" in stack.page()
         assert stack.get("/search", q="forest").status == 401
-        ask = "import sys, urllib.request as r; sys.exit(r.urlopen(r.Request(*sys.argv[1:2], headers={'X-API-Key': "
-        ask += "'a-key-of-a-client-0002'})).status != 200)"
-        stack.compose("exec", "-T", "wildsat", "python", "-c", ask, "http://127.0.0.1:8000/search?q=forest&k=1")
+        ask = "import sys, urllib.request as r; print(r.urlopen(r.Request(*sys.argv[1:2], headers={'X-API-Key': "
+        ask += "'a-key-of-a-client-0002'})).status)"
+        asked = ("python", "-c", ask, "http://127.0.0.1:8000/search?q=forest&k=1")
+        assert stack.compose("exec", "-T", "wildsat", *asked).stdout.strip() == "200"
     finally:
         (stack.clone / "wildsat.env").unlink()
         stack.up()
