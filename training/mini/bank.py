@@ -55,7 +55,7 @@ class Bank:
         np.save(folder / "shares.npy", self.shares)
 
     def take(self, rows: NDArray[np.int64]) -> Bank:
-        """Some sentences, in the order given, over the same predicates."""
+        """Some sentences, rows (R,), in the order given, over the same predicates."""
         sentences, kinds = ([values[row] for row in rows] for values in (self.sentences, self.kinds))
         return Bank(sentences, kinds, self.predicate[rows], self.shares)
 

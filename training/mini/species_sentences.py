@@ -75,7 +75,7 @@ def _best(phrases: list[Phrase], cover: Shares, score: Shares, most: int) -> lis
 
 
 def flagship_mask(vocabulary: Vocabulary, row: dict[str, str]) -> Mask:
-    """Land of a row of the table of flagship species: its habitats within its boxes, or the boxes if that is little."""
+    """Land of a row of the table of flagship species, (N,): its habitats within its boxes, or the boxes alone."""
     habitat, place = vocabulary.any_facet(row["facets"].split()), vocabulary.any_place(row["where"])
     return habitat & place if (habitat & place).sum() >= 8 else place
 
