@@ -252,7 +252,10 @@ def _show_sentinel(report: dict[str, Any]) -> None:
     if supervised:
         console.print(f"with labels, the same network: {', '.join(f'{v:.3f} {k}' for k, v in supervised.items())}")
     world = report["world"]
-    console.print(f"{world['chips']} chips of other continents, never seen: mean P@16 {world['p16']:.3f}")
+    low, high = world["p16_interval"]
+    console.print(
+        f"{world['chips']} chips of other continents, never seen: mean P@16 {world['p16']:.3f} ({low:.2f}-{high:.2f})"
+    )
     console.print(f"most accuracy lost by a stretch: {report['most_lost_by_stretch']:.3f}; worst wordings:")
     for row in report["by_wording"][:WORST]:
         console.print(f"  {row['p20']:.2f}  {row['text']}  [{row['class']}, {'held' if row['held'] else 'tuning'}]")
