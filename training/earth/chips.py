@@ -16,7 +16,7 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from training.earth.kinds import KIND_OF_CLASS, KINDS, WORLD
+from training.earth.kinds import KIND_OF_CLASS, KINDS, SECOND_KINDS, WORLD
 from wildsat_core.errors import MissingDataError
 
 Part = Literal["train", "tune", "test"]
@@ -27,6 +27,7 @@ EUROSAT_WHITE = 0.275  # the reflectance that EuroSAT's chips show as 255
 FULL_REFLECTANCE = 10_000  # counts of the world-wide chips for a reflectance of 1
 WORLD_PX = 256
 TRUE_COLOUR = [4, 3, 2]  # bands of the world-wide chips, counted from 1
+SMOOTHED_PX = 7  # side of the square that a pixel is judged by where a chip shows two kinds
 TUNE_SHARE, TEST_SHARE = 0.05, 0.15
 
 
@@ -55,8 +56,9 @@ class WorldChip:
     Attributes:
         name: of its file, without the ending.
         reflectance: (256, 256, 3) float32, 0 to about 1.
-        kind: row of `KINDS`.
+        kind: row of `KINDS`; of what most of it shows.
         lon, lat: centre in degrees.
+        second: row of `KINDS` of what the rest shows, and where that is, (256, 256); None for a chip of one kind.
     """
 
     name: str
@@ -64,6 +66,7 @@ class WorldChip:
     kind: int
     lon: float
     lat: float
+    second: tuple[int, NDArray[np.bool_]] | None = None
 
 
 def part_of(name: str) -> Part:
@@ -124,5 +127,15 @@ def read_world(data: Path, part: Literal["train", "test"]) -> list[WorldChip]:
             x, y = raster.xy(raster.height / 2, raster.width / 2, offset="ul")
             lon, lat = transform(raster.crs, "EPSG:4326", [x], [y])
         reflectance = (counts.astype(np.float32) / FULL_REFLECTANCE).transpose(1, 2, 0)
-        chips.append(WorldChip(name, np.ascontiguousarray(reflectance), KINDS.index(kind), lon[0], lat[0]))
+        reflectance = np.ascontiguousarray(reflectance)
+        chips.append(WorldChip(name, reflectance, KINDS.index(kind), lon[0], lat[0], _second_kind(name, reflectance)))
     return chips
+
+
+def _second_kind(name: str, reflectance: NDArray[np.float32]) -> tuple[int, NDArray[np.bool_]] | None:
+    if name not in SECOND_KINDS:
+        return None
+    kind, most_red = SECOND_KINDS[name]
+    edged = np.pad(reflectance[..., 0], SMOOTHED_PX // 2, mode="edge")
+    around = np.lib.stride_tricks.sliding_window_view(edged, (SMOOTHED_PX, SMOOTHED_PX))
+    return KINDS.index(kind), around.mean((2, 3)) < most_red

@@ -56,3 +56,8 @@ WORLD: dict[str, tuple[str, Literal["train", "test"]]] = {
     "patch_766272": ("dry woodland", "train"),  # Northern Territory
     "patch_770287": ("snow and winter forest", "train"),  # Lena delta, snow with shadows
 }
+# Chips that show two kinds: where red reflectance is under so much, the ground is of the second.
+SECOND_KINDS: dict[str, tuple[str, float]] = {
+    "patch_445": ("sea or lake", 0.13),  # a coast and its fjord
+    "patch_511198": ("forest", 0.12),  # clouds and what is seen between them
+}

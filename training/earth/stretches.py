@@ -9,6 +9,7 @@ from collections.abc import Callable
 
 import numpy as np
 import torch
+import torch.nn.functional as F
 from numpy.typing import NDArray
 
 from training.augment import Chance
@@ -110,6 +111,23 @@ def chance_stretch(x: torch.Tensor, chance: Chance, strength: float = 1.0) -> to
     stretched = _between(x, torch.where(by_own, own[0], low), torch.where(by_own, own[1], high))
     power = torch.exp(chance.uniform(count, -0.6, 0.5) * chance.coin(count, 0.5)).view(-1, 1, 1, 1)
     return to_eight_bits(stretched.clamp(0, 1) ** power)
+
+
+def chance_relief(x: torch.Tensor, chance: Chance, most: torch.Tensor, nodes: int) -> torch.Tensor:
+    """Ground in uneven light for about two pictures in three: slopes in sun and shade, shadows of clouds.
+
+    Args:
+        x: (B, 3, H, W) reflectance.
+        chance: random numbers of this batch.
+        most: (B,) largest deviation of the light's logarithm; what the sky adds stays as it is.
+        nodes: how many lights there are along a side, with smooth changes between: 3 for long slopes, 8 for short.
+    """
+    count = len(x)
+    field = F.interpolate(chance.normal(x.new_zeros(count, 1, nodes, nodes)), x.shape[2:], mode="bicubic")
+    amount = most * chance.uniform(count) * chance.coin(count, 0.65)
+    darkest = x.amin((2, 3), keepdim=True)
+    sky = torch.minimum(_bands(x, CLEAR_SKY), darkest.clamp(min=0)) * chance.uniform(count).view(-1, 1, 1, 1)
+    return (x - sky) * torch.exp(amount.view(-1, 1, 1, 1) * field) + sky
 
 
 def _another_light(x: torch.Tensor, chance: Chance, strength: float) -> torch.Tensor:

@@ -9,6 +9,7 @@ from typing import Annotated
 import typer
 
 from training.material import material_folder
+from wildsat_core.errors import InvalidInputError
 
 
 def train_s2(
@@ -19,10 +20,18 @@ def train_s2(
     work: Annotated[Path, typer.Option(help="Folder for what is made on the way, read again the next time.")] = Path(
         "work/s2"
     ),
-    vision_steps: Annotated[int, typer.Option(min=1, help="Steps of the image encoder.")] = 2000,
-    fine_steps: Annotated[int, typer.Option(min=1, help="Its last steps, on finer pictures.")] = 700,
+    vision_steps: Annotated[
+        int, typer.Option(min=0, help="First steps of the image encoder, on rough pictures.")
+    ] = 8000,
+    fine_steps: Annotated[int, typer.Option(min=0, help="Its next steps, on finer pictures.")] = 2000,
+    wide_steps: Annotated[int, typer.Option(min=0, help="Its last, on more of the world, in uneven light.")] = 900,
     head_steps: Annotated[int, typer.Option(min=1, help="Steps of the text head and the position encoder.")] = 900,
-    places: Annotated[int, typer.Option(min=2, help="Places in a step of the image encoder.")] = 64,
+    places: Annotated[
+        int | None, typer.Option(min=2, help="Places in each of these steps; 256 and in the last ones 64 by default.")
+    ] = None,
+    start: Annotated[
+        Path | None, typer.Option(help="A wildsat-s2 to begin with; give 0 for the steps that it has behind it.")
+    ] = None,
     chips: Annotated[int | None, typer.Option(min=100, help="Only so many chips of each part, for a look.")] = None,
     device: Annotated[str, typer.Option(help="cuda, cpu, or auto: a GPU where there is one.")] = "auto",
     threads: Annotated[int, typer.Option(min=1, help="Threads to compute with.")] = 1,
@@ -33,6 +42,8 @@ def train_s2(
     was cut off goes on from its last checkpoint. Measure the result with `wildsat eval sentinel2 --model OUT`.
     """
     folder = material_folder(data, "eurosat", "sentinel2")
+    if start is None and not vision_steps:
+        raise InvalidInputError("an image encoder without its first steps is another's: name it with --start", "start")
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s")
     import torch
 
@@ -42,10 +53,7 @@ def train_s2(
     from training.sentinel.vision import VisionSettings
 
     torch.set_num_threads(threads)
-    settings = SentinelSettings(
-        VisionSettings(steps=vision_steps, fine_steps=fine_steps, places=places),
-        HeadSettings(steps=head_steps),
-        chips,
-    )
-    make_model(folder, work, settings, out, choose_device(device))
+    vision = VisionSettings().resized((vision_steps, fine_steps, wide_steps), places)
+    settings = SentinelSettings(vision, HeadSettings(steps=head_steps), chips)
+    make_model(folder, work, settings, out, choose_device(device), start)
     typer.echo(f"wrote {out}; measure it with: wildsat eval sentinel2 --model {out}", err=True)

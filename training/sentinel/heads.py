@@ -80,12 +80,13 @@ class HeadsStudent(nn.Module):
 @torch.inference_mode()
 def read_features(student: VisionStudent, chips: Chips, scenes: SceneMaker, count: int) -> TileFeatures:
     """Features of `count` scenes, drawn otherwise than in the encoder's training, and of each chip in some stretch."""
-    features, truth = [], []
+    features: list[Tensor] = []
+    truth: list[Tensor] = []
     places = 64
     for number in range(count // (2 * places)):
         batch = scenes.batch(places, UNSEEN_SCENES + number)
         features += [student.features(batch.first), student.features(batch.second)]
-        truth += [batch.truth, batch.truth]
+        truth += batch.truth.unbind()
     device = device_of(student)
     named = torch.from_numpy(chips.kinds).to(device)
     stretches, kinds = list(STRETCHES.values()), F.one_hot(named, student.kinds.out_features).float()

@@ -25,10 +25,11 @@ from training.familiar import fit_familiarity, spread_sample
 from training.sentinel.heads import HeadSettings, TileFeatures, read_features, train_heads
 from training.sentinel.model import s2_config
 from training.sentinel.points import Points, load_points, make_points, save_points
-from training.sentinel.scenes import FINE, SceneMaker
+from training.sentinel.scenes import SceneMaker
 from training.sentinel.texts import Sentences, embed_sentences, kind_sentences
 from training.sentinel.vision import VisionSettings, VisionStudent, accuracy, train_vision
 from training.steps import folder_for
+from wildsat_core.errors import TrainingError
 from wildsat_core.models.model import WildSATModel
 
 log = logging.getLogger(__name__)
@@ -57,7 +58,12 @@ class Texts:
 
 
 def make_model(
-    data: Path, work: Path, settings: SentinelSettings, out: Path, device: torch.device | str = "cpu"
+    data: Path,
+    work: Path,
+    settings: SentinelSettings,
+    out: Path,
+    device: torch.device | str = "cpu",
+    start: Path | None = None,
 ) -> WildSATModel:
     """Train all parts, put them together, and write the model directory.
 
@@ -67,16 +73,21 @@ def make_model(
         settings: sizes and lengths.
         out: new model directory.
         device: what everything is trained on; the seeds give the same weights again on one kind of device alone.
+        start: directory of a model of this kind whose image encoder is trained on; None for random weights.
+
+    Raises:
+        TrainingError: the model to start from is of another shape.
     """
     device = torch.device(device)
     torch.manual_seed(settings.vision.seed)
     model = WildSATModel(s2_config()).to(device)
+    begun = None if start is None else _take_encoder(model, start)
     chips = read_eurosat(data, "train", settings.most_chips)
     world = read_world(data, "train")
     log.info("%d chips of EuroSAT", len(chips))
-    folder = folder_for(work, "vision", settings.vision, settings.most_chips, device.type)
-    student = train_vision(model, chips, world, settings.vision, folder)
-    scenes = SceneMaker(chips, world, settings.vision.seed, FINE, device)
+    folder = folder_for(work, "vision", settings.vision, settings.most_chips, device.type, begun)
+    student = train_vision(model, chips, world, settings.vision, folder, trained=begun is not None)
+    scenes = SceneMaker(chips, world, settings.vision.seed, settings.vision.stages[-1].style, device)
     features = _features(folder, lambda: read_features(student, chips, scenes, settings.heads.scenes))
     texts = read_texts(work)
     train_heads(model, features, (texts.kinds, texts.kind_embeddings), (texts.points, texts.point_embeddings),
@@ -84,6 +95,18 @@ def make_model(
     _write_supervised(student, data, settings, out)
     export_model(model.to("cpu"), texts, work, out)
     return model
+
+
+def _take_encoder(model: WildSATModel, start: Path) -> str:
+    """Give a model the image encoder and image head of another of its shape; the other's hash."""
+    other = WildSATModel.open(start, model.device)
+    if other.config.architecture_args != model.config.architecture_args:
+        raise TrainingError(
+            f"{start} is of another shape than {model.config.name}; start from one that this command wrote"
+        )
+    model.backbone.load_state_dict(other.backbone.state_dict())
+    model.tile_heads["image"].load_state_dict(other.tile_heads["image"].state_dict())
+    return other.weights_sha256
 
 
 def read_texts(work: Path) -> Texts:

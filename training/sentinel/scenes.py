@@ -11,13 +11,13 @@ import torch.nn.functional as F
 from numpy.typing import NDArray
 
 from training.augment import Chance
+from training.augment_ops import blur
 from training.earth.chips import CHIP_PX, EUROSAT_WHITE, Chips, WorldChip
 from training.earth.kinds import KINDS
-from training.earth.stretches import chance_stretch
+from training.earth.stretches import chance_relief, chance_stretch
 from training.sentinel.drawing import EvenDrawer
 
-WORLD_SHARE = 0.08  # of the pictures of a batch
-WORLD_SIDES_PX = (56, 192)
+WATER = KINDS.index("sea or lake")
 MIXED = 3  # the place in `SceneStyle.chances` of scenes of two kinds
 
 
@@ -30,17 +30,36 @@ class SceneStyle:
         least_crop: smallest side of a crop, of that of the whole.
         sizes_px: sides of the pictures, one for each batch.
         strength: of the changes of light, sky and sensor; 1 goes beyond what is met.
+        world_share: of the pictures of a batch, those from outside of EuroSAT.
+        world_sides_px: smallest and largest side of a crop of their chips.
+        relief: how uneven the light on land is, as `chance_relief` says; 0 for even light.
+        blur_px: largest deviation of a blur, which half of the pictures get; 0 for none.
     """
 
     chances: tuple[float, float, float, float] = (0.62, 0.16, 0.06, 0.16)
     least_crop: float = 0.55
     sizes_px: tuple[int, ...] = (40, 48, 48, 64)
     strength: float = 1.0
+    world_share: float = 0.08
+    world_sides_px: tuple[int, int] = (56, 192)
+    relief: float = 0.0
+    blur_px: float = 0.0
 
 
-# Small and shaken pictures teach fast and roughly; what ends the training is nearer to what is met.
+# Small and shaken pictures teach fast and roughly; then come pictures nearer to what is met. EuroSAT is flat and sharp:
+# what ends the training shows its ground in the light of mountains and less sharp, and more of other continents.
 ROUGH = SceneStyle()
 FINE = SceneStyle(chances=(0.78, 0.10, 0.04, 0.08), least_crop=0.8, sizes_px=(48, 64), strength=0.7)
+WIDE = SceneStyle(
+    chances=(0.74, 0.12, 0.06, 0.08),
+    least_crop=0.6,
+    sizes_px=(48, 64),
+    strength=0.8,
+    world_share=0.2,
+    world_sides_px=(40, 160),
+    relief=0.35,
+    blur_px=1.1,
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,7 +68,7 @@ class Batch:
 
     Attributes:
         first, second: (B, 3, S, S) float32 in [0, 255]: other crop, light and stretch.
-        truth: (B, K) share of each kind.
+        truth: (2, B, K) share of each kind in each of the two.
     """
 
     first: torch.Tensor
@@ -77,30 +96,43 @@ class SceneMaker:
         whole = torch.from_numpy(chips.pixels).to(device).permute(0, 3, 1, 2)
         self._levels = {1: whole, 2: _halved(whole), 4: _halved(_halved(whole))}
         self._kinds, self._drawer = chips.kinds, EvenDrawer(chips.kinds, len(KINDS))
-        self._world_kinds = np.asarray([chip.kind for chip in world], dtype=np.int64)
+        self._world_kinds = np.asarray([_both_kinds(chip) for chip in world], dtype=np.int64)  # (W, 2)
         if world:
-            reflectance = torch.from_numpy(np.stack([chip.reflectance for chip in world]))
-            self._world = reflectance.to(device).permute(0, 3, 1, 2).contiguous()
+            # A fourth band says where the second kind is, so that each crop knows its shares.
+            shown = np.stack([np.dstack([chip.reflectance, _where_second(chip)]) for chip in world])
+            self._world = torch.from_numpy(shown).to(device).permute(0, 3, 1, 2).contiguous()
 
     def batch(self, count: int, number: int) -> Batch:
         """Two pictures of each of `count` places."""
         rng = np.random.default_rng([self._seed, number])
         size = int(rng.choice(self._style.sizes_px))
         chance = Chance(int(rng.integers(2**31)), self._device)
-        far = np.flatnonzero(rng.random(count) < WORLD_SHARE) if len(self._world_kinds) else np.empty(0, np.int64)
+        far = (
+            np.flatnonzero(rng.random(count) < self._style.world_share)
+            if len(self._world_kinds)
+            else np.empty(0, np.int64)
+        )
         near = np.setdiff1d(np.arange(count), far)
-        scenes, truth = self._scenes(count, rng)
+        scenes, shares = self._scenes(count, rng)
+        truth = self._sent(shares).repeat(2, 1, 1)
         cut = torch.empty(2, count, 3, size, size, device=self._device)
         for view in cut:
             view[self._sent(near)] = self._crops(scenes[self._sent(near)], size, rng)
         if len(far):
             chosen = rng.integers(len(self._world_kinds), size=len(far))
-            truth[far] = np.eye(len(KINDS), dtype=np.float32)[self._world_kinds[chosen]]
-            for view in cut:
-                view[self._sent(far)] = self._crops(self._world[self._sent(chosen)], size, rng)
+            one, other = F.one_hot(self._sent(self._world_kinds[chosen]), len(KINDS)).float().unbind(1)  # (F, K) each
+            for view, shares_in_view in zip(cut, truth, strict=True):
+                cropped = self._crops(self._world[self._sent(chosen)], size, rng)
+                view[self._sent(far)], where = cropped[:, :3], cropped[:, 3:]
+                shares_in_view[self._sent(far)] = torch.lerp(one, other, where.mean((2, 3)))
         turned = _turned(cut.flatten(0, 1), chance)
+        if self._style.relief:
+            land = 1 - truth.flatten(0, 1)[:, WATER]
+            turned = chance_relief(turned, chance, self._style.relief * land, int(rng.integers(3, 9)))
+        if self._style.blur_px:
+            turned = _blurred(turned, chance, self._style.blur_px)
         first, second = (chance_stretch(turned, chance, self._style.strength) * 255).chunk(2)
-        return Batch(first, second, self._sent(truth))
+        return Batch(first, second, truth)
 
     def _scenes(self, count: int, rng: np.random.Generator) -> tuple[torch.Tensor, NDArray[np.float32]]:
         """Reflectance (B, 3, 64, 64) of places of chips, and the share of each kind in them, (B, K)."""
@@ -124,7 +156,7 @@ class SceneMaker:
     def _crops(self, scenes: torch.Tensor, size: int, rng: np.random.Generator) -> torch.Tensor:
         """A square of chance place and side of each scene, brought to (B, 3, size, size)."""
         count, whole = len(scenes), scenes.shape[-1]
-        low, high = WORLD_SIDES_PX if whole > CHIP_PX else (int(self._style.least_crop * whole), whole)
+        low, high = self._style.world_sides_px if whole > CHIP_PX else (int(self._style.least_crop * whole), whole)
         side = np.exp(rng.uniform(np.log(low), np.log(high + 1), count)).astype(np.int64)
         corner = (rng.random((2, count)) * (whole - side + 1)).astype(np.int64)
         top, left, side = self._sent(np.stack([*corner, side]))
@@ -132,6 +164,23 @@ class SceneMaker:
 
     def _sent(self, values: NDArray[Any]) -> torch.Tensor:
         return torch.from_numpy(np.ascontiguousarray(values)).to(self._device)
+
+
+def _both_kinds(chip: WorldChip) -> tuple[int, int]:
+    return chip.kind, chip.kind if chip.second is None else chip.second[0]
+
+
+def _where_second(chip: WorldChip) -> NDArray[np.float32]:
+    """(256, 256) 1 where a chip shows its second kind, 0 elsewhere."""
+    nowhere = np.zeros(chip.reflectance.shape[:2], np.float32)
+    return nowhere if chip.second is None else chip.second[1].astype(np.float32)
+
+
+def _blurred(pixels: torch.Tensor, chance: Chance, most_px: float) -> torch.Tensor:
+    """Each picture blurred by a chance amount, or with the same chance as it is."""
+    count = len(pixels)
+    soft = blur(pixels, chance.uniform(count, 0.2, most_px))
+    return torch.where(chance.coin(count, 0.5).view(-1, 1, 1, 1), soft, pixels)
 
 
 def cut_squares(

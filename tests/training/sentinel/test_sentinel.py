@@ -18,9 +18,9 @@ from training.sentinel.drawing import EvenDrawer
 from training.sentinel.heads import HeadSettings, TileFeatures, train_heads
 from training.sentinel.model import s2_config
 from training.sentinel.points import KIND_COVERS, Points, draw_points, load_points, save_points
-from training.sentinel.scenes import SceneMaker, cut_squares
+from training.sentinel.scenes import ROUGH, WIDE, SceneMaker, SceneStyle, cut_squares
 from training.sentinel.texts import kind_sentences, read_wordings
-from training.sentinel.vision import VisionSettings, accuracy, train_vision
+from training.sentinel.vision import Stage, VisionSettings, accuracy, train_vision
 from wildsat_core.models.model import WildSATModel
 
 FUNCTION_WORDS = {
@@ -69,14 +69,14 @@ def test_scenes_are_pairs_of_pictures_with_shares_that_sum_to_one(chips, world):
     assert batch.first.shape == batch.second.shape
     assert batch.first.shape[:2] == (32, 3)
     assert 0 <= batch.first.min() <= batch.first.max() <= 255
-    assert torch.allclose(batch.truth.sum(1), torch.ones(32))
+    assert torch.allclose(batch.truth.sum(2), torch.ones(2, 32))
     assert not torch.equal(batch.first, batch.second)
 
 
 def test_scenes_repeat_by_number_and_mix_kinds_and_places(chips, world):
     maker = SceneMaker(chips, world)
     assert torch.equal(maker.batch(8, 5).first, SceneMaker(chips, world).batch(8, 5).first)
-    truth = torch.cat([maker.batch(32, i).truth for i in range(8)])
+    truth = torch.cat([maker.batch(32, i).truth.flatten(0, 1) for i in range(8)])
     assert (truth[:, KINDS.index("sand dunes")] == 1).any()
     assert ((truth > 0) & (truth < 1)).any()
 
@@ -102,6 +102,36 @@ def test_a_mosaic_shows_its_chips_side_by_side_and_the_shares_of_their_kinds():
     shown = (scenes > scenes.mean()).float().mean((1, 2, 3))  # share of bright pixels
     torch.testing.assert_close(shown, torch.from_numpy(truth[:, SEA]))
     assert set(np.unique(truth[:, SEA])) >= {0.0, 0.25, 1.0}
+
+
+def test_a_crop_of_a_chip_of_two_kinds_has_the_shares_of_what_it_shows(chips):
+    """The second kind is bright: what a crop shows says what its truth must be."""
+    there = np.zeros((256, 256), bool)
+    there[:, 100:] = True
+    reflectance = np.where(there, 0.9, 0.1)[..., None].repeat(3, 2).astype(np.float32)
+    coast = WorldChip("coast", reflectance, FOREST, 0.0, 0.0, (SEA, there))
+    maker = SceneMaker(chips, [coast], style=SceneStyle(sizes_px=(32,), world_share=1.0))
+    shown = []
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("training.sentinel.scenes.chance_stretch", lambda pixels, *_: shown.append(pixels) or pixels)
+        truth = maker.batch(40, 0).truth.flatten(0, 1)
+    bright = (shown[0].mean((1, 2, 3)) - 0.1) / 0.8
+    torch.testing.assert_close(truth[:, SEA], bright, atol=1e-5, rtol=1e-4)
+    torch.testing.assert_close(truth[:, FOREST], 1 - bright, atol=1e-5, rtol=1e-4)
+    assert {0.0, 1.0} < set(truth[:, SEA].round(decimals=4).tolist())
+
+
+def test_light_is_uneven_on_land_and_even_on_water(chips):
+    """Chips of one colour: whatever is not flat in the end was made so."""
+    flat = Chips(chips.names, np.full_like(chips.pixels, 90), chips.kinds)
+    found = []
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("training.sentinel.scenes.chance_stretch", lambda pixels, *_: found.append(pixels) or pixels)
+        style = SceneStyle(chances=(1.0, 0.0, 0.0, 0.0), relief=0.4, blur_px=1.0)
+        truth = SceneMaker(flat, [], style=style).batch(64, 0).truth.flatten(0, 1)
+    uneven = found[0].std((1, 2, 3)) > 1e-4
+    assert not uneven[truth[:, SEA] == 1].any()
+    assert 0.4 < uneven[truth[:, FOREST] == 1].float().mean() < 0.9
 
 
 def test_members_of_groups_are_drawn_evenly():
@@ -160,14 +190,19 @@ def test_kinds_with_a_land_cover_are_kinds():
     assert set(KIND_COVERS) <= set(KINDS)
 
 
-def test_the_encoder_learns_and_goes_on_from_a_checkpoint(chips, world, tmp_path):
+def test_the_encoder_learns_and_goes_on_from_a_checkpoint(chips, world, tmp_path, monkeypatch):
     torch.manual_seed(0)
     model = WildSATModel(s2_config())
-    settings = VisionSettings(steps=8, fine_steps=4, places=16)
+    settings = VisionSettings((Stage("rough", ROUGH, 8, 16, 2e-3), Stage("wide", WIDE, 4, 16, 1.2e-3)))
     student = train_vision(model, chips, world, settings, tmp_path)
     assert accuracy(student, chips, linear(0.3)) >= 0.9
     again = train_vision(WildSATModel(s2_config()), chips, world, settings, tmp_path)
     assert torch.equal(again.kinds.weight, student.kinds.weight)
+    stages = []
+    monkeypatch.setattr("training.sentinel.vision.take_steps", lambda *args: stages.append(args[-1].name))
+    begun = train_vision(model, chips, world, settings.resized((0, 1)), tmp_path, trained=True)
+    assert stages == ["wide"]
+    assert accuracy(begun, chips, linear(0.3)) >= 0.9  # the read-out, which a model does not keep, was fitted
 
 
 class Undrawn(Chance):
@@ -198,7 +233,7 @@ def test_all_of_a_step_is_on_the_models_device(chips, world, monkeypatch, tmp_pa
     for module in ("vision", "heads"):
         monkeypatch.setattr(f"training.sentinel.{module}.take_steps", taken(found))
     model = WildSATModel(s2_config()).to("meta")
-    train_vision(model, chips, world, VisionSettings(places=40), tmp_path)
+    train_vision(model, chips, world, VisionSettings().resized((0, 1, 1), 40), tmp_path)
     rng = np.random.default_rng(0)
     points = Points(rng.uniform(-60, 60, (9, 2)), np.ones((2, 9), bool), ["a", "b"], np.asarray([[0, 0], [0, 1]]))
     sentences, tiles = kind_sentences(), TileFeatures(torch.zeros(8, 384), torch.zeros(8, len(KINDS)))
