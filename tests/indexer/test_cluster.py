@@ -282,8 +282,9 @@ def test_two_committers_publish_once(source, model, tmp_path):
         worker.run_unit(number)
     with ThreadPoolExecutor(2) as threads:
         results = [threads.submit(committed, root, plan, source, model, wait_s=30) for _ in range(2)]
-    assert any(result.exception() is None for result in results)
-    assert all(isinstance(result.exception(), WildsatError | None) for result in results)
+    raised = [result.exception() for result in results]
+    assert None in raised
+    assert all(isinstance(err, WildsatError | None) for err in raised), raised
     assert len(contents(root)) == open_collection(root).manifest.rows == source.count()
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterable
 from pathlib import Path
 
@@ -39,11 +40,17 @@ def write_shared(root: Path, key: str, text: str) -> None:
 
 
 def list_shared(root: Path, folder: str) -> list[str]:
-    """Paths of the files below a folder of the collection, sorted."""
+    """Paths of the files below a folder of the collection, sorted; others may remove some meanwhile."""
     if mirror := mirror_of(root):
         return sorted(one.key for one in mirror.objects(f"{folder}/"))
-    found = (path for path in (root / folder).rglob("*") if path.is_file())
-    return sorted(path.relative_to(root).as_posix() for path in found if not path.name.startswith(TEMPORARY_PREFIX))
+    below = os.walk(root / folder, onerror=_unless_gone)
+    found = (Path(path, name) for path, _, names in below for name in names if not name.startswith(TEMPORARY_PREFIX))
+    return sorted(path.relative_to(root).as_posix() for path in found)
+
+
+def _unless_gone(err: OSError) -> None:
+    if not isinstance(err, FileNotFoundError):
+        raise err
 
 
 def remove_shared(root: Path, keys: Iterable[str]) -> None:

@@ -19,7 +19,7 @@ from wildsat_core.collection.maintain import compact, delete_tiles, publish_next
 from wildsat_core.collection.manifest import holds_collection
 from wildsat_core.collection.mirror import mirrored
 from wildsat_core.collection.segment import write_segment
-from wildsat_core.collection.shared import read_shared, write_shared
+from wildsat_core.collection.shared import list_shared, read_shared, write_shared
 from wildsat_core.collection.store import open_store
 from wildsat_core.collection.stored import StoredCollections
 from wildsat_core.errors import (
@@ -275,6 +275,23 @@ def test_a_collection_that_went_from_the_store_is_served_by_no_copy(store):
     inner.delete([one.key for one in inner.listed("test/") if "/segments/" not in one.key])
     assert served.names() == []
     assert not list(root.glob("generations/*"))
+
+
+def test_a_list_bears_that_others_remove_what_is_listed(tmp_path, monkeypatch):
+    job, real = tmp_path / "jobs/a", os.scandir
+    for name in ("plan.json", ".tmp-1-b.json", "failed/c.txt"):
+        write_shared(tmp_path, f"jobs/a/{name}", "{}")
+    assert list_shared(tmp_path, "jobs/a") == ["jobs/a/failed/c.txt", "jobs/a/plan.json"]
+
+    def forgotten_meanwhile(path):
+        if path in (job / "failed", str(job / "failed")):
+            shutil.rmtree(job)
+        return real(path)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(os, "scandir", forgotten_meanwhile)
+        assert list_shared(tmp_path, "jobs/a") == ["jobs/a/plan.json"]
+    assert list_shared(tmp_path, "jobs/a") == []
 
 
 def test_a_small_file_written_anew_is_seen_by_all_machines(store, monkeypatch, tmp_path):
