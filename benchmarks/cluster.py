@@ -22,15 +22,13 @@ import tempfile
 import time
 from concurrent.futures import ProcessPoolExecutor
 from functools import partial
-from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from multiprocessing import get_context
 from pathlib import Path
-from threading import Thread
-from typing import ClassVar
 
 import torch
 
 from benchmarks.index_throughput import Stopwatch, write_imagery
+from benchmarks.range_requests import served
 from indexer.cluster import plan as planning
 from indexer.cluster.build import build_collection
 from indexer.cluster.commit import commit_job
@@ -182,65 +180,26 @@ def shards(args: argparse.Namespace) -> None:
     print(f"{args.rows} tiles, {args.searches} searches: one shard {told['one shard']:.2f} ms; {added}")
 
 
-class _Counting(SimpleHTTPRequestHandler):
-    """Gives parts of files, and counts them."""
-
-    counts: ClassVar[list[int]] = []  # bytes of each part
-
-    def log_message(self, *_: object) -> None:
-        pass
-
-    def do_GET(self) -> None:
-        file = Path(self.translate_path(self.path))
-        wanted = self.headers.get("Range", "").removeprefix("bytes=").split("-")
-        if not file.is_file() or len(wanted) != 2:
-            self.send_error(404)
-            return
-        size = file.stat().st_size
-        first, last = int(wanted[0]), min(int(wanted[1] or size), size - 1)
-        with file.open("rb") as content:
-            content.seek(first)
-            part = content.read(last + 1 - first)
-        self.counts.append(len(part))
-        self.send_response(206)
-        self.send_header("Content-Length", str(len(part)))
-        self.send_header("Content-Range", f"bytes {first}-{last}/{size}")
-        self.end_headers()
-        self.wfile.write(part)
-
-    def do_HEAD(self) -> None:
-        self.send_response(200)
-        self.send_header("Accept-Ranges", "bytes")
-        self.send_header("Content-Length", str(Path(self.translate_path(self.path)).stat().st_size))
-        self.end_headers()
-
-
 def requests(args: argparse.Namespace) -> None:
     """What a build of one scene, by its address and into a store, asks of both servers."""
     from wildsat_core.collection.mirror import mirrored
 
     model = load_model(MODEL)
-    with (
-        tempfile.TemporaryDirectory() as folder,
-        ThreadingHTTPServer(("127.0.0.1", 0), partial(_Counting, directory=folder)) as server,
-    ):
+    with tempfile.TemporaryDirectory() as folder, served(Path(folder)) as (address, asked, given):
         os.environ["WILDSAT_CACHE"] = f"{folder}/cache"
-        Thread(target=server.serve_forever, daemon=True).start()
-        write_imagery(Path(folder) / "scene.tif", args.tiles, TILE_PX)
-        address = f"http://127.0.0.1:{server.server_address[1]}/scene.tif"
-        source = RasterSource(address, raster.PixelGrid(TILE_PX, TILE_PX))
+        scene = Path(folder) / "scene.tif"
+        write_imagery(scene, args.tiles, TILE_PX)
+        source = RasterSource(f"{address}/{scene.name}", raster.PixelGrid(TILE_PX, TILE_PX))
         units = len(list(planning.units_of(source)))
         (store := Path(folder) / "store").mkdir()
         in_units(model, source, mirrored(f"file://{store}", "scene").root)
-        server.shutdown()
         objects = [file.stat().st_size for file in store.rglob("*") if file.is_file()]
-        asked, scene = len(_Counting.counts), (Path(folder) / "scene.tif").stat().st_size
-    tiles, stored = source.count(), sum(objects)
-    print(
-        f"{tiles} tiles of {TILE_PX} px in {units} units: {asked} range requests, {asked / tiles:.4f} a tile, for "
-        f"{sum(_Counting.counts) / scene:.2f} times the scene's {scene / 1e6:.0f} MB; {len(objects)} objects in the "
-        f"store, {stored / 1e6:.0f} MB, {stored / tiles:.0f} bytes a tile"
-    )
+        tiles, stored, size = source.count(), sum(objects), scene.stat().st_size
+        print(
+            f"{tiles} tiles of {TILE_PX} px in {units} units: {asked.value} requests, {asked.value / tiles:.4f} a "
+            f"tile, for {given.value / size:.2f} times the scene's {size / 1e6:.0f} MB; {len(objects)} objects in the "
+            f"store, {stored / 1e6:.0f} MB, {stored / tiles:.0f} bytes a tile"
+        )
 
 
 def main() -> None:
