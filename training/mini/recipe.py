@@ -36,6 +36,7 @@ from training.mini.views import Views, load_views, make_views, save_views
 from training.mini.vision import VisionSettings, VisionStudent, VisionTargets, train_vision
 from training.small_models import MEMORY, install_text_head, plain_text_head
 from training.steps import device_of, folder_for
+from wildsat_core.errors import TrainingError
 from wildsat_core.models.heads import MemoryHead, ResidualHead
 from wildsat_core.models.model import WildSATModel
 from wildsat_core.models.registry import find_model, load_model
@@ -216,18 +217,21 @@ def make_model(
         settings: everything that decides the weights, beside the data; a part of no steps stays that of the start.
         work: folder where each part keeps checkpoints to go on from; None keeps nothing.
         device: what everything is trained on; the seeds give the same weights again on one kind of device alone.
+
+    Raises:
+        TrainingError: the model to start from is of another shape.
     """
     import torch
 
     def folder(part: str) -> Path | None:
         return None if work is None else folder_for(work, "parts", settings, torch.device(device).type) / part
 
-    start = None if settings.start is None else load_model(find_model(settings.start))
+    start = None if settings.start is None else _open_start(settings.start)
     places = make_places(material, settings, start, folder("teacher"), device) if settings.teacher.steps else None
     torch.manual_seed(settings.vision.seed)
     model = WildSATModel(mini_config()).to(device)
     if start is not None:
-        _go_on_from(model, start)
+        model.load_state_dict(_kept(start), strict=False)
     if places is not None and settings.student.steps:
         teach_positions(model, material.cells, places, settings, folder("positions"))
     if places is not None and settings.vision.steps:
@@ -254,11 +258,22 @@ def finish_text_head(
     tune_text_head(head, _places(model, material.tiles), reader, settings, pictures, folder)
 
 
-def _go_on_from(model: WildSATModel, start: WildSATModel) -> None:
-    """Take all weights of another wildsat-mini but its memory, which may be of another size and is filled anew."""
-    taken = {name: value for name, value in start.state_dict().items() if name not in FILLED}
-    missing, unknown = model.load_state_dict(taken, strict=False)
-    assert set(missing) == FILLED and not unknown, "both are of the shape of wildsat-mini"  # noqa: PT018
+def _open_start(name: str) -> WildSATModel:
+    """A wildsat-mini to go on from; its memory, which is filled anew, may be of another size."""
+    import torch
+
+    start = load_model(find_model(name))
+    with torch.device("meta"):
+        expected = WildSATModel(mini_config())
+    shapes, wanted = ({name: value.shape for name, value in _kept(one).items()} for one in (start, expected))
+    if shapes != wanted:
+        raise TrainingError(f"{name} is of another shape than {expected.config.name}; start from a wildsat-mini")
+    return start
+
+
+def _kept(model: WildSATModel) -> dict[str, torch.Tensor]:
+    """All weights but the memory."""
+    return {name: value for name, value in model.state_dict().items() if name not in FILLED}
 
 
 def _install(model: WildSATModel, head: ResidualHead, material: Material, pictures: Pictures) -> None:

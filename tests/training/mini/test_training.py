@@ -11,7 +11,7 @@ from training.mini import vision
 from training.mini.bank import FULL, Bank
 from training.mini.memory import best_vectors, memory_rows
 from training.mini.reading import Reader
-from training.mini.recipe import shown_tiles
+from training.mini.recipe import MiniSettings, make_model, shown_tiles
 from training.mini.sampling import SentenceSampler
 from training.mini.student import StudentSettings, train_student
 from training.mini.teacher import TeacherRun, TeacherSettings, teach, train_teacher
@@ -246,6 +246,11 @@ def test_pictures_that_the_encoder_never_learned_from_teach_the_text_head_nothin
     without = tuned(np.nan)
     torch.testing.assert_close(tuned(1.0), without, atol=0, rtol=0)
     assert all(torch.isfinite(value).all() for value in without.values())
+
+
+def test_another_kind_of_model_is_no_start():
+    with pytest.raises(TrainingError, match=r"wildsat-s2 is of another shape.*; start from a wildsat-mini"):
+        make_model(None, MiniSettings(start="wildsat-s2"))
 
 
 @pytest.mark.parametrize("hold_out", [False, True])
