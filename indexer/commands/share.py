@@ -37,6 +37,8 @@ from wildsat_core.errors import InvalidInputError, WildsatError
 if TYPE_CHECKING:
     from wildsat_core.models.model import WildSATModel
 
+BY_UNIT = "tiles, a unit at a time"  # what a bar counts that others move
+
 Name = Annotated[str, typer.Argument(metavar="NAME", help="Name of the collection.")]
 Job = Annotated[str | None, typer.Option("--job", metavar="ID", help="Which build.", show_default="the only one")]
 Signed = Annotated[
@@ -131,7 +133,7 @@ def run_in_units(order: Build) -> None:
     if order.dry_run:
         typer.echo(estimate_build(source, model, options, order.chooser(options)).text())
         return
-    title = "tiles, a unit at a time" if order.engine is Engine.RAY else "tiles"
+    title = BY_UNIT if order.engine is Engine.RAY else "tiles"
     with progress_bar(title, source.count(), Console(stderr=True)) as advance:
         report = build_collection(
             source,
@@ -166,9 +168,7 @@ def do_units(
     done = receipts_of(root, made)
     left = [number for number in units if number not in done]
     start = partial(worker_of, _Place.of(root), made, signed, in_actor=ray is not None)
-    with progress_bar(
-        "tiles, a unit at a time", sum(made.at_most[number] for number in left), Console(stderr=True)
-    ) as advance:
+    with progress_bar(BY_UNIT, sum(made.at_most[number] for number in left), Console(stderr=True)) as advance:
 
         def on_done(receipt: Receipt) -> None:
             advance(made.at_most[receipt.unit])

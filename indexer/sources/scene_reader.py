@@ -19,7 +19,7 @@ from indexer.sources.protocol import UnreachableError
 from indexer.sources.remote import patiently
 from indexer.sources.scenes import Asset
 from indexer.sources.view import BandChoice
-from wildsat_core.addresses import public_name, without_secrets
+from wildsat_core.addresses import is_remote, public_name, without_secrets
 from wildsat_core.errors import InvalidInputError, SourceError
 from wildsat_core.types import BBox, Tile
 
@@ -90,12 +90,14 @@ class SceneReader:
         return values, valid
 
     def prepare(self, place: ScenePlace, boxes: Sequence[BBox]) -> None:
-        """Fetch what cells of one scene need, in few requests, of the first address of each of its files.
+        """Fetch what cells of one scene need of servers, in few requests: of the first address of each of its files.
 
         Raises:
             SourceError: it can't be had.
         """
         for asset in place.assets:
+            if not is_remote(asset.hrefs[0]):
+                continue
             href = self._signed(asset.hrefs[0])
             choice = _choice((1, 2, 3) if asset.band is None else (asset.band,))
 
