@@ -38,20 +38,22 @@ def load_array(source: str | Path | IO[bytes], *, mapped: bool = False) -> npt.N
     return array
 
 
-def widen(halves: npt.NDArray[np.floating], out: npt.NDArray[np.float32]) -> None:
-    """Write numbers of any precision into a C-contiguous array of the same shape, as float32.
+def to_float32(numbers: npt.NDArray[np.floating], out: npt.NDArray[np.float32]) -> None:
+    """Write numbers as numpy would cast them; float16 by the processor's own instruction, four times as quick.
 
-    numkong, where it is installed, has the processor's own instruction for float16: four times as quick as numpy.
+    Args:
+        numbers: of any shape; float16 goes through numkong where that is installed.
+        out: C-contiguous, of the same shape.
     """
-    if halves.dtype == np.float16:
+    if numbers.dtype == np.float16:
         try:
             import numkong
         except ImportError:  # a light install
             pass
         else:
-            numkong.astype(halves, "float32", out=out)
+            numkong.astype(numbers, "float32", out=out)
             return
-    out[...] = halves
+    out[...] = numbers
 
 
 def plain_numbers(values: npt.NDArray[np.float32]) -> npt.NDArray[np.float64]:

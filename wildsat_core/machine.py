@@ -14,8 +14,11 @@ def processors() -> int:
 
 
 @cache
-def threads() -> ThreadPoolExecutor:
-    """As many as there are processors to run on: numpy and numkong let go of the interpreter's lock."""
+def thread_pool() -> ThreadPoolExecutor:
+    """As many threads as there are processors to run on: numpy and numkong let go of the interpreter's lock.
+
+    All searches share them, so nothing that runs on one may wait for another.
+    """
     return ThreadPoolExecutor(processors(), "wildsat-scan")
 
 

@@ -9,7 +9,7 @@ from concurrent.futures import ThreadPoolExecutor
 import numpy as np
 import pytest
 
-from wildsat_core.arrays import load_array, widen
+from wildsat_core.arrays import load_array, to_float32
 
 
 def packed(array):
@@ -47,16 +47,16 @@ def test_every_half_is_widened_as_numpy_does(monkeypatch, installed):
         monkeypatch.setitem(sys.modules, "numkong", None)
     halves = np.arange(2**16, dtype=np.uint16).view(np.float16).reshape(256, 256)  # subnormal, infinite, NaN ones, too
     out = np.zeros((256, 256), np.float32)
-    widen(halves, out)
+    to_float32(halves, out)
     np.testing.assert_array_equal(out, halves.astype(np.float32))
-    widen(halves[::3][::-1], out[: len(halves[::3])])  # rows apart, in another order
+    to_float32(halves[::3][::-1], out[: len(halves[::3])])  # rows apart, in another order
     np.testing.assert_array_equal(out[:86], halves[::3][::-1].astype(np.float32))
-    widen(halves[:0], out[:0])
+    to_float32(halves[:0], out[:0])
 
 
 def test_other_numbers_are_widened_too():
     out = np.zeros(4, np.float32)
-    widen(np.array([0.1, 1e-40, 3e38, np.inf]), out)
+    to_float32(np.array([0.1, 1e-40, 3e38, np.inf]), out)
     np.testing.assert_array_equal(out, np.array([0.1, 1e-40, 3e38, np.inf], np.float32))
 
 

@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
-from wildsat_core.arrays import load_array, widen
+from wildsat_core.arrays import load_array, to_float32
 from wildsat_core.collection.manifest import (
     IMAGERY_FILE,
     DeletionInfo,
@@ -115,7 +115,7 @@ class Collection:
             some = parts[part].take(rows[mine] - self.offsets[part], axis=0)
             first, after = mine[0], mine[-1] + 1
             if after - first == len(mine):  # as ascending rows stand
-                widen(some, out[first:after])
+                to_float32(some, out[first:after])
             else:
                 out[mine] = some
         return out

@@ -27,7 +27,7 @@ import numpy as np
 import numpy.typing as npt
 
 from wildsat_core.collection.reader import Collection
-from wildsat_core.machine import threads
+from wildsat_core.machine import thread_pool
 from wildsat_core.search.plan import Part, Plan
 from wildsat_core.search.quantised import BLOCK_ROWS
 from wildsat_core.search.scan import Rows, Scores
@@ -185,7 +185,7 @@ class PrefixScan:
             missing = [i for i, segment in enumerate(segments) if (segment.id, space) not in self._segments]
             for i in missing:
                 parts = [vectors[i][at : at + BLOCK_ROWS] for at in range(0, len(vectors[i]), BLOCK_ROWS)]
-                made = threads().map(_Prefixes.of, parts, [rotation] * len(parts))
+                made = thread_pool().map(_Prefixes.of, parts, [rotation] * len(parts))
                 self._segments[segments[i].id, space] = list(made)
             return True
 
@@ -209,7 +209,7 @@ class PrefixScan:
                 question.add(copy, to)
 
         starts = np.cumsum([0, *(len(part.rest) for part in blocks[0][:-1])])
-        list(threads().map(score, starts.tolist(), *blocks))
+        list(thread_pool().map(score, starts.tolist(), *blocks))
         slack = np.array([1e-6 * abs(plan.constant) for plan in plans])
         for question, copies in zip(asked, blocks, strict=True):
             slack[question.plans] += question.slack(copies)

@@ -20,7 +20,7 @@ import numpy as np
 import numpy.typing as npt
 
 from wildsat_core.collection.reader import Collection
-from wildsat_core.machine import threads
+from wildsat_core.machine import thread_pool
 from wildsat_core.search.plan import Plan
 from wildsat_core.search.scan import Rows, Scores
 from wildsat_core.types import Space
@@ -206,7 +206,7 @@ class QuantisedScan:
 
         if spaces:
             starts = np.cumsum([0, *(len(block.scales) for block in blocks[0][:-1])])
-            list(threads().map(score, starts.tolist(), *blocks))
+            list(thread_pool().map(score, starts.tolist(), *blocks))
         bounds = np.array([_ROUNDING * abs(plan.constant) for plan in plans])
         for part, copies in zip(asked, blocks, strict=True):
             bounds[part.plans] += part.bounds(copies)
@@ -229,7 +229,7 @@ def _same_at_first(rows: Rows, collection: Collection, previous: QuantisedScan) 
 def _copied(arrays: Sequence[npt.NDArray[np.floating]], block_rows: int = BLOCK_ROWS) -> list[list[Block]]:
     """Each array's blocks; all processors work on them whatever the arrays' sizes."""
     parts = [[array[i : i + block_rows] for i in range(0, len(array), block_rows)] for array in arrays]
-    blocks = threads().map(Block.of, [part for array in parts for part in array])
+    blocks = thread_pool().map(Block.of, [part for array in parts for part in array])
     return [[next(blocks) for _ in array] for array in parts]
 
 

@@ -8,9 +8,9 @@ from typing import Protocol
 import numpy as np
 import numpy.typing as npt
 
-from wildsat_core.arrays import widen
+from wildsat_core.arrays import to_float32
 from wildsat_core.collection.reader import Collection
-from wildsat_core.machine import threads
+from wildsat_core.machine import thread_pool
 from wildsat_core.search.plan import Plan
 from wildsat_core.types import Space
 
@@ -60,7 +60,7 @@ def score_rows(collection: Collection, slopes: Mapping[Space, npt.NDArray[np.flo
     if len(starts) == 1:
         score(0)
     else:
-        list(threads().map(score, starts))
+        list(thread_pool().map(score, starts))
     return scores
 
 
@@ -95,11 +95,10 @@ class PlainScan:
     def _copy(self, space: Space) -> npt.NDArray[np.float32]:
         copy = self._copies.get(space)
         if copy is None:
-            parts = self._collection.vector_parts(space)
-            copy = np.empty((len(self._collection.tiles), self._collection.spaces[space].dim), np.float32)
-            ends = np.cumsum([len(part) for part in parts])
-            for part, end in zip(parts, ends, strict=True):
-                widen(part, copy[end - len(part) : end])
+            collection = self._collection
+            copy = np.empty((len(collection.tiles), collection.spaces[space].dim), np.float32)
+            for part, start in zip(collection.vector_parts(space), collection.offsets[:-1], strict=True):
+                to_float32(part, copy[start : start + len(part)])
             self._copies[space] = copy
         return copy
 
