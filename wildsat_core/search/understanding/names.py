@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import functools
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -58,6 +59,9 @@ _WORDS_TOO = (
     "turkey chad jordan georgia guinea java nice jasper lena ob manu lope rio zion atlas baja victoria orange amazon "
     "mali togo niger oman cuba peru china colorado selous us car arctic indian midwest korea macedonia cascades"
 )
+# What stands before the name of a place.
+POSITION = r"(?:in|of|near|from|around|at|on|inside|within|across|throughout|along|over|for|to)(?:\s+the)?"
+IN = re.compile(rf"(?:^|\s|,)\s*{POSITION}\s*$", re.IGNORECASE)
 # Habitats that bear the name of their land: as words they mean the habitat, which may lie elsewhere.
 _HABITATS_TOO = "outback pampas caatinga cerrado altiplano llanos chaco karoo alps"
 # Names of countries in other languages that are plain words of English, whose meaning goes first.
@@ -99,6 +103,12 @@ class Gazetteer:
         """The place of a name, with or without "the"."""
         key = plain(name)
         return self._places.get(key) or self._places.get(key.removeprefix("the "))
+
+    @functools.cached_property
+    def single_words(self) -> dict[str, str]:
+        """The own names of places that are one word, by their keys."""
+        names = {plain(place.name): place.name for place in self._places.values()}
+        return {key: name for key, name in names.items() if " " not in key}
 
     def names(self) -> dict[Place, list[str]]:
         """Every place, and the keys of its names."""

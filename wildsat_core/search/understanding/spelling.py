@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Iterable
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 
 from wildsat_core.search.species import one_edit_apart
+from wildsat_core.search.understanding.names import IN
 from wildsat_core.text.folding import plain
 
 WORDS = Path(__file__).resolve().parents[2] / "data" / "words.txt"
@@ -23,34 +24,43 @@ SHORTEST = 4
 TWO_EDITS_FROM = 8  # letters from which a word may be two letters off
 
 
-def correct(text: str, known: frozenset[str], also: Iterable[str] = ()) -> str | None:
+def correct(text: str, known: frozenset[str], places: Mapping[str, str]) -> str | None:
     """The text with its misspelt words put right, None when there is none or none that can be guessed.
+
+    A plural of a known word is right, and its singular; a word behind "in" is a place's name rather than another one.
 
     Args:
         text: folded.
         known: words, in lower case, that are spelt rightly.
-        also: further words to guess from, such as those of names.
+        places: names of one word, by their keys, to guess from beside the words of habitats.
     """
     words, changed = text.split(), False
     for i, word in enumerate(words):
         core = plain(word)
         if " " in core or len(core) < SHORTEST:
             continue
-        better = MISTAKEN.get(core) or (None if core in known or core.isdigit() else _nearest(core, also))
+        tables: tuple[Collection[str], ...] = (load_words(), places)
+        if IN.search(" ".join(words[:i])):
+            tables = tables[::-1]
+        better = MISTAKEN.get(core) or (None if _is_right(core, known) else _nearest(core, tables))
         if better and better != core:
-            words[i], changed = better, True
+            words[i], changed = places.get(better, better), True
     return " ".join(words) if changed else None
 
 
-def _nearest(word: str, also: Iterable[str]) -> str | None:
-    for table in (load_words(), also):
-        for other in table:
-            if one_edit_apart(word, other):
-                return other
+def _is_right(word: str, known: frozenset[str]) -> bool:
+    return word in known or word.isdigit() or not {word.removesuffix("s"), f"{word}s"}.isdisjoint(load_words())
+
+
+def _nearest(word: str, tables: Sequence[Collection[str]]) -> str | None:
+    for table in tables:
+        if near := [other for other in table if one_edit_apart(word, other)]:
+            return next((other for other in near if other[0] == word[0]), near[0])  # few mistake the first letter
     if len(word) >= TWO_EDITS_FROM:
-        for other in load_words():
-            if other[0] == word[0] and abs(len(other) - len(word)) <= 2 and _edits(word, other) <= 2:
-                return other
+        for table in tables:
+            for other in table:
+                if other[0] == word[0] and abs(len(other) - len(word)) <= 2 and _edits(word, other) <= 2:
+                    return other
     return None
 
 

@@ -12,7 +12,9 @@ from wildsat_core.search.species import Species, SpeciesTable
 from wildsat_core.search.understanding.language import language_of, translate
 from wildsat_core.search.understanding.names import (
     HABITATS_TOO,
+    IN,
     MOST_WORDS,
+    POSITION,
     WORDS_TOO,
     Gazetteer,
     Place,
@@ -26,8 +28,6 @@ from wildsat_core.search.understood import Found
 from wildsat_core.text.folding import fold, plain
 
 _WORD = re.compile(r"[^\s,;:!?()\"]+")
-_POSITION = r"(?:in|of|near|from|around|at|on|inside|within|across|throughout|along|over|for|to)(?:\s+the)?"
-_IN = re.compile(rf"(?:^|\s|,)\s*{_POSITION}\s*$", re.IGNORECASE)
 _LIKE = re.compile(
     r"(?:^|\s)(?:(?:places?|land|landscapes?|areas?|somewhere|habitats?|country)\s+)?"
     r"(?:like|similar to|resembling|that looks? like|looks? like|same as)"
@@ -45,7 +45,7 @@ _LIVING = re.compile(
     r"\s+(?:live|lives|living|found|occur|occurs|habitats?|range|territory|in the wild)$", re.IGNORECASE
 )
 _LEFT_OVER = re.compile(
-    rf"^(?:(?:and|but|{_POSITION}|the)\s+)+|(?:\s*\b(?:and|but|{_POSITION}|the))+$|^[\s,;.]+|[\s,;.?!]+$", re.IGNORECASE
+    rf"^(?:(?:and|but|{POSITION}|the)\s+)+|(?:\s*\b(?:and|but|{POSITION}|the))+$|^[\s,;.]+|[\s,;.?!]+$", re.IGNORECASE
 )
 
 
@@ -250,7 +250,7 @@ class _Work:
                 self.likes.append(place.lon_lat)
                 return like.start(), place
             return None
-        preposition = _IN.search(before)
+        preposition = IN.search(before)
         if plain(name) in WORDS_TOO and not preposition and (not name[0].isupper() or plain(name) in HABITATS_TOO):
             return None
         if not self._take_place(place, name):
@@ -261,7 +261,8 @@ class _Work:
         """The question spelt rightly, unless it is a name that was understood."""
         names = {plain(one.words) for one in self.found if one.kind in ("species", "place", "country", "like")}
         named = {word for name in names for word in name.split()}
-        return correct(text, english_words() | named if named else english_words())  # a copy takes a millisecond
+        known = english_words() | named if named else english_words()  # a copy takes a millisecond
+        return correct(text, known, self.gazetteer.single_words)
 
 
 def _singular(name: str) -> list[str]:
