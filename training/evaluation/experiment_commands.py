@@ -19,7 +19,9 @@ if TYPE_CHECKING:
 
 Data = Annotated[
     str,
-    typer.Option(help="A folder or zip with a folder for each class, a CSV of file,label, or torchgeo:NAME:FOLDER."),
+    typer.Option(
+        help="Folder or zip of a folder for each class, CSV of file,label or file,labels, torchgeo:NAME:FOLDER."
+    ),
 ]
 Models = Annotated[
     list[str],
@@ -40,7 +42,10 @@ SHIPPED = ("wildsat-s2", "colour")
 def probe(
     data: Data,
     models: Models = list(SHIPPED),  # noqa: B006 - typer copies it
-    shots: Annotated[str, typer.Option(help="Pictures a class for probes with few labels; empty for none.")] = "1,5,10",
+    shots: Annotated[
+        str | None,
+        typer.Option(help="Pictures a class for probes with few labels, 1,5,10 if left out; empty for none."),
+    ] = None,
     out: Out = Path("work/probe"),
     most: Most = None,
     seed: Seed = 0,
@@ -104,10 +109,12 @@ def robustness(
     _run(run, data, models, _setting(most, seed), out, "robustness", threads)
 
 
-def _setting(most: int | None, seed: int, shots: str = "") -> Setting:
+def _setting(most: int | None, seed: int, shots: str | None = None) -> Setting:
     from training.evaluation.experiments import Setting
     from wildsat_core.errors import InvalidInputError
 
+    if shots is None:
+        return Setting(None, most, seed)
     try:
         numbers = tuple(int(part) for part in shots.split(",") if part.strip())
         if any(number < 1 for number in numbers):

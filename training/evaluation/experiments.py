@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 import torch
@@ -15,18 +15,36 @@ from numpy.typing import NDArray
 
 from training.earth.stretches import STRETCHES, as_pictures
 from training.evaluation.features import Features, Pixels, Subject
-from training.evaluation.labelled_set import LabelledSet, Part, fingerprint
-from training.evaluation.probe import Labels, Right, few_right, fit_probe, neighbours_right
+from training.evaluation.labelled_set import Kind, LabelledSet, Labels, Part, fingerprint
+from training.evaluation.linear_head import fit_head
+from training.evaluation.probe import Right, few_right, fit_probe, neighbours_right, neighbours_scores
 from training.evaluation.results import Figure, Results
+from training.evaluation.several_labels import mean_precision, micro_precision
 from wildsat_core.errors import InvalidInputError
 
 BATCH = 128
 TEMPLATES = ("{}", "a satellite picture of {}", "land with {}")
 COARSER = (2, 4)
+SHOTS = (1, 5, 10)
+MEASURED: dict[Kind, str] = {
+    "class": "share of test pictures right",
+    "labels": "average precision and F1 of test pictures",
+}
 FEWEST_IN_GROUP = 20  # pictures; smaller groups are put together as "others"
 LATITUDES = ((23.5, "tropics"), (40.0, "subtropics"), (66.5, "temperate"), (91.0, "polar"))
 
 Change = Callable[[Pixels], Pixels]
+Known = tuple[Features, Labels]
+
+
+class Fitted(Protocol):
+    """What learned from features of the training part."""
+
+    def main_figure(self, features: Features, labels: Any) -> Figure:  # noqa: ANN401 - by the kind of data
+        """What models are compared by, of other pictures' features (N, F) and labels."""
+
+    def figures(self, features: Features, labels: Any) -> dict[str, Figure]:  # noqa: ANN401 - by the kind of data
+        """All that is measured of features (N, F) and labels, the main figure first."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,47 +52,80 @@ class Setting:
     """What all experiments share.
 
     Attributes:
-        shots: pictures a class, for the probes with few labels.
+        shots: pictures a class, for the probes with few labels; None for 1, 5 and 10 where there are classes.
         most: at most so many pictures of the training part, and of the test part; None for all.
         seed: of draws.
     """
 
-    shots: tuple[int, ...] = (1, 5, 10)
+    shots: tuple[int, ...] | None = None
     most: int | None = None
     seed: int = 0
 
 
 def probe(subjects: Sequence[Subject], data: LabelledSet, setting: Setting) -> Results:
-    """Linear probe, nearest neighbours and few labels, of each model's features."""
+    """Linear probe, nearest neighbours and, of classes, few labels, of each model's features.
+
+    Raises:
+        InvalidInputError: few labels are asked for of pictures that have any number of them.
+    """
+    if setting.shots and data.kind != "class":
+        raise InvalidInputError(f"the pictures of {data.name} have several labels; leave out --shots", "shots")
     figures: dict[str, dict[str, Figure]] = {}
     penalties: dict[str, float] = {}
     for subject in subjects:
         train, val, test = (_features(subject, data, part, setting) for part in ("train", "val", "test"))
-        fitted, penalties[subject.name] = fit_probe(train, val)
-        row = {"linear": fitted.right(*test), "kNN": neighbours_right(train, test)}
-        row |= {f"{shots} a class": few_right(train, test, shots, setting.seed) for shots in setting.shots}
-        figures[subject.name] = _figures(row)
+        fitted, penalties[subject.name] = _fit(data, train, val)
+        figures[subject.name] = fitted.figures(*test) | _by_neighbours(data, train, test, setting)
     about = _about(data, setting) | {"C of the linear probe": penalties}
-    return Results(f"Probes of {data.name}, share of test pictures right", figures, about)
+    return Results(f"Probes of {data.name}, {MEASURED[data.kind]}", figures, about)
+
+
+def _fit(data: LabelledSet, train: Known, val: Known) -> tuple[Fitted, float]:
+    """A linear probe for this kind of data, with the penalty that suits the validation part, and its C."""
+    fit: Callable[[Any, Any], tuple[Fitted, float]] = fit_probe if data.kind == "class" else fit_head
+    return fit(train, val)
+
+
+def _by_neighbours(data: LabelledSet, train: Known, test: Known, setting: Setting) -> dict[str, Figure]:
+    """The nearest training pictures' vote and, of classes, probes with few labels."""
+    if data.kind == "labels":
+        scores = neighbours_scores((train[0], train[1].astype(bool)), test[0])
+        return {"kNN mAP": mean_precision(scores, test[1].astype(bool))}
+    one_each = (train[0], train[1].astype(np.int64)), (test[0], test[1].astype(np.int64))
+    shares = {"kNN": neighbours_right(*one_each)}
+    for shots in SHOTS if setting.shots is None else setting.shots:
+        shares[f"{shots} a class"] = few_right(*one_each, shots, setting.seed)
+    return _figures(shares)
 
 
 def zero_shot(
     subjects: Sequence[Subject], data: LabelledSet, prompts: Mapping[str, Sequence[str]], setting: Setting
 ) -> Results:
-    """Classes found by texts alone, and for each class the share of its pictures that are recognised."""
+    """Classes found by texts alone, and for each class the share of its pictures that are recognised.
+
+    Where pictures have several labels, mean average precision, and each label's own.
+    """
     rows = data.rows_of("test", setting.most)
     labels = data.labels[rows]
     figures = {}
     for subject in subjects:
-        right = zero_shot_right(subject, data, rows, prompts)
-        classes = {name: right[labels == i] for i, name in enumerate(data.classes) if (labels == i).any()}
-        figures[subject.name] = _figures({"all": right} | classes)
+        scores = prompt_scores(subject, data, rows, prompts)
+        if data.kind == "class":
+            right = np.asarray(scores.argmax(1) == labels, np.float64)
+            classes = {name: right[labels == i] for i, name in enumerate(data.classes) if (labels == i).any()}
+            figures[subject.name] = _figures({"all": right} | classes)
+        else:
+            truth = labels.astype(bool)
+            row = {"mAP": mean_precision(scores, truth), "mAP micro": micro_precision(scores, truth)}
+            occurring = np.flatnonzero(truth.any(0)).tolist()
+            columns = {data.classes[i]: (scores[:, i, None], truth[:, i, None]) for i in occurring}
+            figures[subject.name] = row | {name: mean_precision(*column) for name, column in columns.items()}
     about = _about(data, setting) | {"prompts": {name: list(texts) for name, texts in prompts.items()}}
-    return Results(f"{data.name} by texts alone, share of test pictures right", figures, about)
+    return Results(f"{data.name} by texts alone, {MEASURED[data.kind]}", figures, about)
 
 
 def bias(subjects: Sequence[Subject], data: LabelledSet, by: str, setting: Setting) -> Results:
-    """The linear probe's share of right test pictures in each group, and over all.
+    """The linear probe's first figure, as the share of right test pictures, in each group and over all.
 
     Args:
         subjects: models.
@@ -93,13 +144,13 @@ def bias(subjects: Sequence[Subject], data: LabelledSet, by: str, setting: Setti
     figures = {}
     for subject in subjects:
         train, val, test = (_features(subject, data, part, setting) for part in ("train", "val", "test"))
-        right = fit_probe(train, val)[0].right(*test)
-        each = {str(name): right[groups == name] for name in np.unique(groups)}
-        figures[subject.name] = _figures({"all": right} | each)
+        fitted = _fit(data, train, val)[0]
+        each = {str(name): (test[0][groups == name], test[1][groups == name]) for name in np.unique(groups)}
+        figures[subject.name] = {name: fitted.main_figure(*known) for name, known in ({"all": test} | each).items()}
     shares = {model: [f.value for name, f in row.items() if name != "all"] for model, row in figures.items()}
     gap = {model: round(max(values) - min(values), 4) for model, values in shares.items()}
     about = _about(data, setting) | {"by": by, "largest difference between groups": gap}
-    return Results(f"{data.name} by {by}, linear probe, share of test pictures right", figures, about)
+    return Results(f"{data.name} by {by}, linear probe, {MEASURED[data.kind]}", figures, about)
 
 
 def robustness(subjects: Sequence[Subject], data: LabelledSet, setting: Setting) -> Results:
@@ -107,17 +158,14 @@ def robustness(subjects: Sequence[Subject], data: LabelledSet, setting: Setting)
     figures = {}
     for subject in subjects:
         train, val = (_features(subject, data, part, setting) for part in ("train", "val"))
-        fitted = fit_probe(train, val)[0]
-        row = {}
-        for name, change in changes().items():
-            features, labels = _features(subject, data, "test", setting, change)
-            row[name] = fitted.right(features, labels)
-        figures[subject.name] = _figures(row)
+        fitted = _fit(data, train, val)[0]
+        changed = {name: _features(subject, data, "test", setting, change) for name, change in changes().items()}
+        figures[subject.name] = {name: fitted.main_figure(*known) for name, known in changed.items()}
     worst = {
         model: round(row["as they are"].value - min(f.value for f in row.values()), 4) for model, row in figures.items()
     }
     about = _about(data, setting) | {"most lost by a change": worst}
-    return Results(f"{data.name} under changes, linear probe, share of test pictures right", figures, about)
+    return Results(f"{data.name} under changes, linear probe, {MEASURED[data.kind]}", figures, about)
 
 
 def changes() -> dict[str, Change]:
@@ -127,10 +175,10 @@ def changes() -> dict[str, Change]:
     return found | {f"{factor} times coarser": _coarser(factor) for factor in COARSER}
 
 
-def zero_shot_right(
+def prompt_scores(
     subject: Subject, data: LabelledSet, rows: NDArray[np.int64], prompts: Mapping[str, Sequence[str]]
-) -> Right:
-    """(N,) 1 where a picture's vector scores highest with the mean of its own class's prompts.
+) -> NDArray[np.float32]:
+    """(R, C) inner products of the vectors of R pictures with the mean vector of each class's prompts.
 
     Raises:
         InvalidInputError: the model knows no texts, or a class has no prompt.
@@ -144,7 +192,7 @@ def zero_shot_right(
     if model.config.metric == "cosine":
         means /= np.linalg.norm(means, axis=1, keepdims=True)
     vectors = [model.embed_pixels(batch)["text"] for batch in data.batches(rows, BATCH)]
-    return np.asarray((np.concatenate(vectors) @ means.T).argmax(1) == data.labels[rows], np.float64)
+    return np.asarray(np.concatenate(vectors) @ means.T)
 
 
 def read_prompts(path: Path | None, classes: Sequence[str]) -> dict[str, list[str]]:
@@ -168,13 +216,11 @@ def in_words(name: str) -> str:
     return " ".join(spaced.replace("_", " ").replace("-", " ").split()).lower()
 
 
-def _features(
-    subject: Subject, data: LabelledSet, part: Part, setting: Setting, change: Change | None = None
-) -> tuple[Features, Labels]:
+def _features(subject: Subject, data: LabelledSet, part: Part, setting: Setting, change: Change | None = None) -> Known:
     rows = data.rows_of(part, setting.most)
     if not len(rows):
         if part == "val":
-            return np.empty((0, 0), np.float32), np.empty(0, np.int64)
+            return np.empty((0, 0), np.float32), data.labels[:0]
         raise InvalidInputError(f"{data.name} has no pictures in its part {part}", "data")
     batches = data.batches(rows, BATCH)
     return subject.of(batches if change is None else map(change, batches)), data.labels[rows]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
+import re
 import zipfile
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -11,12 +12,13 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from training.evaluation.labelled_set import LabelledSet, Part, Picture, hashed_part
+from training.evaluation.labelled_set import LabelledSet, Labels, Part, Picture, hashed_part
 from training.evaluation.torchgeo_sets import open_torchgeo
 from wildsat_core.errors import InvalidInputError, MissingDataError, SourceError
 
 ENDINGS = {".jpg", ".jpeg", ".png", ".tif", ".tiff", ".webp"}
-_OWN_COLUMNS = {"file", "label", "split"}
+SEPARATORS = r"[;|]"  # between the labels of one picture; names have commas
+_OWN_COLUMNS = {"file", "label", "labels", "split"}
 _PART_NAMES: dict[str, Part] = {"train": "train", "val": "val", "valid": "val", "validation": "val", "test": "test"}
 
 
@@ -25,7 +27,8 @@ def open_labelled(source: str) -> LabelledSet:
 
     Args:
         source: a folder, or a zip, with a folder for each class, which may lie in folders train, val and test; a CSV of
-            `file,label` and, if known, `split` and any further columns; or `torchgeo:<data set>:<its folder>`.
+            `file,label` and, if known, `split` and any further columns; one of `file,labels`, where a picture has any
+            number of labels with ; or | between them; or `torchgeo:<data set>:<its folder>`.
             Without parts of its own, a picture's is chosen by a hash of its file name: 80 % train, 5 % val, 15 % test.
 
     Raises:
@@ -64,14 +67,16 @@ def _by_folders(name: str, files: Sequence[str], content: Callable[[str], bytes]
 def _by_table(path: Path) -> LabelledSet:
     with path.open(encoding="utf-8-sig", newline="") as lines:
         rows = list(csv.DictReader(lines))
-    if not rows or not {"file", "label"} <= rows[0].keys():
-        raise InvalidInputError(f"{path} needs the columns file and label, and a row", "data")
+    known = rows[0].keys() if rows else set()
+    if "file" not in known or len({"label", "labels"} & known) != 1:
+        raise InvalidInputError(f"{path} needs the columns file and label, or file and labels, and a row", "data")
+    several = "labels" in known
     parts: list[str] = []
     for number, row in enumerate(rows, 2):
         part = (row.get("split") or "").strip().lower()
         if part and part not in _PART_NAMES:
             raise InvalidInputError(f"{path}, line {number}: split must be train, val or test, got {part!r}", "data")
-        if not row["file"] or not row["label"]:
+        if not row["file"] or not (several or row["label"]):
             raise InvalidInputError(f"{path}, line {number}: file and label must not be empty", "data")
         parts.append(_PART_NAMES[part] if part else hashed_part(row["file"]))
     columns = {
@@ -79,19 +84,25 @@ def _by_table(path: Path) -> LabelledSet:
         for column in rows[0]
         if column and column not in _OWN_COLUMNS
     }
-    files, labels = [row["file"] for row in rows], [row["label"].strip() for row in rows]
+    files = [row["file"] for row in rows]
+    labels = [_split(row["labels"]) for row in rows] if several else [row["label"].strip() for row in rows]
     return _made(path.stem, files, labels, parts, lambda name: (path.parent / name).read_bytes(), columns)
+
+
+def _split(cell: str | None) -> set[str]:
+    """Labels of one picture."""
+    return {name for part in re.split(SEPARATORS, cell or "") if (name := part.strip())}
 
 
 def _made(
     name: str,
     files: Sequence[str],
-    labels: Sequence[str],
+    labels: Sequence[str] | Sequence[set[str]],
     parts: Sequence[str],
     content: Callable[[str], bytes],
     columns: dict[str, NDArray[np.str_]] | None = None,
 ) -> LabelledSet:
-    classes, numbers = np.unique(np.array(labels), return_inverse=True)
+    classes, known = _numbered(labels)
 
     def read(row: int) -> Picture:
         try:
@@ -99,7 +110,16 @@ def _made(
         except (OSError, ValueError, SyntaxError) as err:  # Pillow raises SyntaxError for a broken PNG
             raise SourceError(f"{files[row]} can't be read: {err}") from err
 
-    return LabelledSet(name, tuple(classes.tolist()), numbers.astype(np.int64), np.array(parts), read, columns or {})
+    return LabelledSet(name, classes, known, np.array(parts), read, columns or {})
+
+
+def _numbered(labels: Sequence[str] | Sequence[set[str]]) -> tuple[tuple[str, ...], Labels]:
+    """Names of classes, and the labels as a data set keeps them."""
+    if labels and isinstance(labels[0], str):
+        classes, numbers = np.unique(np.array(labels), return_inverse=True)
+        return tuple(classes.tolist()), numbers.astype(np.int64)
+    names = sorted(set().union(*labels))
+    return tuple(names), np.array([[name in one for name in names] for one in labels], bool).reshape(len(labels), -1)
 
 
 def _decoded(content: bytes) -> Picture:

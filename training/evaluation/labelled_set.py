@@ -1,4 +1,4 @@
-"""Pictures with a class each, as the experiments read them, whatever form they lie in."""
+"""Pictures with a class each, or several labels, as the experiments read them, whatever form they lie in."""
 
 from __future__ import annotations
 
@@ -16,6 +16,8 @@ from training.earth.chips import part_of
 Part = Literal["train", "val", "test"]
 Picture = NDArray[np.uint8]  # (3, H, W)
 Read = Callable[[int], Picture]
+Kind = Literal["class", "labels"]
+Labels = NDArray[np.int64] | NDArray[np.bool_]
 
 PARTS: tuple[Part, ...] = ("train", "val", "test")
 
@@ -27,7 +29,7 @@ class LabelledSet:
     Attributes:
         name: for tables.
         classes: C names.
-        labels: (N,) rows of `classes`.
+        labels: (N,) rows of `classes`; or, where a picture has any number of labels, (N, C) which of them.
         parts: (N,) "train", "val" or "test".
         read: gives picture i as (3, H, W) uint8, red, green and blue.
         columns: further facts about each picture, by name, (N,) strings; "lon" and "lat" among them if known.
@@ -35,10 +37,15 @@ class LabelledSet:
 
     name: str
     classes: tuple[str, ...]
-    labels: NDArray[np.int64]
+    labels: Labels
     parts: NDArray[np.str_]
     read: Read
     columns: dict[str, NDArray[np.str_]] = field(default_factory=dict)
+
+    @property
+    def kind(self) -> Kind:
+        """What is known of each picture: its class, or which labels it has."""
+        return "class" if self.labels.ndim == 1 else "labels"
 
     def rows_of(self, part: Part, most: int | None = None) -> NDArray[np.int64]:
         """Pictures of a part, (R,); with `most` at most so many, evenly over the rows, which lie class by class."""
@@ -68,4 +75,5 @@ def hashed_part(file: str) -> Part:
 
 def fingerprint(data: LabelledSet) -> str:
     """Twelve digits that differ when labels or parts do."""
-    return hashlib.sha256("".join([*data.classes, str(data.labels.tolist()), *data.parts]).encode()).hexdigest()[:12]
+    labels = str(data.labels.tolist()) if data.kind == "class" else hashlib.sha256(data.labels.tobytes()).hexdigest()
+    return hashlib.sha256("".join([*data.classes, labels, *data.parts]).encode()).hexdigest()[:12]

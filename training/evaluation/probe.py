@@ -8,11 +8,13 @@ the mean over several draws of so many a class counts.
 from __future__ import annotations
 
 import warnings
+from collections.abc import Iterator
 
 import numpy as np
 from numpy.typing import NDArray
 
 from training.evaluation.features import Features
+from training.evaluation.results import Figure
 from wildsat_core.errors import InvalidInputError, MissingExtraError
 
 Labels = NDArray[np.int64]
@@ -57,6 +59,14 @@ class Probe:
         """(N,) 1 where a picture's class is recognised."""
         return np.asarray(self._fitted.predict(self._standardised(features)) == labels, np.float64)
 
+    def main_figure(self, features: Features, labels: Labels) -> Figure:
+        """The share of pictures that are recognised, of features (N, F) and labels (N,)."""
+        return Figure.of(self.right(features, labels))
+
+    def figures(self, features: Features, labels: Labels) -> dict[str, Figure]:
+        """All that is measured of features (N, F) and labels (N,)."""
+        return {"linear": self.main_figure(features, labels)}
+
     def _standardised(self, features: Features) -> Features:
         return np.asarray((features - self._mean) / self._spread, np.float32)
 
@@ -80,18 +90,38 @@ def neighbours_right(train: tuple[Features, Labels], test: tuple[Features, Label
 
     Of classes that are equally frequent, the one whose pictures are nearer wins.
     """
-    known, labels = _unit(train[0], train[0].mean(0)), train[1]
-    asked, k = _unit(test[0], train[0].mean(0)), min(k, len(labels))
-    right = np.empty(len(asked))
-    for start in range(0, len(asked), _BLOCK):
-        similar = asked[start : start + _BLOCK] @ known.T  # (B, N)
-        best = np.argpartition(-similar, k - 1, axis=1)[:, :k]
+    labels = train[1]
+    right = []
+    for best, weights in _nearest(train[0], test[0], k):
         votes = np.zeros((len(best), int(labels.max()) + 1))
-        # Similarities lie within one of each other, so they decide between equal counts alone.
-        weights = 1 + np.take_along_axis(similar, best, 1) / (4 * k)
         np.add.at(votes, (np.arange(len(best))[:, None], labels[best]), weights)
-        right[start : start + _BLOCK] = votes.argmax(1) == test[1][start : start + _BLOCK]
-    return right
+        right.append(votes.argmax(1))
+    return np.asarray(np.concatenate(right) == test[1], np.float64)
+
+
+def neighbours_scores(
+    train: tuple[Features, NDArray[np.bool_]], asked: Features, k: int = NEIGHBOURS
+) -> NDArray[np.float64]:
+    """(N, C) how many of the k nearest training pictures have each label; of equal counts the nearer ones' is greater.
+
+    Args:
+        train: features (M, F) and labels (M, C).
+        asked: (N, F).
+        k: neighbours that vote.
+    """
+    found = [np.einsum("bk,bkc->bc", weights, train[1][best]) for best, weights in _nearest(train[0], asked, k)]
+    return np.concatenate(found)
+
+
+def _nearest(known: Features, asked: Features, k: int) -> Iterator[tuple[NDArray[np.intp], NDArray[np.float64]]]:
+    """Rows (B, k) of the nearest training pictures, block by block, and the weight of each one's vote."""
+    mean, k = known.mean(0), min(k, len(known))
+    unit = _unit(known, mean)
+    for start in range(0, len(asked), _BLOCK):
+        similar = _unit(asked[start : start + _BLOCK], mean) @ unit.T  # (B, M)
+        best = np.argpartition(-similar, k - 1, axis=1)[:, :k]
+        # Similarities lie within one of each other, so they decide between equal counts alone.
+        yield best, 1 + np.take_along_axis(similar, best, 1) / (4 * k)
 
 
 def few_right(train: tuple[Features, Labels], test: tuple[Features, Labels], shots: int, seed: int = 0) -> Right:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -17,8 +18,11 @@ from wildsat_core.files import write_text_atomically
 _LATEX = {"&": r"\&", "%": r"\%", "_": r"\_", "#": r"\#", "$": r"\$", "{": r"\{", "}": r"\}", "~": r"\textasciitilde{}",
           "^": r"\textasciicircum{}", "\\": r"\textbackslash{}"}  # fmt: skip
 
+Values = NDArray[np.float64]
 
 MOST_COLUMNS = 4  # of measures, before a table is turned
+DRAWS = 300  # bootstrap, of what is measured over all pictures together
+CELLS = 4_000_000  # of an array of draws and pictures, at a time
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,6 +44,25 @@ class Figure:
         """The mean of (N,) shares, 1 for right."""
         low, high = bootstrap_interval(right)
         return cls(round(float(right.mean()), 4), (round(low, 4), round(high, 4)), len(right))
+
+    @classmethod
+    def of_all(cls, measure: Callable[[Values], Values], count: int, cells: int = 1) -> Figure:
+        """What is measured over all pictures together, as mean average precision.
+
+        Args:
+            measure: from weights (D, N), how often each picture counts, to (D,) values; NaN where there is none.
+            count: N.
+            cells: numbers that the measure keeps for a weight, which bounds how many draws are made at a time.
+        """
+        random, block = np.random.default_rng(0), max(1, CELLS // (count * cells))
+        values: list[Values] = []
+        for start in range(0, DRAWS, block):
+            rows = min(block, DRAWS - start)
+            drawn = [np.bincount(random.integers(count, size=count), minlength=count) for _ in range(rows)]
+            values.append(measure(np.array(drawn, np.float64)))
+        low, high = np.nanquantile(np.concatenate(values), [0.025, 0.975])
+        value = float(measure(np.ones((1, count)))[0])
+        return cls(round(value, 4), (round(float(low), 4), round(float(high), 4)), count)
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,7 +140,7 @@ class Results:
             reach = [[f.value - f.interval[0] for _, f in shown], [f.interval[1] - f.value for _, f in shown]]
             axes.bar(places, values, width, label=model, yerr=np.maximum(reach, 0), capsize=2)
         axes.set_xticks(range(len(names)), names, rotation=20, ha="right")
-        axes.set(ylim=(0, 1), ylabel="share right", title=self.title)
+        axes.set(ylim=(0, 1), title=self.title)
         axes.legend(fontsize="small")
         canvas.savefig(path, dpi=120)
 

@@ -21,7 +21,7 @@ from typer.testing import CliRunner
 from training.earth.cells import ZONES
 from training.evaluation import experiments, results
 from training.evaluation.commands import evaluate
-from training.evaluation.experiments import Setting, in_words, read_prompts, zero_shot_right
+from training.evaluation.experiments import Setting, in_words, prompt_scores, read_prompts
 from training.evaluation.features import Subject, open_subject
 from training.evaluation.labelled import open_labelled
 from training.evaluation.labelled_set import LabelledSet
@@ -158,10 +158,21 @@ class Whole(Samples):
 
 
 class Several(Samples):
-    """As BigEarthNet does."""
+    """Any number of labels a picture, and no part to choose a penalty by."""
+
+    def __init__(self, root: str, split: str = "train") -> None:
+        assert split in ("train", "test")
+        super().__init__(root, split)
 
     def __getitem__(self, row: int) -> dict[str, Any]:
-        return {"image": torch.zeros(3, 8, 8), "label": torch.tensor([1, 1])}
+        return {"image": torch.zeros(3, 8, 8), "label": torch.tensor([1, row % 2])}
+
+
+class Boxes(Samples):
+    """Something else to find in pictures."""
+
+    def __getitem__(self, row: int) -> dict[str, Any]:
+        return {"image": torch.zeros(3, 8, 8), "boxes": torch.zeros(1, 4)}
 
 
 class Absent(Samples):
@@ -179,7 +190,7 @@ def test_data_sets_of_torchgeo_are_read_where_they_lie(tmp_path: Path, monkeypat
     with pytest.raises(InvalidInputError, match="pip install torchgeo"):
         open_labelled("torchgeo:resisc45")
     kinds = {"RESISC45": Samples, "EuroSAT": Sensor, "So2Sat": Reflectance, "PatternNet": Whole,
-             "BigEarthNet": Several, "UCMerced": Absent}  # fmt: skip
+             "MillionAID": Several, "UCMerced": Absent, "NASAMarineDebris": Boxes}  # fmt: skip
     package = types.ModuleType("torchgeo")
     package.datasets = types.SimpleNamespace(**kinds)  # type: ignore[attr-defined]
     monkeypatch.setitem(sys.modules, "torchgeo", package)
@@ -195,8 +206,11 @@ def test_data_sets_of_torchgeo_are_read_where_they_lie(tmp_path: Path, monkeypat
     whole = open_labelled(f"torchgeo:PatternNet:{tmp_path}")
     assert set(whole.parts) == {"train", "val", "test"}
     assert (int(whole.read(0).max()), int(whole.read(20).max())) == (0, 51)
+    several = open_labelled(f"torchgeo:millionaid:{tmp_path}")
+    assert (several.kind, several.labels[:2].tolist()) == ("labels", [[True, False], [True, True]])
+    assert several.parts.tolist() == ["train"] * 4 + ["test"] * 3
     for name, fault, words in (
-        ("bigearthnet", InvalidInputError, "several labels a picture"),
+        ("nasamarinedebris", InvalidInputError, "no data set of pictures with a class or labels each"),
         ("ucmerced", MissingDataError, r"can't open ucmerced \(val\) in .*: Dataset not found"),
         ("resisc", InvalidInputError, "no data set 'resisc'"),
     ):
@@ -346,7 +360,7 @@ def test_classes_are_found_by_their_prompts(classes: Path, tmp_path: Path) -> No
     found = experiments.zero_shot([knowing()], data, prompts, Setting())
     row = found.figures["knowing"]
     rows = data.rows_of("test")
-    right = zero_shot_right(knowing(), data, rows, prompts)
+    right = prompt_scores(knowing(), data, rows, prompts).argmax(1) == data.labels[rows]
     assert row["all"].value == pytest.approx(right.mean(), abs=1e-4)
     assert row["all"].count == len(rows)
     assert 0.75 < row["all"].value < 1, "grey pictures are nobody's"
@@ -354,12 +368,12 @@ def test_classes_are_found_by_their_prompts(classes: Path, tmp_path: Path) -> No
     assert sum(by_class) == pytest.approx(right.sum(), abs=0.01)
     (tmp_path / "p.yaml").write_text("forest: [trees]\n")
     with pytest.raises(InvalidInputError, match="no prompt: DeepSea, salt_flat"):
-        zero_shot_right(knowing(), data, rows, read_prompts(tmp_path / "p.yaml", data.classes))
+        prompt_scores(knowing(), data, rows, read_prompts(tmp_path / "p.yaml", data.classes))
     (tmp_path / "p.yaml").write_text("- forest\n")
     with pytest.raises(InvalidInputError, match="must map each class"):
         read_prompts(tmp_path / "p.yaml", data.classes)
     with pytest.raises(InvalidInputError, match="colour has no text space"):
-        zero_shot_right(open_subject("colour"), data, rows, prompts)
+        prompt_scores(open_subject("colour"), data, rows, prompts)
 
 
 def test_groups_are_compared_and_small_ones_put_together(monkeypatch: pytest.MonkeyPatch) -> None:
