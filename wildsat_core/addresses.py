@@ -29,8 +29,10 @@ _UNMISTAKABLE: Final = re.compile(
 
 
 _OF_REQUESTS: Final = "wildsat.access"  # a log of visitors' questions, which holds them only where they are wanted
-# What GDAL opens on another machine, by either of its spellings.
-_REMOTE: Final = re.compile(r"\w+://|/vsi(curl|s3|gs|az|adls|oss|swift|webhdfs)")
+# What GDAL opens on another machine, by either of its spellings, there perhaps in an archive.
+_REMOTE: Final = re.compile(
+    r"(?:/vsi(?:zip|tar|gzip|7z|rar)/\{?)*(?:(?!(?:file|zip|tar|gzip)://)[\w+]+://|/vsi(?:curl|s3|gs|az|adls|oss|swift|webhdfs))"
+)
 _HTTP: Final = re.compile(r"(?:/vsicurl/)?(https?://.+)", re.IGNORECASE | re.DOTALL)
 _STORE: Final = re.compile(r"(?:/vsi(s3|gs|az)/|(s3|gs|az)://)([^/?#\s]+/[^?#\s]+)")
 

@@ -16,8 +16,9 @@ from indexer.sources.cf import is_of_degrees
 from indexer.sources.georeference import Bounds, Georeference
 from indexer.sources.library_errors import library_errors, read_error
 from indexer.sources.projections import DEGREES
-from indexer.sources.remote import patiently
+from indexer.sources.remote import gdal_options, patiently
 from indexer.sources.view import RED_GREEN_BLUE, BandChoice, Mask, Pixels, View, open_raster, view_of
+from wildsat_core.addresses import public_name
 from wildsat_core.errors import SourceError
 from wildsat_core.geo import KM_PER_DEGREE
 from wildsat_core.types import BBox
@@ -88,17 +89,22 @@ class Dataset:
             UnreachableError: its server does not answer.
             SourceError: it has no place, or none on the Earth, or lacks bands.
         """
+        import rasterio
+
         self._path = path
-        with open_raster(path) as header:
-            view = view_of(header, path, choice, placed_anew=extent is not None)
-            georeference = _georeference_of(header, path, extent)
-            self.bands, self.is_palette = view.indexes, view.is_palette
-            self._overviews: list[int] = [] if georeference.points else header.overviews(view.first_band)
-            self._block = header.block_shapes[view.first_band - 1]
-            self._memory = None
-            if header.driver in _ONE_PIECE:
-                self._memory = _in_memory(header, view)
-                view, self._overviews = view.of_copy(self._memory.name), []
+        try:
+            with rasterio.Env(**gdal_options(path)), open_raster(path) as header:
+                view = view_of(header, path, choice, placed_anew=extent is not None)
+                georeference = _georeference_of(header, path, extent)
+                self.bands, self.is_palette = view.indexes, view.is_palette
+                self._overviews: list[int] = [] if georeference.points else header.overviews(view.first_band)
+                self._block = header.block_shapes[view.first_band - 1]
+                self._memory = None
+                if header.driver in _ONE_PIECE:
+                    self._memory = _in_memory(header, view)
+                    view, self._overviews = view.of_copy(self._memory.name), []
+        except library_errors() as err:
+            raise read_error(f"{public_name(path)} can't be read", path, err) from err
         self._own, self._view = georeference, view
         self._by_level: dict[int | None, _Level] = {}
         self._warped = None
@@ -106,7 +112,7 @@ class Dataset:
         if georeference.points:
             self._warped = _by_points(self._level(None).dataset, georeference, view, path)
             transform, (height, width) = self._warped.transform, self._warped.shape
-        self.georeference = Georeference(path.partition("?")[0], georeference.crs, transform, width, height)
+        self.georeference = Georeference(public_name(path), georeference.crs, transform, width, height)
 
     def read(self, column: int, row: int, width: int, height: int) -> tuple[Pixels, Mask]:
         """Pixels of a window as stored (C, height, width), and (height, width) True where there is data."""
@@ -303,7 +309,7 @@ def _georeference_of(header: Any, path: str, extent: BBox | None) -> _FileGeoref
         return _FileGeoreference(crs, header.transform)
     if crs is not None and len(points) >= 3:
         return _FileGeoreference(crs, header.transform, _side_by_side(points, crs))
-    shown = path.partition("?")[0]
+    shown = public_name(path)
     raise SourceError(f"{shown} {_why_no_place(header, crs, shown, is_affine=is_affine)}")
 
 
@@ -379,7 +385,7 @@ def _by_points(dataset: Any, georeference: _FileGeoreference, view: View, path: 
     from rasterio.transform import GCPTransformer
     from rasterio.vrt import WarpedVRT
 
-    shown = path.partition("?")[0]
+    shown = public_name(path)
     columns, rows, x, y = np.array([(p.col, p.row, p.x, p.y) for p in georeference.points]).T
     try:
         with GCPTransformer(georeference.points) as fit:

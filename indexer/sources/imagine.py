@@ -6,11 +6,10 @@ Source: https://gdal.org/en/stable/drivers/raster/hfa.html, which links the desc
 from __future__ import annotations
 
 import math
-import mmap
-import struct
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Final, NamedTuple
+
+from indexer.sources.stored import StoredFile, beside
 
 _BITS: Final = (1, 2, 4, 8, 8, 16, 16, 32, 32, 32, 64, 64, 128)  # of a pixel, by the number of its type
 _MOST_NODES: Final = 1_000_000  # a damaged tree may go round in a circle
@@ -24,33 +23,32 @@ class _Node(NamedTuple):
     above: int
 
 
-def needed_bytes(path: Path) -> Iterator[tuple[Path, int]]:
+def needed_bytes(file: StoredFile) -> Iterator[tuple[str, int]]:
     """The file, and those that it says its numbers are in; up to the end of the last number of each.
 
     Raises:
         ValueError, struct.error: its description of itself is cut or wrong.
     """
     end = 0
-    with path.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as data:
-        for node in _nodes(data):
-            if node.kind == "Edms_State":
-                count, blocks = struct.unpack_from("<II", data, node.data + 14)
-                for block in range(count):
-                    _, offset, size, is_there = struct.unpack_from("<hIIH", data, blocks + 14 * block)
-                    end = max(end, offset + size if is_there else 0)
-            elif node.kind == "ImgExternalRaster":
-                yield _beside(path, data, node)
-    yield path, end
+    for node in _nodes(file):
+        if node.kind == "Edms_State":
+            count, blocks = file.unpack("<II", node.data + 14)
+            for block in range(count):
+                _, offset, size, is_there = file.unpack("<hIIH", blocks + 14 * block)
+                end = max(end, offset + size if is_there else 0)
+        elif node.kind == "ImgExternalRaster":
+            yield _beside(file, node)
+    yield file.name, end
 
 
-def _nodes(data: mmap.mmap) -> Iterator[_Node]:
+def _nodes(file: StoredFile) -> Iterator[_Node]:
     """All nodes below the root."""
-    (header,) = struct.unpack_from("<I", data, 16)
-    (root,) = struct.unpack_from("<8xI", data, header)
+    (header,) = file.unpack("<I", 16)
+    (root,) = file.unpack("<8xI", header)
     waiting, seen = [(root, 0)], 0
     while waiting:
         at, above = waiting.pop()
-        following, child, place, _, _, kind = struct.unpack_from("<I8xIIi64s32s", data, at)
+        following, child, place, _, _, kind = file.unpack("<I8xIIi64s32s", at)
         yield _Node(kind.split(b"\0")[0].decode("latin-1"), place, above)
         waiting += [(following, above)] if following else []
         waiting += [(child, place)] if child else []
@@ -58,11 +56,11 @@ def _nodes(data: mmap.mmap) -> Iterator[_Node]:
             raise ValueError("its tree goes round in a circle")
 
 
-def _beside(path: Path, data: mmap.mmap, node: _Node) -> tuple[Path, int]:
+def _beside(file: StoredFile, node: _Node) -> tuple[str, int]:
     """The file in which a layer's pixels are, with those of others, block by block; and how long it must be."""
-    width, height, _, kind, across, down = struct.unpack_from("<iiHHii", data, node.above)
-    (length,) = struct.unpack_from("<I", data, node.data)
-    name = data[node.data + 8 : node.data + 8 + length].split(b"\0")[0].decode("latin-1")
-    start, layers = struct.unpack_from("<8xQI", data, node.data + 8 + length)
+    width, height, _, kind, across, down = file.unpack("<iiHHii", node.above)
+    (length,) = file.unpack("<I", node.data)
+    name = file.at(node.data + 8, length).split(b"\0")[0].decode("latin-1")
+    start, layers = file.unpack("<8xQI", node.data + 8 + length)
     blocks = math.ceil(width / across) * math.ceil(height / down) * layers
-    return path.with_name(name), start + blocks * math.ceil(across * down * _BITS[kind] / 8)
+    return beside(file.name, name), start + blocks * math.ceil(across * down * _BITS[kind] / 8)

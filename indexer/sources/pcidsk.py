@@ -8,8 +8,9 @@ from __future__ import annotations
 
 import struct
 from collections.abc import Iterator
-from pathlib import Path
-from typing import BinaryIO, Final, NamedTuple
+from typing import Final, NamedTuple
+
+from indexer.sources.stored import StoredFile
 
 _BLOCK: Final = 512  # bytes, in which the file's own header counts
 _SEGMENT_HEADER: Final = 1024
@@ -24,30 +25,27 @@ class _Segment(NamedTuple):
     length: int
 
 
-def needed_bytes(path: Path) -> int:
+def needed_bytes(file: StoredFile) -> int:
     """Up to the end of the last number.
 
     Raises:
-        ValueError: its header is cut or wrong.
+        ValueError, KeyError, struct.error: its header is cut or wrong.
     """
-    with path.open("rb") as file:
-        head = file.read(464)
-        end = (int(head[304:320]) - 1 + int(head[320:336])) * _BLOCK
-        segments = {number: segment for number, segment in enumerate(_segments(file, head), 1) if segment is not None}
-        for segment in segments.values():
-            if segment.name in _DIRECTORIES:
-                file.seek(segment.start + _SEGMENT_HEADER)
-                directory = file.read(segment.length - _SEGMENT_HEADER)
-                blocks = _text_blocks(directory) if segment.name == _DIRECTORIES[0] else _binary_blocks(directory)
-                for number, last in blocks:
-                    end = max(end, segments[number].start + _SEGMENT_HEADER + last)
+    head = file.at(0, 464)
+    end = (int(head[304:320]) - 1 + int(head[320:336])) * _BLOCK
+    segments = {number: segment for number, segment in enumerate(_segments(file, head), 1) if segment is not None}
+    for segment in segments.values():
+        if segment.name in _DIRECTORIES:
+            directory = file.at(segment.start + _SEGMENT_HEADER, segment.length - _SEGMENT_HEADER)
+            blocks = _text_blocks(directory) if segment.name == _DIRECTORIES[0] else _binary_blocks(directory)
+            for number, last in blocks:
+                end = max(end, segments[number].start + _SEGMENT_HEADER + last)
     return end
 
 
-def _segments(file: BinaryIO, head: bytes) -> Iterator[_Segment | None]:
+def _segments(file: StoredFile, head: bytes) -> Iterator[_Segment | None]:
     """The segments in their order; None for numbers that no segment has."""
-    file.seek((int(head[440:456]) - 1) * _BLOCK)
-    pointers = file.read(int(head[456:464]) * _BLOCK)
+    pointers = file.at((int(head[440:456]) - 1) * _BLOCK, int(head[456:464]) * _BLOCK)
     for at in range(0, len(pointers), _POINTER):
         pointer = pointers[at : at + _POINTER]
         is_there = pointer[:1] in (b"A", b"L")  # active or locked

@@ -18,10 +18,12 @@ from xml.sax.saxutils import escape
 import numpy as np
 import numpy.typing as npt
 
-from indexer.sources.lengths import check_companions, check_length
+from indexer.sources.lengths import check_whole
 from indexer.sources.library_errors import library_errors, read_error
 from indexer.sources.protocol import NotAPictureError
 from indexer.sources.remote import gdal_options, patiently
+from indexer.sources.stored import gdal_name
+from wildsat_core.addresses import public_name
 from wildsat_core.bands import RGB
 from wildsat_core.errors import SourceError
 
@@ -166,7 +168,7 @@ class View:
         options = (
             "" if self.level is None else f'<OpenOptions><OOI key="OVERVIEW_LEVEL">{self.level}</OOI></OpenOptions>'
         )
-        file = f'<SourceFilename relativeToVRT="0">{escape(_gdal_name(self.path))}</SourceFilename>{options}'
+        file = f'<SourceFilename relativeToVRT="0">{escape(gdal_name(self.path))}</SourceFilename>{options}'
         return f"<{kind}>{file}<SourceBand>{band}</SourceBand>{change}</{kind}>"
 
 
@@ -194,8 +196,7 @@ def view_of(header: Any, path: str, choice: BandChoice, *, placed_anew: bool = F
     """
     _check_container(header)
     _check_parts(header)
-    check_companions(header)
-    check_length(header)
+    patiently(path, lambda: check_whole(header))
     indexes = _indexes(header, choice)
     plain = View(path, header.width, header.height, indexes, "uint8")
     if is_palette(header, indexes):
@@ -406,11 +407,4 @@ def open_raster(name: str, path: str | None = None, **options: Any) -> Any:  # n
         try:
             return patiently(path, lambda: rasterio.open(name, **options))
         except library_errors() as err:
-            raise read_error(f"{path.partition('?')[0]} can't be opened as a raster", path, err) from err
-
-
-def _gdal_name(path: str) -> str:
-    """How GDAL itself names a file: addresses and archives have prefixes there."""
-    from rasterio._path import _parse_path, _vsi_path  # the same translation that rasterio.open makes
-
-    return str(_vsi_path(_parse_path(path)))
+            raise read_error(f"{public_name(path)} can't be opened as a raster", path, err) from err

@@ -3,7 +3,13 @@ import logging
 
 import pytest
 
-from wildsat_core.addresses import keep_secrets_out_of_logs, public_name, same_when_signed_anew, without_secrets
+from wildsat_core.addresses import (
+    is_remote,
+    keep_secrets_out_of_logs,
+    public_name,
+    same_when_signed_anew,
+    without_secrets,
+)
 
 SIGNED = [
     "https://store.example/a.tif?sig=SECRET&se=2030-01-01",
@@ -39,6 +45,27 @@ def test_what_is_no_secret_is_shown_as_it_is():
         "s3://bucket/key.tif",
     ):
         assert without_secrets(text) == text
+
+
+@pytest.mark.parametrize(
+    ("name", "expected"),
+    [
+        ("https://h/a.tif", True),
+        ("zip+https://h/a.zip!b.tif", True),
+        ("s3://b/a.tif", True),
+        ("/vsicurl/https://h/a.tif", True),
+        ("/vsizip//vsicurl/https://h/a.zip/b.tif", True),
+        ("/vsitar/{/vsis3/b/a.tar}/b.tif", True),
+        ("zip:///data/a.zip!b.tif", False),
+        ("tar://a.tar!b.tif", False),
+        ("file:///data/a.tif", False),
+        ("/vsizip//data/a.zip/b.tif", False),
+        ("/data/https/a.tif", False),
+        ("NETCDF:/data/a.nc:sst", False),
+    ],
+)
+def test_what_lies_in_an_archive_here_is_not_on_another_machine(name, expected):
+    assert is_remote(name) is expected
 
 
 def test_an_address_means_the_same_whoever_signed_it_and_when():

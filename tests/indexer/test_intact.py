@@ -2,7 +2,11 @@
 
 import contextlib
 import io
+import json
 import random
+import struct
+import urllib.request
+import zipfile
 from functools import partial
 
 import numpy as np
@@ -12,13 +16,16 @@ from affine import Affine
 from PIL import Image
 from rasterio.io import MemoryFile
 
+from indexer.sources import netcdf
 from indexer.sources.dataset import open_dataset
 from indexer.sources.intact import check_intact, check_intact_file
-from indexer.sources.lengths import _Classic
+from indexer.sources.lengths import check_whole
 from indexer.sources.picture import decode_picture, read_picture
 from indexer.sources.protocol import NotAPictureError
 from indexer.sources.raster import PixelGrid, RasterSource
+from indexer.sources.stored import open_stored
 from tests.indexer.conftest import write_raster
+from tests.indexer.file_server import file_server
 from tests.indexer.stac_server import StacServer
 from wildsat_core.errors import SourceError
 from wildsat_core.types import BBox
@@ -262,8 +269,109 @@ def test_the_length_of_a_netcdf_is_that_of_its_numbers(version, kinds, records, 
             variable = file.createVariable(f"v{i}", kind, ("t", "x"))
             for record in range(records):
                 variable[record] = np.arange(5)
-    data = (tmp_path / "it.nc").read_bytes()
-    assert 0 <= len(data) - _Classic(data).needed() < 4
+    with open_stored(str(tmp_path / "it.nc")) as file:
+        assert 0 <= file.length - netcdf.needed_bytes(file) < 4
+
+
+def zipped(folder, name):
+    """GDAL's name for a file that was put into an archive, with all that lies beside it."""
+    archive = folder.with_name(f"{folder.name}-{name}.zip")
+    with zipfile.ZipFile(archive, "w", zipfile.ZIP_DEFLATED) as out:
+        for file in folder.iterdir():
+            out.write(file, file.name)
+    return f"zip://{archive}!{name}"
+
+
+@pytest.fixture(scope="module")
+def shared(tmp_path_factory):
+    """A folder, and the address of a server that gives its files."""
+    folder = tmp_path_factory.mktemp("shared")
+    with file_server(folder) as address:
+        yield folder, address
+
+
+# Beside a file on a server GDAL is not asked to look for others: there is no ENVI or ILWIS there.
+@pytest.mark.parametrize(
+    ("way", "name"),
+    [
+        *(("archive", name) for name in ("ENVI", "ILWIS", "netCDF", "PCIDSK in tiles, as before 2011")),
+        *(
+            ("server", name)
+            for name in ("netCDF", "netCDF on HDF5", "HFA with a file beside", "PCIDSK in tiles", "GPKG")
+        ),
+    ],
+)
+def test_a_cut_raster_is_refused_wherever_it_lies(way, name, shared, tmp_path):
+    folder, address = shared
+    suffix, options = CONTAINERS[name]
+    write_raster(tmp_path / "plain.tif", picture()[..., 0][None], "EPSG:32614", 592_000, 3_707_000, 10)
+    made = [folder / f"{way}-{name.replace(' ', '-')}" / part for part in ("whole", "cut")]
+    for one in made:
+        one.mkdir(parents=True)
+        rasterio.shutil.copy(tmp_path / "plain.tif", one / f"it.{suffix}", driver=name.partition(" ")[0], **options)
+    numbers = max(made[1].iterdir(), key=lambda file: file.stat().st_size)
+    numbers.write_bytes(numbers.read_bytes()[:-4000])
+    served = [f"{address}/{one.relative_to(folder).as_posix()}/it.{suffix}" for one in made]
+    whole, cut = served if way == "server" else [zipped(one, f"it.{suffix}") for one in made]
+    assert np.array_equal(_one_band(whole), _one_band(made[0] / f"it.{suffix}"))
+    with pytest.raises(NotAPictureError, match=r"it\.\S+ (is damaged|can't be)"):
+        _one_band(cut)
+
+
+@pytest.mark.parametrize("name", ["HFA", "netCDF", "PCIDSK in tiles", "GPKG"])
+def test_to_see_that_a_file_is_whole_its_server_is_not_asked_again(name, shared, tmp_path, monkeypatch):
+    folder, address = shared
+    suffix, options = CONTAINERS[name]
+    noise = np.random.default_rng(0).integers(0, 255, (1, 800, 800)).astype(np.uint8)
+    write_raster(tmp_path / "plain.tif", noise, "EPSG:32614", 592_000, 3_707_000, 10)
+    asked = []
+    for check in (lambda _: None, check_whole):
+        path = folder / f"{len(asked)}-{name.partition(' ')[0]}.{suffix}"
+        rasterio.shutil.copy(tmp_path / "plain.tif", path, driver=name.partition(" ")[0], **options)
+        monkeypatch.setattr("indexer.sources.view.check_whole", check)
+        _one_band(f"{address}/{path.name}")
+        log = json.loads(urllib.request.urlopen(f"{address}/requests").read())
+        asked.append([line for line in log if f"/{path.name}" in line])
+    assert len(asked[1]) <= len(asked[0]), asked
+
+
+def test_a_raster_that_is_put_together_of_cut_files_is_refused(tmp_path):
+    write_raster(tmp_path / "plain.tif", picture()[..., 0][None], "EPSG:32614", 592_000, 3_707_000, 10)
+    path = tmp_path / "part.dat"
+    rasterio.shutil.copy(tmp_path / "plain.tif", path, driver="ENVI")
+    rasterio.shutil.copy(path, tmp_path / "of.vrt", driver="VRT")
+    rasterio.shutil.copy(tmp_path / "of.vrt", tmp_path / "of-that.vrt", driver="VRT")
+    assert np.array_equal(_one_band(tmp_path / "of-that.vrt"), _one_band(path))
+    path.write_bytes(path.read_bytes()[:-1])
+    for name in ("of.vrt", "of-that.vrt"):
+        with pytest.raises(NotAPictureError, match=r"part\.dat is damaged: it ends after 16,383 bytes"):
+            _one_band(tmp_path / name)
+
+
+def test_bytes_of_a_stored_file_are_given_by_place_and_none_beyond_its_end(tmp_path):
+    data = random.Random(0).randbytes(200_000)
+    (tmp_path / "it").write_bytes(data)
+    with zipfile.ZipFile(tmp_path / "it.zip", "w", zipfile.ZIP_DEFLATED) as out:
+        out.write(tmp_path / "it", "it")
+    for name in (f"{tmp_path}/it", f"/vsizip/{tmp_path}/it.zip/it"):
+        with open_stored(name) as file:
+            assert file.length == len(data)
+            for start, count in (
+                (0, 10),
+                (65_530, 20),
+                (131_000, 69_000),
+                (199_990, 50),
+                (200_000, 1),
+                (-5, 3),
+                (9, 0),
+            ):
+                assert file.at(start, count) == (data[start : start + count] if start >= 0 else b"")
+            assert file.unpack("<H", 70_000) == (int.from_bytes(data[70_000:70_002], "little"),)
+            with pytest.raises(struct.error):
+                file.unpack("<H", 199_999)
+    for name in (f"{tmp_path}/none", str(tmp_path), f"/vsizip/{tmp_path}/it.zip/none"):
+        with open_stored(name) as file:
+            assert file is None
 
 
 def test_a_cut_raster_on_a_server_is_no_picture(pictures, tmp_path):
