@@ -8,10 +8,11 @@ import email.utils
 import hashlib
 import json
 import logging
+import re
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Self
+from typing import Final, Self
 
 import numpy as np
 import numpy.typing as npt
@@ -25,6 +26,9 @@ from wildsat_core.errors import UnreachableError as StoreError
 from wildsat_core.files import write_text_atomically
 
 logger = logging.getLogger(__name__)
+
+# How GDAL's names of files in archives begin, before that of the archive.
+_ARCHIVE: Final = re.compile(r"(/vsi(zip|tar|gzip|7z|rar)/\{?)+")
 
 
 @dataclass(frozen=True, slots=True)
@@ -236,12 +240,15 @@ def _ask_store(address: str) -> tuple[int, float, str] | None:
 
 
 def _look(name: str) -> tuple[int, float, str] | None:
-    """Size, time of change and what else marks a file; None where there is none."""
-    try:
-        facts = Path(name).stat()
-    except (OSError, ValueError):
-        return None
-    return facts.st_size, facts.st_mtime, str(facts.st_mtime_ns)
+    """Size, time of change and what else marks a file, or the archive that it is in; None where there is none."""
+    path = Path(_ARCHIVE.sub("", name).replace("}", ""))
+    for one in (path, *path.parents):
+        try:
+            facts = one.stat()
+        except (OSError, ValueError):
+            continue
+        return None if one.is_dir() else (facts.st_size, facts.st_mtime, str(facts.st_mtime_ns))
+    return None
 
 
 def _ask(address: str, name: str) -> tuple[int, float, str]:

@@ -183,20 +183,21 @@ class RasterSource:
         """The file with those that belong to it, as the parts of a VRT; or the address."""
         import rasterio
 
-        if "://" in self.path:
+        if is_remote(self.path):
             yield self.path
             return
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", rasterio.errors.NotGeoreferencedWarning)
             with rasterio.open(self.path) as dataset:
                 files, driver = dataset.files or [self.path], dataset.driver
-        for path in map(Path, files):
+        for name in files:
+            path = Path(name)
             if path.is_dir():
                 yield from sorted(str(file) for file in path.rglob("*") if file.is_file())
             elif driver in _PARTS_UNTOLD:
                 yield from sorted(str(file) for file in path.parent.glob(f"{glob.escape(path.stem)}[._]*"))
             else:
-                yield str(path)
+                yield name
 
     def provenance(self) -> dict[str, Any]:
         """What, how cut, how stretched."""

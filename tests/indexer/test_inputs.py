@@ -3,6 +3,7 @@
 import io
 import os
 import threading
+import zipfile
 from dataclasses import replace
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
@@ -102,6 +103,19 @@ def test_the_parts_of_a_vrt_are_inputs_too(tmp_path):
     assert len(before.marks) == 2
     os.utime(tmp_path / "a.tif", (1, 1))
     assert "1 of 2 files" in before.difference(InputState.of(source.inputs()))
+
+
+@pytest.mark.parametrize("name", ["zip://{}!a.tif", "/vsizip/{}/a.tif", "/vsizip/{{{}}}/a.tif"])
+def test_of_a_raster_in_an_archive_the_archive_is_the_input(name, tmp_path):
+    raster(tmp_path / "a.tif", 0)
+    archive = tmp_path / "of.zip"
+    with zipfile.ZipFile(archive, "w") as out:
+        out.write(tmp_path / "a.tif", "a.tif")
+    source = RasterSource(name.format(archive), PixelGrid(32, 32))
+    before = InputState.of(source.inputs())
+    assert before.bytes == archive.stat().st_size
+    os.utime(archive, (1, 1))
+    assert before.difference(InputState.of(source.inputs()))
 
 
 @pytest.mark.parametrize(("driver", "suffix"), [("ILWIS", "mpr"), ("MRF", "mrf"), ("Zarr", "zarr")])
