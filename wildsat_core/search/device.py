@@ -3,18 +3,22 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
 import torch
 
 from wildsat_core.collection.reader import Collection
+from wildsat_core.machine import thread_pool
 from wildsat_core.search.plan import Plan
-from wildsat_core.search.scan import Scores
+from wildsat_core.search.scan import Rows, Scores
 from wildsat_core.types import Space
 
 _BLOCK_ROWS = 32_768  # turned into float32 a block at a time: 32 MB at 256 dimensions
+_COPIED_ROWS = 1_048_576  # neighbouring segments are copied as one until they have so many rows
+_PICKED_ROWS = 262_144  # rows that are gathered at a time: 128 MB at 256 dimensions
 _HEADROOM = 0.8  # of the free memory: scores, cached blocks and the encoders need some too
 
 _ROUNDING = 1e-5  # of a product of unit vectors in float32: its greatest error, with room
@@ -22,7 +26,94 @@ _REDUCED_ROUNDING = 2e-3  # of TF32 and the like
 _LOW = 2048.0  # scales a rest of float16's rounding, at most 2 ** -12, to where float16 has all its bits
 
 Floats = npt.NDArray[np.float32]
+Vectors = npt.NDArray[np.floating]
 Offs = npt.NDArray[np.float64]
+
+
+@dataclass(frozen=True, slots=True)
+class Copy:
+    """What a device keeps of the vectors of some neighbouring segments.
+
+    Attributes:
+        rows: (n, W).
+        longest: greatest length of a row.
+        scale: by which the rows were multiplied.
+    """
+
+    rows: torch.Tensor
+    longest: float
+    scale: float
+
+
+class DeviceCopies:
+    """Something of each vector of a collection on a torch device, made when first used.
+
+    However small a product is, it takes some microseconds to begin: neighbouring segments are copied as one.
+
+    Args:
+        collection: where the vectors are.
+        device: where the copies are.
+        previous: of an earlier generation; the copies of segments that both have are taken over.
+    """
+
+    def __init__(self, collection: Collection, device: torch.device, previous: DeviceCopies | None = None) -> None:
+        """Only remember."""
+        self._collection, self._device = collection, device
+        segments = collection.manifest.segments
+        self._runs = _runs([segment.rows for segment in segments])
+        self._ids = [tuple(segments[i].id for i in run) for run in self._runs]
+        self.starts = [int(collection.offsets[run.start]) for run in self._runs]
+        self._copies: dict[tuple[Space, tuple[str, ...]], Copy] = {}
+        self._whole: dict[Space, list[Copy]] = {}
+        self._lock = threading.Lock()
+        if previous is not None and previous._device == device:
+            held = set(self._ids)
+            self._copies = {key: copy for key, copy in previous._copies.items() if key[1] in held}
+
+    def missing_bytes(self, of_row: Callable[[Space], int]) -> int:
+        """What the copies that are not there yet will take, of so many bytes a row and space."""
+        rows = [sum(self._collection.manifest.segments[i].rows for i in run) for run in self._runs]
+        return sum(
+            of_row(space) * count
+            for space in self._collection.spaces
+            for count, ids in zip(rows, self._ids, strict=True)
+            if (space, ids) not in self._copies
+        )
+
+    def of(self, space: Space, kept: Callable[[Vectors], Vectors], scale: float = 1.0) -> list[Copy]:
+        """The copies of a space, in the order of their rows.
+
+        Args:
+            space: of which vectors.
+            kept: what is kept of (n, D) vectors, (n, W); from several threads.
+            scale: by which `kept` multiplies; what was multiplied by another is made again.
+        """
+        with self._lock:
+            if space not in self._whole:
+                for run, ids in zip(self._runs, self._ids, strict=True):
+                    held = self._copies.get((space, ids))
+                    if held is None or held.scale != scale:
+                        self._copies[space, ids] = self._made(space, run, kept, scale)
+                self._whole[space] = [self._copies[space, ids] for ids in self._ids]
+            return self._whole[space]
+
+    def _made(self, space: Space, run: range, kept: Callable[[Vectors], Vectors], scale: float) -> Copy:
+        vectors = self._collection.vector_parts(space)
+        parts = [vectors[i][at : at + _BLOCK_ROWS] for i in run for at in range(0, len(vectors[i]), _BLOCK_ROWS)]
+        copied = [torch.from_numpy(part).to(self._device) for part in thread_pool().map(kept, parts)]
+        longest = max(float(part.float().norm(dim=1).max()) for part in copied)
+        return Copy(torch.cat(copied), longest, scale)
+
+
+def _runs(rows: Sequence[int]) -> list[range]:
+    """Neighbouring segments together; when some are added, all but the last of the runs stay what they are."""
+    runs, start, count = [], 0, 0
+    for i, number in enumerate(rows):
+        count += number
+        if count >= _COPIED_ROWS or i == len(rows) - 1:
+            runs.append(range(start, i + 1))
+            start, count = i + 1, 0
+    return runs
 
 
 class DeviceScan:
@@ -31,63 +122,94 @@ class DeviceScan:
     Args:
         collection: where the vectors are.
         device: a torch device, such as "cuda:0".
+        sample_rows: rows that stand for all when only the distribution of scores is wanted.
         previous: of an earlier generation; the copies of the segments that both have are taken over.
     """
 
-    def __init__(self, collection: Collection, device: str, previous: DeviceScan | None = None) -> None:
+    def __init__(
+        self, collection: Collection, device: str, sample_rows: Rows, previous: DeviceScan | None = None
+    ) -> None:
         """Only remember."""
-        self._collection, self._device = collection, torch.device(device)
-        self._segments: dict[tuple[str, Space], tuple[torch.Tensor, float]] = {}
-        if previous is not None and previous._device == self._device:
-            held = {segment.id for segment in collection.manifest.segments}
-            self._segments = {key: copy for key, copy in previous._segments.items() if key[0] in held}
-        self._lock = threading.Lock()
+        self.collection, self.device = collection, torch.device(device)
+        self._sample_rows = sample_rows
+        self._copies: DeviceCopies = DeviceCopies(collection, self.device, previous._copies if previous else None)
+        self._starts = torch.tensor(self._copies.starts[1:], dtype=torch.int64, device=self.device)
 
     @property
     def backend(self) -> str:
         """Names the kind of device."""
-        return f"exact scan on {self._device.type}"
+        return f"exact scan on {self.device.type}"
 
-    @staticmethod
-    def fits(collection: Collection, device: str) -> bool:
-        """Whether the device has room for all spaces."""
-        if torch.device(device).type != "cuda":
+    def fits(self, more_bytes: int = 0) -> bool:
+        """Whether the device has room for all spaces, and some bytes more."""
+        if self.device.type != "cuda":
             return True
-        need = sum(part.nbytes for space in collection.spaces for part in collection.vector_parts(space))
-        free, _ = torch.cuda.mem_get_info(device)
-        return need < _HEADROOM * free
+        spaces = self.collection.spaces
+        need = self._copies.missing_bytes(lambda space: spaces[space].dim * np.dtype(spaces[space].dtype).itemsize)
+        free, _ = torch.cuda.mem_get_info(self.device)
+        return need + more_bytes < _HEADROOM * free
 
     def prepare(self, space: Space) -> None:
         """Copy the segments of one space that are not there yet."""
-        self._copies(space)
+        self.copies(space)
+
+    def copies(self, space: Space) -> list[Copy]:
+        """The vectors of a space."""
+        return self._copies.of(space, np.array)
 
     def scores(self, plans: Sequence[Plan]) -> list[tuple[Scores, float]]:
         """Each plan's scores of all rows, (N,), and how far off any of them can be; one pass for all plans."""
-        rows = len(self._collection.tiles)
-        constants = torch.tensor([[plan.constant] for plan in plans], dtype=torch.float32, device=self._device)
-        out = constants.expand(len(plans), rows).contiguous()
-        bounds = _ROUNDING * np.array([abs(plan.constant) for plan in plans])
+        rows = len(self.collection.tiles)
+        out, bounds = self.constants(plans).expand(len(plans), rows).contiguous(), _off_constants(plans)
         spaces: dict[Space, None] = dict.fromkeys(space for plan in plans for space in plan.slopes)
         for space in spaces if rows else ():
             mine = [i for i, plan in enumerate(plans) if space in plan.slopes]
             slopes = np.stack([plans[i].slopes[space] for i in mine])
-            copies = self._copies(space)
-            vectors = [part for part, _ in copies]
-            products, off = (half_products if out.is_cuda else float_products)(vectors, slopes)
-            out.index_add_(0, torch.tensor(mine, device=self._device), products)
-            bounds[mine] += off * max((length for _, length in copies), default=0.0)
-        return [(_to_host(scores), float(bound)) for scores, bound in zip(out, bounds, strict=True)]
+            copies = self.copies(space)
+            found, off = products([copy.rows for copy in copies], slopes)
+            out.index_add_(0, torch.tensor(mine, device=self.device), found)
+            bounds[mine] += off * max(copy.longest for copy in copies)
+        return [(to_host(scores), float(bound)) for scores, bound in zip(out, bounds, strict=True)]
 
-    def _copies(self, space: Space) -> list[tuple[torch.Tensor, float]]:
-        """The (rows, D) copy of each segment and the greatest length of its rows."""
-        segments, parts = self._collection.manifest.segments, self._collection.vector_parts(space)
-        with self._lock:
-            for segment, part in zip(segments, parts, strict=True):
-                if (segment.id, space) not in self._segments:
-                    copy = torch.from_numpy(np.array(part)).to(self._device)
-                    lengths = [block.float().norm(dim=1).max() for block in torch.split(copy, _BLOCK_ROWS)]
-                    self._segments[segment.id, space] = copy, float(max(lengths))
-            return [self._segments[segment.id, space] for segment in segments]
+    def sample_scores(self, plan: Plan) -> Scores:
+        """(S,) scores of the sample's rows."""
+        return to_host(self.scores_at(torch.from_numpy(self._sample_rows).to(self.device), plan)[0])
+
+    def scores_at(self, rows: torch.Tensor, plan: Plan) -> tuple[torch.Tensor, float]:
+        """Scores, (R,), of some rows, (R,) ascending, both on the device, and how far off any of them can be."""
+        out, bound = self.constants([plan])[0].repeat(len(rows)), float(_off_constants([plan])[0])
+        for space, slope in plan.slopes.items() if len(rows) else ():
+            copies, first = self.copies(space), 0
+            for some in torch.split(rows, _PICKED_ROWS):
+                [found], [off] = products(self._picked(copies, some), slope[None])
+                out[first : first + len(some)] += found
+                first += len(some)
+            bound += float(off) * max(copy.longest for copy in copies)
+        return out, bound
+
+    def _picked(self, copies: Sequence[Copy], rows: torch.Tensor) -> list[torch.Tensor]:
+        """Some rows, (R,) ascending, of the copies: (r, D) of each that has any."""
+        ends = [*torch.searchsorted(rows, self._starts).tolist(), len(rows)]
+        return [
+            copy.rows[rows[begin:end] - start]
+            for copy, start, begin, end in zip(copies, self._copies.starts, [0, *ends], ends, strict=False)
+            if end > begin
+        ]
+
+    def constants(self, plans: Sequence[Plan]) -> torch.Tensor:
+        """(B, 1) float32."""
+        return torch.tensor([[plan.constant] for plan in plans], dtype=torch.float32, device=self.device)
+
+
+def _off_constants(plans: Sequence[Plan]) -> Offs:
+    """(B,) how far off scores can be for the plans' constants alone."""
+    return _ROUNDING * np.array([abs(plan.constant) for plan in plans])
+
+
+def products(parts: Sequence[torch.Tensor], slopes: Floats) -> tuple[torch.Tensor, Offs]:
+    """As `float_products`, by the quickest way that a device has."""
+    halves = parts[0].is_cuda and parts[0].dtype == torch.float16
+    return (half_products if halves else float_products)(parts, slopes)
 
 
 def float_products(parts: Sequence[torch.Tensor], slopes: Floats) -> tuple[torch.Tensor, Offs]:
@@ -124,7 +246,7 @@ def half_products(parts: Sequence[torch.Tensor], slopes: Floats) -> tuple[torch.
     return out, _ROUNDING * np.linalg.norm(slopes, axis=1) + lost
 
 
-def _to_host(scores: torch.Tensor) -> Scores:
+def to_host(scores: torch.Tensor) -> Scores:
     """An array that shares memory with no other: the cache may keep one of a batch long after the rest.
 
     From a GPU into page-locked memory, which torch keeps for the next: ten times faster than into memory that the

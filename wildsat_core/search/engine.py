@@ -44,8 +44,8 @@ from wildsat_core.search.query import (
 )
 from wildsat_core.search.ranking import Ranking, timed
 from wildsat_core.search.same_place import Pairs
-from wildsat_core.search.scan import Rows, Scores
-from wildsat_core.search.scorer import ANN_ROWS, EXACT_SCAN_ROWS, FEW, ScanSettings
+from wildsat_core.search.scan import FEW, Rows, Scores
+from wildsat_core.search.scorer import ANN_ROWS, EXACT_SCAN_ROWS, ScanSettings
 from wildsat_core.search.shard import Asked, Found
 from wildsat_core.search.shards import LocalShards, Shards
 from wildsat_core.search.spread import Spread

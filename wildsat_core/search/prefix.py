@@ -21,22 +21,26 @@ import logging
 import threading
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 import numpy.typing as npt
 
+from wildsat_core.batching import Batcher
 from wildsat_core.collection.reader import Collection
 from wildsat_core.machine import thread_pool
+from wildsat_core.search.cache import Cache
 from wildsat_core.search.plan import Part, Plan
 from wildsat_core.search.quantised import BLOCK_ROWS
-from wildsat_core.search.scan import Rows, Scores
+from wildsat_core.search.scan import BATCH, Rows, Scores, exact_scores
 from wildsat_core.types import Space
 
 PREFIX_DIMS = 64  # of which a row keeps one byte each, and four bytes for the length of the rest
 LEVELS = 127
 FINER = 128  # two codes of a query's coordinate, one in units, one in parts of them, leave next to nothing
 WORTH = 0.05  # share of the rows that may be left over, on average; with more, one pass over all int8 copies is quicker
+MOST_LEFT = 16  # more rows than one in so many left by the prefixes: all are scored in one full pass instead
+_CACHED_PLANS = 16
 _RIDGE = 0.01  # of the mean eigenvalue, added to both moments: a direction that nothing had yet may be asked for
 _REACH = 1.1  # of the furthest in a sample: some of all tiles lie further out
 _HITS = 20  # of a search for which the share is measured
@@ -48,7 +52,29 @@ _ROUNDING = 2.0**-23
 
 Floats = npt.NDArray[np.float32]
 Doubles = npt.NDArray[np.float64]
+Left = tuple[Rows, Scores, float]  # rows that were not ruled out, ascending, their scores, and how far off those can be
 log = logging.getLogger(__name__)
+
+
+class Prefixes(Protocol):
+    """Something that rules out nearly all rows by their prefixes; see `PrefixScan` and `DevicePrefixes`."""
+
+    @property
+    def backend(self) -> str:
+        """What an answer says of how it was found."""
+        ...
+
+    def prepare(self, space: Space) -> bool:
+        """Make what searches of one space need, where a prefix is worth it; says whether it is."""
+        ...
+
+    def suits(self, plan: Plan) -> bool:
+        """Whether every space that a plan looks at has prefixes; makes those that are missing."""
+        ...
+
+    def left(self, rows: Rows, plan: Plan, count: int) -> Left | None:
+        """Those of some rows, (R,) ascending, that can be among the `count` best; None where too many are left."""
+        ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,11 +85,13 @@ class Rotation:
         of_tiles: (D, D) A: a tile's vector v becomes A' v.
         of_queries: (D, D) B: a query's vector q becomes B' q.
         steps: (P,) by which the tiles' coordinates are counted: 127 of them reach as far as tiles do.
+        reach: the greatest length that a tile's vector of length 1 can get.
     """
 
     of_tiles: Floats
     of_queries: Doubles
     steps: Floats
+    reach: float
 
     @classmethod
     def between(cls, vectors: Floats, queries: Doubles) -> Rotation:
@@ -74,16 +102,22 @@ class Rotation:
         scale = 1.0 / np.sqrt(np.maximum(s, s[0] * 1e-12))
         of_tiles = (right @ wt.T * scale).astype(np.float32)
         furthest = np.abs(vectors @ of_tiles[:, :PREFIX_DIMS]).max(axis=0)
-        return cls(of_tiles, left @ u * scale, np.maximum(furthest * _REACH / LEVELS, 1e-12))
+        steps = np.maximum(furthest * _REACH / LEVELS, 1e-12)
+        return cls(of_tiles, left @ u * scale, steps, float(np.linalg.norm(of_tiles, 2)))
 
-    def rest(self, slopes: Floats) -> tuple[Doubles, Doubles]:
+    def turned(self, vectors: npt.NDArray[np.floating]) -> Floats:
+        """(n, D) tiles' vectors, turned."""
+        turned: Floats = np.asarray(vectors, np.float32) @ self.of_tiles
+        return turned
+
+    def rest(self, slopes: Floats, dims: int) -> tuple[Doubles, Doubles]:
         """Lengths of what a prefix leaves out of (B, D) queries, and what rounding may add for tiles of length 1, (B,).
 
         The matrices were found and the tiles are turned in finite precision, so that a product of both is not quite the
         product of what was turned: of that, too, the second number is a bound.
         """
         turned = slopes.astype(np.float64) @ self.of_queries
-        rest = np.linalg.norm(turned[:, PREFIX_DIMS:], axis=1)
+        rest = np.linalg.norm(turned[:, dims:], axis=1)
         lost = np.linalg.norm(turned @ self.of_tiles.T.astype(np.float64) - slopes, axis=1)
         turning = np.abs(turned) @ np.linalg.norm(self.of_tiles.astype(np.float64), axis=0)
         own = np.linalg.norm(slopes.astype(np.float64), axis=1)
@@ -122,14 +156,13 @@ class _Prefixes:
     def of(cls, vectors: npt.NDArray[np.floating], rotation: Rotation) -> _Prefixes:
         import numkong
 
-        rows = np.asarray(vectors, np.float32)
-        turned = rows @ rotation.of_tiles
+        turned = rotation.turned(vectors)
         rest = np.sqrt(_squares(turned[:, PREFIX_DIMS:])) * np.float32(1 + 1e-5)
         steps = turned[:, :PREFIX_DIMS] / rotation.steps
         codes = np.clip(np.rint(steps), -LEVELS, LEVELS)
         fits = (np.abs(steps) <= LEVELS + 0.5).all(axis=1)
         off = float(np.sqrt(_squares(steps - codes).max(where=fits, initial=0.0)))
-        longest = float(np.sqrt(_squares(rows).max()))
+        longest = float(np.sqrt(_squares(np.asarray(vectors, np.float32)).max()))
         packed = numkong.dots_pack(codes.astype(np.int8))
         return cls(packed, rest, float(rest.max()), np.flatnonzero(~fits), off, longest)
 
@@ -140,84 +173,40 @@ def _squares(rows: Floats) -> Floats:
     return squares
 
 
-class PrefixScan:
-    """Prefixes of a collection's vectors, in spaces where they rule out nearly all rows.
+class Rotations:
+    """The rotation of each space where a prefix rules out nearly all rows; found when first asked for.
 
     Args:
         collection: where the vectors are.
         queries: gives (M, D) vectors such as are asked of a space; none of them where M is 0.
         sample_rows: live rows that stand for all when the share that is left over is measured.
-        previous: of an earlier generation; the copies of the segments that both have are taken over.
+        previous: of an earlier generation; a rotation need not fit perfectly to be exact: that of the first tiles
+            serves the later ones, too.
     """
-
-    backend = "exact scan after a prefix pass"
 
     def __init__(
         self,
         collection: Collection,
         queries: Callable[[Space], Floats],
         sample_rows: Rows,
-        previous: PrefixScan | None = None,
+        previous: Rotations | None = None,
     ) -> None:
         """Only remember."""
         self._collection, self._queries, self._sample_rows = collection, queries, sample_rows
-        self._rotations: dict[Space, Rotation | None] = {}
-        self._segments: dict[tuple[str, Space], list[_Prefixes]] = {}
+        self._found: dict[Space, Rotation | None] = dict(previous._found) if previous else {}
         self._lock = threading.Lock()
-        if previous is not None:
-            # A rotation need not fit perfectly to be exact: that of the first tiles serves the later ones, too.
-            held = {segment.id for segment in collection.manifest.segments}
-            self._rotations = dict(previous._rotations)
-            self._segments = {key: part for key, part in previous._segments.items() if key[0] in held}
 
-    def prepare(self, space: Space) -> bool:
-        """Make one space's prefixes where they are missing and worth it; says whether they are.
-
-        Turning costs D * D products a row, about a second of a processor for 100,000 rows of 256.
-        """
+    def of(self, space: Space) -> Rotation | None:
+        """The rotation of a space; None where too many rows would be left over."""
         with self._lock:
-            if space not in self._rotations:
-                self._rotations[space] = self._worthwhile(space)
-            rotation = self._rotations[space]
-            if rotation is None:
-                return False
-            segments, vectors = self._collection.manifest.segments, self._collection.vector_parts(space)
-            missing = [i for i, segment in enumerate(segments) if (segment.id, space) not in self._segments]
-            for i in missing:
-                parts = [vectors[i][at : at + BLOCK_ROWS] for at in range(0, len(vectors[i]), BLOCK_ROWS)]
-                made = thread_pool().map(_Prefixes.of, parts, [rotation] * len(parts))
-                self._segments[segments[i].id, space] = list(made)
-            return True
+            if space not in self._found:
+                self._found[space] = self._worthwhile(space)
+            return self._found[space]
 
-    def suits(self, plan: Plan) -> bool:
-        """Whether every space that a plan looks at has prefixes; makes those that are missing."""
-        return bool(plan.slopes) and all(self.prepare(space) for space in plan.slopes)
-
-    def bounds(self, plans: Sequence[Plan]) -> list[tuple[Scores, float]]:
-        """For each plan an upper bound of every row's score, (N,), less a number that is the same for all rows."""
-        spaces: list[Space] = sorted({space for plan in plans for space in plan.slopes})
-        asked = [_Question.of(space, plans, self._rotation(space)) for space in spaces]
-        blocks = [
-            [part for segment in self._collection.manifest.segments for part in self._segments[segment.id, space]]
-            for space in spaces
-        ]
-        out = [np.empty(len(self._collection.tiles), np.float32) for _ in plans]
-
-        def score(start: int, *copies: _Prefixes) -> None:
-            to = [scores[start : start + len(copies[0].rest)] for scores in out]
-            for question, copy in zip(asked, copies, strict=True):
-                question.add(copy, to)
-
-        starts = np.cumsum([0, *(len(part.rest) for part in blocks[0][:-1])])
-        list(thread_pool().map(score, starts.tolist(), *blocks))
-        slack = np.array([1e-6 * abs(plan.constant) for plan in plans])
-        for question, copies in zip(asked, blocks, strict=True):
-            slack[question.plans] += question.slack(copies)
-        return list(zip(out, slack.tolist(), strict=True))
-
-    def _rotation(self, space: Space) -> Rotation:
-        rotation = self._rotations[space]
-        assert rotation is not None, "plans are asked about first, by `suits`"
+    def __getitem__(self, space: Space) -> Rotation:
+        """That of a space which has one."""
+        rotation = self._found[space]
+        assert rotation is not None, "plans are asked about first, by `Prefixes.suits`"
         return rotation
 
     def _worthwhile(self, space: Space) -> Rotation | None:
@@ -243,6 +232,80 @@ class PrefixScan:
         scores = queries @ vectors.T  # (M, S)
         edges = np.partition(scores, len(vectors) - reached, axis=1)[:, len(vectors) - reached]
         return float(np.mean(np.stack(bounds) >= (edges - question.slack([copy]))[:, None]))
+
+
+class PrefixScan:
+    """Prefixes of a collection's vectors, in spaces where they rule out nearly all rows.
+
+    Args:
+        collection: where the vectors are.
+        rotations: of its spaces.
+        previous: of an earlier generation; the copies of the segments that both have are taken over.
+    """
+
+    backend = "exact scan after a prefix pass"
+
+    def __init__(self, collection: Collection, rotations: Rotations, previous: PrefixScan | None = None) -> None:
+        """Only remember."""
+        self._collection, self._rotations = collection, rotations
+        self._segments: dict[tuple[str, Space], list[_Prefixes]] = {}
+        self._lock = threading.Lock()
+        self._bounds: Cache[bytes, tuple[Scores, float]] = Cache(_CACHED_PLANS)
+        self._together: Batcher[Plan, tuple[Scores, float]] = Batcher(self.bounds, BATCH)
+        if previous is not None:
+            held = {segment.id for segment in collection.manifest.segments}
+            self._segments = {key: part for key, part in previous._segments.items() if key[0] in held}
+
+    def prepare(self, space: Space) -> bool:
+        """Make one space's prefixes where they are missing and worth it; says whether they are.
+
+        Turning costs D * D products a row, about a second of a processor for 100,000 rows of 256.
+        """
+        rotation = self._rotations.of(space)
+        if rotation is None:
+            return False
+        with self._lock:
+            segments, vectors = self._collection.manifest.segments, self._collection.vector_parts(space)
+            missing = [i for i, segment in enumerate(segments) if (segment.id, space) not in self._segments]
+            for i in missing:
+                parts = [vectors[i][at : at + BLOCK_ROWS] for at in range(0, len(vectors[i]), BLOCK_ROWS)]
+                made = thread_pool().map(_Prefixes.of, parts, [rotation] * len(parts))
+                self._segments[segments[i].id, space] = list(made)
+            return True
+
+    def suits(self, plan: Plan) -> bool:
+        """Whether every space that a plan looks at has prefixes; makes those that are missing."""
+        return bool(plan.slopes) and all(self.prepare(space) for space in plan.slopes)
+
+    def left(self, rows: Rows, plan: Plan, count: int) -> Left | None:
+        """Those of some rows, (R,) ascending, that can be among the `count` best; None where too many are left."""
+        bounds, slack = self._bounds.get(plan.key, lambda: self._together(plan))
+        mine = bounds if len(rows) == len(bounds) else bounds[rows]
+        most = max(count, len(rows) // MOST_LEFT)
+        left = best_by_bounds(mine, slack, count, lambda at: exact_scores(self._collection, plan, rows[at]), most)
+        return None if left is None else (rows[left[0]], left[1], 0.0)
+
+    def bounds(self, plans: Sequence[Plan]) -> list[tuple[Scores, float]]:
+        """For each plan an upper bound of every row's score, (N,), less a number that is the same for all rows."""
+        spaces: list[Space] = sorted({space for plan in plans for space in plan.slopes})
+        asked = [_Question.of(space, plans, self._rotations[space]) for space in spaces]
+        blocks = [
+            [part for segment in self._collection.manifest.segments for part in self._segments[segment.id, space]]
+            for space in spaces
+        ]
+        out = [np.empty(len(self._collection.tiles), np.float32) for _ in plans]
+
+        def score(start: int, *copies: _Prefixes) -> None:
+            to = [scores[start : start + len(copies[0].rest)] for scores in out]
+            for question, copy in zip(asked, copies, strict=True):
+                question.add(copy, to)
+
+        starts = np.cumsum([0, *(len(part.rest) for part in blocks[0][:-1])])
+        list(thread_pool().map(score, starts.tolist(), *blocks))
+        slack = np.array([1e-6 * abs(plan.constant) for plan in plans])
+        for question, copies in zip(asked, blocks, strict=True):
+            slack[question.plans] += question.slack(copies)
+        return list(zip(out, slack.tolist(), strict=True))
 
 
 @dataclass(frozen=True, slots=True)
@@ -279,7 +342,7 @@ class _Question:
         coarse = np.rint(weights / units)
         fine = np.rint((weights / units - coarse) * FINER)
         lost = weights - (coarse + fine / FINER) * units
-        rest, rounding = rotation.rest(slopes)
+        rest, rounding = rotation.rest(slopes, PREFIX_DIMS)
         return cls(
             np.array(list(asked)),
             np.array([space == min(mine) for mine in asked.values()]),

@@ -33,23 +33,21 @@ class Candidates:
 
     Attributes:
         rows: (M,) ascending.
-        scores: (M,), off by at most `bound`.
+        scores: (M,), off by at most `bound`; None where most rows will be ruled out by their prefixes.
         bound: 0 when the scores are exact.
         matched: how many rows passed the filters, M or more.
-        backend: how the scores were found; filters that leave few rows count for nothing here.
-        upper: whether the scores are bounds from above instead, too low by at most `bound`.
+        backend: how the scores are found; filters that leave few rows count for nothing here.
     """
 
     rows: Rows
-    scores: Scores
+    scores: Scores | None
     bound: float
     matched: int
     backend: str
-    upper: bool = False
 
     def where(self, mask: npt.NDArray[np.bool_]) -> Candidates:
         """Those of a mask, (M,), alone; `matched` stays what it is."""
-        return replace(self, rows=self.rows[mask], scores=self.scores[mask])
+        return replace(self, rows=self.rows[mask], scores=None if self.scores is None else self.scores[mask])
 
 
 @dataclass(frozen=True, slots=True)

@@ -17,6 +17,8 @@ from wildsat_core.types import Space
 Scores = npt.NDArray[np.float32]
 Rows = npt.NDArray[np.int64]
 
+BATCH = 16  # plans that one pass over the vectors scores at most
+FEW = 8  # filters that leave less than one row in so many are served by reading just those rows
 _BLOCK_ROWS = 1_024  # x 256 float32 is 1 MB: a block stays in the cache of its processor between the two steps
 
 
@@ -34,6 +36,10 @@ class Scan(Protocol):
 
     def scores(self, plans: Sequence[Plan]) -> list[tuple[Scores, float]]:
         """Each plan's scores of all rows, (N,), and how far off any of them can be; 0 when they are exact."""
+        ...
+
+    def sample_scores(self, plan: Plan) -> Scores:
+        """(S,) scores of an even sample of the rows, for when only their distribution is wanted."""
         ...
 
 
@@ -64,6 +70,11 @@ def score_rows(collection: Collection, slopes: Mapping[Space, npt.NDArray[np.flo
     return scores
 
 
+def exact_scores(collection: Collection, plan: Plan, rows: Rows) -> Scores:
+    """Exact scores of some rows, (K,)."""
+    return score_rows(collection, plan.slopes, rows) + np.float32(plan.constant)
+
+
 class PlainScan:
     """float32 copies of a small collection's vectors, made when first used.
 
@@ -72,9 +83,9 @@ class PlainScan:
 
     backend = "exact scan"
 
-    def __init__(self, collection: Collection) -> None:
+    def __init__(self, collection: Collection, sample_rows: Rows) -> None:
         """Only remember."""
-        self._collection = collection
+        self._collection, self._sample_rows = collection, sample_rows
         self._copies: dict[Space, npt.NDArray[np.float32]] = {}
 
     def prepare(self, space: Space) -> None:
@@ -84,6 +95,10 @@ class PlainScan:
     def scores(self, plans: Sequence[Plan]) -> list[tuple[Scores, float]]:
         """Each plan's exact scores of all rows, (N,); bounds are 0."""
         return [(self._scores(plan), 0.0) for plan in plans]
+
+    def sample_scores(self, plan: Plan) -> Scores:
+        """(S,) scores of the sample's rows."""
+        return exact_scores(self._collection, plan, self._sample_rows)
 
     def _scores(self, plan: Plan) -> Scores:
         scores = np.zeros(len(self._collection.tiles), np.float32)

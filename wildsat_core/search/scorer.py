@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -14,11 +15,14 @@ from wildsat_core.search.ann import CANDIDATES, AnnIndex
 from wildsat_core.search.cache import Cache
 from wildsat_core.search.distribution import is_sampled
 from wildsat_core.search.plan import Plan
-from wildsat_core.search.prefix import PrefixScan, best_by_bounds
+from wildsat_core.search.prefix import Prefixes, PrefixScan, Rotations
 from wildsat_core.search.quantised import QuantisedScan, candidates
 from wildsat_core.search.ranking import Candidates, Scored
-from wildsat_core.search.scan import PlainScan, Rows, Scan, Scores, best_first, score_rows
+from wildsat_core.search.scan import BATCH, FEW, PlainScan, Rows, Scan, Scores, best_first, exact_scores
 from wildsat_core.types import Space
+
+if TYPE_CHECKING:
+    from wildsat_core.search.device import DeviceScan
 
 # Up to here float32 copies of the vectors are scanned; beyond, an int8 pass goes first (wildsat_core.search.quantised).
 EXACT_SCAN_ROWS = 20_000
@@ -26,13 +30,10 @@ EXACT_SCAN_ROWS = 20_000
 ANN_ROWS = 20_000_000
 
 SAMPLE_ROWS = 65_536  # of all tiles, at least, stand for them where percentiles are read off a sample
-FEW = 8  # filters that leave less than one row in so many are served by reading just those rows
 _INDEX_HEADROOM = 4  # an index is asked for at least so many times the hits wanted
 _LEAST_LIVE = 0.9  # share of an index's proposals that must not have been deleted since it was built
-_MOST_LEFT = 16  # more rows than one in so many left by the prefixes: all are scored in one int8 pass instead
 _PREFIX_WANTED = 1_000  # hits up to which it pays to score the rest one by one
 _CACHED_PLANS = 16
-_BATCH = 16  # plans that one pass over the vectors scores at most
 
 log = logging.getLogger(__name__)
 
@@ -81,17 +82,19 @@ class Scorer:
         """Open the indexes that will be used; copy nothing yet."""
         self._collection = collection
         self.live: Rows = np.flatnonzero(collection.tiles.live)
-        self._sampled, self._sample_rows = is_sampled(live), sample_rows
+        self._sampled = is_sampled(live)
         self._scored: Cache[bytes, Scored] = Cache(_CACHED_PLANS)
-        self._bounds: Cache[bytes, tuple[Scores, float]] = Cache(_CACHED_PLANS)
         self._bodies: Cache[bytes, Scores] = Cache(_CACHED_PLANS)
         self._quantised: QuantisedScan | None = None
+        self._device: DeviceScan | None = None
         self._scan = self._choose_scan(rows, sample_rows, settings, previous)
-        self._prefixes = self._choose_prefixes(queries, previous)
+        # Until there are so many tiles, percentiles take all scores.
+        self._rotations: Rotations = Rotations(
+            collection, queries, sample_rows, previous._rotations if previous else None
+        )
+        self._prefixes = self._choose_prefixes(previous) if self._sampled else None
         # Searches that come while a scan runs share the next pass: it costs little more for several plans than for one.
-        self._scan_together: Batcher[Plan, tuple[Scores, float]] = Batcher(self._scan.scores, _BATCH)
-        if self._prefixes is not None:
-            self._bound_together: Batcher[Plan, tuple[Scores, float]] = Batcher(self._prefixes.bounds, _BATCH)
+        self._scan_together: Batcher[Plan, tuple[Scores, float]] = Batcher(self._scan.scores, BATCH)
         self._indexes: dict[Space, AnnIndex] = {}
         if rows >= settings.ann_rows and (self._quantised is not None or isinstance(self._scan, PlainScan)):
             self._indexes = {space: AnnIndex(collection.root, ann) for space, ann in collection.manifest.ann.items()}
@@ -101,24 +104,32 @@ class Scorer:
         if device is not None:
             from wildsat_core.search.device import DeviceScan  # and torch, which nothing else here needs
 
-            if DeviceScan.fits(collection, device):
-                return DeviceScan(collection, device, before if isinstance(before, DeviceScan) else None)
+            taken = before if isinstance(before, DeviceScan) else None
+            self._device = DeviceScan(collection, device, sample_rows, taken)
+            if self._device.fits():
+                return self._device
             log.warning("collection %s is too large for the memory of %s: scanned on CPU", collection.name, device)
+            self._device = None
         if all_rows <= settings.exact_scan_rows:
-            return PlainScan(collection)
+            return PlainScan(collection, sample_rows)
         self._quantised = QuantisedScan(collection, sample_rows, previous._quantised if previous else None)
         return self._quantised
 
-    def _choose_prefixes(self, queries: Callable[[Space], Scores], previous: Scorer | None) -> PrefixScan | None:
-        if self._quantised is None or not self._sampled:  # until then percentiles take all scores
-            return None
+    def _choose_prefixes(self, previous: Scorer | None) -> Prefixes | None:
         before = previous._prefixes if previous else None
-        return PrefixScan(self._collection, queries, self._quantised.sample_rows, before)
+        if self._quantised is not None:
+            return PrefixScan(self._collection, self._rotations, before if isinstance(before, PrefixScan) else None)
+        if self._device is None:
+            return None
+        from wildsat_core.search.device_prefix import DevicePrefixes
+
+        found = DevicePrefixes(self._device, self._rotations, before if isinstance(before, DevicePrefixes) else None)
+        return found if found.fits() else None
 
     def warm(self) -> None:
         """Make the copies of vectors that the first query would otherwise wait for."""
         for space in self._collection.spaces:
-            if self._prefixes is None or self._quantised is None or not self._prefixes.prepare(space):
+            if self._prefixes is None or not self._prefixes.prepare(space):
                 self._scan.prepare(space)
             if self._sampled and self._quantised is not None:
                 self._quantised.prepare_sample(space)
@@ -132,10 +143,7 @@ class Scorer:
         return self._bodies.get(plan.key, lambda: np.sort(self._unsorted_body(plan)))
 
     def _unsorted_body(self, plan: Plan) -> Scores:
-        if self._sampled:
-            quantised = self._quantised
-            return quantised.sample_scores(plan) if quantised else self.all(plan).scores[self._sample_rows]
-        return self.of_live(plan)
+        return self._scan.sample_scores(plan) if self._sampled else self.of_live(plan)
 
     def of_live(self, plan: Plan) -> Scores:
         """(n,) scores of the live rows."""
@@ -162,23 +170,24 @@ class Scorer:
         """
         if len(rows) == len(self.live) and self._can_index(plan, wanted) and (indexed := self._from_indexes(plan)):
             return indexed
-        bounded = self._prefixes is not None and wanted <= _PREFIX_WANTED and self._prefixes.suits(plan)
-        backend = PrefixScan.backend if bounded else self._scan.backend
+        prefixes = self._prefixes if wanted <= _PREFIX_WANTED else None
+        if prefixes is not None and not prefixes.suits(plan):
+            prefixes = None
+        backend = prefixes.backend if prefixes else self._scan.backend
         if self._quantised is not None and len(rows) * FEW < len(self.live):
             return Candidates(rows, self.exact(rows, plan), 0.0, len(rows), backend)
-        return self._from_prefixes(rows, plan) if bounded else self._from_all(rows, plan)
+        return Candidates(rows, None, 0.0, len(rows), backend) if prefixes else self._from_all(rows, plan)
 
     def best(self, found: Candidates, plan: Plan, count: int) -> tuple[Rows, Scores]:
         """(K,) rows of the `count` best, best first, and (K,) exact scores; equal scores in row order."""
-        rows, scores = found.rows, found.scores
-        if found.upper:
-            most = max(count, len(rows) // _MOST_LEFT)
-            left = best_by_bounds(scores, found.bound, count, lambda at: self.exact(rows[at], plan), most)
+        rows, scores, bound = found.rows, found.scores, found.bound
+        if scores is None:
+            left = self._prefixes.left(rows, plan, count) if self._prefixes else None
             if left is None:
                 return self.best(self._from_all(rows, plan), plan, count)
-            rows, scores = rows[left[0]], left[1]
-        elif found.bound:
-            rows = rows[candidates(scores, count, found.bound)]
+            rows, scores, bound = left
+        if bound:
+            rows = rows[candidates(scores, count, bound)]
             scores = self.exact(rows, plan)
         chosen = best_first(scores, rows, count)
         return rows[chosen], scores[chosen]
@@ -203,12 +212,6 @@ class Scorer:
         scores = scored.scores if len(rows) == len(scored.scores) else scored.scores[rows]
         return Candidates(rows, scores, scored.bound, len(rows), self._scan.backend)
 
-    def _from_prefixes(self, rows: Rows, plan: Plan) -> Candidates:
-        """Every row with a bound of its score."""
-        bounds, slack = self._bounds.get(plan.key, lambda: self._bound_together(plan))
-        mine = bounds if len(rows) == len(bounds) else bounds[rows]
-        return Candidates(rows, mine, slack, len(rows), PrefixScan.backend, upper=True)
-
     def exact(self, rows: Rows, plan: Plan) -> Scores:
         """Exact scores of some rows, (K,)."""
-        return score_rows(self._collection, plan.slopes, rows) + np.float32(plan.constant)
+        return exact_scores(self._collection, plan, rows)

@@ -32,7 +32,7 @@ def test_hits_are_those_of_the_exact_scan(collection, device, query):
 
 
 def test_no_score_is_further_off_than_the_bound(collection, device):
-    scan, plans = DeviceScan(collection, device), [Plan(())]
+    scan, plans = DeviceScan(collection, device, np.arange(N)), [Plan(())]
     for seed in range(20):
         random = np.random.default_rng(seed)
         spaces = (("text",), ("place",), ("text", "image"))[seed % 3]
@@ -52,12 +52,12 @@ def test_a_collection_without_a_tile_has_no_hit(tmp_path, device):
     assert not empty.search(QUERIES[0]).hits
 
 
-def test_copies_of_segments_that_stay_are_taken_over(tmp_path, device):
+def test_copies_of_segments_that_stay_are_taken_over(tmp_path, device, monkeypatch):
+    monkeypatch.setattr("wildsat_core.search.device._COPIED_ROWS", 200)
     first = random_collection(tmp_path / "grows", 600, segment_rows=200)
-    before = DeviceScan(first, device)
-    before.prepare("text")
+    before = DeviceScan(first, device, np.arange(600))
+    copies = before.copies("text")
     delete_tiles(tmp_path / "grows", np.arange(5), generation=first.generation)
-    after = DeviceScan(open_collection(tmp_path / "grows"), device, before)
-    after.prepare("text")
-    assert after._segments.keys() == before._segments.keys()
-    assert all(after._segments[key] is copy for key, copy in before._segments.items())
+    after = DeviceScan(open_collection(tmp_path / "grows"), device, np.arange(5, 600), before)
+    assert len(copies) == 3
+    assert all(new is old for new, old in zip(after.copies("text"), copies, strict=True))

@@ -7,12 +7,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tests.core.search.fakes import FakeModel, random_tile
+from tests.core.search.fakes import DEVICES, FakeModel, random_tile
 from wildsat_core.collection import CollectionWriter, open_collection
 from wildsat_core.collection.maintain import delete_tiles
 from wildsat_core.search.engine import SearchEngine
 from wildsat_core.search.plan import Part, Plan
-from wildsat_core.search.prefix import PREFIX_DIMS, PrefixScan, Rotation, best_by_bounds
+from wildsat_core.search.prefix import PREFIX_DIMS, PrefixScan, Rotation, Rotations, best_by_bounds
 from wildsat_core.search.query import Filters, Query, TextTerm, TileTerm, VectorTerm
 from wildsat_core.search.scan import score_rows
 from wildsat_core.types import BBox, SpaceSpec
@@ -20,6 +20,10 @@ from wildsat_core.types import BBox, SpaceSpec
 N, DIM = 4000, 96
 SPECTRUM = (0.9 ** np.arange(DIM)).astype(np.float32)  # as steep as a trained model's
 PREFIX = "exact scan after a prefix pass"
+# How the prefixes are made and looked at, and what an answer says of it.
+WAYS = {"int8": ({"exact_scan_rows": 0}, PREFIX)} | {
+    device: ({"device": device}, f"exact scan on {device} after a prefix pass") for device in DEVICES
+}
 
 
 def mixed(seed, rows, spectrum=SPECTRUM):
@@ -52,10 +56,12 @@ def fill(root, first, rows, seed=1, make=mixed, per_segment=1500):
     return open_collection(root)
 
 
-@pytest.fixture(autouse=True)
-def _as_with_many_tiles(monkeypatch):
+@pytest.fixture(scope="module", autouse=True)
+def _as_with_many_tiles():
     """Below 262,144 tiles all scores are wanted for percentiles; here a thousand are many."""
-    monkeypatch.setattr("wildsat_core.search.distribution.ALL_SORTED", 1000)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("wildsat_core.search.distribution.ALL_SORTED", 1000)
+        yield
 
 
 @pytest.fixture(scope="module")
@@ -80,31 +86,43 @@ QUERIES = [
 ]
 
 
+@pytest.fixture(scope="module")
+def exact(collection):
+    return SearchEngine(collection, Model(), exact_scan_rows=10**9)
+
+
+@pytest.fixture(scope="module", params=WAYS)
+def quick(request, collection):
+    told, backend = WAYS[request.param]
+    engine = SearchEngine(collection, Model(), **told)
+    assert engine.search(QUERIES[0]).backend == backend
+    return engine
+
+
 @pytest.mark.parametrize("query", QUERIES)
-def test_hits_are_those_of_the_exact_scan(collection, query):
-    exact = SearchEngine(collection, Model(), exact_scan_rows=10**9).search(query)
-    quick = SearchEngine(collection, Model(), exact_scan_rows=0).search(query)
-    assert (exact.backend, quick.backend) == ("exact scan", PREFIX)
+def test_hits_are_those_of_the_exact_scan(exact, quick, query):
+    exact, quick = exact.search(query), quick.search(query)
+    assert exact.backend == "exact scan"
+    assert "after a prefix pass" in quick.backend
     assert [h.row for h in quick.hits] == [h.row for h in exact.hits]
     np.testing.assert_allclose([h.score for h in quick.hits], [h.score for h in exact.hits], rtol=1e-4, atol=1e-4)
     np.testing.assert_allclose([h.percentile for h in quick.hits], [h.percentile for h in exact.hits], atol=0.5)
 
 
-def test_the_best_of_all_have_the_percentiles_of_their_ranks(collection):
-    hits = SearchEngine(collection, Model(), exact_scan_rows=0).search(QUERIES[0]).hits
+def test_the_best_of_all_have_the_percentiles_of_their_ranks(quick):
+    hits = quick.search(QUERIES[0]).hits
     np.testing.assert_allclose([hit.percentile for hit in hits], [100 * (1 - hit.rank / N) for hit in hits], atol=1e-9)
 
 
 def test_most_rows_are_ruled_out_and_round_vectors_have_no_prefix(collection, tmp_path):
-    steep = PrefixScan(collection, lambda _: mixed(5, 400), np.arange(0, N, 2))
+    steep = PrefixScan(collection, Rotations(collection, lambda _: mixed(5, 400), np.arange(0, N, 2)))
     assert steep.prepare("text")
     plan = SearchEngine(collection, Model()).plan(Query((TextTerm("dunes"),), blend=0.0))
     [(bounds, slack)] = steep.bounds([plan])
     exact = score_rows(collection, plan.slopes, np.arange(N)) + np.float32(plan.constant)
     assert (bounds + slack >= np.sort(exact)[-20]).mean() < 0.05
     round_ = fill(tmp_path / "round", 0, 1500, make=lambda seed, rows: mixed(seed, rows, np.ones(DIM)))
-    isotropic = PrefixScan(round_, lambda _: mixed(5, 400, np.ones(DIM)), np.arange(1500))
-    assert not isotropic.prepare("text")
+    assert Rotations(round_, lambda _: mixed(5, 400, np.ones(DIM)), np.arange(1500)).of("text") is None
 
 
 @settings(max_examples=60, deadline=None)
@@ -136,8 +154,7 @@ def _scan_of(vectors, rotation):
         tiles = range(len(vectors))
         manifest = type("Manifest", (), {"segments": [Segment]})
 
-    scan = PrefixScan(Some, lambda _: vectors, np.arange(len(vectors)))
-    scan._rotations["text"] = rotation
+    scan = PrefixScan(Some, {"text": rotation})
     scan._segments["only", "text"] = [_Prefixes.of(vectors, rotation)]
     return scan
 
@@ -166,10 +183,9 @@ def test_the_best_by_bounds_are_the_best(rows, count, slack, seed, most):
         pytest.fail("given up though all may be scored")
 
 
-def test_too_many_left_means_one_pass_over_all(collection, monkeypatch):
-    monkeypatch.setattr("wildsat_core.search.scorer._MOST_LEFT", N)
-    exact = SearchEngine(collection, Model(), exact_scan_rows=10**9)
-    quick = SearchEngine(collection, Model(), exact_scan_rows=0)
+def test_too_many_left_means_one_pass_over_all(exact, quick, monkeypatch):
+    for module in ("prefix", "device_prefix"):
+        monkeypatch.setattr(f"wildsat_core.search.{module}.MOST_LEFT", N)
     for query in QUERIES[:9]:
         assert [h.row for h in quick.search(query).hits] == [h.row for h in exact.search(query).hits]
 
@@ -184,7 +200,7 @@ def test_later_generations_keep_the_rotation_and_the_prefixes_of_segments_that_s
     taken = SearchEngine(after, Model(), exact_scan_rows=0, previous=before)
     old, new = before.shards.shards[0]._scorer._prefixes, taken.shards.shards[0]._scorer._prefixes
     taken.warm()
-    assert new._rotations["text"] is old._rotations["text"]
+    assert new._rotations.of("text") is old._rotations.of("text") is not None
     assert all(new._segments[key] is old._segments[key] for key in old._segments)
     exact = SearchEngine(after, Model(), exact_scan_rows=10**9)
     for query in (QUERIES[0], replace(QUERIES[2], k=200)):
@@ -193,4 +209,4 @@ def test_later_generations_keep_the_rotation_and_the_prefixes_of_segments_that_s
 
 def test_vectors_of_few_dimensions_have_no_prefix(collection):
     assert PREFIX_DIMS < DIM
-    assert not PrefixScan(collection, lambda _: np.empty((0, 0), np.float32), np.arange(N)).prepare("text")
+    assert Rotations(collection, lambda _: np.empty((0, 0), np.float32), np.arange(N)).of("text") is None
