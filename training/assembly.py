@@ -11,7 +11,7 @@ import torch
 
 from training.config import LossSection, ModelSection, TrainConfig
 from training.data.tables import TrainingSet
-from wildsat_core.bands import NINE_BANDS, PRITHVI, SENTINEL2, band_positions
+from wildsat_core.bands import NINE_BANDS, PRITHVI, RGB, SENTINEL2, band_positions
 from wildsat_core.errors import CheckpointError, InvalidInputError
 from wildsat_core.location import build_location
 from wildsat_core.models.backbones import BandMixer
@@ -27,6 +27,7 @@ from wildsat_core.models.model import WildSATModel
 from wildsat_core.models.registry import MODELS, find_spec
 from wildsat_core.models.spec import ModelSpec
 from wildsat_core.models.starts import MAY_MISS, load_start, read_start
+from wildsat_core.models.torchgeo_starts import torchgeo_preprocessing
 from wildsat_core.models.weights import load_exactly, read_safetensors
 from wildsat_core.preprocess import Preprocessing
 from wildsat_core.types import Space
@@ -99,14 +100,16 @@ def tile_spaces(losses: LossSection) -> tuple[Space, ...]:
 
 
 def _preprocessing(section: ModelSection, spec: ModelSpec) -> Preprocessing:
-    changed = spec.preprocessing
-    if section.bands:
+    changed, other = spec.preprocessing, bool(section.bands) or section.scale is not None
+    if spec.start == "torchgeo" and other:
+        changed = torchgeo_preprocessing(spec, section.bands or RGB, section.scale)
+    elif section.bands:
         channels = max(changed.channels, len(section.bands))
         positions = _positions(section.bands, changed.channels)
         changed = replace(changed, bands=section.bands, positions=positions, channels=channels)
     if section.input_px is not None:
         changed = replace(changed, input_px=section.input_px)
-    return changed if section.scale is None else replace(changed, scale=section.scale)
+    return replace(changed, scale=section.scale or changed.scale)
 
 
 def _positions(bands: tuple[str, ...], channels: int) -> tuple[int, ...]:

@@ -27,7 +27,7 @@ class ModelSection(_Section):
     """Which network.
 
     Attributes:
-        row: name in the registry, or `timm:<backbone>`.
+        row: name in the registry, `timm:<backbone>`, or `torchgeo:<weights>`.
         start: file of starting weights; None lets the library that has them fetch them; "none" starts at random.
         missing: what the start's file lacks, as MoCo v3's its classifier, is drawn at random or taken from ImageNet's.
         architecture_args: replace or add to the row's.

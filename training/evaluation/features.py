@@ -49,8 +49,9 @@ def open_subject(name: str, seed: int = 0) -> Subject:
 
     Args:
         name: of an installed model, or its directory, or that of a training run; `random:<row or model>` for its
-            network with random weights; `start:<row>` or `timm:<backbone>` for the weights that training starts from;
-            `torchgeo:<weights>` for those of torchgeo; `colour` for the mean and spread of red, green and blue.
+            network with random weights; `start:<row>` or `timm:<backbone>` for the weights that training starts from,
+            `start:torchgeo:<weights>` among them; `torchgeo:<weights>` for a network of torchgeo as it is; `colour` for
+            the mean and spread of red, green and blue.
         seed: of random weights.
 
     Raises:

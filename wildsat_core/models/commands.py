@@ -50,7 +50,8 @@ def list_models(as_json: AsJson = False) -> None:
     console = Console()
     # Names must come out whole, however narrow the terminal: they are what is typed next.
     Console(width=max(console.width, 160)).print(table)
-    console.print("Any timm backbone can be trained by its name: timm:convnext_tiny")
+    console.print("Any timm backbone can be trained by its name, timm:convnext_tiny, and torchgeo's weights by theirs,")
+    console.print("torchgeo:ResNet50_Weights.SENTINEL2_RGB_MOCO")
 
 
 @models.command()

@@ -86,16 +86,24 @@ MODELS: dict[str, ModelSpec] = {row.name: row for row in _ROWS}
 
 
 def find_spec(name: str) -> ModelSpec:
-    """The row of a name, or a row made for `timm:<backbone>`.
+    """The row of a name, or a row made for `timm:<backbone>` or `torchgeo:<weights>`.
 
     Raises:
-        ModelNotFoundError: no such row, and no such timm backbone.
+        ModelNotFoundError: no such row, no such timm backbone, or no such weights of torchgeo.
+        InvalidInputError: torchgeo's weights are none to train from.
+        MissingExtraError: torchgeo is asked for and not installed.
     """
     if name in MODELS:
         return MODELS[name]
     if name.startswith("timm:"):
         return _timm_spec(name)
-    raise ModelNotFoundError(f"no model is called {name!r}; there are {', '.join(MODELS)} and timm:<backbone>")
+    if name.startswith("torchgeo:"):
+        from wildsat_core.models.torchgeo_starts import torchgeo_spec
+
+        return torchgeo_spec(name)
+    raise ModelNotFoundError(
+        f"no model is called {name!r}; there are {', '.join(MODELS)}, timm:<backbone> and torchgeo:<weights>"
+    )
 
 
 def model_home() -> Path:

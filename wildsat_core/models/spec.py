@@ -22,7 +22,7 @@ class ModelSpec:
         name: what users type.
         architecture, architecture_args: the backbone, as in a model's config.
         start: which weights it starts from: "imagenet", "clip", "prithvi", "satclip", "satlas", "moco", "seco",
-            "random", or "timm" for any backbone of that library.
+            "random", or "timm" and "torchgeo" for what these libraries have.
         feature_size: length of the backbone's feature.
         preprocessing: for true-colour pictures.
         tuning: what the reference trains: "norms and classifier", "LoRA and DoRA on ...", or "all".

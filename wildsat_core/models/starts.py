@@ -5,6 +5,7 @@ must fit. Which keys may be missing is stated in MAY_MISS and nowhere else:
 
 moco: `fc.weight` and `fc.bias`; the file's own is a projection of another size, the classifier keeps random weights.
 prithvi: `pos_embed`; published for three dates, while the positions for one date are fixed numbers, computed anew.
+torchgeo: `norm.*`, the last norm of some vision transformers, which then begins as any does.
 All others: nothing.
 """
 
@@ -23,11 +24,13 @@ from wildsat_core.models.backbones import BandMixer, build_backbone
 from wildsat_core.models.checkpoint import read_checkpoint, state_dict_of, without_prefix
 from wildsat_core.models.registry import find_spec
 from wildsat_core.models.spec import ModelSpec
+from wildsat_core.models.torchgeo_starts import fetch_weights, without_classifier
 from wildsat_core.models.weights import load_exactly, no_random_weights, read_safetensors
 
 MAY_MISS: dict[str, frozenset[str]] = {
     "moco": frozenset({"fc.weight", "fc.bias"}),
     "prithvi": frozenset({"pos_embed"}),
+    "torchgeo": frozenset({"norm.weight", "norm.bias"}),
 }
 
 # SeCo keeps a ResNet as a numbered sequence of its children.
@@ -42,9 +45,9 @@ def load_start(name: str, file: str | Path | None = None, *, channels: int | Non
     """Build the backbone of a registry row with its starting weights.
 
     Args:
-        name: of the row, or `timm:<backbone>`.
-        file: the published file. Without it ImageNet and timm weights come through their libraries, which use their own
-            cache or the network; random starts need none.
+        name: of the row, `timm:<backbone>` or `torchgeo:<weights>`.
+        file: the published file. Without it weights of ImageNet, timm and torchgeo come through their libraries, which
+            use their own cache or the network; random starts need none.
         channels: number of input channels, by default the row's. Other numbers than three put a random mixing layer
             before a three-channel backbone, which is loaded as ever.
 
@@ -119,7 +122,7 @@ def _cut(start: str, state: Weights) -> Weights:
     if start == "prithvi":
         kept = backbone_weights(start, state)
         return {key: value for key, value in kept.items() if key != "pos_embed"}
-    return state
+    return without_classifier(state) if start == "torchgeo" else state
 
 
 def _satlas_name(key: str) -> str:
@@ -142,11 +145,11 @@ def _library_weights(spec: ModelSpec) -> Weights:
     Raises:
         CheckpointError: it could not fetch them, or the row is none of a library's.
     """
-    if spec.start not in ("timm", "imagenet", "clip"):
+    if spec.start not in ("timm", "imagenet", "clip", "torchgeo"):
         raise CheckpointError(f"{spec.name} starts from {spec.start_file}; give its path")
     try:
         return _fetched(spec)
-    except Exception as err:  # four libraries fetch, and each has errors of its own for a machine without the internet
+    except Exception as err:  # five libraries fetch, and each has errors of its own for a machine without the internet
         raise CheckpointError(
             f"the starting weights of {spec.name} ({spec.start_file}) could not be fetched: {_first_line(err)}. Fetch "
             "them on a machine that has the internet and give the file, as in --set model.start=FILE, or begin with "
@@ -164,6 +167,8 @@ def _fetched(spec: ModelSpec) -> Weights:
 
         model = timm.create_model(spec.architecture.removeprefix("timm:"), pretrained=True, num_classes=0)
         return dict(model.state_dict())
+    if spec.start == "torchgeo":
+        return fetch_weights(spec)
     if spec.start == "imagenet":
         from torchvision.models import get_weight
 
