@@ -14,7 +14,7 @@ from PIL import Image
 from safetensors.numpy import load_file
 
 from tests.training.conftest import make_dataset, write_reference
-from training.data.build import BuildReport, SplitPlan, build_dataset, read_texts
+from training.data.build import BuildReport, SplitPlan, _keep_apart, build_dataset, read_texts
 from training.data.cells import cell_centre, cell_of, spatial_splits
 from training.data.embed import embed_texts
 from training.data.imagery import mercator_centre, mercator_tile, open_imagery
@@ -91,6 +91,26 @@ def test_places_near_held_out_ones_are_in_no_part(tmp_path: Path) -> None:
                 assert len(data.pairs_of("train")) + len(data.pairs_of("val")) == (4 if buffer_km == 0 else 3)
                 _Sites(data.column("places", "site"), data.column("places", "split"))
     assert found == {0.0: ["train", "val"], 10.0: ["buffer", "val"]}
+
+
+def test_the_buffer_round_held_out_blocks_is_as_wide_everywhere() -> None:
+    """Against distances of all pairs, over the antimeridian and the poles, with sites of two dates."""
+    random = np.random.default_rng(5)
+    lon = np.concatenate([random.uniform(-180, 180, 150), 180 + random.uniform(-0.3, 0.3, 80), np.arange(40) * 9.0])
+    lat = np.concatenate([random.uniform(-90, 90, 150), random.uniform(9, 11, 80), np.full(40, 89.9)])
+    lon = (lon + 180) % 360 - 180
+    split = random.choice(["train", "val", "test"], 270, p=[0.7, 0.2, 0.1])
+    sites = np.arange(270) // 2  # a site is in one part
+    split = split[sites * 2]
+    places = [{"lon": x, "lat": y, "site": s, "split": p} for x, y, s, p in zip(lon, lat, sites, split, strict=True)]
+    _keep_apart(places, 25.0)
+    kept = np.array([place["split"] for place in places])
+    held = split != "train"
+    assert (kept[held] == split[held]).all(), "what is held out stays so"
+    away = np.array([great_circle_km(x, y, lon[held], lat[held]).min() for x, y in zip(lon, lat, strict=True)])
+    near = {site for site, km, part in zip(sites, away, split, strict=True) if part == "train" and km <= 25}
+    assert 20 < len(near) < 80
+    assert {site for site, part in zip(sites, kept, strict=True) if part == "buffer"} == near
 
 
 @pytest.mark.parametrize("side", [0.0, -5.0, float("nan"), float("inf"), 1e-9, 1e9])
