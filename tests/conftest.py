@@ -7,9 +7,11 @@ import os
 import secrets
 import shutil
 from collections.abc import Iterator
+from functools import cache
 from pathlib import Path
 
 import pytest
+from typer import testing
 
 MEMORY = Path("/dev/shm")
 ROOM = 8 << 30  # bytes
@@ -27,6 +29,8 @@ def pytest_configure(config: pytest.Config) -> None:
     # Tests wait for the disk thousands of times, to see what is left when it fails: memory does, where there is plenty.
     if os.access(MEMORY, os.W_OK) and shutil.disk_usage(MEMORY).free > ROOM and not _refuses_programs(MEMORY):
         os.environ.setdefault("PYTEST_DEBUG_TEMPROOT", str(MEMORY))
+    # An app becomes dozens of commands whenever one of them runs, and some tests run fifty.
+    testing._get_command = cache(testing._get_command)
     if (choice := config.getoption("--bf16")) is not None:
         from wildsat_core.models import precision
 

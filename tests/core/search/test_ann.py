@@ -3,6 +3,7 @@
 import errno
 import math
 import os
+import shutil
 from dataclasses import replace
 
 import numpy as np
@@ -22,14 +23,20 @@ N = 4000
 TEXT = Query((TextTerm("dunes"),), blend=0.0, k=10)
 
 
-@pytest.fixture(params=CPU_KINDS)
-def root(request, tmp_path):
+@pytest.fixture(scope="module", params=CPU_KINDS)
+def built(request, tmp_path_factory):
     """A collection with two segments, a deleted tile and an index of each kind over the text space."""
-    folder = tmp_path / "random"
+    folder = tmp_path_factory.mktemp("ann") / "random"
     collection = random_collection(folder, N, seed=2, segment_rows=2500)
     delete_tiles(folder, np.array([17]), generation=collection.generation)
     build_ann(open_collection(folder), "text", request.param, least_recall=0.9)
     return folder
+
+
+@pytest.fixture
+def root(built, tmp_path):
+    """A copy that a test may change."""
+    return shutil.copytree(built, tmp_path / "random")
 
 
 def test_hits_come_from_the_index_with_exact_scores_and_the_recall_it_promises(root):
