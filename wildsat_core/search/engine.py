@@ -178,9 +178,8 @@ class SearchEngine(CollectionTiles):
         if query.partial:
             return self._partial(lambda engine: engine.search(replace(query, partial=False)))
         found = self._ranked(query, query.offset + query.k)
-        below = self._begin_percentiles(found, query.filters.min_percentile or 0.0)
         with timed(found.timings_ms, "hits"):
-            hits = self._hits(found, query, below)
+            hits = self._hits(found, query)
         return SearchResult(
             hits=hits,
             matched=found.matched,
@@ -268,9 +267,10 @@ class SearchEngine(CollectionTiles):
 
     def _changes(self, plan: Plan, pairs: Pairs, found: Rows, scores: Scores, skipped: int) -> tuple[Change, ...]:
         rows = np.stack([pairs.before[found], pairs.after[found]], axis=1).reshape(-1)
-        tiles = self.shards.begin_tiles(rows)
         live = self.shards.live
-        counted = self.shards.begin_below(plan, scores.reshape(-1), is_sampled(live))
+        with self.shards.at_once():
+            tiles = self.shards.begin_tiles(rows)
+            counted = self.shards.begin_below(plan, scores.reshape(-1), is_sampled(live))
         percentile = percentiles(*counted(), live)
         hits = [
             SearchHit(skipped + i // 2 + 1, row, tile, score, float(percentile[i]), self._fit_levels.word(score))
@@ -406,14 +406,13 @@ class SearchEngine(CollectionTiles):
             count *= 2
             found = self.shards.best(asked, wanted, count, _NONE, spread.barred)
 
-    def _hits(
-        self, found: Ranking, query: Query, below: Callable[[], npt.NDArray[np.float64]]
-    ) -> tuple[SearchHit, ...]:
+    def _hits(self, found: Ranking, query: Query) -> tuple[SearchHit, ...]:
         page = slice(query.offset, None)
         rows, scores = found.rows[page], found.scores[page]
-        # Everything is begun before anything is waited for: shards elsewhere are asked once more and no oftener.
-        begun = self.shards.begin_tiles(rows)
-        shares = self._begin_shares(rows, found.plan) if query.explain else lambda: [()] * len(rows)
+        with self.shards.at_once():  # shards elsewhere are asked once more and no oftener
+            below = self._begin_percentiles(found, query.filters.min_percentile or 0.0)
+            begun = self.shards.begin_tiles(rows)
+            shares = self._begin_shares(rows, found.plan) if query.explain else lambda: [()] * len(rows)
         tiles, shared, percentile = begun(), shares(), below()[page]
         return tuple(
             SearchHit(

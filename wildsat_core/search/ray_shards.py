@@ -10,8 +10,10 @@ from __future__ import annotations
 import hashlib
 import logging
 import os
+import pickle
 import threading
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -42,6 +44,8 @@ ANSWER_S = 30.0  # a replica that takes longer is passed over
 OPEN_S = 1800.0  # copies of the vectors of 10^8 tiles are made meanwhile
 _GENERATIONS = 2  # that an actor holds of a collection: requests may still run on the one before
 _CONCURRENT = 8  # calls that an actor works on at once
+
+Said = tuple[str, Any]  # "answer" and what, or "error" and which
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,16 +100,15 @@ class Holder:
         mirror.bring_part(manifest, part.layout.part(self._number))
         return mirror.root
 
-    def ask(self, name: str, key: str, method: str, args: tuple[Any, ...]) -> tuple[str, Any]:
-        """What a shard says: "answer" and what, "error" and which, or "unknown" where the generation is not held."""
+    def ask(self, packed: bytes) -> bytes:
+        """What a shard says to some calls; nothing where the generation is not held.
+
+        Both are pickled here: Ray would pickle each argument on its own, which takes longer than a call that has none.
+        """
+        name, key, calls = pickle.loads(packed)  # noqa: S301 - from the service, as all that Ray brings
         held = self._shards.get(name)
         shard = held.known(key) if held else None
-        if shard is None:
-            return "unknown", None
-        try:
-            return "answer", getattr(shard, method)(*args)
-        except WildsatError as err:
-            return "error", err
+        return pickle.dumps([_said(shard, *call) for call in calls] if shard else None, pickle.HIGHEST_PROTOCOL)
 
     def process(self) -> tuple[str, int]:
         """The node's id and the number of the process, for whoever looks after the cluster."""
@@ -160,6 +163,54 @@ class Replica:
             return self._coming is None
 
 
+def _said(shard: Shard, method: str, args: tuple[Any, ...]) -> Said:
+    try:
+        return "answer", getattr(shard, method)(*args)
+    except WildsatError as err:
+        return "error", err
+
+
+class _Calls:
+    """Some calls to one shard, which go as one; another replica is asked when one is gone."""
+
+    def __init__(self, shards: RayShards, shard: int) -> None:
+        """Nothing is asked yet."""
+        self._shards, self._shard = shards, shard
+        self._calls: list[tuple[str, tuple[Any, ...]]] = []
+        self._tried: list[Replica] = []
+        self._sent: Any = None
+        self._said: list[Said] | None = None
+        self._lock = threading.Lock()
+
+    def add(self, method: str, args: tuple[Any, ...]) -> Later[Any]:
+        """One more."""
+        place = len(self._calls)
+        self._calls.append((method, args))
+        return lambda: self._answer(place)
+
+    def send(self) -> None:
+        """Ask the replica with least to do of those not tried."""
+        self._sent = self._shards.asked(self._shard, self._calls, self._tried)
+
+    def _answer(self, place: int) -> Any:  # noqa: ANN401 - of `Shard`
+        with self._lock:
+            if self._said is None:
+                self._said = self._waited()
+        kind, value = self._said[place]
+        if kind == "error":
+            raise value
+        return value
+
+    def _waited(self) -> list[Said]:
+        while True:
+            if self._sent is None:
+                self.send()
+            said = self._shards.waited(self._tried[-1], self._sent)
+            if said is not None:
+                return said
+            self._sent = None
+
+
 class RayShards(Shards):
     """One generation on a cluster."""
 
@@ -167,25 +218,29 @@ class RayShards(Shards):
         """Remember; `RayCluster.open` opens."""
         super().__init__(layout)
         self._key, self._part, self._replicas = key, part, replicas
+        self._together = threading.local()
+
+    @contextmanager
+    def at_once(self) -> Iterator[None]:
+        """See `Shards.at_once`."""
+        calls: dict[int, _Calls] = {}
+        self._together.calls = calls
+        try:
+            yield
+        finally:
+            self._together.calls = None
+        for each in calls.values():
+            each.send()
 
     def _begin(self, shard: int, method: str, *args: Any) -> Later[Any]:  # noqa: ANN401 - of `Shard`
-        tried: list[Replica] = []
-        begun = self._asked(shard, method, args, tried)
-
-        def answer() -> Any:  # noqa: ANN401 - of `Shard`
-            asked = begun
-            while True:
-                kind, value = self._waited(tried[-1], asked)
-                if kind == "answer":
-                    return value
-                if kind == "error":
-                    raise value
-                tried[-1].lost(self._part)
-                asked = self._asked(shard, method, args, tried)
-
+        together: dict[int, _Calls] | None = getattr(self._together, "calls", None)
+        calls = _Calls(self, shard) if together is None else together.setdefault(shard, _Calls(self, shard))
+        answer = calls.add(method, args)
+        if together is None:
+            calls.send()
         return answer
 
-    def _asked(self, shard: int, method: str, args: tuple[Any, ...], tried: list[Replica]) -> Any:  # noqa: ANN401
+    def asked(self, shard: int, calls: Sequence[tuple[str, tuple[Any, ...]]], tried: list[Replica]) -> Any:  # noqa: ANN401
         """Ask the replica with least to do of those not tried."""
         left = [one for one in self._replicas[shard] if one not in tried and one.is_there(self._part)]
         if not left:
@@ -197,21 +252,22 @@ class RayShards(Shards):
         chosen = min(left, key=lambda one: one.running)
         chosen.running += 1
         tried.append(chosen)
-        return chosen.actor.ask.remote(self.name, self._key, method, args)
+        return chosen.actor.ask.remote(pickle.dumps((self.name, self._key, calls), pickle.HIGHEST_PROTOCOL))
 
-    @staticmethod
-    def _waited(replica: Replica, asked: Any) -> tuple[str, Any]:  # noqa: ANN401 - a reference of Ray
+    def waited(self, replica: Replica, asked: Any) -> list[Said] | None:  # noqa: ANN401 - a reference of Ray
+        """What a replica says to each call; None where it can't be asked now."""
+        said: list[Said] | None = None
         try:
-            said: tuple[str, Any] = ray.get(asked, timeout=ANSWER_S)
+            said = pickle.loads(ray.get(asked, timeout=ANSWER_S))  # noqa: S301 - from an actor of ours
         except RayTaskError:
             raise  # a fault of ours: another replica would do no better
         except (RayError, GetTimeoutError) as err:
             log.warning("a replica is passed over: %s", str(err).splitlines()[0])
-            return "gone", None
-        else:
-            return said
         finally:
             replica.running -= 1
+        if said is None:
+            replica.lost(self._part)
+        return said
 
 
 class RayCluster:

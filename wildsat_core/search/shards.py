@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -49,6 +50,11 @@ class Shards(ABC):
         """Begin to ask one shard for what a method of `Shard` gives."""
 
     # Asking.
+
+    @contextmanager
+    def at_once(self) -> Iterator[None]:
+        """What is begun within may reach each shard as one message, when the block ends; wait for it afterwards."""
+        yield
 
     def begin(self, method: str, *args: Any) -> Later[list[Any]]:  # noqa: ANN401 - of `Shard`
         """Begin to ask all shards."""
