@@ -32,6 +32,7 @@ Models = Annotated[
     ),
 ]
 Out = Annotated[Path, typer.Option(help="Folder for the results: JSON, LaTeX and a plot.")]
+Crop = Annotated[int | None, typer.Option(min=8, help="Take the middle of each picture alone, so many pixels a side.")]
 Most = Annotated[int | None, typer.Option(min=2, help="At most so many pictures of each part, for a look.")]
 Seed = Annotated[int, typer.Option(help="Seed of random weights and draws.")]
 Threads = Annotated[int, typer.Option(min=1, help="Threads to compute with.")]
@@ -47,6 +48,7 @@ def probe(
         typer.Option(help="Pictures a class for probes with few labels, 1,5,10 if left out; empty for none."),
     ] = None,
     out: Out = Path("work/probe"),
+    crop: Crop = None,
     most: Most = None,
     seed: Seed = 0,
     threads: Threads = 2,
@@ -54,7 +56,7 @@ def probe(
     """Classify with features alone: a linear probe, nearest neighbours, and few labels a class."""
     from training.evaluation.experiments import probe as run
 
-    _run(run, data, models, _setting(most, seed, shots), out, "probe", threads)
+    _run(run, data, models, _setting(most, seed, shots), out, "probe", threads, crop)
 
 
 def zeroshot(
@@ -64,6 +66,7 @@ def zeroshot(
         Path | None, typer.Option(help="YAML of texts for each class; the classes' own names if left out.")
     ] = None,
     out: Out = Path("work/zeroshot"),
+    crop: Crop = None,
     most: Most = None,
     seed: Seed = 0,
     threads: Threads = 2,
@@ -74,7 +77,7 @@ def zeroshot(
     def run(subjects: list[Subject], labelled: LabelledSet, setting: Setting) -> Results:
         return zero_shot(subjects, labelled, read_prompts(prompts, labelled.classes), setting)
 
-    _run(run, data, models, _setting(most, seed), out, "zeroshot", threads)
+    _run(run, data, models, _setting(most, seed), out, "zeroshot", threads, crop)
 
 
 def bias(
@@ -82,6 +85,7 @@ def bias(
     by: Annotated[str, typer.Option(help="climate, country, latitude, or a column of the CSV, as an income group.")],
     models: Models = list(SHIPPED),  # noqa: B006 - typer copies it
     out: Out = Path("work/bias"),
+    crop: Crop = None,
     most: Most = None,
     seed: Seed = 0,
     threads: Threads = 2,
@@ -92,13 +96,14 @@ def bias(
     def run(subjects: list[Subject], labelled: LabelledSet, setting: Setting) -> Results:
         return measured(subjects, labelled, by, setting)
 
-    _run(run, data, models, _setting(most, seed), out, f"bias-{by}", threads)
+    _run(run, data, models, _setting(most, seed), out, f"bias-{by}", threads, crop)
 
 
 def robustness(
     data: Data,
     models: Models = list(SHIPPED),  # noqa: B006 - typer copies it
     out: Out = Path("work/robustness"),
+    crop: Crop = None,
     most: Most = None,
     seed: Seed = 0,
     threads: Threads = 2,
@@ -106,7 +111,7 @@ def robustness(
     """Ask a linear probe of the same pictures under other stretches, haze, autumn colours and coarser pixels."""
     from training.evaluation.experiments import robustness as run
 
-    _run(run, data, models, _setting(most, seed), out, "robustness", threads)
+    _run(run, data, models, _setting(most, seed), out, "robustness", threads, crop)
 
 
 def _setting(most: int | None, seed: int, shots: str | None = None) -> Setting:
@@ -125,8 +130,9 @@ def _setting(most: int | None, seed: int, shots: str | None = None) -> Setting:
 
 
 def _run(
-    experiment: Experiment, data: str, models: list[str], setting: Setting, out: Path, name: str, threads: int
-) -> None:
+    experiment: Experiment, data: str, models: list[str], setting: Setting, out: Path, name: str, threads: int,
+    crop: int | None,
+) -> None:  # fmt: skip
     import torch
 
     from training.evaluation.features import open_subject
@@ -134,6 +140,7 @@ def _run(
 
     torch.set_num_threads(threads)
     labelled = open_labelled(data)
+    labelled = labelled if crop is None else labelled.cropped(crop)
     results = experiment([open_subject(model, setting.seed) for model in dict.fromkeys(models)], labelled, setting)
     console = Console()
     console.print(results.table())

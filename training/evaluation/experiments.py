@@ -14,11 +14,13 @@ import yaml
 from numpy.typing import NDArray
 
 from training.earth.stretches import STRETCHES, as_pictures
+from training.evaluation.encounter_rates import RateHead
 from training.evaluation.features import Features, Pixels, Subject
-from training.evaluation.labelled_set import Kind, LabelledSet, Labels, Part, fingerprint
+from training.evaluation.labelled_set import PARTS, Kind, LabelledSet, Labels, Part, fingerprint
 from training.evaluation.linear_head import fit_head
 from training.evaluation.probe import Right, few_right, fit_probe, neighbours_right, neighbours_scores
 from training.evaluation.results import Figure, Results
+from training.evaluation.segmentation import probe_masks
 from training.evaluation.several_labels import mean_precision, micro_precision
 from wildsat_core.errors import InvalidInputError
 
@@ -29,7 +31,10 @@ SHOTS = (1, 5, 10)
 MEASURED: dict[Kind, str] = {
     "class": "share of test pictures right",
     "labels": "average precision and F1 of test pictures",
+    "rates": "accuracy and error of rates at test places",
+    "mask": "intersection over union of test pictures",
 }
+LEAST = ("100 MSE", "100 MAE")
 FEWEST_IN_GROUP = 20  # pictures; smaller groups are put together as "others"
 LATITUDES = ((23.5, "tropics"), (40.0, "subtropics"), (66.5, "temperate"), (91.0, "polar"))
 
@@ -66,10 +71,14 @@ def probe(subjects: Sequence[Subject], data: LabelledSet, setting: Setting) -> R
     """Linear probe, nearest neighbours and, of classes, few labels, of each model's features.
 
     Raises:
-        InvalidInputError: few labels are asked for of pictures that have any number of them.
+        InvalidInputError: few labels a class are asked for where pictures have no class each.
     """
     if setting.shots and data.kind != "class":
-        raise InvalidInputError(f"the pictures of {data.name} have several labels; leave out --shots", "shots")
+        raise InvalidInputError(f"the pictures of {data.name} have not one class each; leave out --shots", "shots")
+    if data.kind == "mask":
+        rows: dict[Part, NDArray[np.int64]] = {part: _rows(data, part, setting) for part in PARTS}
+        row = {subject.name: probe_masks(subject, data, rows, setting.seed) for subject in subjects}
+        return Results(f"Patch probes of {data.name}, {MEASURED['mask']}", row, _about(data, setting))
     figures: dict[str, dict[str, Figure]] = {}
     penalties: dict[str, float] = {}
     for subject in subjects:
@@ -77,13 +86,26 @@ def probe(subjects: Sequence[Subject], data: LabelledSet, setting: Setting) -> R
         fitted, penalties[subject.name] = _fit(data, train, val)
         figures[subject.name] = fitted.figures(*test) | _by_neighbours(data, train, test, setting)
     about = _about(data, setting) | {"C of the linear probe": penalties}
-    return Results(f"Probes of {data.name}, {MEASURED[data.kind]}", figures, about)
+    return Results(f"Probes of {data.name}, {MEASURED[data.kind]}", figures, about, LEAST)
 
 
 def _fit(data: LabelledSet, train: Known, val: Known) -> tuple[Fitted, float]:
     """A linear probe for this kind of data, with the penalty that suits the validation part, and its C."""
-    fit: Callable[[Any, Any], tuple[Fitted, float]] = fit_probe if data.kind == "class" else fit_head
-    return fit(train, val)
+    if data.kind == "mask":
+        raise InvalidInputError(f"{data.name} has masks, of which there are probes alone: wildsat eval probe", "data")
+    if data.kind == "class":
+        return fit_probe(_classed(train), _classed(val))
+    if data.kind == "rates":
+        return fit_head(_rated(train), _rated(val), RateHead)
+    return fit_head(_rated(train), _rated(val))
+
+
+def _classed(known: Known) -> tuple[Features, NDArray[np.int64]]:
+    return known[0], known[1].astype(np.int64)
+
+
+def _rated(known: Known) -> tuple[Features, NDArray[np.float32]]:
+    return known[0], known[1].astype(np.float32)
 
 
 def _by_neighbours(data: LabelledSet, train: Known, test: Known, setting: Setting) -> dict[str, Figure]:
@@ -91,7 +113,9 @@ def _by_neighbours(data: LabelledSet, train: Known, test: Known, setting: Settin
     if data.kind == "labels":
         scores = neighbours_scores((train[0], train[1].astype(bool)), test[0])
         return {"kNN mAP": mean_precision(scores, test[1].astype(bool))}
-    one_each = (train[0], train[1].astype(np.int64)), (test[0], test[1].astype(np.int64))
+    if data.kind == "rates":
+        return {}
+    one_each = _classed(train), _classed(test)
     shares = {"kNN": neighbours_right(*one_each)}
     for shots in SHOTS if setting.shots is None else setting.shots:
         shares[f"{shots} a class"] = few_right(*one_each, shots, setting.seed)
@@ -105,6 +129,10 @@ def zero_shot(
 
     Where pictures have several labels, mean average precision, and each label's own.
     """
+    if data.kind not in ("class", "labels"):
+        raise InvalidInputError(
+            f"{data.name} has neither classes nor labels of whole pictures to find by texts", "data"
+        )
     rows = data.rows_of("test", setting.most)
     labels = data.labels[rows]
     figures = {}
@@ -201,6 +229,8 @@ def read_prompts(path: Path | None, classes: Sequence[str]) -> dict[str, list[st
     Raises:
         InvalidInputError: the file is not of this form.
     """
+    if path is None and all(name.isdigit() for name in classes):
+        raise InvalidInputError("the classes have numbers for names; give --prompts with texts for each", "prompts")
     if path is None:
         return {name: [template.format(in_words(name)) for template in TEMPLATES] for name in classes}
     try:
@@ -217,13 +247,19 @@ def in_words(name: str) -> str:
 
 
 def _features(subject: Subject, data: LabelledSet, part: Part, setting: Setting, change: Change | None = None) -> Known:
-    rows = data.rows_of(part, setting.most)
+    rows = _rows(data, part, setting)
     if not len(rows):
-        if part == "val":
-            return np.empty((0, 0), np.float32), data.labels[:0]
-        raise InvalidInputError(f"{data.name} has no pictures in its part {part}", "data")
+        return np.empty((0, 0), np.float32), data.labels[:0]
     batches = data.batches(rows, BATCH)
     return subject.of(batches if change is None else map(change, batches)), data.labels[rows]
+
+
+def _rows(data: LabelledSet, part: Part, setting: Setting) -> NDArray[np.int64]:
+    """Pictures of a part, of which there must be some but for validation."""
+    rows = data.rows_of(part, setting.most)
+    if not len(rows) and part != "val":
+        raise InvalidInputError(f"{data.name} has no pictures in its part {part}", "data")
+    return rows
 
 
 def _figures(shares: Mapping[str, Right]) -> dict[str, Figure]:

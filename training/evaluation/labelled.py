@@ -1,24 +1,29 @@
-"""Opens labelled pictures: a folder of classes, a zip of one, a table, or a data set of torchgeo."""
+"""Opens labelled pictures: a folder of classes, a zip of one, a table, or a data set that others have published."""
 
 from __future__ import annotations
 
 import csv
-import io
 import re
 import zipfile
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
-from training.evaluation.labelled_set import LabelledSet, Labels, Part, Picture, hashed_part
+from training.evaluation.geobench import open_geobench
+from training.evaluation.labelled_set import IGNORED, LabelledSet, Labels, Mask, Part, Picture, hashed_part
+from training.evaluation.pictures import decoded, decoded_mask
+from training.evaluation.satbird import open_satbird
 from training.evaluation.torchgeo_sets import open_torchgeo
 from wildsat_core.errors import InvalidInputError, MissingDataError, SourceError
 
 ENDINGS = {".jpg", ".jpeg", ".png", ".tif", ".tiff", ".webp"}
 SEPARATORS = r"[;|]"  # between the labels of one picture; names have commas
-_OWN_COLUMNS = {"file", "label", "labels", "split"}
+_KNOWN = {"label", "labels", "mask"}  # a table has one of these columns
+_OWN_COLUMNS = {"file", "split"} | _KNOWN
+_OTHERS = {"torchgeo": open_torchgeo, "geobench": open_geobench, "satbird": open_satbird}
 _PART_NAMES: dict[str, Part] = {"train": "train", "val": "val", "valid": "val", "validation": "val", "test": "test"}
 
 
@@ -28,22 +33,24 @@ def open_labelled(source: str) -> LabelledSet:
     Args:
         source: a folder, or a zip, with a folder for each class, which may lie in folders train, val and test; a CSV of
             `file,label` and, if known, `split` and any further columns; one of `file,labels`, where a picture has any
-            number of labels with ; or | between them; or `torchgeo:<data set>:<its folder>`.
+            number of labels with ; or | between them; one of `file,mask`, where a mask is a picture whose pixels are
+            numbers of classes; `torchgeo:<data set>:<its folder>`, `geobench:<folder>` or `satbird:<folder>`.
             Without parts of its own, a picture's is chosen by a hash of its file name: 80 % train, 5 % val, 15 % test.
 
     Raises:
         MissingDataError: nothing is there.
         InvalidInputError: it holds no classes, or is none of these.
     """
-    if source.startswith("torchgeo:"):
-        return open_torchgeo(source)
+    if (other := _OTHERS.get(source.partition(":")[0])) is not None:
+        return other(source)
     path = Path(source).expanduser()
     if path.is_dir():
         files = sorted(p.relative_to(path).as_posix() for p in path.rglob("*") if p.suffix.lower() in ENDINGS)
         return _by_folders(path.name, files, lambda name: (path / name).read_bytes(), str(path))
     if not path.is_file():
         raise MissingDataError(
-            f"there is no data set at {path}; give a folder of classes, a zip, a CSV or torchgeo:..."
+            f"there is no data set at {path}; give a folder of classes, a zip, a CSV, torchgeo:..., geobench:... or "
+            "satbird:..."
         )
     if path.suffix.lower() == ".csv":
         return _by_table(path)
@@ -68,16 +75,16 @@ def _by_table(path: Path) -> LabelledSet:
     with path.open(encoding="utf-8-sig", newline="") as lines:
         rows = list(csv.DictReader(lines))
     known = rows[0].keys() if rows else set()
-    if "file" not in known or len({"label", "labels"} & known) != 1:
-        raise InvalidInputError(f"{path} needs the columns file and label, or file and labels, and a row", "data")
-    several = "labels" in known
+    if "file" not in known or len(_KNOWN & known) != 1:
+        raise InvalidInputError(f"{path} needs the columns file and label, labels or mask, and a row", "data")
+    kind = next(iter(_KNOWN & known))
     parts: list[str] = []
     for number, row in enumerate(rows, 2):
         part = (row.get("split") or "").strip().lower()
         if part and part not in _PART_NAMES:
             raise InvalidInputError(f"{path}, line {number}: split must be train, val or test, got {part!r}", "data")
-        if not row["file"] or not (several or row["label"]):
-            raise InvalidInputError(f"{path}, line {number}: file and label must not be empty", "data")
+        if not row["file"] or not (kind == "labels" or row[kind]):
+            raise InvalidInputError(f"{path}, line {number}: file and {kind} must not be empty", "data")
         parts.append(_PART_NAMES[part] if part else hashed_part(row["file"]))
     columns = {
         column: np.array([row.get(column) or "" for row in rows])
@@ -85,8 +92,33 @@ def _by_table(path: Path) -> LabelledSet:
         if column and column not in _OWN_COLUMNS
     }
     files = [row["file"] for row in rows]
-    labels = [_split(row["labels"]) for row in rows] if several else [row["label"].strip() for row in rows]
-    return _made(path.stem, files, labels, parts, lambda name: (path.parent / name).read_bytes(), columns)
+
+    def content(name: str) -> bytes:
+        return (path.parent / name).read_bytes()
+
+    if kind == "labels":
+        return _made(path.stem, files, [_split(row["labels"]) for row in rows], parts, content, columns)
+    labels = [row[kind].strip() for row in rows]
+    made = _made(path.stem, files, labels, parts, content, columns)
+    return made if kind == "label" else _with_masks(made, labels, content)
+
+
+def _with_masks(made: LabelledSet, files: Sequence[str], content: Callable[[str], bytes]) -> LabelledSet:
+    """The data set with masks in place of the names of their files; its classes are the numbers up to the largest."""
+
+    def mask(row: int) -> Mask:
+        return _read(files[row], content, decoded_mask)
+
+    largest = max(int(one[one != IGNORED].max(initial=0)) for one in map(mask, range(len(files))))
+    names, none = tuple(str(i) for i in range(largest + 1)), np.zeros((len(files), 0), bool)
+    return replace(made, classes=names, labels=none, mask=mask)
+
+
+def _read(file: str, content: Callable[[str], bytes], decode: Callable[[bytes], Picture]) -> Picture:
+    try:
+        return decode(content(file))
+    except (OSError, ValueError, SyntaxError) as err:  # Pillow raises SyntaxError for a broken PNG
+        raise SourceError(f"{file} can't be read: {err}") from err
 
 
 def _split(cell: str | None) -> set[str]:
@@ -105,10 +137,7 @@ def _made(
     classes, known = _numbered(labels)
 
     def read(row: int) -> Picture:
-        try:
-            return _decoded(content(files[row]))
-        except (OSError, ValueError, SyntaxError) as err:  # Pillow raises SyntaxError for a broken PNG
-            raise SourceError(f"{files[row]} can't be read: {err}") from err
+        return _read(files[row], content, decoded)
 
     return LabelledSet(name, classes, known, np.array(parts), read, columns or {})
 
@@ -120,15 +149,6 @@ def _numbered(labels: Sequence[str] | Sequence[set[str]]) -> tuple[tuple[str, ..
         return tuple(classes.tolist()), numbers.astype(np.int64)
     names = sorted(set().union(*labels))
     return tuple(names), np.array([[name in one for name in names] for one in labels], bool).reshape(len(labels), -1)
-
-
-def _decoded(content: bytes) -> Picture:
-    from PIL import Image
-
-    with Image.open(io.BytesIO(content)) as opened:
-        if opened.mode.startswith(("I", "F")):
-            raise ValueError(f"it has pixels of the mode {opened.mode}; eight-bit pictures in true colour are needed")
-        return np.ascontiguousarray(np.asarray(opened.convert("RGB"), np.uint8).transpose(2, 0, 1))
 
 
 def _part_in_path(file: str) -> Part | None:

@@ -1,10 +1,10 @@
-"""Pictures with a class each, or several labels, as the experiments read them, whatever form they lie in."""
+"""Pictures and what is known of them, as the experiments read them, whatever form they lie in."""
 
 from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Literal
 
@@ -16,9 +16,11 @@ from training.earth.chips import part_of
 Part = Literal["train", "val", "test"]
 Picture = NDArray[np.uint8]  # (3, H, W)
 Read = Callable[[int], Picture]
-Kind = Literal["class", "labels"]
-Labels = NDArray[np.int64] | NDArray[np.bool_]
+Kind = Literal["class", "labels", "rates", "mask"]
+Labels = NDArray[np.int64] | NDArray[np.bool_] | NDArray[np.float32]
+Mask = NDArray[np.uint8]  # (H, W) the class of each pixel, or IGNORED
 
+IGNORED = 255  # in a mask: not known
 PARTS: tuple[Part, ...] = ("train", "val", "test")
 
 
@@ -29,10 +31,12 @@ class LabelledSet:
     Attributes:
         name: for tables.
         classes: C names.
-        labels: (N,) rows of `classes`; or, where a picture has any number of labels, (N, C) which of them.
+        labels: (N,) rows of `classes`; or, where a picture has any number of labels, (N, C) which of them; or (N, C)
+            the rate of each, 0 to 1; or (N, 0) where there are masks.
         parts: (N,) "train", "val" or "test".
         read: gives picture i as (3, H, W) uint8, red, green and blue.
         columns: further facts about each picture, by name, (N,) strings; "lon" and "lat" among them if known.
+        mask: gives the mask of picture i, if there are masks.
     """
 
     name: str
@@ -41,11 +45,22 @@ class LabelledSet:
     parts: NDArray[np.str_]
     read: Read
     columns: dict[str, NDArray[np.str_]] = field(default_factory=dict)
+    mask: Callable[[int], Mask] | None = None
 
     @property
     def kind(self) -> Kind:
-        """What is known of each picture: its class, or which labels it has."""
-        return "class" if self.labels.ndim == 1 else "labels"
+        """What is known of each picture: its class, which labels it has, each one's rate, or each pixel's class."""
+        if self.mask is not None:
+            return "mask"
+        if self.labels.ndim == 1:
+            return "class"
+        return "labels" if self.labels.dtype == bool else "rates"
+
+    def cropped(self, side: int) -> LabelledSet:
+        """The same with the middle of each picture and mask alone, at most so many pixels a side."""
+        read, mask = self.read, self.mask
+        inner = None if mask is None else lambda row: middle(mask(row), side)
+        return replace(self, read=lambda row: middle(read(row), side), mask=inner)
 
     def rows_of(self, part: Part, most: int | None = None) -> NDArray[np.int64]:
         """Pictures of a part, (R,); with `most` at most so many, evenly over the rows, which lie class by class."""
@@ -65,6 +80,12 @@ class LabelledSet:
             batch.append(picture)
         if batch:
             yield np.stack(batch)
+
+
+def middle(picture: NDArray[np.uint8], side: int) -> NDArray[np.uint8]:
+    """The middle of (..., H, W), at most so many pixels a side."""
+    top, left = (max(0, (length - side) // 2) for length in picture.shape[-2:])
+    return picture[..., top : top + side, left : left + side]
 
 
 def hashed_part(file: str) -> Part:

@@ -73,14 +73,17 @@ class LinearHead:
         return torch.from_numpy(np.asarray((features - self._mean) / self._spread, np.float32))
 
 
-def fit_head(train: tuple[Features, Targets], val: tuple[Features, Targets]) -> tuple[LinearHead, float]:
+def fit_head(
+    train: tuple[Features, Targets], val: tuple[Features, Targets], kind: type[LinearHead] = LinearHead
+) -> tuple[LinearHead, float]:
     """A head with the penalty under which the validation part's loss is least, and its C; without that part C is 1.
 
     Args:
         train: features (N, F) and targets (N, T) of the training part.
         val: likewise of the validation part.
+        kind: of head.
     """
     if not len(val[1]):
-        return LinearHead(*train, 1.0), 1.0
-    tried = [(LinearHead(*train, c), c) for c in PENALTIES]
+        return kind(*train, 1.0), 1.0
+    tried = [(kind(*train, c), c) for c in PENALTIES]
     return tried[int(np.argmin([head.loss(*val) for head, _ in tried]))]

@@ -73,11 +73,13 @@ class Results:
         title: what was measured.
         figures: by model, then by measure; a measure that a model lacks is left out.
         about: of data and settings, for whoever repeats it.
+        least: measures of which the least is best, as errors.
     """
 
     title: str
     figures: dict[str, dict[str, Figure]]
     about: dict[str, Any]
+    least: tuple[str, ...] = ()
 
     @property
     def measures(self) -> list[str]:
@@ -103,7 +105,10 @@ class Results:
 
     def latex(self) -> str:
         """A tabular for booktabs; the best of each column in bold."""
-        best = {name: max(row[name].value for row in self.figures.values() if name in row) for name in self.measures}
+        best = {
+            name: (min if name in self.least else max)(row[name].value for row in self.figures.values() if name in row)
+            for name in self.measures
+        }
         lines = [rf"\begin{{tabular}}{{l{'r' * len(self.measures)}}}", r"\toprule"]
         lines.append(" & ".join(["model", *map(_escaped, self.measures)]) + r" \\")
         lines.append(r"\midrule")
@@ -140,7 +145,7 @@ class Results:
             reach = [[f.value - f.interval[0] for _, f in shown], [f.interval[1] - f.value for _, f in shown]]
             axes.bar(places, values, width, label=model, yerr=np.maximum(reach, 0), capsize=2)
         axes.set_xticks(range(len(names)), names, rotation=20, ha="right")
-        axes.set(ylim=(0, 1), title=self.title)
+        axes.set(ylim=(0, max(1, *axes.get_ylim())), title=self.title)
         axes.legend(fontsize="small")
         canvas.savefig(path, dpi=120)
 

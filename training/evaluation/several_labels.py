@@ -30,11 +30,15 @@ def mean_precision(scores: Scores, truth: Truth) -> Figure:
     each = [weighted_precision(scores[:, i], truth[:, i]) for i in np.flatnonzero(truth.any(0))]
 
     def mean(weights: Float) -> Float:
-        values = np.array([one(weights) for one in each])
-        drawn = ~np.isnan(values)  # a class may be missing from a draw
-        return np.asarray(np.where(drawn, values, 0).sum(0) / np.where(drawn.any(0), drawn.sum(0), np.nan))
+        return mean_of_drawn(np.array([one(weights) for one in each]))
 
     return Figure.of_all(mean, len(truth))
+
+
+def mean_of_drawn(values: Float) -> Float:
+    """(D,) means over the classes of (C, D) values, without the NaN of those that are missing from a draw."""
+    drawn = ~np.isnan(values)
+    return np.asarray(np.where(drawn, values, 0).sum(0) / np.where(drawn.any(0), drawn.sum(0), np.nan))
 
 
 def micro_precision(scores: Scores, truth: Truth) -> Figure:

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from torch import nn
 
 from training.earth.chips import EUROSAT_WHITE, FULL_REFLECTANCE
+from training.evaluation.feature_maps import feature_map
 from wildsat_core.errors import CheckpointError, InvalidInputError, ModelNotFoundError
 from wildsat_core.torchvision_guard import guard_torchvision
 
@@ -18,8 +19,11 @@ CLASSIFIERS = ("fc", "head")
 COUNTS = EUROSAT_WHITE * FULL_REFLECTANCE / 255  # of reflectance, for each step of a picture's 256
 
 
-def open_torchgeo_weights(name: str) -> Callable[[NDArray[np.uint8]], NDArray[np.float32]]:
-    """A function from pictures (B, 3, H, W) uint8 to features (B, F) before the classifier.
+Run = Callable[[NDArray[np.uint8]], NDArray[np.float32]]
+
+
+def open_torchgeo_weights(name: str) -> tuple[Run, Run]:
+    """From pictures (B, 3, H, W) uint8 to features (B, F) before the classifier, and to feature maps (B, C, h, w).
 
     Pictures are resized and normalised as the weights ask, and not cropped; weights that were trained on reflectance
     x 10,000 get it as EuroSAT's pictures show it.
@@ -52,14 +56,21 @@ def open_torchgeo_weights(name: str) -> Callable[[NDArray[np.uint8]], NDArray[np
     steps = [step for step in weights.transforms.modules() if type(step).__name__ in ("Resize", "Normalize")]
     scale = COUNTS if any(_largest(step) > 255 for step in steps) else 1.0
 
-    @torch.inference_mode()
-    def run(pixels: NDArray[np.uint8]) -> NDArray[np.float32]:
+    def ready(pixels: NDArray[np.uint8]) -> torch.Tensor:
         values = torch.from_numpy(np.ascontiguousarray(pixels)).float() * scale
         for step in steps:
             values = step(values)
-        return np.asarray(backbone(values).float().numpy())
+        return values
 
-    return run
+    @torch.inference_mode()
+    def features(pixels: NDArray[np.uint8]) -> NDArray[np.float32]:
+        return np.asarray(backbone(ready(pixels)).float().numpy())
+
+    @torch.inference_mode()
+    def maps(pixels: NDArray[np.uint8]) -> NDArray[np.float32]:
+        return np.asarray(feature_map(backbone, ready(pixels)).float().numpy())
+
+    return features, maps
 
 
 def _built(models: Any, name: str, weights: Any) -> nn.Module:  # noqa: ANN401 - of torchgeo

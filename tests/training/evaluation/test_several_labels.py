@@ -54,7 +54,7 @@ def test_a_table_may_name_any_number_of_labels(table: Path) -> None:
     assert data.labels.sum(1).max() == 3
     wrong = table.with_name("wrong.csv")
     wrong.write_text("file,label,labels\n0.png,a,b\n")
-    with pytest.raises(InvalidInputError, match="file and label, or file and labels"):
+    with pytest.raises(InvalidInputError, match="file and label, labels or mask"):
         open_labelled(str(wrong))
 
 
@@ -161,7 +161,7 @@ def test_experiments_take_several_labels(table: Path, tmp_path: Path) -> None:
     assert r"random:timm:test\_resnet & " in (tmp_path / "probe.tex").read_text()
     refused = CliRunner().invoke(evaluate, ["probe", *options, "--shots", "5"])
     assert isinstance(refused.exception, InvalidInputError)
-    assert "have several labels" in str(refused.exception)
+    assert "have not one class each" in str(refused.exception)
     answer = CliRunner().invoke(evaluate, ["bias", *options, "--by", "fog"])
     assert answer.exit_code == 0, answer.output
     by_fog = json.loads((tmp_path / "bias-fog.json").read_text())["figures"]["colour"]
