@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from training.evaluation.features import Features
 from training.evaluation.linear_head import LinearHead
 from training.evaluation.results import Figure
+from wildsat_core.errors import InvalidInputError
 
 PERCENT = 100  # errors of rates are small; they are shown in hundredths
 
@@ -48,7 +49,14 @@ def rate_figures(rates: Rates, truth: Rates) -> dict[str, Figure]:
 
 
 def _top(rates: Rates, truth: Rates, k: int | None) -> Figure:
-    return Figure.of(top_right(rates, truth, k))
+    """The mean of `top_right`.
+
+    Raises:
+        InvalidInputError: no place has any species.
+    """
+    if not len(right := top_right(rates, truth, k)):
+        raise InvalidInputError(f"none of {len(truth)} test places has a species; there is nothing to measure", "data")
+    return Figure.of(right)
 
 
 def top_right(rates: Rates, truth: Rates, k: int | None) -> NDArray[np.float64]:

@@ -24,7 +24,9 @@ SEPARATORS = r"[;|]"  # between the labels of one picture; names have commas
 _KNOWN = {"label", "labels", "mask"}  # a table has one of these columns
 _OWN_COLUMNS = {"file", "split"} | _KNOWN
 _OTHERS = {"torchgeo": open_torchgeo, "geobench": open_geobench, "satbird": open_satbird}
-_PART_NAMES: dict[str, Part] = {"train": "train", "val": "val", "valid": "val", "validation": "val", "test": "test"}
+_PART_NAMES: dict[str, Part] = {"train": "train", "val": "val", "valid": "val", "validation": "val", "test": "test",
+                                "test_gt": "test"}  # fmt: skip
+_OTHER_BANDS = ("_msrgb.jpg", "_msrgb.tif")  # fMoW shows every place twice
 
 
 def open_labelled(source: str) -> LabelledSet:
@@ -63,7 +65,8 @@ def open_labelled(source: str) -> LabelledSet:
 
 def _by_folders(name: str, files: Sequence[str], content: Callable[[str], bytes], what: str) -> LabelledSet:
     """A picture's class is its folder; a folder above of a part's name says the part."""
-    named = [(file, Path(file).parent.name, _part_in_path(file)) for file in files]
+    shown = [file for file in files if not file.endswith(_OTHER_BANDS)]
+    named = [(file, _class_of(Path(file)), _part_in_path(file)) for file in shown]
     named = [row for row in named if row[1] and row[1].lower() not in _PART_NAMES]
     if not named:
         raise InvalidInputError(f"{what} has no folders of pictures, one for each class", "data")
@@ -149,6 +152,12 @@ def _numbered(labels: Sequence[str] | Sequence[set[str]]) -> tuple[tuple[str, ..
         return tuple(classes.tolist()), numbers.astype(np.int64)
     names = sorted(set().union(*labels))
     return tuple(names), np.array([[name in one for name in names] for one in labels], bool).reshape(len(labels), -1)
+
+
+def _class_of(file: Path) -> str:
+    """The folder's name; of one site's pictures in a folder `<class>/<class>_<number>`, as fMoW has them, the class."""
+    above = file.parent.parent.name
+    return above if re.fullmatch(rf"{re.escape(above)}_\d+", file.parent.name) else file.parent.name
 
 
 def _part_in_path(file: str) -> Part | None:

@@ -73,6 +73,19 @@ def test_parts_that_a_folder_has_are_kept(classes: Path, tmp_path: Path) -> None
     assert {part: len(data.rows_of(part)) for part in ("train", "val", "test")} == {"train": 40, "val": 40, "test": 40}
 
 
+def test_sites_of_several_pictures_have_their_class_as_fmow_is_published(classes: Path, tmp_path: Path) -> None:
+    picture = (classes / "forest" / "forest_1.png").read_bytes()
+    for file in ("train/airport/airport_0/airport_0_1_rgb.jpg", "train/airport/airport_0/airport_0_1_msrgb.jpg",
+                 "train/wind_farm/wind_farm_12/wind_farm_12_0_rgb.jpg", "test_gt/airport/airport_3/airport_3_0_rgb.jpg",
+                 "val/wind_farm_2/wind_farm_2_0_rgb.jpg"):  # fmt: skip
+        (tmp_path / file).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / file).write_bytes(picture)
+    data = open_labelled(str(tmp_path))
+    assert data.classes == ("airport", "wind_farm", "wind_farm_2"), "the last is a class of its own"
+    assert data.labels.tolist() == [0, 0, 1, 2]
+    assert data.parts.tolist() == ["test", "train", "train", "val"]
+
+
 def test_a_table_names_pictures_parts_and_further_facts(classes: Path) -> None:
     table = classes / "t.csv"
     table.write_text("file,label,split,income\nforest/forest_1.png,a,train,high\nforest/forest_2.png,b,TEST,\n")

@@ -160,6 +160,8 @@ def test_top_k_and_errors_follow_their_formulas() -> None:
     assert row["100 MSE"].value == pytest.approx(100 * np.square(said - truth).mean(), abs=1e-4)
     assert row["100 MAE"].value == pytest.approx(100 * np.abs(said - truth).mean(), abs=1e-4)
     assert row["top-k"].count == 2
+    with pytest.raises(InvalidInputError, match="none of 3 test places has a species"):
+        rate_figures(said, np.zeros_like(truth))
     features = np.random.default_rng(0).normal(size=(50, 3)).astype(np.float32)
     rates = np.clip(0.3 + 0.2 * features[:, :2], 0, 1)
     assert RateHead(features, rates, 10.0).figures(features, rates)["100 MSE"].value < 0.2
