@@ -16,6 +16,7 @@ from typing import Any, Final
 
 from indexer.cluster.plan import JobPlan
 from indexer.cluster.receipts import Receipt, note_failure, unit_names
+from indexer.pipeline.options import Progress
 from wildsat_core.errors import SourceError, WildsatError
 from wildsat_core.ray_cluster import join
 
@@ -24,9 +25,12 @@ logger = logging.getLogger(__name__)
 UNITS_AN_ACTOR: Final = 2  # one at work, one waiting, so that no actor waits for this process
 MOST_FAILURES: Final = 3
 LOOK_S: Final = 1.0
+TELL_S: Final = 2.0  # after which actors are asked again how far they are
 BEGIN_S: Final = 30.0  # after which it is said that no actor has begun
 
-StartWorker = Callable[[], Any]  # gives something with `run_unit(number) -> Receipt`
+TELLING: Final = "telling"  # a thread of its own in each actor: one that is at work can be asked
+
+StartWorker = Callable[[], Any]  # gives something with `run_unit(number, on_progress) -> Receipt`
 
 
 @dataclass(frozen=True)
@@ -56,6 +60,7 @@ class _Actor:
         tries: how often it tried to begin.
         running: its units by Ray's reference.
         since: when it got the unit that is at work.
+        telling: Ray's reference of how far it is; None where it was not asked.
     """
 
     handle: Any
@@ -63,6 +68,7 @@ class _Actor:
     tries: int = 1
     running: dict[Any, int] = field(default_factory=dict)
     since: float = field(default_factory=time.monotonic)
+    telling: Any = None
 
 
 class _UnitActor:
@@ -72,11 +78,21 @@ class _UnitActor:
         """Relative paths mean what they mean to the process that hands units out."""
         if Path(folder).is_dir():
             os.chdir(folder)
+        self._at_work = -1, 0
         self._worker = start()
 
     def run_unit(self, number: int) -> str:
-        receipt: Receipt = self._worker.run_unit(number)
+        self._at_work = number, 0
+
+        def on_progress(more: int) -> None:
+            self._at_work = number, self._at_work[1] + more
+
+        receipt: Receipt = self._worker.run_unit(number, on_progress)
         return receipt.model_dump_json()
+
+    def at_work(self) -> tuple[int, int]:
+        """The latest unit, and how many of its candidates were dealt with."""
+        return self._at_work
 
 
 def run_on_ray(
@@ -85,6 +101,7 @@ def run_on_ray(
     units: Sequence[int],
     start: StartWorker,
     options: RayOptions,
+    on_progress: Progress = lambda _: None,
     on_done: Callable[[Receipt], None] = lambda _: None,
 ) -> Mapping[str, str]:
     """Have units done by actors; a unit that failed three times is named under `failed/` and left.
@@ -95,6 +112,7 @@ def run_on_ray(
         units: numbers of those to do.
         start: called once in each actor.
         options: where and how.
+        on_progress: called with the number of candidates dealt with since the last call.
         on_done: called with each receipt.
 
     Returns:
@@ -108,14 +126,15 @@ def run_on_ray(
     with connected(options.address):
         import ray
 
-        actor_class = ray.remote(max_restarts=0, num_gpus=options.gpus, num_cpus=1)(_UnitActor)
+        needs = {"max_restarts": 0, "num_gpus": options.gpus, "num_cpus": 1, "concurrency_groups": {TELLING: 1}}
+        actor_class = ray.remote(**needs)(_UnitActor)
         folder = str(Path.cwd())
 
         def new() -> tuple[Any, Any]:
             handle = actor_class.remote()
             return handle, handle.begin.remote(start, folder)
 
-        run = _Run(root, plan, deque(units), options.timeout_s, new, on_done)
+        run = _Run(root, plan, deque(units), options.timeout_s, new, on_progress, on_done)
         run.go(min(options.actors or _room(options.gpus), max(len(units), 1)))
         return run.failed
 
@@ -130,10 +149,12 @@ class _Run:
         waiting: deque[int],
         timeout_s: float,
         new: Callable[[], tuple[Any, Any]],
+        on_progress: Progress,
         on_done: Callable[[Receipt], None],
     ) -> None:
         self._root, self._plan, self._waiting = root, plan, waiting
-        self._timeout_s, self._new, self._on_done = timeout_s, new, on_done
+        self._timeout_s, self._new, self._on_progress, self._on_done = timeout_s, new, on_progress, on_done
+        self._shown: Counter[int] = Counter()  # candidates of units that are not done, as far as they were told
         self._names = unit_names(plan)
         self._failures: Counter[int] = Counter()
         self._actors: list[_Actor] = []
@@ -144,12 +165,18 @@ class _Run:
         import ray
 
         self._actors = [_Actor(*self._new()) for _ in range(count)]
-        told_at = time.monotonic() + BEGIN_S
+        told_at, ask_at = time.monotonic() + BEGIN_S, time.monotonic() + TELL_S
         try:
             while self._waiting or any(actor.running for actor in self._actors):
                 self._hand_out()
+                if time.monotonic() > ask_at:
+                    self._ask()
+                    ask_at = time.monotonic() + TELL_S
                 pending = [
-                    one for actor in self._actors for one in (actor.beginning, *actor.running) if one is not None
+                    one
+                    for actor in self._actors
+                    for one in (actor.beginning, actor.telling, *actor.running)
+                    if one is not None
                 ]
                 done, _ = ray.wait(pending, num_returns=1, timeout=LOOK_S)
                 for reference in done:
@@ -178,11 +205,39 @@ class _Run:
                     actor.since = time.monotonic()
                 actor.running[actor.handle.run_unit.remote(number)] = number
 
-    def _take(self, reference: Any) -> None:  # noqa: ANN401 - Ray's
-        """An actor has begun, or did a unit, or could not."""
+    def _ask(self) -> None:
+        """Ask those at work how far they are."""
+        for actor in self._actors:
+            if actor.running and actor.telling is None:
+                actor.telling = actor.handle.at_work.options(concurrency_group=TELLING).remote()
+
+    def _heard(self, actor: _Actor) -> None:
+        """Progress moves on, and never back: a unit that is done again is shown once it is further than before."""
         import ray
 
-        actor = next(one for one in self._actors if reference == one.beginning or reference in one.running)
+        reference, actor.telling = actor.telling, None
+        try:
+            number, dealt = ray.get(reference)
+        except ray.exceptions.RayError:
+            return  # what becomes of its units is heard from them
+        if number in actor.running.values():
+            self._show(number, dealt)
+
+    def _show(self, number: int, dealt: int) -> None:
+        if dealt > self._shown[number]:
+            self._on_progress(dealt - self._shown[number])
+            self._shown[number] = dealt
+
+    def _take(self, reference: Any) -> None:  # noqa: ANN401 - Ray's
+        """An actor has begun, or did a unit, or could not, or tells how far it is."""
+        import ray
+
+        actor = next(
+            one for one in self._actors if reference in (one.beginning, one.telling) or reference in one.running
+        )
+        if reference == actor.telling:
+            self._heard(actor)
+            return
         begins = reference == actor.beginning
         try:
             said = ray.get(reference)
@@ -200,7 +255,9 @@ class _Run:
                 actor.beginning = None
             else:
                 del actor.running[reference]
-                self._on_done(Receipt.model_validate_json(said))
+                receipt = Receipt.model_validate_json(said)
+                self._show(receipt.unit, receipt.listed)
+                self._on_done(receipt)
         actor.since = time.monotonic()
 
     def _begin_again(self, actor: _Actor, problem: str) -> None:
@@ -225,7 +282,7 @@ class _Run:
         """The actor is gone: what it had is done again; only the unit that was at work may be at fault."""
         lost = list(actor.running.values())
         actor.handle, actor.beginning = self._new()
-        actor.tries, actor.running = 1, {}
+        actor.tries, actor.running, actor.telling = 1, {}, None
         self._waiting.extendleft(reversed(lost[1:]))
         for number in lost[:1]:
             self._again(number, problem)

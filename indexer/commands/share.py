@@ -37,7 +37,6 @@ from wildsat_core.errors import InvalidInputError, WildsatError
 if TYPE_CHECKING:
     from wildsat_core.models.model import WildSATModel
 
-BY_UNIT = "tiles, a unit at a time"  # what a bar counts that others move
 
 Name = Annotated[str, typer.Argument(metavar="NAME", help="Name of the collection.")]
 Job = Annotated[str | None, typer.Option("--job", metavar="ID", help="Which build.", show_default="the only one")]
@@ -133,8 +132,7 @@ def run_in_units(order: Build) -> None:
     if order.dry_run:
         typer.echo(estimate_build(source, model, options, order.chooser(options)).text())
         return
-    title = BY_UNIT if order.engine is Engine.RAY else "tiles"
-    with progress_bar(title, source.count(), Console(stderr=True)) as advance:
+    with progress_bar("tiles", source.count(), Console(stderr=True)) as advance:
         report = build_collection(
             source,
             model,
@@ -155,7 +153,7 @@ def _on_ray(order: Build, model: "WildSATModel") -> UnitEngine:
 
     def run(made: JobPlan, left: Sequence[int], on_progress: Progress) -> Mapping[str, str]:
         start = partial(worker_of, _Place.of(order.root), made, signed, in_actor=True)
-        return run_on_ray(order.root, made, left, start, ray, lambda receipt: on_progress(receipt.listed))
+        return run_on_ray(order.root, made, left, start, ray, on_progress)
 
     return run
 
@@ -168,26 +166,28 @@ def do_units(
     done = receipts_of(root, made)
     left = [number for number in units if number not in done]
     start = partial(worker_of, _Place.of(root), made, signed, in_actor=ray is not None)
-    with progress_bar(BY_UNIT, sum(made.at_most[number] for number in left), Console(stderr=True)) as advance:
+    with progress_bar("tiles", sum(made.at_most[number] for number in left), Console(stderr=True)) as advance:
 
         def on_done(receipt: Receipt) -> None:
-            advance(made.at_most[receipt.unit])
+            advance(made.at_most[receipt.unit] - receipt.listed)  # there were no more after all
 
         if ray is not None:
-            failed = run_on_ray(root, made, left, start, ray, on_done)
+            failed = run_on_ray(root, made, left, start, ray, advance, on_done)
         else:
-            failed = _run_here(start, left, on_done)
+            failed = _run_here(start, left, advance, on_done)
     for one in failed:
         typer.echo(f"unit {one} failed", err=True)
     typer.echo(f"{root.name}: {len(left) - len(failed)} units done, {len(failed)} failed", err=True)
     return failed
 
 
-def _run_here(start: Callable[[], Worker], left: Sequence[int], on_done: Callable[[Receipt], None]) -> dict[str, str]:
+def _run_here(
+    start: Callable[[], Worker], left: Sequence[int], on_progress: Progress, on_done: Callable[[Receipt], None]
+) -> dict[str, str]:
     if not left:
         return {}
     with closing(start()) as worker:
-        return run_units(worker, left, on_done=on_done)
+        return run_units(worker, left, on_progress, on_done)
 
 
 def status(

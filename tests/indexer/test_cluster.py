@@ -414,12 +414,15 @@ def start_nowhere():
 
 
 class Killed:
-    """Dies once, at the third unit, after the work and before the receipt; fails always at the last but one."""
+    """Dies once, at the third unit, after the work and before the receipt; fails always at the last but one.
+
+    In the midst of the first unit it waits for a while.
+    """
 
     def __init__(self, worker, root):
         self._worker, self._root = worker, Path(root)
 
-    def run_unit(self, number):
+    def run_unit(self, number, on_progress):
         with (self._root.parent / f"calls-{number}").open("a") as calls:
             calls.write("x")
         marker = self._root.parent / "killed"
@@ -428,7 +431,14 @@ class Killed:
             os._exit(9)
         if number == 3:
             raise SourceError("the fourth is out of reach")
-        return self._worker.run_unit(number)
+        waits = [1.0] if number == 0 else []
+
+        def dealt(more):
+            on_progress(more)
+            if more and waits:
+                time.sleep(waits.pop())
+
+        return self._worker.run_unit(number, dealt)
 
 
 RAY = """
@@ -449,7 +459,8 @@ def ray_build(root, globe, folder):
     planning.units_of = partial(units_of, most=70)
     plan = read_plan(root)
     left = range(len(plan.units))
-    done = []
+    done, steps = [], []
+    ray_engine.LOOK_S = ray_engine.TELL_S = 0.1
     with connected(None):
         ours = {process.pid for process in psutil.Process().children(recursive=True)} | {psutil.Process().pid}
         ports = [c for c in psutil.net_connections("tcp") if c.status == "LISTEN" and c.pid in ours]
@@ -458,19 +469,21 @@ def ray_build(root, globe, folder):
             with pytest.raises(SourceError) as refused:
                 run_on_ray(root, plan, left, start_nowhere, RayOptions(actors=1))
         start = partial(start_globe, root, plan, globe, folder)
-        failed = run_on_ray(root, plan, left, start, RayOptions(actors=2), done.append)
+        failed = run_on_ray(root, plan, left, start, RayOptions(actors=2), steps.append, done.append)
     told = {
         "listening": [c.laddr.ip for c in ports],
         "refused": str(refused.value),
         "failed": dict(failed),
         "done": sorted(receipt.unit for receipt in done),
+        "steps": steps,
+        "listed": sum(receipt.listed for receipt in done),
     }
     print(json.dumps(told))
 
 
 def test_the_last_units_wait_for_whoever_is_free_first(tmp_path, source, model):
     plan = planned(tmp_path / "earth", source, model)
-    run = ray_engine._Run(tmp_path / "earth", plan, deque(range(6)), 60.0, None, None)
+    run = ray_engine._Run(tmp_path / "earth", plan, deque(range(6)), 60.0, None, None, None)
     handle = SimpleNamespace(run_unit=SimpleNamespace(remote=lambda number: f"reference {number}"))
     first, second = run._actors = [ray_engine._Actor(handle, None), ray_engine._Actor(handle, "begins")]
     run._hand_out()
@@ -482,6 +495,25 @@ def test_the_last_units_wait_for_whoever_is_free_first(tmp_path, source, model):
     run._hand_out()
     assert list(first.running.values()) == [4]
     assert list(run._waiting) == [5]
+
+
+@needs_ray
+def test_a_unit_that_is_done_again_moves_the_bar_once(monkeypatch, tmp_path, source, model):
+    import ray
+
+    plan, steps = planned(tmp_path / "earth", source, model), []
+    run = ray_engine._Run(tmp_path / "earth", plan, deque(), 60.0, None, steps.append, None)
+    actor = ray_engine._Actor(None, None, running={"reference": 2})
+    for said in ((2, 30), (2, 50), (1, 90), (2, 0), (2, 20), ray.exceptions.RayActorError(), (2, 64)):
+        monkeypatch.setattr(ray, "get", lambda _, said=said: said if isinstance(said, tuple) else raised(said))
+        actor.telling = "asked"
+        run._heard(actor)
+        assert actor.telling is None
+    assert steps == [30, 20, 14]
+
+
+def raised(error):
+    raise error
 
 
 def test_without_ray_the_extra_is_named(monkeypatch, tmp_path, source, model):
@@ -528,6 +560,8 @@ def test_on_ray_a_killed_actor_costs_its_units_and_a_bad_unit_is_named(source, m
     assert told["refused"] == "no actor of the Ray cluster could begin: earth.tif is not there"
     assert told["failed"] == {names[3]: "the fourth is out of reach"}  # without the trace of our own errors
     assert told["done"] == [n for n in range(len(plan.units)) if n != 3]
+    assert len(told["steps"]) > len(told["done"])  # progress is told in the midst of a unit, too
+    assert sum(told["steps"]) == told["listed"]
     calls = {n: len((tmp_path / f"calls-{n}").read_text()) for n in range(len(plan.units))}
     assert (calls[2], calls[3]) == (2, 3)
     assert sum(count - 1 for n, count in calls.items() if n != 3) <= 2  # a killed worker repeats at most two units
