@@ -16,6 +16,7 @@ from indexer.sources.cf import is_of_degrees
 from indexer.sources.georeference import Bounds, Georeference
 from indexer.sources.library_errors import library_errors, read_error
 from indexer.sources.projections import DEGREES
+from indexer.sources.protocol import NotAPictureError
 from indexer.sources.remote import gdal_options, patiently
 from indexer.sources.view import RED_GREEN_BLUE, BandChoice, Mask, Pixels, View, open_raster, view_of
 from wildsat_core.addresses import public_name
@@ -76,13 +77,16 @@ class Dataset:
         is_palette: whether they are the colours of the file's one band.
     """
 
-    def __init__(self, path: str, extent: BBox | None, choice: BandChoice) -> None:
+    def __init__(
+        self, path: str, extent: BBox | None, choice: BandChoice, drivers: frozenset[str] | None = None
+    ) -> None:
         """Open a file.
 
         Args:
             path: a file, or any name that GDAL opens.
             extent: where it lies; None for where the file says.
             choice: which bands.
+            drivers: of GDAL, that it may be of; None for all.
 
         Raises:
             NotAPictureError: not a raster.
@@ -94,6 +98,8 @@ class Dataset:
         self._path = path
         try:
             with rasterio.Env(**gdal_options(path)), open_raster(path) as header:
+                if drivers is not None and header.driver not in drivers:
+                    raise NotAPictureError(f"{public_name(path)} is a {header.driver}, which is not read from there")
                 view = view_of(header, path, choice, placed_anew=extent is not None)
                 georeference = _georeference_of(header, path, extent)
                 self.bands, self.is_palette = view.indexes, view.is_palette
@@ -265,9 +271,14 @@ class Dataset:
 
 
 @functools.lru_cache(maxsize=_MOST_OPEN)
-def open_dataset(path: str, extent: BBox | None = None, choice: BandChoice = RED_GREEN_BLUE) -> Dataset:
+def open_dataset(
+    path: str,
+    extent: BBox | None = None,
+    choice: BandChoice = RED_GREEN_BLUE,
+    drivers: frozenset[str] | None = None,
+) -> Dataset:
     """Open once a process; the least recently used of many files is let go."""
-    return Dataset(path, extent, choice)
+    return Dataset(path, extent, choice, drivers)
 
 
 def told_place(path: str) -> str | None:

@@ -54,7 +54,7 @@ _TABLE: Final[tuple[tuple[tuple[str, ...], str], ...]] = (
     (("builtins.UnicodeError",), "its text is not UTF-8"),
     (
         (
-            "requests.exceptions.JSONDecodeError",
+            "json.decoder.JSONDecodeError",
             "pystac.errors.STACError",
             "pystac.errors.STACTypeError",
             "pystac_client.errors.ClientTypeError",

@@ -25,22 +25,31 @@ def outline_on_globe(geometry: Mapping[str, Any]) -> BaseGeometry:
     """A valid polygon or multipolygon within longitudes [-180, 180].
 
     Args:
-        geometry: a GeoJSON Polygon or MultiPolygon.
+        geometry: a GeoJSON Polygon or MultiPolygon, or a GeometryCollection of some and what else lies within.
 
     Raises:
         KeyError, TypeError, ValueError: something else, or nothing is left of it.
     """
     import shapely
 
-    kind, coordinates = geometry["type"], geometry["coordinates"]
-    if kind not in ("Polygon", "MultiPolygon"):
-        raise ValueError(f"its geometry is a {kind}, not a polygon")
-    polygons = [_polygon(rings) for rings in ([coordinates] if kind == "Polygon" else coordinates)]
+    polygons = [_polygon(rings) for rings in _rings_of(geometry)]
+    if not polygons:
+        raise ValueError(f"its geometry is a {geometry['type']}, not a polygon")
     globe = shapely.box(-540, -90, 540, 90)
     outline = onto_globe(shapely.intersection(shapely.union_all(polygons), globe))
     if not outline.area > 0:
         raise ValueError("its geometry covers nothing")
     return outline
+
+
+def _rings_of(geometry: Mapping[str, Any]) -> list[Sequence[Sequence[Sequence[float]]]]:
+    """The rings of each polygon in a geometry."""
+    kind = geometry["type"]
+    if kind == "GeometryCollection":
+        return [rings for part in geometry["geometries"] for rings in _rings_of(part)]
+    if kind == "Polygon":
+        return [geometry["coordinates"]]
+    return list(geometry["coordinates"]) if kind == "MultiPolygon" else []
 
 
 def _polygon(rings: Sequence[Sequence[Sequence[float]]]) -> BaseGeometry:

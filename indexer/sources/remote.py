@@ -22,8 +22,11 @@ from wildsat_core.addresses import http_address, is_remote, public_name, without
 Done = TypeVar("Done")
 
 TIMEOUT_S: Final = 20.0
+WELL: Final = frozenset({200, 206})
 BUSY: Final = frozenset({429, 500, 502, 503, 504})
 GONE: Final = frozenset({404, 410})
+_REFUSAL: Final = ": it wants credentials, or those in the address have expired"
+_MEANING: Final = {401: _REFUSAL, 403: _REFUSAL, 416: ": the file is empty"}
 PATIENCE_S: Final = (0.5, 2.0, 4.0)  # unless the server names a time
 LONGEST_WAIT_S: Final = 60.0
 _MOST_WITHOUT_CAUSE: Final = 3  # times that reading fails while the server is well: then it is the file
@@ -46,8 +49,9 @@ _GDAL_HTTP: Final = {
 _ALONE: Final = {"GDAL_DISABLE_READDIR_ON_OPEN": "EMPTY_DIR"}
 _ONCE: Final = {"GDAL_HTTP_MAX_RETRY": "0"}  # asking again is done here
 _OF_QUERIES: Final = {"CPL_VSIL_CURL_USE_HEAD": "NO"}  # many addresses that are signed may only be got
-# GDAL remembers which files it could not find: whatever failed once would be missing ever after.
-_ANEW: Final = {"CPL_VSIL_CURL_NON_CACHED": "/vsicurl/"}
+# GDAL remembers which files it could not find: whatever failed once would be missing ever after. And some servers know
+# nothing of a file that is asked for by HEAD.
+_ANEW: Final = {"CPL_VSIL_CURL_NON_CACHED": "/vsicurl/", **_OF_QUERIES}
 
 
 def gdal_options(path: str) -> Mapping[str, str]:
@@ -87,9 +91,9 @@ def patiently(path: str, action: Callable[[], Done], between: Callable[[], objec
             if address is None:
                 raise
             answer = ask(address)
-            if answer.is_well and failed == _MOST_WITHOUT_CAUSE:
+            if answer.may_be_read and failed == _MOST_WITHOUT_CAUSE:
                 raise
-        wait_s = 0.0 if answer.is_well else answer.wait_s(next(waits, None))
+        wait_s = 0.0 if answer.may_be_read else answer.wait_s(next(waits, None))
         if wait_s is None:
             raise answer.error(path)
         time.sleep(wait_s)
@@ -103,7 +107,7 @@ class Answer:
     Attributes:
         status: of HTTP; None where it did not answer.
         headers: of the answer, by names in small letters.
-        problem: why there is no answer.
+        problem: why there is no answer, or none that could be a raster.
     """
 
     status: int | None
@@ -113,7 +117,12 @@ class Answer:
     @property
     def is_well(self) -> bool:
         """Whether it gives the file."""
-        return self.status in (200, 206)
+        return self.status in WELL
+
+    @property
+    def may_be_read(self) -> bool:
+        """Whether GDAL could make something of what it gives."""
+        return self.is_well and not self.problem
 
     def wait_s(self, patience_s: float | None) -> float | None:
         """Seconds until it makes sense to ask again, None for never.
@@ -128,7 +137,22 @@ class Answer:
     def error(self, path: str) -> UnreachableError | NotAPictureError:
         """As an error about a file."""
         kind = NotAPictureError if self.status in GONE else UnreachableError
-        return kind(f"{public_name(path)} can't be read: its server {self.problem or f'answers {self.status}'}")
+        told = f"answers {self.status}{_MEANING.get(self.status or 0, '')}"
+        return kind(f"{public_name(path)} can't be read: its server {self.problem or told}")
+
+
+_FIRST_BYTE: Final = {"Range": "bytes=0-0", "Accept-Encoding": "identity"}
+
+
+def _fault_of(headers: Mapping[str, str]) -> str:
+    """Why what a server gives can't be a raster that is read in parts; nothing where it may be one."""
+    if headers.get("content-type", "").lower().startswith("text/html"):
+        return "answers with a web page, perhaps one to log in at, instead of the file"
+    if (coding := headers.get("content-encoding", "identity")) != "identity":
+        return f"sends it packed (Content-Encoding: {coding}), so that parts of it can't be read"
+    if not {"content-length", "content-range"} & headers.keys():
+        return "does not tell how long the file is, so that parts of it can't be read"
+    return ""
 
 
 def ask(address: str) -> Answer:
@@ -136,10 +160,9 @@ def ask(address: str) -> Answer:
     import httpx
 
     try:
-        with httpx.stream(
-            "GET", address, headers={"Range": "bytes=0-0"}, timeout=TIMEOUT_S, follow_redirects=True
-        ) as answer:
-            return Answer(answer.status_code, {name.lower(): value for name, value in answer.headers.items()})
+        with httpx.stream("GET", address, headers=_FIRST_BYTE, timeout=TIMEOUT_S, follow_redirects=True) as answer:
+            headers = {name.lower(): value for name, value in answer.headers.items()}
+            return Answer(answer.status_code, headers, _fault_of(headers) if answer.status_code in WELL else "")
     except (httpx.HTTPError, httpx.InvalidURL) as err:
         return Answer(None, {}, f"does not answer: {without_secrets(repr(err))}")
 

@@ -31,6 +31,9 @@ LEAST_WITH_OFFSET: Final = 500
 # https://sentiwiki.copernicus.eu/web/s2-processing#S2Processing-SceneClassification
 UNCLEAR: Final = (3, 8, 9, 10)
 MOST_BELOW_IT: Final = 0.1
+# Files that hold their pixels themselves. A virtual raster, which a catalogue could name as well, may lead to any file
+# of this machine.
+DRIVERS: Final = frozenset({"GTiff", "COG", "JP2OpenJPEG", "JP2KAK", "JP2ECW", "JPEG", "PNG", "WEBP"})
 
 
 class OffsetInDoubtError(SourceError):
@@ -102,7 +105,7 @@ class SceneReader:
             choice = _choice((1, 2, 3) if asset.band is None else (asset.band,))
 
             def fetch(href: str = href, choice: BandChoice = choice) -> None:
-                open_dataset(href, None, choice).fetch_boxes(boxes, self.px)
+                open_dataset(href, None, choice, DRIVERS).fetch_boxes(boxes, self.px)
 
             patiently(href, fetch, between=open_dataset.cache_clear)
 
@@ -149,7 +152,7 @@ class SceneReader:
         choice = _choice(indexes)
 
         def read() -> tuple[Pixels, Mask]:
-            dataset = open_dataset(href, None, choice)
+            dataset = open_dataset(href, None, choice, DRIVERS)
             if is_classes and dataset.is_palette:
                 raise SourceError(f"{public_name(href)} is a palette picture, which has no numbers of classes")
             return dataset.warp_box(box, self.px, is_classes=is_classes)

@@ -9,17 +9,15 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import zip_longest
 from typing import TYPE_CHECKING, Any, Final
-from urllib.parse import urljoin
+from urllib.parse import quote, urljoin
 
 import numpy as np
 
-from indexer.sources.library_errors import library_errors, sentence
 from indexer.sources.outlines import outline_on_globe
-from indexer.sources.places import cloud_share
 from indexer.sources.protocol import LeftOut
+from indexer.sources.stac_api import search_items
 from indexer.sources.times import utc_day
 from wildsat_core.addresses import without_secrets
-from wildsat_core.errors import MissingExtraError, SourceError
 from wildsat_core.types import BBox
 
 if TYPE_CHECKING:
@@ -34,27 +32,16 @@ OFFSET_DAY: Final = dt.date(2022, 1, 25)
 BOA_OFFSET: Final = -1000
 LEAST_COVER: Final = 0.5
 
-# Patience with a catalogue that is busy: waits of 0, 1, 2, 4 and 8 seconds, or what the server asks for.
-RETRIES: Final[Mapping[str, Any]] = {
-    "total": 5,
-    "connect": 2,
-    "backoff_factor": 0.5,
-    "status_forcelist": (429, 500, 502, 503, 504),
-    "allowed_methods": ("GET", "POST"),  # a search is posted and changes nothing
-    "respect_retry_after_header": True,
-}
-TIMEOUT_S: Final = (15.0, 60.0)  # to connect, and to wait for bytes
-
-
 # The scene classification in the catalogues at hand.
 CLASS_KEYS: Final = ("scl", "SCL", "SCL_20m")
-MOST_PAGES_WITHOUT_NEWS: Final = 3  # a `next` that leads round in a circle; some servers repeat a page now and then
 
 # What GDAL reads by range requests, and how it is spelled for it. Nothing else that a catalogue names is opened: a file
 # of this machine least of all.
 _READABLE: Final[Mapping[str, str]] = {
     "http": "http", "https": "https", "s3": "s3", "gs": "gs", "az": "az", "abfs": "az", "abfss": "az",
 }  # fmt: skip
+
+_OF_ADDRESSES: Final = "%/:?#[]@!$&'()*+,;=~"  # what stands in addresses as it is; blanks and the like do not
 
 
 @dataclass(frozen=True, slots=True)
@@ -181,9 +168,9 @@ def search_scenes(
 
     wanted = [_Wanted(tuple(keys), name) for keys, name in zip_longest(assets, common_names)]
     seen: set[str] = set()
-    for item in _items(api, collection, area, since, until):
+    for item in search_items(api, collection, _boxes(area), since, until):
         name = str(item.get("id")) if isinstance(item, Mapping) else "without an id"
-        if name in seen:
+        if name in seen or not _is_asked_for(item, collection, since, until):
             continue
         seen.add(name)
         try:
@@ -197,44 +184,25 @@ def search_scenes(
             yield scene
 
 
-def _items(api: str, collection: str, area: BBox, since: dt.date, until: dt.date) -> Iterator[Mapping[str, Any]]:
+def _is_asked_for(item: Any, collection: str, since: dt.date, until: dt.date) -> bool:  # noqa: ANN401
+    """Whether an item is of the collection and time that were asked for, as far as it tells: not all servers look."""
     try:
-        from pystac_client import Client
-        from pystac_client.stac_api_io import StacApiIO
-    except ImportError as err:
-        raise MissingExtraError("pystac-client", "stac", "searching a STAC catalogue") from err
-    from urllib3.util import Retry
-
-    days = f"{since.isoformat()}T00:00:00Z/{until.isoformat()}T23:59:59Z"
-    try:
-        client = Client.open(api, stac_io=StacApiIO(max_retries=Retry(**RETRIES), timeout=TIMEOUT_S))
-        for box in _boxes(area):
-            pages = client.search(collections=[collection], bbox=box, datetime=days, limit=100).pages_as_dicts()
-            yield from _until_nothing_new(pages, api)
-    except library_errors() as err:
-        raise SourceError(without_secrets(f"{api} can't be searched as a STAC API: {sentence(err)}")) from err
-    except (AttributeError, KeyError, TypeError, NotImplementedError) as err:
-        # pystac takes for granted what a catalogue has to say.
-        raise SourceError(without_secrets(f"{api} does not answer as a STAC API does: {err!r}")) from err
+        first, last = _days(item["properties"])
+        return str(item.get("collection") or collection) == collection and first <= until and last >= since
+    except (AttributeError, KeyError, TypeError, ValueError):
+        return True  # what is wrong with it is told later
 
 
-def _until_nothing_new(pages: Iterable[Mapping[str, Any]], api: str) -> Iterator[Mapping[str, Any]]:
-    """Items of all pages; some servers' `next` never ends."""
-    seen: set[Any] = set()
-    idle = 0
-    for page in pages:
-        items = page.get("features") or []
-        new = {str(item.get("id")) for item in items if isinstance(item, Mapping)} - seen
-        seen |= new
-        yield from items
-        idle = 0 if new else idle + 1
-        if idle == MOST_PAGES_WITHOUT_NEWS:
-            logger.warning(
-                "%s goes on giving pages without new scenes: %d scenes were taken from it",
-                without_secrets(api),
-                len(seen),
-            )
-            return
+def _days(properties: Mapping[str, Any]) -> tuple[dt.date, dt.date]:
+    """First and last day of an item.
+
+    Raises:
+        ValueError: it has none.
+    """
+    days = [day for name in ("", "start_", "end_") if (day := utc_day(properties.get(f"{name}datetime"))) is not None]
+    if not days:
+        raise ValueError("it has no date")
+    return min(days), max(days)
 
 
 def _outline_of_box(box: Sequence[float] | None) -> dict[str, Any]:
@@ -253,6 +221,12 @@ def _outline_of_box(box: Sequence[float] | None) -> dict[str, Any]:
     }
 
 
+def _cloud_share(percent: Any) -> float | None:  # noqa: ANN401 - whatever the catalogue has there
+    """Share of cloud; None where it is unknown, for which some catalogues write a number out of range."""
+    cloud = float("nan") if percent is None else float(percent)
+    return cloud / 100 if 0 <= cloud <= 100 else None
+
+
 def _scene(item: Mapping[str, Any], wanted: Sequence[_Wanted], api: str) -> Scene:
     """A record of a STAC item.
 
@@ -262,20 +236,17 @@ def _scene(item: Mapping[str, Any], wanted: Sequence[_Wanted], api: str) -> Scen
     if not all(isinstance(item[part], Mapping) for part in ("properties", "assets")):
         raise ValueError("it has no properties, or no assets")
     properties = item["properties"]
-    date = utc_day(properties.get("datetime") or properties.get("start_datetime"))
-    if date is None:
-        raise ValueError("it has no date")
-    geometry = item.get("geometry") or _outline_of_box(item.get("bbox"))
-    cloud = properties.get("eo:cloud_cover")
-    base = next((link["href"] for link in item.get("links") or [] if link.get("rel") == "self"), f"{api}/search")
+    date = utc_day(properties.get("datetime")) or _days(properties)[0]
+    links = [link for link in item.get("links") or [] if isinstance(link, Mapping)]
+    base = next((link["href"] for link in links if link.get("rel") == "self" and link.get("href")), f"{api}/search")
     chosen = [_choose(item["assets"], one) for one in wanted]
     return Scene(
         scene_id=str(item["id"]),
         date=date,
-        cloud_cover=cloud_share(None if cloud is None else float(cloud) / 100),
+        cloud_cover=_cloud_share(properties.get("eo:cloud_cover")),
         offset=reflectance_offset(properties, [asset for asset, _ in chosen]),
         assets=tuple(Asset(_addresses(asset, urljoin(api, base)), band) for asset, band in chosen),
-        footprint=outline_on_globe(geometry),
+        footprint=outline_on_globe(item.get("geometry") or _outline_of_box(item.get("bbox"))),
         classes=_classes(item["assets"], urljoin(api, base)),
         version=_version(properties, [asset for asset, _ in chosen]),
     )
@@ -298,9 +269,11 @@ def _classes(assets: Mapping[str, Mapping[str, Any]], base: str) -> Asset | None
 
 def _choose(assets: Mapping[str, Mapping[str, Any]], wanted: _Wanted) -> tuple[Mapping[str, Any], int | None]:
     """The asset that is wanted, and its band: by key, or else by what assets say of their bands."""
-    for key in wanted.keys:
-        if key in assets:
-            return assets[key], 1 if wanted.common_name else None
+    by_key = {key.lower(): asset for key, asset in assets.items()}
+    for key in map(str.lower, wanted.keys):
+        if isinstance(by_key.get(key), Mapping):
+            return by_key[key], 1 if wanted.common_name else None
+    assets = {key: asset for key, asset in assets.items() if isinstance(asset, Mapping)}
     if wanted.common_name:
         found = [
             (len(bands), asset, number)
@@ -344,6 +317,7 @@ def _addresses(asset: Mapping[str, Any], base: str) -> tuple[str, ...]:
         whole = urljoin(base, str(href)) if href else ""
         scheme, between, rest = whole.partition("://")
         if between and scheme.lower() in _READABLE:
+            rest = quote(rest, safe=_OF_ADDRESSES) if scheme.lower().startswith("http") else rest
             found.append(f"{_READABLE[scheme.lower()]}://{rest}")
     if not found:
         told = ", ".join(without_secrets(str(href)) for href in given if href) or "none"
@@ -368,7 +342,8 @@ def reflectance_offset(properties: Mapping[str, Any], assets: Iterable[Mapping[s
 
 def _told_offset(asset: Mapping[str, Any]) -> int | None:
     """The offset in stored numbers that an asset names: of itself, or of its bands."""
-    for one in (asset, *_bands(asset), *(asset.get("raster:bands") or [])):
+    bands = [band for band in asset.get("raster:bands") or [] if isinstance(band, Mapping)]
+    for one in (asset, *_bands(asset), *bands):
         offset, scale = (one.get(f"raster:{word}", one.get(word)) for word in ("offset", "scale"))
         if offset is not None and scale:
             return round(float(offset) / float(scale))
@@ -384,16 +359,15 @@ def _baseline(text: Any) -> float | None:  # noqa: ANN401 - whatever the catalog
     return float(number or f"{whole}.{hundredths}")
 
 
-def _boxes(area: BBox) -> list[tuple[float, float, float, float]]:
+def _boxes(area: BBox) -> list[BBox]:
     """One box, or two where it crosses the antimeridian: not every catalogue takes west > east."""
-    west, south, east, north = area.as_tuple()
     if not area.crosses_antimeridian:
-        return [(west, south, east, north)]
-    return [(west, south, 180.0, north), (-180.0, south, east, north)]
+        return [area]
+    return [replace(area, east=180.0), replace(area, west=-180.0)]
 
 
 def _outline(box: BBox) -> BaseGeometry:
     import shapely
 
-    parts = [shapely.box(*part) for part in _boxes(box)]
+    parts = [shapely.box(*part.as_tuple()) for part in _boxes(box)]
     return parts[0] if len(parts) == 1 else shapely.union_all(parts)

@@ -50,7 +50,7 @@ def _fetch(account: str, container: str) -> tuple[dt.datetime, str]:
     from requests.adapters import HTTPAdapter
     from urllib3.util import Retry
 
-    from indexer.sources.scenes import RETRIES
+    from indexer.sources.stac_api import RETRIES
 
     address = f"{find_catalogue('planetary-computer').tokens}/{account}/{container}"
     try:

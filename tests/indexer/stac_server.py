@@ -22,8 +22,8 @@ class StacServer:
 
     `failures` are statuses that the next requests of a kind ("GET", "POST") are answered with, once each, and
     `retry_after` goes with them. A catalogue that is `endless` has one more page after the last, which is the last.
-    A server without `heads` refuses HEAD, as stores do for addresses signed for GET; one without `parts` gives files
-    whole.
+    A server without `heads` answers HEAD with `refusal`, as stores do for addresses signed for GET; one without `parts`
+    gives files whole. `told` are headers that all files have.
     """
 
     def __init__(self, folder):
@@ -35,6 +35,7 @@ class StacServer:
         self.failures = {"GET": [], "POST": []}
         self.endless = False
         self.retry_after, self.heads, self.parts = "0", True, True
+        self.refusal, self.told = 403, {}
         server = self
 
         class Handler(BaseHTTPRequestHandler):
@@ -58,12 +59,12 @@ class StacServer:
 
             def do_HEAD(self):
                 if not server.heads:
-                    return send(self, 403, b"", "text/plain")
+                    return send(self, server.refusal, b"", "text/plain")
                 return server._file(self, head=True)
 
         self._http = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
         self.url = f"http://127.0.0.1:{self._http.server_address[1]}"
-        self._thread = threading.Thread(target=self._http.serve_forever, daemon=True)
+        self._thread = threading.Thread(target=self._http.serve_forever, args=(0.02,), daemon=True)
 
     def __enter__(self):
         self._thread.start()
@@ -122,12 +123,13 @@ class StacServer:
         if not wanted or not self.parts:
             if not head:
                 self.full_reads.append(handler.path)
-            return send(handler, 200, data, "image/tiff", {"Accept-Ranges": "bytes"} if self.parts else {}, head)
+            headers = {"Accept-Ranges": "bytes"} if self.parts else {}
+            return send(handler, 200, data, "image/tiff", headers | self.told, head)
         first, last = int(wanted[1]), min(int(wanted[2] or len(data) - 1), len(data) - 1)
         if first >= len(data):
             return send(handler, 416, b"", "image/tiff", {"Content-Range": f"bytes */{len(data)}"}, head)
         self.ranges.append((handler.path, first, last))
-        headers = {"Content-Range": f"bytes {first}-{last}/{len(data)}", "Accept-Ranges": "bytes"}
+        headers = {"Content-Range": f"bytes {first}-{last}/{len(data)}", "Accept-Ranges": "bytes", **self.told}
         return send(handler, 206, data[first : last + 1], "image/tiff", headers, head)
 
 

@@ -191,7 +191,7 @@ LANDING = {"type": "Catalog", "stac_version": "1.0.0", "id": "x", "description":
 )
 @pytest.mark.filterwarnings("ignore::UserWarning")
 def test_a_catalogue_that_answers_nonsense_is_said_so(server, status, body, monkeypatch):
-    monkeypatch.setattr("indexer.sources.scenes.RETRIES", {"total": 0})
+    monkeypatch.setattr("indexer.sources.stac_api.RETRIES", {"total": 0})
     monkeypatch.setattr(server, "_landing", None)
     monkeypatch.setattr("tests.indexer.stac_server.send_json", lambda *_: None)
     monkeypatch.setattr(server, "_fails", lambda handler: send(handler, status, body, "application/json") or True)

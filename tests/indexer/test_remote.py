@@ -2,6 +2,7 @@
 
 import datetime as dt
 import email.utils
+import gzip
 import io
 import json
 import logging
@@ -172,6 +173,31 @@ def test_a_server_that_gives_files_only_whole_is_read_all_the_same(server):
     server.parts = False
     here = RasterSource(str(server.folder / "a.tif"), PixelGrid(128, 128))
     assert np.array_equal(last_pixels(raster(server, "?x=1")), last_pixels(here))
+
+
+def test_a_server_that_knows_nothing_by_head_is_read_by_get(server):
+    server.heads, server.refusal = False, 404
+    assert first_pixels(raster(server)).any()
+
+
+@pytest.mark.parametrize(
+    ("data", "told", "words"),
+    [
+        (
+            b"<html>Log in</html>",
+            {"Content-Type": "text/html; charset=utf-8"},
+            "answers with a web page, perhaps one to",
+        ),
+        (gzip.compress(b"II*"), {"Content-Encoding": "gzip"}, r"sends it packed \(Content-Encoding: gzip\)"),
+        (b"", {}, "answers 416: the file is empty"),
+    ],
+)
+def test_what_is_no_raster_by_its_servers_own_words_is_said_at_once(server, data, told, words):
+    (server.folder / "a.tif").write_bytes(data)
+    server.told = told
+    with pytest.raises(UnreachableError, match=f"a.tif can't be read: its server {words}"):
+        raster(server)
+    assert len(server.ranges) + len(server.full_reads) <= 4
 
 
 def test_nobody_answers(server, monkeypatch):

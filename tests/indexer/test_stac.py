@@ -4,11 +4,14 @@ import copy
 import datetime as dt
 import io
 import itertools
+import json
 import logging
 from dataclasses import replace
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
+import rasterio.shutil
 
 from indexer.cluster.build import build_collection
 from indexer.cluster.commit import commit_job
@@ -19,18 +22,20 @@ from indexer.pipeline.options import BuildOptions
 from indexer.pipeline.reading import ReadOptions, read_chunk
 from indexer.sources.grid import KilometreGrid
 from indexer.sources.mosaics import filled_from, median_of
-from indexer.sources.protocol import LeftOut, UnreachableError
+from indexer.sources.protocol import LeftOut, NotAPictureError, UnreachableError
 from indexer.sources.scene_reader import OffsetInDoubtError
 from indexer.sources.scenes import reflectance_offset, search_scenes
 from indexer.sources.sentinel2 import Sentinel2Source
+from indexer.sources.stac_api import _pages, _until_nothing_new
 from tests.indexer.conftest import write_raster
-from tests.indexer.stac_server import NORTH, SIDE, WEST, scene
+from tests.indexer.stac_server import NORTH, SIDE, WEST, scene, send_json
 from wildsat_core.collection import open_collection
 from wildsat_core.countries import load_countries
 from wildsat_core.errors import InvalidInputError, SourceError
 from wildsat_core.types import BBox
 
 GRID = KilometreGrid(2.56, 2.56)
+AREA = BBox(-98.0, 33.4, -97.9, 33.5)
 YEAR = {"since": dt.date(2021, 1, 1), "until": dt.date(2023, 12, 31)}
 
 
@@ -201,9 +206,9 @@ def test_layers_are_filled_and_their_median_is_taken_where_there_is_data():
     assert first.max() == 10  # what was given stays
 
 
-def search(server, area):
-    keys = {"assets": [["red"], ["green"]], "common_names": ["red", "green"]}
-    return list(search_scenes(server.url, "sentinel-2-l2a", area, **YEAR, max_cloud=1, **keys))
+def search(server, area, at=""):
+    keys = {"assets": [["red"], ["green", "B03"]], "common_names": ["red", "green"]}
+    return list(search_scenes(f"{server.url}{at}", "sentinel-2-l2a", area, **YEAR, max_cloud=1, **keys))
 
 
 @pytest.mark.parametrize(
@@ -261,6 +266,165 @@ def test_bands_are_found_by_what_assets_say_of_them(server, version):
         (("https://z/red.tif",), 1),
         (("https://z/stack.tif",), 2),
     ]
+
+
+def light(server, name="one", **changes):
+    """An item over `AREA` of which no file is there."""
+    west, south, east, north = AREA.as_tuple()
+    ring = [[west, south], [east, south], [east, north], [west, north], [west, south]]
+    item = {
+        "id": name,
+        "collection": "sentinel-2-l2a",
+        "bbox": [*AREA.as_tuple()],
+        "geometry": {"type": "Polygon", "coordinates": [ring]},
+        "properties": {"datetime": "2023-06-01T10:00:00Z", "eo:cloud_cover": 5.0},
+        "assets": {key: {"href": f"https://z/{key}.tif"} for key in ("red", "green")},
+        "links": [],
+    }
+    return item | changes
+
+
+def found_of(server, *items):
+    server._search = lambda handler, _: send_json(handler, {"features": items})  # whatever is asked for
+    return search(server, AREA)
+
+
+@pytest.mark.parametrize(
+    ("change", "expected"),
+    [
+        ({"links": [None, "x", {"rel": "self"}, {"href": "y"}]}, {}),
+        ({"links": None}, {}),
+        ({"properties": {"datetime": None, "start_datetime": "2022-12-01T00:00:00+02:00"}}, {"day": "2022-11-30"}),
+        ({"properties": {"datetime": None, "end_datetime": "2023-06-02"}}, {"day": "2023-06-02"}),
+        ({"properties": {"datetime": "2023-06-01T23:30:00-05:00", "eo:cloud_cover": -1}}, {"day": "2023-06-02"}),
+        ({"properties": {"datetime": "2023-06-01", "eo:cloud_cover": float("nan")}}, {"cloud": None}),
+        ({"properties": {"datetime": "2023-06-01", "eo:cloud_cover": 101}}, {"cloud": None}),
+        ({"assets": {key: {"href": f"https://z/{key}.tif", "raster:bands": [None]} for key in ("red", "green")}}, {}),
+        (
+            {"assets": {key: {"href": f"https://z/{key}.tif"} for key in ("RED", "Green")}},
+            {"file": "https://z/RED.tif"},
+        ),
+        (
+            {"assets": {"red": {"href": "https://z/a b#ä.tif"}, "B03": {"href": "x"}}},
+            {"file": "https://z/a%20b#%C3%A4.tif"},
+        ),
+    ],
+)
+def test_an_item_is_understood_however_it_is_written(server, change, expected):
+    [found] = found_of(server, light(server, **change))
+    seen = {"day": str(found.date), "cloud": found.cloud_cover, "file": found.assets[0].hrefs[0]}
+    assert {key: seen[key] for key in expected} == expected
+
+
+def test_a_geometry_collection_is_the_polygons_in_it(server):
+    item = light(server)
+    parts = [{"type": "Point", "coordinates": [0, 0]}, item["geometry"]]
+    [found] = found_of(server, light(server, geometry={"type": "GeometryCollection", "geometries": parts}))
+    assert found.footprint.bounds == pytest.approx(AREA.as_tuple())
+    [left] = found_of(server, light(server, geometry={"type": "GeometryCollection", "geometries": parts[:1]}))
+    assert "its geometry is a GeometryCollection, not a polygon" in left.what
+
+
+def test_what_was_not_asked_for_is_passed_over(server):
+    late = {"datetime": "2029-01-01T00:00:00Z"}
+    others = [light(server, collection="landsat"), light(server, "late", properties=late)]
+    assert [scene.scene_id for scene in found_of(server, *others, light(server))] == ["one"]
+
+
+def next_pages(*links):
+    """A catalogue whose pages have a scene and this link each, where None is one without a scene; what it was asked."""
+    pages = [
+        {"features": [] if link is None else [{"id": i}], "links": [link or EMPTY]} for i, link in enumerate(links)
+    ]
+    asked = []
+
+    class Server:
+        def request(self, url, method=None, headers=None, parameters=None):
+            asked.append((url, method, parameters))
+            number = len(asked) - 1
+            return json.dumps(pages[number] if number < len(pages) else {"features": [{"id": "last"}]})
+
+    return Server(), asked
+
+
+EMPTY = {"rel": "next", "href": "https://h/empty", "method": "POST"}
+QUERY = {"limit": 100}
+
+
+@pytest.mark.parametrize(
+    ("link", "expected"),
+    [
+        ({"href": "https://h/b?page=2"}, ("https://h/b?page=2", "GET", {})),
+        ({"href": "search?page=2"}, ("https://h/a/search?page=2", "GET", {})),
+        ({"href": "/s", "method": "post", "body": {"t": 1}}, ("https://h/s", "POST", {"t": 1})),
+        ({"href": "/s", "method": "POST", "body": {"t": 1}, "merge": True}, ("https://h/s", "POST", QUERY | {"t": 1})),
+        ({"href": "/s", "method": "POST", "body": '{"t": 1}'}, ("https://h/s", "POST", {"t": 1})),
+        ({"href": "/s?t=1", "method": "POST"}, ("https://h/s?t=1", "POST", QUERY)),
+    ],
+)
+def test_the_next_page_is_asked_for_as_its_link_says(link, expected):
+    io, asked = next_pages({"rel": "next", **link})
+    start = SimpleNamespace(url="https://h/a/search", method="POST", get_parameters=lambda: QUERY)
+    assert len(list(_pages(io, start))) == 2
+    assert asked == [("https://h/a/search", "POST", QUERY), expected]
+
+
+def test_an_empty_page_is_not_the_last_and_a_link_to_nowhere_is(caplog):
+    start = SimpleNamespace(url="https://h/a", method="POST", get_parameters=lambda: QUERY)
+    there = {"rel": "next", "href": "https://h/b", "method": "POST"}
+    items = list(_until_nothing_new(_pages(next_pages(there, None, None, there)[0], start), "https://h"))
+    assert [item["id"] for item in items] == [0, 3, "last"]
+    for nowhere in ({"rel": "next", "href": None}, {"href": "https://h/b"}, "next"):
+        assert len(list(_pages(next_pages(nowhere)[0], start))) == 1
+    assert not caplog.text
+
+
+def test_a_catalogue_that_makes_up_scenes_ends(monkeypatch):
+    monkeypatch.setattr("indexer.sources.stac_api.MOST_ITEMS", 50)
+    pages = ({"features": [{"id": f"{i}"}]} for i in itertools.count())
+    with pytest.raises(SourceError, match="gives more than 50 scenes and does not end"):
+        list(_until_nothing_new(pages, "https://h"))
+
+
+@pytest.mark.parametrize("about", [{"conformsTo": None}, {"method": "GET"}, {"address": "/search"}])
+def test_an_api_is_searched_that_tells_little_of_itself(server, about):
+    landing = server._landing()
+    landing["conformsTo"] = about.get("conformsTo", landing["conformsTo"]) or []
+    landing["links"][-1]["method"] = about.get("method", "POST")
+    server._landing = lambda: landing
+    server._search = lambda handler, _: send_json(handler, {"features": [light(server)]})
+    if "method" in about:
+        (server.folder / "search").write_text(json.dumps({"features": [light(server)]}))
+    [found] = search(server, AREA, about.get("address", ""))
+    assert found.scene_id == "one"
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"links": []}, "has no link to a search"),
+        ({"type": "FeatureCollection"}, "its server does not answer as a STAC API does"),
+        ("<html>", "does not answer as a STAC API does"),
+    ],
+)
+def test_what_is_no_stac_api_is_said(server, changes, message):
+    landing = server._landing()
+    server._landing = lambda: landing | changes if isinstance(changes, dict) else changes
+    with pytest.raises(SourceError, match=message):
+        search(server, AREA)
+    with pytest.raises(SourceError, match=r"items\.json is no address of a STAC API, as"):
+        list(search_scenes("items.json", "c", AREA, **YEAR, max_cloud=1, assets=[["red"]]))
+
+
+def test_a_catalogue_cannot_name_files_of_this_machine_by_a_virtual_raster(server):
+    area = scene(server, "one", "2023-06-01", 0.0, 1500)
+    rasterio.shutil.copy(server.folder / "one-visual.tif", server.folder / "of.vrt", driver="VRT")
+    text = (server.folder / "of.vrt").read_text().replace('relativeToVRT="1">', f'relativeToVRT="0">{server.folder}/')
+    (server.folder / "of.vrt").write_text(text)
+    server.items[0]["assets"]["visual"]["href"] = f"{server.url}/of.vrt"
+    one = source(server, area)
+    with pytest.raises(NotAPictureError, match=r"of\.vrt is a VRT, which is not read from there"):
+        one.read(next(one.candidates()))
 
 
 def test_a_page_that_comes_again_and_again_ends_the_search(server, caplog):
