@@ -26,7 +26,7 @@ from indexer.commands.options import (
     tiles,
 )
 from indexer.sources.catalogues import DEFAULT, Catalogue, read_catalogues
-from indexer.sources.dataset import told_place
+from indexer.sources.file_georeference import told_place
 from indexer.sources.folder import FolderSource, find_table
 from indexer.sources.grid import KilometreGrid
 from indexer.sources.majortom import MajorTomSource

@@ -31,7 +31,7 @@ from indexer.pipeline.inputs import InputGuard
 from indexer.pipeline.left_out import LeftOutCounter, check_faults
 from indexer.pipeline.listing import REASONS_BEFORE_READING, Chooser
 from indexer.pipeline.reading import ReadOptions, read_chunk, read_chunks
-from indexer.sources.dataset import box_transform, unwrapped
+from indexer.sources.file_georeference import box_transform, unwrapped
 from indexer.sources.projections import DEGREES
 from indexer.sources.protocol import PixelPlace, Source
 from wildsat_core.errors import InvalidInputError, SourceError

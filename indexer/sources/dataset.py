@@ -5,14 +5,13 @@ from __future__ import annotations
 import functools
 import math
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
-from xml.sax.saxutils import escape
 
 import numpy as np
 
 from indexer.sources.ahead import MOST_AHEAD_BYTES, PixelWindow, runs_of_blocks, windows_of
-from indexer.sources.cf import is_of_degrees
+from indexer.sources.file_georeference import FileGeoreference, box_transform, file_georeference, unwrapped
 from indexer.sources.georeference import Bounds, Georeference
 from indexer.sources.library_errors import library_errors, read_error
 from indexer.sources.projections import DEGREES
@@ -33,25 +32,6 @@ _MOST_IN_MEMORY: Final = 2**30  # bytes of such a picture that are decoded into 
 _MOST_OPEN: Final = 64  # files: twelve bands of five scenes, from which one cell may be made
 _HAIR: Final = 1e-7  # degrees
 _WORST_POINT_PX: Final = 1.0  # how far the smooth fit through ground control points may miss one of them
-
-
-@dataclass(frozen=True, slots=True)
-class _FileGeoreference:
-    """Where a file lies: by an affine transform, or by ground control points."""
-
-    crs: Any
-    transform: Affine
-    points: Sequence[Any] = ()
-
-    def xml(self) -> str:
-        """As a virtual raster has it."""
-        wkt = escape(self.crs.to_wkt(version="WKT2_2019"))
-        if not self.points:
-            t = self.transform
-            numbers = ",".join(repr(float(v)) for v in (t.c, t.a, t.b, t.f, t.d, t.e))
-            return f"<SRS>{wkt}</SRS><GeoTransform>{numbers}</GeoTransform>"
-        points = "".join(f'<GCP Pixel="{p.col!r}" Line="{p.row!r}" X="{p.x!r}" Y="{p.y!r}"/>' for p in self.points)
-        return f"<GCPList><SRS>{wkt}</SRS>{points}</GCPList>"
 
 
 class _Level(NamedTuple):
@@ -101,7 +81,7 @@ class Dataset:
                 if drivers is not None and header.driver not in drivers:
                     raise NotAPictureError(f"{public_name(path)} is a {header.driver}, which is not read from there")
                 view = view_of(header, path, choice, placed_anew=extent is not None)
-                georeference = _georeference_of(header, path, extent)
+                georeference = file_georeference(header, path, extent)
                 self.bands, self.is_palette = view.indexes, view.is_palette
                 self._overviews: list[int] = [] if georeference.points else header.overviews(view.first_band)
                 self._block = header.block_shapes[view.first_band - 1]
@@ -281,112 +261,7 @@ def open_dataset(
     return Dataset(path, extent, choice, drivers)
 
 
-def told_place(path: str) -> str | None:
-    """In which words a file says where it lies; None where it doesn't.
-
-    Raises:
-        SourceError: not a raster.
-    """
-    with open_raster(path) as header:
-        points, crs_of_points = header.gcps
-        if header.rpcs:
-            return "rational polynomials"
-        if header.tags(ns="GEOLOCATION"):
-            return "a longitude and a latitude for each pixel, row or column"
-        if is_of_degrees(header):
-            return "EPSG:4326"
-        crs = header.crs or (crs_of_points if points else None)
-        if crs is None or (_is_identity(header) and not points):
-            return None
-        return str(crs.to_string())[:60]
-
-
-def _georeference_of(header: Any, path: str, extent: BBox | None) -> _FileGeoreference:  # noqa: ANN401
-    """Where an open file lies, by the extent given or by what it says.
-
-    Raises:
-        SourceError: it does not say, or only in a way that needs a model of the terrain.
-    """
-    from rasterio.crs import CRS
-
-    if extent is not None:
-        return _FileGeoreference(CRS.from_epsg(4326), box_transform(unwrapped(extent), header.width, header.height))
-    points, crs_of_points = header.gcps
-    crs = header.crs or (crs_of_points if points else None)
-    is_affine = not _is_identity(header)
-    if crs is None and is_affine and is_of_degrees(header):
-        return _FileGeoreference(CRS.from_epsg(4326), header.transform)
-    if crs is not None and is_affine:
-        return _FileGeoreference(crs, header.transform)
-    if crs is not None and len(points) >= 3:
-        return _FileGeoreference(crs, header.transform, _side_by_side(points, crs))
-    shown = public_name(path)
-    raise SourceError(f"{shown} {_why_no_place(header, crs, shown, is_affine=is_affine)}")
-
-
-def _is_identity(header: Any) -> bool:  # noqa: ANN401
-    """Whether a file's transform is one that stands for none: pixel numbers are coordinates.
-
-    Rows may run either way, pixels be counted from their middles, and rows from the lowest one. The last could be a
-    place, of degrees, but of metres only a hundred kilometres and more from where any projected system is used.
-    """
-    a, b, x, d, e, y = header.transform[:6]
-    if (a, b, d, abs(e)) != (1, 0, 0, 1):
-        return False
-    from_lowest = header.height if e < 0 and header.crs is not None and header.crs.is_projected else 0
-    return bool(abs(x) <= 0.5 and (abs(y) <= 0.5 or abs(y - from_lowest) <= 0.5))
-
-
-def _side_by_side(points: Sequence[Any], crs: Any) -> Sequence[Any]:  # noqa: ANN401
-    """Ground control points of degrees with no jump of a whole turn between them, as over the antimeridian."""
-    from rasterio.control import GroundControlPoint
-
-    if not crs.is_geographic:
-        return points
-    turn = 2 * math.pi / float(crs.units_factor[1])
-    x = np.array([point.x for point in points])
-    middle = np.angle(np.exp(2j * np.pi * x / turn).sum()) / (2 * np.pi) * turn
-    near = x - np.round((x - middle) / turn) * turn
-    if not np.isfinite(near).all() or np.ptp(near) >= np.ptp(x):
-        return points
-    return [
-        GroundControlPoint(row=point.row, col=point.col, x=float(east), y=point.y, z=point.z)
-        for point, east in zip(points, near, strict=True)
-    ]
-
-
-def _why_no_place(header: Any, crs: Any, shown: str, *, is_affine: bool) -> str:  # noqa: ANN401
-    """What is missing, and what to do about it."""
-    if header.rpcs:
-        return (
-            "is placed by rational polynomials (RPCs), which need a model of the terrain: warp it first, with "
-            f"`gdalwarp -rpc -to RPC_DEM=dem.tif -t_srs EPSG:4326 {shown} warped.tif`"
-        )
-    if header.tags(ns="GEOLOCATION"):
-        return (
-            "has a longitude and a latitude for each pixel, row or column: warp it first, with "
-            f"`gdalwarp -geoloc -t_srs EPSG:4326 {shown} warped.tif`"
-        )
-    if header.gcps[0]:
-        return (
-            f"has {len(header.gcps[0])} ground control points, "
-            + ("too few to place it" if crs else "but does not say in which coordinate system they are")
-            + ": give --extent west,south,east,north in degrees"
-        )
-    if crs is not None:
-        return (
-            f"names a coordinate system ({crs.to_string()[:60]}) but not where in it its pixels lie: give --extent "
-            "west,south,east,north in degrees, or a geotransform with `gdal_edit -a_ullr`"
-        )
-    if is_affine:
-        return (
-            "has coordinates but does not say in which system: name it with `gdal_edit -a_srs EPSG:CODE`, or give "
-            "--extent west,south,east,north in degrees"
-        )
-    return "does not say where it lies: give --extent west,south,east,north in degrees"
-
-
-def _by_points(dataset: Any, georeference: _FileGeoreference, view: View, path: str) -> Any:  # noqa: ANN401
+def _by_points(dataset: Any, georeference: FileGeoreference, view: View, path: str) -> Any:  # noqa: ANN401
     """The raster warped through its ground control points into their own system, by GDAL's smooth fit.
 
     Raises:
@@ -449,17 +324,3 @@ def _in_memory(header: Any, view: View) -> Any:  # noqa: ANN401
         copy.write(valid.astype(values.dtype), count + 1)
         copy.colorinterp = [*copy.colorinterp[:count], ColorInterp.alpha]
     return memory
-
-
-def box_transform(bounds: Bounds, width: int, height: int) -> Affine:
-    """Pixel to place for a picture of this size over west, south, east, north."""
-    from affine import Affine
-
-    west, south, east, north = bounds
-    return Affine((east - west) / width, 0.0, west, 0.0, (south - north) / height, north)
-
-
-def unwrapped(extent: BBox) -> Bounds:
-    """West, south, east, north with east beyond 180 degrees where the box crosses the antimeridian."""
-    west, south, east, north = extent.as_tuple()
-    return west, south, east + (360.0 if extent.crosses_antimeridian else 0.0), north

@@ -17,7 +17,8 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Final, NamedTuple
 
-from indexer.sources.dataset import Dataset, box_transform, open_dataset, unwrapped
+from indexer.sources.dataset import Dataset, open_dataset
+from indexer.sources.file_georeference import box_transform, unwrapped
 from indexer.sources.grid import Cell, KilometreGrid
 from indexer.sources.library_errors import library_errors, read_error
 from indexer.sources.pixels import Stretch, reading_of

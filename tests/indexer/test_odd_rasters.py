@@ -12,7 +12,8 @@ from indexer.commands.sources import RasterOptions
 from indexer.pipeline.cutting import CutFolder, cut_tiles
 from indexer.pipeline.listing import Chooser
 from indexer.pipeline.reading import ReadOptions
-from indexer.sources.dataset import open_dataset, told_place
+from indexer.sources.dataset import open_dataset
+from indexer.sources.file_georeference import told_place
 from indexer.sources.folder import FolderSource, find_table
 from indexer.sources.grid import KilometreGrid
 from indexer.sources.pixels import Stretch
