@@ -12,8 +12,10 @@ import numpy as np
 
 from indexer.sources.cf import is_of_degrees
 from indexer.sources.georeference import Bounds
+from indexer.sources.library_errors import library_errors, sentence
+from indexer.sources.stored import gdal_name, open_stored
 from indexer.sources.view import open_raster
-from wildsat_core.addresses import public_name
+from wildsat_core.addresses import is_remote, public_name
 from wildsat_core.errors import SourceError
 from wildsat_core.types import BBox
 
@@ -47,15 +49,14 @@ def told_place(path: str) -> str | None:
         SourceError: not a raster.
     """
     with open_raster(path) as header:
-        points, crs_of_points = header.gcps
         if header.rpcs:
             return "rational polynomials"
         if header.tags(ns="GEOLOCATION"):
             return "a longitude and a latitude for each pixel, row or column"
         if is_of_degrees(header):
             return "EPSG:4326"
-        crs = header.crs or (crs_of_points if points else None)
-        if crs is None or (_is_identity(header) and not points):
+        crs = _crs_of(header)
+        if crs is None or (_is_identity(header) and not header.gcps[0]):
             return None
         return str(crs.to_string())[:60]
 
@@ -70,8 +71,7 @@ def file_georeference(header: Any, path: str, extent: BBox | None) -> FileGeoref
 
     if extent is not None:
         return FileGeoreference(CRS.from_epsg(4326), box_transform(unwrapped(extent), header.width, header.height))
-    points, crs_of_points = header.gcps
-    crs = header.crs or (crs_of_points if points else None)
+    crs, points = _crs_of(header), header.gcps[0]
     is_affine = not _is_identity(header)
     if crs is None and is_affine and is_of_degrees(header):
         return FileGeoreference(CRS.from_epsg(4326), header.transform)
@@ -81,6 +81,29 @@ def file_georeference(header: Any, path: str, extent: BBox | None) -> FileGeoref
         return FileGeoreference(crs, header.transform, _side_by_side(points, crs))
     shown = public_name(path)
     raise SourceError(f"{shown} {_why_no_place(header, crs, shown, is_affine=is_affine)}")
+
+
+def _crs_of(header: Any) -> Any:  # noqa: ANN401
+    """Its own, that of its control points or, for a picture with a world file, that of the `.prj` beside it.
+
+    Raises:
+        SourceError: the `.prj` can't be understood.
+    """
+    from rasterio.crs import CRS
+
+    points, crs_of_points = header.gcps
+    if (crs := header.crs or (crs_of_points if points else None)) is not None:
+        return crs
+    if is_remote(header.name) or _is_identity(header):
+        return None
+    # GDAL reads it for few formats.
+    with open_stored(f"{gdal_name(header.name).rpartition('.')[0]}.prj") as file:
+        if file is None:
+            return None
+        try:
+            return CRS.from_wkt(file.at(0, file.length).decode("latin-1"), morph_from_esri_dialect=True)
+        except library_errors() as err:
+            raise SourceError(f"{file.name}, which tells where {header.name} lies: {sentence(err)}") from err
 
 
 def _is_identity(header: Any) -> bool:  # noqa: ANN401

@@ -82,7 +82,12 @@ def _shown(name: str) -> str:
 
 def _of_numbers(name: str, header: Any, start_bytes: int = 0) -> _Lengths:  # noqa: ANN401
     """Numbers one after another, as they are, behind so many bytes."""
-    yield name, start_bytes + header.width * header.height * sum(np.dtype(kind).itemsize for kind in header.dtypes)
+    yield name, start_bytes + header.width * header.height * sum(map(_bytes_of, header.dtypes))
+
+
+def _bytes_of(kind: str) -> int:
+    """Of a number."""
+    return 4 if kind == "complex_int16" else np.dtype(kind).itemsize  # which numpy does not have
 
 
 def _of_envi(name: str, header: Any) -> _Lengths:  # noqa: ANN401
@@ -139,7 +144,7 @@ def _of_pcidsk(name: str, header: Any) -> _Lengths:  # noqa: ANN401
             yield name, pcidsk.needed_bytes(file)
     bands = (file for file in header.files if file.rpartition(".")[2].isdecimal())
     for band, kind in zip(bands, header.dtypes, strict=False):
-        yield band, header.width * header.height * np.dtype(kind).itemsize
+        yield band, header.width * header.height * _bytes_of(kind)
 
 
 def _of_imagine(name: str, header: Any) -> _Lengths:  # noqa: ANN401

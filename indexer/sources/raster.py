@@ -191,6 +191,7 @@ class RasterSource:
             warnings.simplefilter("ignore", rasterio.errors.NotGeoreferencedWarning)
             with rasterio.open(self.path) as dataset:
                 files, driver = dataset.files or [self.path], dataset.driver
+        files += [name for name in [f"{files[0].rpartition('.')[0]}.prj"] if name not in files and Path(name).is_file()]
         for name in files:
             path = Path(name)
             if path.is_dir():

@@ -207,11 +207,11 @@ def view_of(header: Any, path: str, choice: BandChoice, *, placed_anew: bool = F
             f"{header.name} is a negative, with 0 for white (MINISWHITE): make a positive of it first, with "
             "`gdal_translate -scale 0 255 255 0 IN OUT.tif`"
         )
-    types = [np.dtype(header.dtypes[i - 1]) for i in indexes]
-    if any(t.kind == "c" for t in types):
+    if any(header.dtypes[i - 1].startswith("complex") for i in indexes):  # numpy knows not all that GDAL has
         raise SourceError(
             f"{header.name} holds complex numbers, as radar does before it is a picture: make amplitudes of them first"
         )
+    types = [np.dtype(header.dtypes[i - 1]) for i in indexes]
     dtype = np.result_type(*types).name
     nodata, more = _nodata(header, indexes, choice.nodata, dtype)
     masks = (*_masks(header, indexes), *more)

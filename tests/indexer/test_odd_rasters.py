@@ -6,6 +6,7 @@ import rasterio
 import rasterio.shutil
 from affine import Affine
 from PIL import Image
+from rasterio.crs import CRS
 from scipy.io import netcdf_file
 
 from indexer.commands.sources import RasterOptions
@@ -101,6 +102,45 @@ def test_rows_beyond_a_pole_are_no_tiles(tmp_path):
     found = list(RasterSource(str(path), PixelGrid(64, 64)).candidates())
     assert [getattr(c, "reason", "") for c in found] == ["off the globe", "off the globe", "", ""]
     assert found[2].tile.bbox.as_tuple() == pytest.approx((10, 89.36, 10.64, 90))
+
+
+@pytest.mark.parametrize(
+    ("driver", "suffix", "world"), [("PNG", "png", "pgw"), ("GTiff", "tif", "tfw"), ("BMP", "bmp", "wld")]
+)
+def test_a_picture_with_a_world_file_lies_in_the_system_of_the_prj_beside_it(tmp_path, driver, suffix, world):
+    place = Affine(30, 0, 592_000, 0, -30, 3_707_000)
+    there = write(tmp_path / "there.tif", noise(), "EPSG:32614", place)
+    path = tmp_path / f"it.{suffix}"
+    rasterio.shutil.copy(there, path, driver=driver, **({"PROFILE": "BASELINE"} if driver == "GTiff" else {}))
+    for file in tmp_path.glob("it.*.aux.xml"):
+        file.unlink()
+    path.with_suffix(f".{world}").write_text("30\n0\n0\n-30\n592015\n3706985\n")
+    with pytest.raises(SourceError, match="has coordinates but does not say in which system"):
+        only_tile(path)
+    prj = path.with_suffix(".prj")
+    prj.write_text(CRS.from_epsg(32614).to_wkt(version="WKT1_ESRI"))
+    for grid in (PixelGrid(128, 128), KilometreGrid(1, 1)):
+        open_dataset.cache_clear()
+        found, expected = (RasterSource(str(file), grid, tile_px=None) for file in (path, there))
+        for one, other in zip(found.candidates(), expected.candidates(), strict=True):
+            assert one.tile.bbox == other.tile.bbox
+            assert np.array_equal(found.read(one).pixels, expected.read(other).pixels)
+    assert str(prj) in set(found.inputs())
+    prj.write_text("PROJCS[")
+    open_dataset.cache_clear()
+    with pytest.raises(SourceError, match=r"it\.prj, which tells where .* lies: its coordinate system can't be"):
+        only_tile(path)
+
+
+@pytest.mark.parametrize("dtype", ["complex64", "complex_int16"])
+def test_complex_numbers_are_refused(tmp_path, dtype):
+    profile = {"width": 64, "height": 64, "count": 1, "dtype": dtype, "crs": "EPSG:4326"}
+    with rasterio.open(
+        tmp_path / "c.tif", "w", driver="GTiff", transform=Affine(0.1, 0, 10, 0, -0.1, 50), **profile
+    ) as out:
+        out.write(np.ones((1, 64, 64), "complex64"))
+    with pytest.raises(SourceError, match="holds complex numbers"):
+        RasterSource(str(tmp_path / "c.tif"), PixelGrid(64, 64), bands=("any",))
 
 
 def test_points_that_no_smooth_map_fits_are_refused_with_the_command(tmp_path):
