@@ -23,7 +23,7 @@ from training.mini.climate_sentences import add_climate_sentences
 from training.mini.cores import weigh_cores
 from training.mini.features import Standard, fit_standard, teacher_input, tile_facts
 from training.mini.habitat_sentences import add_habitat_sentences
-from training.mini.memory import best_vectors, memory_rows
+from training.mini.memory import best_vectors, memory_rows, remembered
 from training.mini.model import INPUT_PX, SLOTS, mini_config
 from training.mini.name_sentences import add_name_sentences
 from training.mini.reading import Reader
@@ -194,16 +194,16 @@ def vision_targets(material: Material, views: Views, places: Places) -> VisionTa
         facts.append((raw - places.standard.mean) / places.standard.deviation)
         vectors.append(places.vectors(material.cells, table))
         facets.append(np.asarray(land_shares(material.cells, table) @ masks).clip(0, 1))
-    texts = project_texts(places.run, material.embeddings)
+    texts = project_texts(places.run.text_head, material.embeddings)
     return VisionTargets(np.stack(vectors), np.stack(facts).astype(np.float32), np.stack(facets), texts)
 
 
-def project_texts(run: TeacherRun, embeddings: NDArray[np.float16] | NDArray[np.float32]) -> NDArray[np.float32]:
+def project_texts(head: ResidualHead, embeddings: NDArray[np.float16] | NDArray[np.float32]) -> NDArray[np.float32]:
     """(S, 384) sentence embeddings to (S, D) vectors of length 1."""
     import torch
 
     with torch.inference_mode():
-        texts = run.text_head(torch.from_numpy(embeddings.astype(np.float32)).to(device_of(run)))
+        texts = head(torch.from_numpy(embeddings.astype(np.float32)).to(device_of(head)))
         return np.asarray(torch.nn.functional.normalize(texts, dim=-1).cpu().numpy())
 
 
@@ -277,12 +277,13 @@ def _kept(model: WildSATModel) -> dict[str, torch.Tensor]:
 
 
 def _install(model: WildSATModel, head: ResidualHead, material: Material, pictures: Pictures) -> None:
-    """Put the head into the model, with a memory of the plainest texts and the vectors that find their land best."""
+    """Put the head into the model, with a memory of the plainest texts: vectors that find their land, and its own."""
     assert isinstance(model.text_head, MemoryHead)  # the config says so
     rows = memory_rows(material.bank, len(model.text_head.keys))
     meant, which = np.unique(material.bank.predicate[rows], return_inverse=True)
-    vectors = best_vectors(material.bank, meant, _places(model, material.tiles), pictures)[which]
-    install_text_head(model, head, material.embeddings[rows].astype(np.float32), vectors=vectors)
+    best = best_vectors(material.bank, meant, _places(model, material.tiles), pictures)[which]
+    embeddings = material.embeddings[rows].astype(np.float32)
+    install_text_head(model, head, embeddings, vectors=remembered(best, project_texts(head.eval(), embeddings)))
 
 
 def teach_pictures(

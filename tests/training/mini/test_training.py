@@ -1,6 +1,7 @@
 """Tests of training/mini/teacher.py, student.py and vision.py: a few steps on a world of two kinds of land."""
 
 from dataclasses import replace
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -9,9 +10,9 @@ import torch
 from training.earth.squares import TileTable, grid_tiles, held_out
 from training.mini import vision
 from training.mini.bank import FULL, Bank
-from training.mini.memory import best_vectors, memory_rows
+from training.mini.memory import best_vectors, memory_rows, remembered
 from training.mini.reading import Reader
-from training.mini.recipe import MiniSettings, make_model, shown_tiles
+from training.mini.recipe import Material, MiniSettings, _install, make_model, shown_tiles
 from training.mini.sampling import SentenceSampler
 from training.mini.student import StudentSettings, train_student
 from training.mini.teacher import TeacherRun, TeacherSettings, teach, train_teacher
@@ -23,7 +24,7 @@ from training.steps import Course
 from wildsat_core.errors import TrainingError
 from wildsat_core.location.position import PositionEncoder
 from wildsat_core.models.config import HeadConfig, ModelConfig
-from wildsat_core.models.heads import ResidualHead
+from wildsat_core.models.heads import MemoryHead, ResidualHead
 from wildsat_core.models.model import WildSATModel
 from wildsat_core.preprocess import Preprocessing
 
@@ -290,6 +291,31 @@ def test_the_best_vector_tells_land_that_a_sentence_is_true_of_from_places_and_k
     # Pictures that the image encoder never learned from say nothing.
     unknown = Pictures(np.full((TILES, 6), np.nan, np.float32), np.zeros(TILES, bool))
     assert np.isfinite(best_vectors(bank, np.arange(2), places, unknown)).all()
+
+
+def test_a_memory_turns_the_best_vector_a_little_to_what_the_head_itself_makes_of_the_text():
+    best, own = np.eye(6, dtype=np.float32)[[0, 1]], np.eye(6, dtype=np.float32)[[2, 1]]
+    found = remembered(best, own)
+    np.testing.assert_allclose(np.linalg.norm(found, axis=1), 1, rtol=1e-6)
+    assert found[0, 0] > 3 * found[0, 2] > 0
+    np.testing.assert_allclose(found[1], best[1])
+
+
+def test_a_memory_is_filled_with_what_finds_the_land_and_what_the_trained_head_makes_of_the_text(bank, embeddings, wet):
+    torch.manual_seed(0)
+    places = np.random.default_rng(0).normal(size=(TILES, 6)).astype(np.float32)
+    head = ResidualHead(TEXT_FEATURES, 6, 16)  # as new, with dropout: what is remembered is made without
+    kept = MemoryHead(TEXT_FEATURES, 6, 16, SENTENCES)
+    config, tiles = SimpleNamespace(name="tiny"), SimpleNamespace(lon_lat=None)
+    model = SimpleNamespace(text_head=kept, config=config, embed_places=lambda _: {"place": places})
+    pictures = Pictures(places, np.ones(TILES, np.bool_))
+    _install(model, head, Material(None, tiles, bank, embeddings, None), pictures)
+    with torch.inference_mode():
+        own = torch.nn.functional.normalize(head.eval()(kept.keys), dim=1).numpy()
+    order = memory_rows(bank, SENTENCES)
+    best = best_vectors(bank, bank.predicate[order], places, pictures)
+    np.testing.assert_allclose(kept.keys.numpy(), embeddings[order].astype(np.float32))
+    np.testing.assert_allclose(kept.values.numpy(), remembered(best, own), atol=1e-5)
 
 
 def test_a_memory_that_there_are_too_few_sentences_for_is_refused(embeddings):
