@@ -100,6 +100,11 @@ def test_a_start_can_be_measured(models: Any, monkeypatch: pytest.MonkeyPatch) -
     with torch.inference_mode():
         wanted = network(torch.full((1, 3, 224, 224), 0.275))
     np.testing.assert_allclose(found, wanted, rtol=1e-3, atol=1e-4, err_msg="white is reflectance 0.275")
+    as_it_is = open_subject(RGB_MOCO)
+    assert as_it_is.maps is not None
+    maps = as_it_is.maps(np.full((1, 3, 30, 30), 255, np.uint8))
+    assert maps.shape == (1, 512, 8, 8)
+    np.testing.assert_allclose(maps.mean((2, 3)), as_it_is.features(np.full((1, 3, 30, 30), 255, np.uint8)), rtol=1e-4)
 
 
 def test_what_is_trained_from_a_start_needs_torchgeo_no_more(

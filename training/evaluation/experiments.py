@@ -34,6 +34,11 @@ MEASURED: dict[Kind, str] = {
     "rates": "accuracy and error of rates at test places",
     "mask": "intersection over union of test pictures",
 }
+MAIN: dict[Kind, str] = {
+    "class": "share of test pictures right",
+    "labels": "mean average precision of test pictures",
+    "rates": "top-k accuracy at test places",
+}
 LEAST = ("100 MSE", "100 MAE")
 FEWEST_IN_GROUP = 20  # pictures; smaller groups are put together as "others"
 LATITUDES = ((23.5, "tropics"), (40.0, "subtropics"), (66.5, "temperate"), (91.0, "polar"))
@@ -149,7 +154,7 @@ def zero_shot(
             columns = {data.classes[i]: (scores[:, i, None], truth[:, i, None]) for i in occurring}
             figures[subject.name] = row | {name: mean_precision(*column) for name, column in columns.items()}
     about = _about(data, setting) | {"prompts": {name: list(texts) for name, texts in prompts.items()}}
-    return Results(f"{data.name} by texts alone, {MEASURED[data.kind]}", figures, about)
+    return Results(f"{data.name} by texts alone, {MAIN[data.kind]}", figures, about)
 
 
 def bias(subjects: Sequence[Subject], data: LabelledSet, by: str, setting: Setting) -> Results:
@@ -178,7 +183,7 @@ def bias(subjects: Sequence[Subject], data: LabelledSet, by: str, setting: Setti
     shares = {model: [f.value for name, f in row.items() if name != "all"] for model, row in figures.items()}
     gap = {model: round(max(values) - min(values), 4) for model, values in shares.items()}
     about = _about(data, setting) | {"by": by, "largest difference between groups": gap}
-    return Results(f"{data.name} by {by}, linear probe, {MEASURED[data.kind]}", figures, about)
+    return Results(f"{data.name} by {by}, linear probe, {MAIN[data.kind]}", figures, about)
 
 
 def robustness(subjects: Sequence[Subject], data: LabelledSet, setting: Setting) -> Results:
@@ -193,7 +198,7 @@ def robustness(subjects: Sequence[Subject], data: LabelledSet, setting: Setting)
         model: round(row["as they are"].value - min(f.value for f in row.values()), 4) for model, row in figures.items()
     }
     about = _about(data, setting) | {"most lost by a change": worst}
-    return Results(f"{data.name} under changes, linear probe, {MEASURED[data.kind]}", figures, about)
+    return Results(f"{data.name} under changes, linear probe, {MAIN[data.kind]}", figures, about)
 
 
 def changes() -> dict[str, Change]:

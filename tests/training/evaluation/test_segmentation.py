@@ -12,6 +12,7 @@ from PIL import Image
 from torch import nn
 from typer.testing import CliRunner
 
+from benchmarks.eurosat_mosaics import make_mosaics
 from training.evaluation.commands import evaluate
 from training.evaluation.feature_maps import feature_map
 from training.evaluation.features import open_subject
@@ -167,6 +168,26 @@ def test_one_command_measures_segmentation(table: Path, tmp_path: Path) -> None:
         refused = CliRunner().invoke(evaluate, [command[0], *options, *(command[1:] or models[:2])])
         assert isinstance(refused.exception, InvalidInputError)
         assert words in str(refused.exception)
+
+
+def test_mosaics_of_chips_have_labels_and_masks_that_agree(tmp_path: Path) -> None:
+    shades = {"a": 40, "b": 120, "c": 200}
+    for name, shade in shades.items():
+        (tmp_path / "chips" / name).mkdir(parents=True)
+        for number in range(40):
+            Image.new("RGB", (6, 6), (shade,) * 3).save(tmp_path / "chips" / name / f"{name}_{number}.png")
+    make_mosaics(open_labelled(str(tmp_path / "chips")), tmp_path / "out", {"train": 9, "val": 99, "test": 2})
+    labels, masks = (open_labelled(str(tmp_path / "out" / f"{name}.csv")) for name in ("labels", "masks"))
+    assert masks.mask is not None
+    assert (len(masks.rows_of("train")), len(masks.rows_of("test"))) == (9, 2)
+    assert 0 < len(masks.rows_of("val")) < 4, "as many as there are chips for"
+    for row in range(len(masks.labels)):
+        shown, mask = masks.read(row), masks.mask(row)
+        assert shown.shape == (3, 12, 12)
+        np.testing.assert_array_equal(np.array(list(shades.values()))[mask], shown[0])
+        assert [labels.classes[i] for i in np.unique(mask)] == [
+            name for name, has in zip(labels.classes, labels.labels[row], strict=True) if has
+        ]
 
 
 def test_a_mask_that_is_none_is_refused(table: Path, tmp_path: Path) -> None:
