@@ -29,6 +29,8 @@ _REFUSAL: Final = ": it wants credentials, or those in the address have expired"
 _MEANING: Final = {401: _REFUSAL, 403: _REFUSAL, 416: ": the file is empty"}
 PATIENCE_S: Final = (0.5, 2.0, 4.0)  # unless the server names a time
 LONGEST_WAIT_S: Final = 60.0
+_NOT_TODAY_S: Final = 600.0  # who asks to be left alone longer than this is not asked again
+_SLOW_S: Final = 25.0  # of an action that fails although the server is well: it sends too little, too slowly
 _MOST_WITHOUT_CAUSE: Final = 3  # times that reading fails while the server is well: then it is the file
 
 # https://gdal.org/en/stable/user/virtual_file_systems.html#vsicurl
@@ -83,6 +85,7 @@ def patiently(path: str, action: Callable[[], Done], between: Callable[[], objec
     waits = iter(PATIENCE_S)
     failed = 0
     while True:
+        began_s = time.monotonic()
         try:
             with rasterio.Env(**{**gdal_options(path), **(_ANEW if failed else {})}):
                 return action()
@@ -91,6 +94,8 @@ def patiently(path: str, action: Callable[[], Done], between: Callable[[], objec
             if address is None:
                 raise
             answer = ask(address)
+            if answer.may_be_read and time.monotonic() - began_s > _SLOW_S:
+                raise UnreachableError(f"{public_name(path)} can't be read: its server sends it too slowly") from None
             if answer.may_be_read and failed == _MOST_WITHOUT_CAUSE:
                 raise
         wait_s = 0.0 if answer.may_be_read else answer.wait_s(next(waits, None))
@@ -132,12 +137,17 @@ class Answer:
         """
         if patience_s is None or (self.status is not None and self.status not in BUSY):
             return None
-        return asked_wait_s(self.headers.get("retry-after", ""), patience_s)
+        asked_s = _asked_s(self.headers.get("retry-after", ""))
+        if asked_s is None:
+            return patience_s
+        return None if asked_s > _NOT_TODAY_S else min(asked_s, LONGEST_WAIT_S)
 
     def error(self, path: str) -> UnreachableError | NotAPictureError:
         """As an error about a file."""
         kind = NotAPictureError if self.status in GONE else UnreachableError
         told = f"answers {self.status}{_MEANING.get(self.status or 0, '')}"
+        if (asked_s := _asked_s(self.headers.get("retry-after", "")) or 0.0) > _NOT_TODAY_S:
+            told += f" and asks to be left alone for {asked_s:,.0f} seconds"
         return kind(f"{public_name(path)} can't be read: its server {self.problem or told}")
 
 
@@ -180,12 +190,18 @@ def ask_patiently(address: str) -> Answer:
 
 def asked_wait_s(retry_after: str, otherwise_s: float) -> float:
     """Seconds that a header Retry-After asks for, a number or a date, at most LONGEST_WAIT_S."""
+    asked_s = _asked_s(retry_after)
+    return otherwise_s if asked_s is None else min(asked_s, LONGEST_WAIT_S)
+
+
+def _asked_s(retry_after: str) -> float | None:
+    """Seconds that the header asks for; None where it does not say."""
     told = retry_after.strip()
     if told.isdecimal():
-        return min(float(told), LONGEST_WAIT_S)
+        return float(told)
     try:
         until = email.utils.parsedate_to_datetime(told)
     except ValueError:
-        return otherwise_s
+        return None
     now = dt.datetime.now(dt.UTC if until.tzinfo else None)
-    return min(max((until - now).total_seconds(), 0.0), LONGEST_WAIT_S)
+    return max((until - now).total_seconds(), 0.0)

@@ -14,6 +14,7 @@ from typing import Any, Final
 from urllib.parse import urljoin
 
 from indexer.sources.library_errors import library_errors, sentence
+from indexer.sources.remote import LONGEST_WAIT_S
 from wildsat_core.addresses import is_remote, without_secrets
 from wildsat_core.errors import MissingExtraError, SourceError
 from wildsat_core.types import BBox
@@ -28,6 +29,7 @@ RETRIES: Final[Mapping[str, Any]] = {
     "status_forcelist": (429, 500, 502, 503, 504),
     "allowed_methods": ("GET", "POST"),  # a search is posted and changes nothing
     "respect_retry_after_header": True,
+    "retry_after_max": LONGEST_WAIT_S,  # some ask to be left alone for years
 }
 TIMEOUT_S: Final = (15.0, 60.0)  # to connect, and to wait for bytes
 MOST_PAGES_WITHOUT_NEWS: Final = 3  # a `next` that leads round in a circle; some servers repeat a page now and then

@@ -18,6 +18,7 @@ from indexer.sources.dataset import open_dataset
 from indexer.sources.grid import KilometreGrid
 from indexer.sources.protocol import NotAPictureError, UnreachableError
 from indexer.sources.raster import PixelGrid, RasterSource
+from indexer.sources.stac_api import RETRIES
 from tests.indexer.conftest import write_raster
 from tests.indexer.stac_server import StacServer
 from wildsat_core.addresses import keep_secrets_out_of_logs, without_secrets
@@ -204,6 +205,25 @@ def test_nobody_answers(server, monkeypatch):
     monkeypatch.setattr(remote, "PATIENCE_S", (0.0,))
     with pytest.raises(UnreachableError, match="does not answer"):
         RasterSource("http://127.0.0.1:9/a.tif?sig=SECRET", KilometreGrid(1, 1))
+
+
+def test_a_server_that_asks_to_be_left_alone_for_long_is(server, monkeypatch):
+    monkeypatch.setattr(remote.time, "sleep", lambda _: pytest.fail("nobody waits that long"))
+    server.failures["GET"] = [429] * 9
+    server.retry_after = "99999999"
+    with pytest.raises(UnreachableError, match="answers 429 and asks to be left alone for 99,999,999 seconds"):
+        raster(server, "?x=1")
+    assert RETRIES["retry_after_max"] == remote.LONGEST_WAIT_S
+
+
+def test_a_server_that_sends_too_slowly_is_not_the_files_fault(server, monkeypatch):
+    monkeypatch.setattr(remote, "_SLOW_S", 0.0)
+
+    def action():
+        raise OSError("Operation too slow")
+
+    with pytest.raises(UnreachableError, match=r"a\.tif can't be read: its server sends it too slowly"):
+        remote.patiently(f"{server.url}/a.tif?sig=SECRET", action)
 
 
 @pytest.mark.parametrize(
