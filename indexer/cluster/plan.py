@@ -117,8 +117,12 @@ def read_plan(root: Path, job: str | None = None) -> JobPlan:
     if job is None:
         jobs = [key.split("/")[1] for key in list_shared(root, JOBS) if key.endswith(f"/{PLAN_FILE}")]
         if len(jobs) != 1:
-            told = f"there are {', '.join(jobs)}: name one with --job" if jobs else "make one: `wildsat index plan`"
-            raise InvalidInputError(f"{root} has {len(jobs)} planned builds; {told}", "job")
+            told = (
+                f"has {len(jobs)} planned builds, {', '.join(jobs)}: name one with --job"
+                if jobs
+                else "has no planned build, or it is published already; make one: `wildsat index plan`"
+            )
+            raise InvalidInputError(f"{root} {told}", "job")
         job = jobs[0]
     key = key_of(job, PLAN_FILE)
     try:

@@ -51,7 +51,7 @@ def verify(
         typer.echo(problem)
     if problems:
         raise typer.Exit(1)
-    typer.echo(f"{root}: all files are as they were written")
+    typer.echo(f"{f'{store}/{name}' if store else root}: all files are as they were written")
 
 
 index.add_typer(build, name="build")

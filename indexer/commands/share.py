@@ -69,7 +69,7 @@ def run_plan(order: Build) -> None:
     order = order.at_hand(ids_alone=True)
     made = planned(order)
     typer.echo(
-        f"{order.name}: job {made.job}, {len(made.units):,} units of at most {max(made.at_most):,} tiles, "
+        f"{order.name}: job {made.job}, {_units(len(made.units))} of at most {max(made.at_most):,} tiles, "
         f"{sum(made.at_most):,} at most in all\n"
         f"next: `wildsat index work {order.name}`, with --units i/n in each of n workers, or with --engine ray"
     )
@@ -177,7 +177,7 @@ def do_units(
             failed = _run_here(start, left, advance, on_done)
     for one in failed:
         typer.echo(f"unit {one} failed", err=True)
-    typer.echo(f"{root.name}: {len(left) - len(failed)} units done, {len(failed)} failed", err=True)
+    typer.echo(f"{root.name}: {_units(len(left) - len(failed))} done, {len(failed)} failed", err=True)
     return failed
 
 
@@ -205,13 +205,17 @@ def status(
         typer.echo(json.dumps(facts, indent=1))
         return
     typer.echo(
-        f"{name}: job {facts['job']}, {facts['done']:,} of {facts['units']:,} units done, {facts['tiles']:,} tiles, "
+        f"{name}: job {facts['job']}, {facts['done']:,} of {_units(facts['units'])} done, {facts['tiles']:,} tiles, "
         f"{facts['worked_s']:.0f} s of work"
     )
     for worker, count in facts["workers"].items():
-        typer.echo(f"  {worker}: {count} units")
+        typer.echo(f"  {worker}: {_units(count)}")
     for failed, why in facts["failed"].items():
         typer.echo(f"  failed: {failed}: {why}")
+
+
+def _units(count: int) -> str:
+    return f"{count:,} unit" if count == 1 else f"{count:,} units"
 
 
 def progress_of(root: Path, made: JobPlan) -> dict[str, Any]:

@@ -22,7 +22,7 @@ from wildsat_core.collection.copies import Copies, copies_of
 from wildsat_core.collection.manifest import Manifest
 from wildsat_core.collection.mirror import mirror_of, mirrored
 from wildsat_core.errors import MissingExtraError, ShardsMissingError, UnreachableError, WildsatError
-from wildsat_core.ray_cluster import join
+from wildsat_core.ray_cluster import join, settle_environment
 from wildsat_core.search.cache import Cache
 from wildsat_core.search.layout import Layout
 from wildsat_core.search.scan import Scores
@@ -30,7 +30,7 @@ from wildsat_core.search.scorer import ScanSettings
 from wildsat_core.search.shard import Shard
 from wildsat_core.search.shards import Later, Shards
 
-os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")  # before Ray is imported: nothing is told to anybody
+settle_environment()  # before Ray is imported
 
 try:
     import ray
