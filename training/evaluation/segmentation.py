@@ -24,6 +24,7 @@ from wildsat_core.errors import InvalidInputError
 
 BATCH = 16
 EPOCHS = 30
+PATIENCE = 4  # epochs without a better validation part before the last one
 RATE = 1e-3
 
 Maps = NDArray[np.float16]  # (N, C, h, w)
@@ -74,8 +75,8 @@ class PatchProbe:
         nn.init.zeros_(self._layer.weight)
         nn.init.zeros_(self._layer.bias)  # type: ignore[arg-type]
         optimiser = torch.optim.AdamW(self._layer.parameters(), RATE)
-        best: tuple[float, dict[str, Any]] | None = None
-        for _ in range(EPOCHS):
+        best: tuple[float, int, dict[str, Any]] | None = None
+        for epoch in range(EPOCHS):
             order = torch.randperm(len(maps), generator=random).numpy()
             for rows in np.split(order, range(BATCH, len(order), BATCH)):
                 wanted = torch.from_numpy(masks[rows].astype(np.int64))
@@ -88,9 +89,11 @@ class PatchProbe:
                 shared, either = self.overlap(*val)
                 score = float(mean_iou(shared, either)(np.ones((1, len(shared))))[0])
                 if best is None or score > best[0]:
-                    best = score, {key: value.clone() for key, value in self._layer.state_dict().items()}
+                    best = score, epoch, {key: value.clone() for key, value in self._layer.state_dict().items()}
+                elif epoch - best[1] > PATIENCE:
+                    break
         if best is not None:
-            self._layer.load_state_dict(best[1])
+            self._layer.load_state_dict(best[2])
 
     @torch.no_grad()
     def overlap(self, maps: Maps, masks: Mask) -> Overlap:
