@@ -207,7 +207,7 @@ def _off_constants(plans: Sequence[Plan]) -> Offs:
 
 
 def products(parts: Sequence[torch.Tensor], slopes: Floats) -> tuple[torch.Tensor, Offs]:
-    """As `float_products`, by the quickest way that a device has."""
+    """Products of parts, (n, D) each, with slopes, (B, D), by the quickest way that a device has: `float_products`."""
     halves = parts[0].is_cuda and parts[0].dtype == torch.float16
     return (half_products if halves else float_products)(parts, slopes)
 
@@ -247,7 +247,7 @@ def half_products(parts: Sequence[torch.Tensor], slopes: Floats) -> tuple[torch.
 
 
 def to_host(scores: torch.Tensor) -> Scores:
-    """An array that shares memory with no other: the cache may keep one of a batch long after the rest.
+    """Scores, (N,), as an array that shares memory with no other: a cache may keep one of a batch long after the rest.
 
     From a GPU into page-locked memory, which torch keeps for the next: ten times faster than into memory that the
     process has not touched before.
