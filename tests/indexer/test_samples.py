@@ -2,10 +2,12 @@
 
 import numpy as np
 import pytest
+import torch
 
 from indexer import samples
 from tests.indexer.conftest import write_raster
 from wildsat_core.collection import open_collection
+from wildsat_core.models.model import WildSATModel
 
 
 @pytest.fixture
@@ -24,14 +26,28 @@ def chips(tmp_path, monkeypatch):
 def test_chips_become_tiles_of_640_m(chips, model_folder, tmp_path):
     root = tmp_path / samples.NAME
     assert samples.samples_folder() == chips
-    assert not samples.is_there(root)
+    assert not samples.are_there(root, str(model_folder))
     report = samples.build_samples(root, chips, str(model_folder))
     assert report.added == 8
-    assert samples.is_there(root)
+    assert samples.are_there(root, str(model_folder))
     collection = open_collection(root)
     assert collection.ground_scale.gsd_m == (10.0, 10.0)
     assert {collection.tile(row).tile_id.split("-")[0] for row in range(8)} == {"patch_0", "patch_1"}
     assert collection.manifest.provenance["title"] == "Sentinel-2 samples"
+
+
+def test_samples_of_former_weights_are_moved_aside_and_built_anew(chips, model_folder, tmp_path, caplog):
+    """A service refuses a collection of other weights than the model's: left where it is, it would never be shown."""
+    root, newer = tmp_path / samples.NAME, tmp_path / "newer"
+    samples.build_samples(root, chips, str(model_folder))
+    torch.manual_seed(1)
+    WildSATModel(WildSATModel.open(model_folder).config).save(newer)
+    assert not samples.are_there(root, str(newer))
+    assert samples.build_samples(root, chips, str(newer)).added == 8
+    assert samples.are_there(root, str(newer))
+    assert samples.are_there(tmp_path / ".replaced" / samples.NAME, str(model_folder))
+    assert "was in the place of 'Sentinel-2 samples'" in caplog.text
+    assert samples.build_samples(root, chips, str(newer)).added == 0
 
 
 def test_partitions_of_chips_hold_every_tile_once(chips):
