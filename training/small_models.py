@@ -30,10 +30,7 @@ def small_config(
     features: int,
     preprocessing: Preprocessing,
     gsd_m: tuple[float, float],
-    text_hidden: int,
-    slots: int,
-    recall: tuple[float, float] | None = None,
-    voting: bool | None = None,
+    text_head: HeadConfig | None,
     waves: int,
     highest_wave: float,
 ) -> ModelConfig:
@@ -46,15 +43,11 @@ def small_config(
         features: length of the backbone's feature vector.
         preprocessing: of pictures.
         gsd_m: smallest and largest pixels that the model is for.
-        text_hidden: width of the text head.
-        slots: sentences that the text head remembers.
-        recall: share and sharpness of what the text head recalls; None for those of `MemoryHead`.
-        voting: whether known texts count by how near they are; None as in `MemoryHead`.
+        text_head: from embeddings of `TEXT_FEATURES` to the shared space; None where training makes it.
         waves: how many the position encoder reads a position through.
         highest_wave: frequency of the shortest of them.
     """
     architecture, arguments = backbone
-    share, sharpness = recall or (None, None)
     position = {"dim": TEXT_DIM, "waves": waves, "lowest": 1.0, "highest": highest_wave, "width": 448, "depth": 3}
     tile_head = {"kind": "mlp", "in_features": features, "hidden": TILE_HIDDEN}
     return ModelConfig(
@@ -70,16 +63,7 @@ def small_config(
             "image": HeadConfig.model_validate(tile_head | {"out_features": IMAGE_DIM}),
         },
         text_encoder="minilm",
-        text_head=HeadConfig(
-            kind="memory",
-            in_features=TEXT_FEATURES,
-            out_features=TEXT_DIM,
-            hidden=text_hidden,
-            slots=slots,
-            recall_share=share,
-            recall_sharpness=sharpness,
-            recall_voting=voting,
-        ),
+        text_head=text_head,
         location=LocationConfig(kind="position", parameters=position, spaces=("place",), out_features=TEXT_DIM),
         metric="cosine",
         licence="Apache-2.0",
@@ -115,7 +99,6 @@ def install_text_head(
     model: WildSATModel,
     head: ResidualHead,
     embeddings: NDArray[np.float32],
-    meanings: NDArray[np.int64] | None = None,
     vectors: NDArray[np.float32] | None = None,
 ) -> None:
     """Put a trained head into a model and fill its memory.
@@ -124,7 +107,6 @@ def install_text_head(
         model: its text head has a memory.
         head: of that head's size.
         embeddings: (S, 384) of sentences; as many are remembered as there are slots, from the first.
-        meanings: (S,) of the sentences, for `MemoryHead.remember`.
         vectors: (S, D) what the sentences are remembered as; None for what the head makes of them.
 
     Raises:
@@ -139,9 +121,8 @@ def install_text_head(
     kept.load_state_dict({**head.state_dict(), "keys": kept.keys, "values": kept.values})
     kept.eval()
     device = kept.keys.device
-    known = None if meanings is None else torch.from_numpy(meanings[:slots]).to(device)
     told = None if vectors is None else torch.from_numpy(vectors[:slots]).to(device)
-    kept.remember(torch.from_numpy(embeddings[:slots]).to(device), known, told)
+    kept.remember(torch.from_numpy(embeddings[:slots]).to(device), told)
 
 
 def read_features(backbone: nn.Module, pictures: Tensor, preprocessing: Preprocessing) -> Tensor:

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
-from training.small_models import DEVIATION, small_config
+from training.small_models import DEVIATION, TEXT_DIM, TEXT_FEATURES, small_config
 from wildsat_core.models.backbones import build_backbone
-from wildsat_core.models.config import ModelConfig
+from wildsat_core.models.config import HeadConfig, ModelConfig
 from wildsat_core.preprocess import Preprocessing
 
 MEAN = (0.35, 0.37, 0.33)  # over all views of all training tiles
@@ -29,10 +29,16 @@ def mini_config() -> ModelConfig:
         features=feature_size(ARCHITECTURE, ARCHITECTURE_ARGS, INPUT_PX),
         preprocessing=Preprocessing(input_px=INPUT_PX, normalisation="standard", mean=MEAN, std=DEVIATION),
         gsd_m=GSD_M,
-        text_hidden=TEXT_HIDDEN,
-        slots=SLOTS,
-        recall=RECALL,
-        voting=True,
+        text_head=HeadConfig(
+            kind="memory",
+            in_features=TEXT_FEATURES,
+            out_features=TEXT_DIM,
+            hidden=TEXT_HIDDEN,
+            slots=SLOTS,
+            recall_share=RECALL[0],
+            recall_sharpness=RECALL[1],
+            recall_voting=True,
+        ),
         waves=256,
         highest_wave=100.0,
     )

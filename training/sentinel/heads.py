@@ -1,6 +1,7 @@
 """What stands on the image encoder's features: one shared space for tiles, texts and positions, trained in one go.
 
-The backbone is fixed by now, so tiles are features read once, and thousands of steps take minutes.
+The backbone is fixed by now, so tiles are features read once, and thousands of steps take minutes. Its text head only
+shapes the space: the one that ships is fitted to it afterwards, by `training.sentinel.text_head`.
 """
 
 from __future__ import annotations
@@ -21,13 +22,15 @@ from training.sentinel.points import Points
 from training.sentinel.scenes import SceneMaker
 from training.sentinel.texts import Sentences
 from training.sentinel.vision import VisionStudent
-from training.small_models import install_text_head, new_text_head
+from training.small_models import TEXT_DIM, TEXT_FEATURES
 from training.soft_losses import alignment
 from training.steps import Course, annealed, device_of, take_steps
 from wildsat_core.errors import TrainingError
+from wildsat_core.models.heads import ResidualHead
 from wildsat_core.models.model import WildSATModel
 
 FIRST_SCALE = 14.0
+TEXT_HIDDEN = 1024
 TEXT_NOISE, FEATURE_NOISE = 0.02, 0.05
 MOST_MIXED = 0.4  # share of a second sentence of the same claim in a sentence's embedding
 PARAPHRASE_WEIGHT = 2.0
@@ -64,15 +67,15 @@ class TileFeatures:
 
 
 class HeadsStudent(nn.Module):
-    """The tile head of the text space, the text head without its memory, the position encoder, and their scales."""
+    """The tile head of the text space, a passing text head, the position encoder, and their scales."""
 
     def __init__(self, model: WildSATModel) -> None:
-        """Take the parts from a model; the text head is put back by `install_text_head`."""
+        """Take the parts from a model."""
         super().__init__()
         if model.location is None:
             raise TrainingError(f"{model.config.name!r} has no location encoder")
         self.tiles = model.tile_heads["text"]
-        self.texts = new_text_head(model)
+        self.texts = ResidualHead(TEXT_FEATURES, TEXT_DIM, TEXT_HIDDEN)
         self.places = model.location
         self.scales = nn.ModuleList(LogitScale(FIRST_SCALE, learned=True) for _ in range(2))
 
@@ -105,7 +108,7 @@ def train_heads(
     points: tuple[Points, NDArray[np.float32]],
     settings: HeadSettings,
 ) -> None:
-    """Train the heads and the position encoder in place, then fill the text head's memory.
+    """Train the tile head of the text space and the position encoder in place.
 
     Args:
         model: with its trained backbone.
@@ -126,9 +129,6 @@ def train_heads(
         }
 
     take_steps(student, loss_at, settings.course())
-    # What is recalled of a kind is what all its wordings mean: those that lie apart would draw others after them.
-    meanings = np.concatenate([sentences[0].claims, np.full(len(points[1]), -1)])
-    install_text_head(model, student.texts, np.concatenate([sentences[1], points[1]]), meanings)
 
 
 class _Drawer:

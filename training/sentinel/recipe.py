@@ -26,15 +26,18 @@ from training.sentinel.heads import HeadSettings, TileFeatures, read_features, t
 from training.sentinel.model import s2_config
 from training.sentinel.points import Points, load_points, make_points, save_points
 from training.sentinel.scenes import SceneMaker
-from training.sentinel.texts import Sentences, embed_sentences, kind_sentences
+from training.sentinel.text_head import TextHeadSettings, fit_text_head
+from training.sentinel.texts import Sentences, embed_sentences, kind_sentences, read_wordings
 from training.sentinel.vision import VisionSettings, VisionStudent, accuracy, train_vision
 from training.steps import folder_for
 from wildsat_core.errors import TrainingError
+from wildsat_core.files import write_text_atomically
 from wildsat_core.models.model import WildSATModel
 
 log = logging.getLogger(__name__)
 
 SUPERVISED_FILE = "supervised.json"
+SHAPE = ("architecture", "architecture_args", "tile_heads", "location")
 SUPERVISED_STRETCHES = ("0 to 0.275, as EuroSAT", "0 to 0.3", "percentiles 2 to 98")
 
 
@@ -44,6 +47,7 @@ class SentinelSettings:
 
     vision: VisionSettings = field(default_factory=VisionSettings)
     heads: HeadSettings = field(default_factory=HeadSettings)
+    text_head: TextHeadSettings = field(default_factory=TextHeadSettings)
     most_chips: int | None = None
 
 
@@ -73,7 +77,8 @@ def make_model(
         settings: sizes and lengths.
         out: new model directory.
         device: what everything is trained on; the seeds give the same weights again on one kind of device alone.
-        start: directory of a model of this kind whose image encoder is trained on; None for random weights.
+        start: directory of a model of this kind whose image encoder is trained on; None for random weights. Where no
+            stage of the encoder and no step of the heads is left, both stay as they are, and its texts alone are new.
 
     Raises:
         TrainingError: the model to start from is of another shape.
@@ -81,7 +86,7 @@ def make_model(
     device = torch.device(device)
     torch.manual_seed(settings.vision.seed)
     model = WildSATModel(s2_config()).to(device)
-    begun = None if start is None else _take_encoder(model, start)
+    begun = None if start is None else _take_parts(model, start, heads=not settings.heads.steps)
     chips = read_eurosat(data, "train", settings.most_chips)
     world = read_world(data, "train")
     log.info("%d chips of EuroSAT", len(chips))
@@ -90,22 +95,35 @@ def make_model(
     scenes = SceneMaker(chips, world, settings.vision.seed, settings.vision.stages[-1].style, device)
     features = _features(folder, lambda: read_features(student, chips, scenes, settings.heads.scenes))
     texts = read_texts(work)
-    train_heads(model, features, (texts.kinds, texts.kind_embeddings), (texts.points, texts.point_embeddings),
-                settings.heads)  # fmt: skip
-    _write_supervised(student, data, settings, out)
+    told = (texts.kinds, texts.kind_embeddings), (texts.points, texts.point_embeddings)
+    if settings.heads.steps:
+        train_heads(model, features, *told, settings.heads)
+    fit_text_head(model, features, *told, settings.text_head)
+    if start is None or settings.vision.trains:
+        _write_supervised(student, data, settings, out)
+    elif (start / SUPERVISED_FILE).is_file():
+        write_text_atomically(out / SUPERVISED_FILE, (start / SUPERVISED_FILE).read_text(encoding="utf-8"))
     export_model(model.to("cpu"), texts, work, out)
     return model
 
 
-def _take_encoder(model: WildSATModel, start: Path) -> str:
-    """Give a model the image encoder and image head of another of its shape; the other's hash."""
+def _take_parts(model: WildSATModel, start: Path, *, heads: bool) -> str:
+    """Give a model the image encoder and image head of another of its shape; the other's hash.
+
+    With `heads` it gets the tile head of the text space and the position encoder, too.
+    """
     other = WildSATModel.open(start, model.device)
-    if other.config.architecture_args != model.config.architecture_args:
+    if any(getattr(other.config, part) != getattr(model.config, part) for part in SHAPE):
         raise TrainingError(
             f"{start} is of another shape than {model.config.name}; start from one that this command wrote"
         )
     model.backbone.load_state_dict(other.backbone.state_dict())
     model.tile_heads["image"].load_state_dict(other.tile_heads["image"].state_dict())
+    if heads:
+        assert model.location is not None  # the config says so
+        assert other.location is not None
+        model.tile_heads["text"].load_state_dict(other.tile_heads["text"].state_dict())
+        model.location.load_state_dict(other.location.state_dict())
     return other.weights_sha256
 
 
@@ -127,7 +145,10 @@ def read_texts(work: Path) -> Texts:
 def export_model(model: WildSATModel, texts: Texts, work: Path, out: Path) -> None:
     """Fit when nothing matches, and write the model directory in half precision."""
     out.mkdir(parents=True, exist_ok=True)
-    known = spread_sample(np.concatenate([texts.kind_embeddings, texts.point_embeddings]))
+    # Without the lexicon: single words lie farther apart than what is asked does, and would fill the sample.
+    asked = {text for said in read_wordings().values() for text, _ in said}
+    whole = np.asarray([text in asked for text in texts.kinds.texts])
+    known = spread_sample(np.concatenate([texts.kind_embeddings[whole], texts.point_embeddings]))
     real = [wording.text for wording in benchmark_wordings() if not wording.held]
     no_match = fit_familiarity(partial(_embed_kept, work), known, real).save(out)
     model.config = model.config.model_copy(update={"no_match": no_match})
@@ -146,6 +167,7 @@ def _features(folder: Path, read: Callable[[], TileFeatures]) -> TileFeatures:
     path = folder / "features.safetensors"
     if not path.is_file():
         found = read()
+        folder.mkdir(parents=True, exist_ok=True)
         save_file({"features": found.features, "truth": found.truth}, path)
     kept = load_file(path)
     return TileFeatures(kept["features"], kept["truth"])

@@ -55,6 +55,11 @@ class VisionSettings:
     image_weight: float = 0.2
     seed: int = 0
 
+    @property
+    def trains(self) -> bool:
+        """Whether any stage has a step."""
+        return any(stage.steps for stage in self.stages)
+
     def resized(self, steps: Sequence[int], places: int | None = None) -> VisionSettings:
         """The same with other steps of the stages, and as many places in each step if that is given."""
         stages = zip(self.stages, steps, strict=True)

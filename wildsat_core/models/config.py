@@ -25,30 +25,41 @@ class HeadConfig(_Frozen):
     """A projection into a shared space: a bias-free linear layer, a perceptron, or the one with the other beside it.
 
     A "memory" head is a residual one that also recalls `slots` known texts; `recall_share`, `recall_sharpness` and
-    `recall_voting` are those of `MemoryHead`, its defaults where they are None.
+    `recall_voting` are those of `MemoryHead`, its defaults where they are None. A "kernel" head is made of known texts
+    alone: it needs `slots`, `meanings`, `recall_sharpness` and `decision`, which are those of `KernelHead`.
     """
 
-    kind: Literal["linear", "mlp", "residual", "memory"] = "linear"
+    kind: Literal["linear", "mlp", "residual", "memory", "kernel"] = "linear"
     in_features: int = Field(gt=0)
     out_features: int = Field(gt=0)
     hidden: int | None = Field(default=None, gt=0)
     slots: int | None = Field(default=None, gt=0)
+    meanings: int | None = Field(default=None, gt=0)
     recall_share: float | None = Field(default=None, gt=0)
     recall_sharpness: float | None = Field(default=None, gt=0)
     recall_voting: bool | None = None
+    decision: float | None = Field(default=None, gt=0)
 
     @model_validator(mode="after")
     def _check_hidden(self) -> HeadConfig:
-        if (self.kind == "linear") != (self.hidden is None):
-            raise ValueError(
-                f"a {self.kind} head {'has no' if self.kind == 'linear' else 'needs a'} hidden width, got {self.hidden}"
-            )
-        if (self.kind == "memory") != (self.slots is not None):
-            raise ValueError(
-                f"a {self.kind} head {'needs' if self.kind == 'memory' else 'has no'} slots, got {self.slots}"
-            )
-        recall = (self.recall_share, self.recall_sharpness, self.recall_voting)
-        if self.kind != "memory" and any(value is not None for value in recall):
+        flat, knows = self.kind in ("linear", "kernel"), self.kind in ("memory", "kernel")
+        if flat != (self.hidden is None):
+            raise ValueError(f"a {self.kind} head {'has no' if flat else 'needs a'} hidden width, got {self.hidden}")
+        if knows != (self.slots is not None):
+            raise ValueError(f"a {self.kind} head {'needs' if knows else 'has no'} slots, got {self.slots}")
+        return self
+
+    @model_validator(mode="after")
+    def _check_recall(self) -> HeadConfig:
+        kernel, voting = (self.meanings, self.decision), (self.recall_share, self.recall_voting)
+        if self.kind == "kernel":
+            if None in (*kernel, self.recall_sharpness) or voting != (None, None):
+                raise ValueError(
+                    "a kernel head needs meanings, recall_sharpness and decision, and nothing else to recall"
+                )
+        elif kernel != (None, None):
+            raise ValueError(f"a {self.kind} head decides nothing: leave out meanings and decision")
+        if self.kind not in ("memory", "kernel") and any(v is not None for v in (self.recall_sharpness, *voting)):
             raise ValueError(f"a {self.kind} head recalls nothing: leave out recall_share, _sharpness and _voting")
         return self
 

@@ -109,30 +109,103 @@ class MemoryHead(ResidualHead):
         return own + self.share * F.normalize(recalled, dim=-1)
 
     @torch.no_grad()
-    def remember(
-        self, keys: torch.Tensor, meanings: torch.Tensor | None = None, values: torch.Tensor | None = None
-    ) -> None:
+    def remember(self, keys: torch.Tensor, values: torch.Tensor | None = None) -> None:
         """Fill the memory with features of known texts.
 
         Args:
             keys: (M, F) of length 1.
-            meanings: (M,) int64; texts of one number from 0 on mean the same and share the mean of their vectors.
             values: (M, D) the vectors of the texts; None for what the head itself makes of them.
         """
         values = F.normalize(super().forward(keys) if values is None else values, dim=-1)
-        if meanings is not None:
-            known = meanings >= 0
-            sums = values.new_zeros(int(meanings.max()) + 1, values.shape[1])
-            sums.index_add_(0, meanings[known], values[known])
-            values[known] = F.normalize(sums, dim=-1)[meanings[known]]
         self.keys.copy_(keys)
         self.values.copy_(values)
+
+
+class KernelHead(nn.Module):
+    """Kernel ridge regression over known texts: every one of them counts, by how near it is to what is asked.
+
+    Texts vote for meanings, whose vectors are mixed by a softmax of the votes, so that a text that is nearest to one
+    meaning gets its vector nearly pure; what they add beside is the regression itself.
+    Source of the method: Rasmussen and Williams, Gaussian Processes for Machine Learning, 2006, section 2.2.
+
+    Args:
+        sharpness: of the kernel `exp(sharpness * (cosine - 1))`, which is the Gaussian one for texts of length 1.
+        decision: multiplies the votes, which are about 1 for what is meant and 0 for the rest, before the softmax.
+
+    Attributes:
+        keys: (M, F) features of known texts, of length 1.
+        votes: (M, K) what each text adds to the votes of texts near it.
+        values: (M, D) what it adds to their vectors.
+        start: (K + D,) votes and vector of no text in particular.
+        meanings: (K, D) vectors that are voted for.
+    """
+
+    keys: torch.Tensor
+    votes: torch.Tensor
+    values: torch.Tensor
+    start: torch.Tensor
+    meanings: torch.Tensor
+
+    def __init__(
+        self, in_features: int, out_features: int, slots: int, meanings: int, sharpness: float, decision: float
+    ) -> None:
+        """Build with nothing known."""
+        super().__init__()
+        self.sharpness, self.decision = sharpness, decision
+        self.register_buffer("keys", torch.zeros(slots, in_features))
+        self.register_buffer("votes", torch.zeros(slots, meanings))
+        self.register_buffer("values", torch.zeros(slots, out_features))
+        self.register_buffer("start", torch.zeros(meanings + out_features))
+        self.register_buffer("meanings", torch.zeros(meanings, out_features))
+
+    def forward(self, features: torch.Tensor) -> torch.Tensor:
+        """Project (B, F) features of length 1."""
+        near = ((features @ self.keys.T - 1) * self.sharpness).exp()  # (B, F) @ (F, M)
+        votes, beside = near @ self.votes, near @ self.values
+        count = votes.shape[1]
+        chosen = ((votes + self.start[:count]) * self.decision).softmax(1)
+        projected: torch.Tensor = chosen @ self.meanings + beside + self.start[count:]  # (B, K) @ (K, D)
+        return projected
+
+    @torch.no_grad()
+    def fit(
+        self, keys: torch.Tensor, votes: torch.Tensor, values: torch.Tensor, meanings: torch.Tensor, ridge: float
+    ) -> None:
+        """Learn what known texts mean.
+
+        Args:
+            keys: (M, F) of length 1, as many as there are slots; like what is learned kept in the steps of float16,
+                which weight files have.
+            votes: (M, K) 1 for the meaning of a text, 0 for the others.
+            values: (M, D) what its vector is to have beside that.
+            meanings: (K, D).
+            ridge: how little a single text is believed, beside 1 for what the kernel gives a text with itself.
+        """
+        keys, targets = keys.half().float(), torch.cat([votes, values], 1)
+        near = ((keys @ keys.T - 1) * self.sharpness).exp()
+        start = targets.mean(0)
+        factor = torch.linalg.cholesky(near + ridge * torch.eye(len(near), device=near.device))
+        exact = torch.cholesky_solve(targets - start, factor)
+        learned = exact.half().float()
+        self.keys.copy_(keys)
+        self.meanings.copy_(meanings)
+        self.votes.copy_(learned[:, : votes.shape[1]])
+        self.values.copy_(learned[:, votes.shape[1] :])
+        # What rounding adds is nearly the same for all texts, as many of them sum up: it is taken out of the mean.
+        self.start.copy_(start + (near @ (exact - learned)).mean(0))
 
 
 def build_head(config: HeadConfig) -> nn.Module:
     """Build a head of the kind that the config names, with random weights."""
     if config.kind == "linear":
         return LinearHead(config.in_features, config.out_features)
+    if config.kind == "kernel":
+        slots, meanings, sharpness, decision = config.slots, config.meanings, config.recall_sharpness, config.decision
+        assert slots is not None  # the config refuses a kernel head without one of these
+        assert meanings is not None
+        assert sharpness is not None
+        assert decision is not None
+        return KernelHead(config.in_features, config.out_features, slots, meanings, sharpness, decision)
     assert config.hidden is not None  # the config refuses other kinds without a hidden width
     if config.kind == "memory":
         assert config.slots is not None  # likewise

@@ -61,19 +61,51 @@ def test_slots_belong_to_memory_heads_alone():
         HeadConfig(kind="mlp", in_features=5, out_features=4, hidden=7, recall_share=2)
 
 
-def test_texts_that_mean_the_same_recall_the_mean_of_their_vectors():
-    head = build_head(
-        HeadConfig(kind="memory", in_features=5, out_features=4, hidden=7, slots=4, recall_share=3, recall_sharpness=25)
-    ).eval()
-    keys = torch.nn.functional.normalize(torch.randn(4, 5, generator=torch.Generator().manual_seed(0)), dim=1)
-    head.remember(keys)
-    own = head.values.clone()
-    head.remember(keys, torch.tensor([1, -1, 1, -1]))
-    shared = torch.nn.functional.normalize(own[0] + own[2], dim=0)
-    torch.testing.assert_close(head.values, torch.stack([shared, own[1], shared, own[3]]))
-    weights = (keys[:1] @ keys.T * 25).softmax(1)
-    recalled = torch.nn.functional.normalize(weights @ head.values, dim=1)
-    torch.testing.assert_close(head(keys[:1]), own[:1] + 3 * recalled)
+SHAPE = {"kind": "kernel", "in_features": 5, "out_features": 3, "slots": 6, "recall_sharpness": 2}
+
+
+@pytest.fixture
+def kernel_head():
+    """Six known texts in two groups that mean different things, the second with something beside."""
+    head = build_head(HeadConfig(**SHAPE, meanings=2, decision=4)).eval()
+    near_axes = torch.eye(5).repeat_interleave(3, 0)[:6]
+    shaken = near_axes + 0.2 * torch.randn(6, 5, generator=torch.Generator().manual_seed(0))
+    votes = torch.tensor([[1.0, 0.0]] * 3 + [[0.0, 1.0]] * 3)
+    values = torch.tensor([[0.0, 0.0, 0.0]] * 3 + [[0.0, 0.0, 1.0]] * 3)
+    head.fit(torch.nn.functional.normalize(shaken, dim=1), votes, values, torch.eye(3)[:2], 0.1)
+    return head, votes, values
+
+
+def test_a_kernel_head_is_the_ridge_regression_of_what_known_texts_mean(kernel_head):
+    """Against the solution as an explicit inverse, in double precision."""
+    head, votes, values = kernel_head
+    keys, targets = head.keys.double(), torch.cat([votes, values], 1).double()
+    text = torch.nn.functional.normalize(torch.tensor([[0.9, 0.3, 0.0, 0.1, 0.0]]), dim=1)
+    near = torch.exp(2 * (keys @ keys.T - 1)) + 0.1 * torch.eye(6)
+    mean = targets.mean(0)
+    told = torch.exp(2 * (text.double() @ keys.T - 1)) @ torch.inverse(near) @ (targets - mean) + mean
+    expected = (4 * told[:, :2]).softmax(1) @ torch.eye(3)[:2].double() + told[:, 2:]
+    torch.testing.assert_close(head(text).double(), expected, atol=2e-3, rtol=1e-3)  # learned is kept in float16
+
+
+def test_a_kernel_head_gives_near_texts_what_known_ones_mean(kernel_head):
+    head, *_ = kernel_head
+    found = head(torch.eye(5)[:2])
+    assert found[:, :2].argmax(1).tolist() == [0, 1]
+    assert found[:, :2].max(1).values.min() > 0.85  # nearly pure
+    assert found[1, 2] > 0.7
+    assert found[0, 2] < 0.3
+    for name in ("keys", "votes", "values"):
+        kept = head.state_dict()[name]
+        assert torch.equal(kept, kept.half().float())  # as the weight file will have it
+
+
+@pytest.mark.parametrize("more", [{}, {"meanings": 2}, {"meanings": 2, "decision": 1, "recall_share": 3}])
+def test_kernel_heads_are_told_what_they_need_and_nothing_else(more):
+    with pytest.raises(ValueError, match="a kernel head needs meanings, recall_sharpness and decision"):
+        HeadConfig(**SHAPE, **more)
+    with pytest.raises(ValueError, match="decides nothing"):
+        HeadConfig(kind="memory", in_features=5, out_features=4, hidden=7, slots=3, decision=2)
 
 
 def test_known_texts_vote_by_how_near_they_are_with_vectors_that_were_told():

@@ -1,6 +1,7 @@
 """Tests of training/sentinel: pictures, texts, points, heads, and the whole recipe in small."""
 
 import re
+from collections import Counter
 from contextlib import nullcontext
 
 import numpy as np
@@ -19,7 +20,8 @@ from training.sentinel.heads import HeadSettings, TileFeatures, train_heads
 from training.sentinel.model import s2_config
 from training.sentinel.points import KIND_COVERS, Points, draw_points, load_points, save_points
 from training.sentinel.scenes import ROUGH, WIDE, SceneMaker, SceneStyle, cut_squares
-from training.sentinel.texts import kind_sentences, read_wordings
+from training.sentinel.text_head import TextHeadSettings, fit_text_head
+from training.sentinel.texts import Sentences, kind_sentences, read_lexicon, read_wordings
 from training.sentinel.vision import Stage, VisionSettings, accuracy, train_vision
 from wildsat_core.models.model import WildSATModel
 
@@ -41,6 +43,7 @@ FUNCTION_WORDS = {
     "its",
     "by",
 }
+LISTS_OF_PLACES = ("where", "places")
 FOREST, SEA = KINDS.index("forest"), KINDS.index("sea or lake")
 
 
@@ -141,11 +144,38 @@ def test_members_of_groups_are_drawn_evenly():
 
 
 def test_every_kind_has_wordings_and_none_means_two_kinds():
-    wordings = read_wordings()
-    assert set(wordings) == set(KINDS)
+    wordings, lexicon = read_wordings(), read_lexicon()
+    assert set(wordings) == set(lexicon) == set(KINDS)
+    phrases = [[text for name, texts in lists.items() if name not in LISTS_OF_PLACES for text in texts]
+               for lists in lexicon.values()]  # fmt: skip
+    kinds_of = Counter(text for said in phrases for text in {plain(phrase) for phrase in said})
+    assert [text for text, kinds in kinds_of.items() if kinds > 1] == []
     said = [plain(text) for texts in wordings.values() for text, _ in texts]
     assert len(said) == len(set(said))
+    other = {plain(text): kind for kind, texts in wordings.items() for text, _ in texts}
+    assert [text for kind, texts in zip(lexicon, phrases, strict=True) for text in texts
+            if other.get(plain(text), kind) != kind] == []  # fmt: skip
     assert min(len(wordings[kind]) for kind in CLASSES) >= 110
+
+
+def test_phrases_are_whole_and_every_list_is_one_that_is_said():
+    lists = {name for found in read_lexicon().values() for name in found}
+    assert lists == {"names", "animals", "plants", "things", "looks", "where", "places", "doings"}
+    for kind, found in read_lexicon().items():
+        assert ("where" in found) == ("places" in found), kind
+        for name, phrases in found.items():
+            assert all(re.fullmatch(r"[^\s,](?:[^,]*[^\s,])?", phrase) for phrase in phrases), (kind, name)
+            assert all(("{}" in phrase) == (name == "places") for phrase in phrases), (kind, name)
+
+
+def test_sentences_are_the_same_ones_each_time_and_none_is_said_twice():
+    found = kind_sentences()
+    assert found.texts == kind_sentences().texts
+    assert len(found.texts) == len(set(found.texts)) == len(found.claims)
+    assert set(found.claims.tolist()) == set(range(len(KINDS)))
+    assert {"skylarks", "crop fields in Ukraine"} <= set(found.texts)
+    river = [text for text, claim in zip(found.texts, found.claims, strict=True) if KINDS[claim] == "river"]
+    assert sum(" and " in text for text in river) > 50
 
 
 def content(text):
@@ -157,7 +187,7 @@ def content(text):
 
 
 def test_no_wording_of_the_benchmark_is_trained_on_nor_one_of_the_same_words():
-    trained = {content(text) for texts in read_wordings().values() for text, _ in texts}
+    trained = {content(text) for text in kind_sentences().texts}
     said = {plain(text) for text in kind_sentences().texts}
     asked = benchmark_wordings()
     assert not [wording.text for wording in asked if content(wording.text) in trained or plain(wording.text) in said]
@@ -229,7 +259,6 @@ def test_all_of_a_step_is_on_the_models_device(chips, world, monkeypatch, tmp_pa
     monkeypatch.setattr("training.sentinel.scenes.Chance", Undrawn)
     monkeypatch.setattr("torch.autocast", lambda *_, **__: nullcontext())  # it knows no such device
     monkeypatch.setattr("training.sentinel.heads.alignment", lambda logits, truth: (logits - truth).square().mean())
-    monkeypatch.setattr("training.sentinel.heads.install_text_head", lambda *_: None)
     for module in ("vision", "heads"):
         monkeypatch.setattr(f"training.sentinel.{module}.take_steps", taken(found))
     model = WildSATModel(s2_config()).to("meta")
@@ -243,35 +272,73 @@ def test_all_of_a_step_is_on_the_models_device(chips, world, monkeypatch, tmp_pa
     assert set(found) == {"meta"}
 
 
-def test_heads_bring_texts_tiles_and_positions_together():
-    """Two kinds of tile along two axes of the features, two claims of west and east."""
-    torch.manual_seed(0)
-    model = WildSATModel(s2_config())
+def near_axes(count, axes, rng):
+    """(count, 384) embeddings of length 1, each near an axis: the first of `axes` for the first ones, and so on."""
+    found = rng.standard_normal((count, 384)).astype(np.float32)
+    found[np.arange(count), np.repeat(axes, -(-count // len(axes)))[:count]] = 40
+    return found / np.linalg.norm(found, axis=1, keepdims=True)
+
+
+@pytest.fixture(scope="module")
+def of_two_kinds():
+    """Two kinds of tile along two axes of the features, two claims of west and east, and texts along four axes."""
+    rng = np.random.default_rng(0)
     kinds = torch.arange(2).repeat(32)
     features = F.one_hot(kinds, 384).float() * 3
     truth = F.one_hot(torch.tensor([FOREST, SEA])[kinds], len(KINDS)).float()
-    rng = np.random.default_rng(0)
-    embeddings = rng.standard_normal((5000, 384)).astype(np.float32)
-    embeddings /= np.linalg.norm(embeddings, axis=1, keepdims=True)
-    sentences = kind_sentences()
-    rows = np.isin(sentences.claims, [FOREST, SEA])
-    sentences.claims[~rows] = FOREST
+    sentences = Sentences([f"wood {i}" for i in range(20)] + [f"sea {i}" for i in range(20)],
+                          np.repeat([FOREST, SEA], 20))  # fmt: skip
     lon_lat = np.stack([rng.uniform(-170, 170, 400), rng.uniform(-60, 60, 400)], 1)
     west = lon_lat[:, 0] < 0
-    points = Points(lon_lat, np.stack([west, ~west]), ["w"] * 2500 + ["e"] * 2500, np.repeat([[0, 0], [1, 1]], 2500, 0))
-    named = rng.standard_normal((len(sentences.texts), 384)).astype(np.float32)
-    named[sentences.claims == FOREST, 0], named[sentences.claims == SEA, 1] = 40, 40
-    named /= np.linalg.norm(named, axis=1, keepdims=True)
-    embeddings[:2500, 2], embeddings[2500:, 3] = 4, 4
-    embeddings /= np.linalg.norm(embeddings, axis=1, keepdims=True)
-    settings = HeadSettings(steps=40, sentences=32, tiles=64, points=128)
-    train_heads(model, TileFeatures(features, truth), (sentences, named), (points, embeddings), settings)
-    model.eval()
+    points = Points(lon_lat, np.stack([west, ~west]), [f"w {i}" for i in range(20)] + [f"e {i}" for i in range(20)],
+                    np.repeat([[0, 0], [1, 1]], 20, 0))  # fmt: skip
+    told = (sentences, near_axes(40, [0, 1], rng)), (points, near_axes(40, [2, 3], rng))
+    torch.manual_seed(0)
+    model = WildSATModel(s2_config())
+    tiles = TileFeatures(features, truth)
+    train_heads(model, tiles, *told, HeadSettings(steps=40, sentences=32, tiles=64, points=128))
+    return model.eval(), tiles, told
+
+
+def scores_of(model, features):
+    """Of texts on the four axes: with a tile of either kind, and with a place in the west and one in the east."""
     with torch.inference_mode():
-        texts = model.project_texts(torch.from_numpy(np.eye(4, 384, dtype=np.float32)))
+        texts = model.project_texts(torch.eye(4, 384))
         tiles = model.project_features(features[:2])["text"]
         places = model.embed_places(np.asarray([[-90.0, 10.0], [90.0, 10.0]]))["place"]
-    assert (texts[:2] @ tiles.T).argmax(1).tolist() == [0, 1]
-    assert (texts[2:].numpy() @ places.T).argmax(1).tolist() == [0, 1]
-    assert model.text_head.keys.shape == (6144, 384)
-    assert not (model.text_head.values == 0).all(1).any()
+    return texts.numpy() @ tiles.numpy().T, texts.numpy() @ places.T
+
+
+def test_heads_bring_texts_tiles_and_positions_together(of_two_kinds):
+    model, tiles, told = of_two_kinds
+    before = {name: value.clone() for name, value in model.state_dict().items()}
+    fit_text_head(model, tiles, *told, TextHeadSettings())
+    with_tiles, with_places = scores_of(model, tiles.features)
+    assert with_tiles[:2].argmax(1).tolist() == [0, 1]
+    assert with_places[2:].argmax(1).tolist() == [0, 1]
+    assert model.config.text_head.slots == len(model.text_head.keys) == 80
+    assert all(
+        torch.equal(value, model.state_dict()[name]) for name, value in before.items() if "text_head" not in name
+    )
+
+
+def test_what_a_text_says_nothing_of_scores_alike(of_two_kinds):
+    """A kind without a land cover on all places, a claim about points on all tiles."""
+    model, tiles, told = of_two_kinds
+    fit_text_head(model, tiles, *told, TextHeadSettings())
+    with_tiles, with_places = (np.ptp(scores, axis=1) for scores in scores_of(model, tiles.features))
+    assert with_tiles[2:].max() < 0.2 * with_tiles[:2].min()
+    assert with_places[:2].max() < 0.2 * with_places[2:].min()
+
+
+def test_a_kind_that_is_claimed_of_points_finds_both(of_two_kinds):
+    model, tiles, ((sentences, named), (points, embeddings)) = of_two_kinds
+    claimed = Points(points.lon_lat, points.truth, ["wood 0", *points.texts[1:]], points.claims)
+    found = []
+    for said in (points, claimed):
+        fit_text_head(model, tiles, (sentences, named), (said, embeddings), TextHeadSettings())
+        found.append([scores[0, 0] - scores[0, 1] for scores in scores_of(model, tiles.features)])
+    (with_tiles, with_places), (still_with_tiles, then_with_places) = found
+    assert still_with_tiles > 0.8 * with_tiles > 0.2
+    assert then_with_places > with_places + 0.02
+    assert model.config.text_head.slots == 79  # a sentence of both is known once
