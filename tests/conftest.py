@@ -15,6 +15,9 @@ from typer import testing
 
 MEMORY = Path("/dev/shm")
 ROOM = 8 << 30  # bytes
+# Ray reads these when any test of a worker first imports it: clusters listen on loopback alone, tell their makers
+# nothing, and ask for no token, whatever lies in the home folder.
+RAY = {"RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0", "RAY_USAGE_STATS_ENABLED": "0", "RAY_AUTH_MODE": "disabled"}
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -29,6 +32,8 @@ def pytest_configure(config: pytest.Config) -> None:
     # Tests wait for the disk thousands of times, to see what is left when it fails: memory does, where there is plenty.
     if os.access(MEMORY, os.W_OK) and shutil.disk_usage(MEMORY).free > ROOM and not _refuses_programs(MEMORY):
         os.environ.setdefault("PYTEST_DEBUG_TEMPROOT", str(MEMORY))
+    for name, value in RAY.items():
+        os.environ.setdefault(name, value)
     # An app becomes dozens of commands whenever one of them runs, and some tests run fifty.
     testing._get_command = cache(testing._get_command)
     if (choice := config.getoption("--bf16")) is not None:

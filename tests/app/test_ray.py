@@ -50,14 +50,12 @@ QUESTIONS = (
 
 @pytest.fixture(scope="module")
 def cluster(s3_endpoint: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[object]:
-    """Three nodes, which may read from a store; without these two Ray would listen everywhere, and tell its makers."""
+    """Three nodes, which may read from a store."""
     with pytest.MonkeyPatch.context() as patch:
         for name, value in s3_access(s3_endpoint).items():
             patch.setenv(name, value)
         nodes = tmp_path_factory.mktemp("nodes")
         patch.setenv("WILDSAT_CACHE", str(nodes))
-        patch.setenv("RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER", "0")
-        patch.setenv("RAY_USAGE_STATS_ENABLED", "0")
         import ray
         from ray.cluster_utils import Cluster
 
