@@ -110,7 +110,8 @@ class PatchProbe:
             found = self._logits(maps[start : start + BATCH], wanted.shape[-2:]).argmax(1).numpy()
             for i, (truth, said) in enumerate(zip(wanted, found, strict=True), start):
                 known = truth != IGNORED
-                table = np.bincount(truth[known] * classes + said[known], minlength=classes**2).reshape(classes, -1)
+                pairs = truth[known].astype(np.int64) * classes + said[known]  # more than the eight bits of a mask hold
+                table = np.bincount(pairs, minlength=classes**2).reshape(classes, -1)
                 shared[i] = table.diagonal()
                 either[i] = table.sum(0) + table.sum(1) - shared[i]
         return shared, either

@@ -150,6 +150,21 @@ def test_a_probe_tells_pixels_apart(table: Path) -> None:
     np.testing.assert_array_equal(small.read(0), data.read(0)[:, 8:24, 8:24])
 
 
+@pytest.mark.parametrize("classes", [2, 17, 40, 255])
+def test_pixels_are_counted_right_however_many_classes_there_are(classes: int) -> None:
+    rng = np.random.default_rng(classes)
+    masks = rng.integers(0, classes, (3, 8, 8)).astype(np.uint8)
+    masks[0, 0] = IGNORED
+    maps = rng.normal(size=(3, 5, 8, 8)).astype(np.float16)
+    probe = PatchProbe((maps, masks), (maps[:0], masks[:0]), classes)
+    said = probe._logits(maps, masks.shape[-2:]).argmax(1).numpy()
+    shared, either = probe.overlap(maps, masks)
+    for one in range(classes):
+        in_truth, in_said = (masks == one) & (masks != IGNORED), (said == one) & (masks != IGNORED)
+        assert shared[:, one].tolist() == (in_truth & in_said).sum((1, 2)).tolist()
+        assert either[:, one].tolist() == (in_truth | in_said).sum((1, 2)).tolist()
+
+
 def test_one_command_measures_segmentation(table: Path, tmp_path: Path) -> None:
     options = ["--data", str(table), "--out", str(tmp_path), "--threads", "1"]
     models = ["--model", "colour", "--model", "random:timm:test_resnet"]
