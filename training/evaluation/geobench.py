@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from training.earth.chips import EUROSAT_WHITE, FULL_REFLECTANCE
-from training.evaluation.labelled_set import LabelledSet, Labels, Mask, Part, Picture
+from training.evaluation.labelled_set import IGNORED, LabelledSet, Labels, Mask, Part, Picture
 from wildsat_core.errors import InvalidInputError, MissingDataError, MissingExtraError, SourceError
 
 SPLITS: dict[str, Part] = {"train": "train", "valid": "val", "test": "test"}
@@ -106,6 +106,9 @@ def _classes_of_masks(folder: Path, files: list[Path]) -> tuple[str, ...]:
 def _mask(file: Path) -> Mask:
     with _opened(file) as content:
         values = np.asarray(content[MASK])
+    lowest, highest = values.min(), values.max()
+    if lowest < 0 or highest > IGNORED:
+        raise SourceError(f"{file} has a mask of {lowest} to {highest}; classes are numbers from 0 to {IGNORED}")
     return np.asarray(values.reshape(values.shape[:2]), np.uint8)
 
 

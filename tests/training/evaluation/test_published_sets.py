@@ -108,6 +108,16 @@ def test_masks_of_geobench(tmp_path: Path) -> None:
     assert open_labelled(f"geobench:{folder}").classes == ("0", "1", "2"), "as many as the masks have"
 
 
+@pytest.mark.parametrize("value", [-1, 256])
+def test_a_mask_that_eight_bits_do_not_hold_is_refused(tmp_path: Path, value: int) -> None:
+    h5py = pytest.importorskip("h5py", reason="the extra torchgeo is not installed")
+    folder = samples(tmp_path / "m-cashew-plant", LEVELS, mask=True)
+    with h5py.File(folder / "id_4.hdf5", "a") as file:
+        file["label"][2, 3] = value
+    with pytest.raises(SourceError, match=rf"id_4\.hdf5 has a mask of .*{value}.*numbers from 0 to 255"):
+        open_labelled(f"geobench:{folder}")
+
+
 # --- SatBird ---
 
 
