@@ -10,6 +10,7 @@ import typer
 
 from training.material import material_folder
 from wildsat_core.errors import InvalidInputError
+from wildsat_core.files import require_new
 
 
 def train_s2(
@@ -30,7 +31,8 @@ def train_s2(
         int | None, typer.Option(min=2, help="Places in each of these steps; 256 and in the last ones 64 by default.")
     ] = None,
     start: Annotated[
-        Path | None, typer.Option(help="A wildsat-s2 to begin with; give 0 for the steps that it has behind it.")
+        str | None,
+        typer.Option(help="Name or directory of a wildsat-s2 to begin with; give 0 for the steps it has behind it."),
     ] = None,
     chips: Annotated[int | None, typer.Option(min=100, help="Only so many chips of each part, for a look.")] = None,
     device: Annotated[str, typer.Option(help="cuda, cpu, or auto: a GPU where there is one.")] = "auto",
@@ -42,6 +44,7 @@ def train_s2(
     was cut off goes on from its last checkpoint. With --start and 0 for all four steps only the texts are made anew, in
     minutes; tiles keep their vectors. Measure the result with `wildsat eval sentinel2 --model OUT`.
     """
+    require_new(out, "out")
     folder = material_folder(data, "eurosat", "sentinel2")
     if start is None and not vision_steps:
         raise InvalidInputError("an image encoder without its first steps is another's: name it with --start", "start")
@@ -56,9 +59,11 @@ def train_s2(
     from training.sentinel.heads import HeadSettings
     from training.sentinel.recipe import SentinelSettings, make_model
     from training.sentinel.vision import VisionSettings
+    from wildsat_core.models.registry import find_model
 
+    begun = None if start is None else find_model(start)
     torch.set_num_threads(threads)
     vision = VisionSettings().resized((vision_steps, fine_steps, wide_steps), places)
     settings = SentinelSettings(vision, HeadSettings(steps=head_steps), most_chips=chips)
-    make_model(folder, work, settings, out, choose_device(device), start)
+    make_model(folder, work, settings, out, choose_device(device), begun)
     typer.echo(f"wrote {out}; measure it with: wildsat eval sentinel2 --model {out}", err=True)

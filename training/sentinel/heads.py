@@ -7,6 +7,7 @@ shapes the space: the one that ships is fitted to it afterwards, by `training.se
 from __future__ import annotations
 
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 import torch
@@ -107,6 +108,7 @@ def train_heads(
     sentences: tuple[Sentences, NDArray[np.float32]],
     points: tuple[Points, NDArray[np.float32]],
     settings: HeadSettings,
+    folder: Path | None = None,
 ) -> None:
     """Train the tile head of the text space and the position encoder in place.
 
@@ -116,6 +118,7 @@ def train_heads(
         sentences: about kinds of ground, and their embeddings (S, 384).
         points: positions with sentences about them, and the embeddings of those.
         settings: length and size of the run.
+        folder: keeps checkpoints to go on from.
     """
     torch.manual_seed(settings.seed)
     student = HeadsStudent(model).to(model.device)
@@ -128,7 +131,7 @@ def train_heads(
             **_point_losses(student, points[0], about, rng, settings),
         }
 
-    take_steps(student, loss_at, settings.course())
+    take_steps(student, loss_at, settings.course(), folder)
 
 
 class _Drawer:

@@ -7,15 +7,18 @@ terrain and names of places come with the quarter-degree land cells of `training
 
 from __future__ import annotations
 
+import hashlib
 from dataclasses import dataclass
+from importlib import resources
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
-from training.earth.cells import COLUMNS, ROWS, STEP_DEG, Cells, package_folder
+from training.earth.cells import COLUMNS, ROWS, STEP_DEG, Cells, load_cells, package_folder
 from training.earth.vocabulary import Vocabulary, read_yaml
-from training.sentinel.texts import read_wordings
+from training.sentinel.texts import KIND_WORDINGS, read_wordings
+from wildsat_core.files import file_aside
 
 COVER_FILE = "MCD12C1.A2019001.006.2020220162300.tif"
 COVER_STEP_DEG = 0.05
@@ -196,21 +199,31 @@ def _grid_rows(
     return row, ((lon_lat[:, 0] + 180) / step_deg).astype(int) % shape[1]
 
 
-def save_points(points: Points, folder: Path) -> None:
+def kept_points(work: Path) -> Points:
+    """Points from a work folder where they are there already; those of other tables of facts lie apart."""
+    path = work / f"points-{_digest_of_tables()}.npz"
+    if not path.is_file():
+        save_points(make_points(load_cells(work / "cells.npz")), path)
+    return load_points(path)
+
+
+def _digest_of_tables() -> str:
+    """Of all that is told of points beside the packages' own facts."""
+    tables = [*(resources.files("training.earth") / "tables").iterdir(), KIND_WORDINGS]
+    return hashlib.sha256(b"".join(sorted(table.read_bytes() for table in tables))).hexdigest()[:8]
+
+
+def save_points(points: Points, path: Path) -> None:
     """Keep points for the next run."""
-    import json
-
-    folder.mkdir(parents=True, exist_ok=True)
-    np.savez_compressed(folder / "points.npz", lon_lat=points.lon_lat, truth=np.packbits(points.truth, axis=1),
-                        claims=points.claims)  # fmt: skip
-    (folder / "points.json").write_text(json.dumps(points.texts), encoding="utf-8")
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with file_aside(path) as file:
+        np.savez_compressed(file, lon_lat=points.lon_lat, truth=np.packbits(points.truth, axis=1),
+                            claims=points.claims, texts=np.asarray(points.texts))  # fmt: skip
 
 
-def load_points(folder: Path) -> Points:
+def load_points(path: Path) -> Points:
     """Read what `save_points` wrote."""
-    import json
-
-    with np.load(folder / "points.npz", allow_pickle=False) as stored:
-        lon_lat, packed, claims = stored["lon_lat"], stored["truth"], stored["claims"]
+    with np.load(path, allow_pickle=False) as stored:
+        lon_lat, packed, claims, texts = (stored[name] for name in ("lon_lat", "truth", "claims", "texts"))
     truth = np.unpackbits(packed, axis=1, count=len(lon_lat)).astype(bool)
-    return Points(lon_lat, truth, json.loads((folder / "points.json").read_text(encoding="utf-8")), claims)
+    return Points(lon_lat, truth, texts.tolist(), claims)

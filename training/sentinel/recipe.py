@@ -5,10 +5,9 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
@@ -17,14 +16,13 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from training.earth.cells import load_cells
 from training.earth.chips import read_eurosat, read_world
 from training.earth.stretches import STRETCHES
 from training.evaluation.sentinel import read_wordings as benchmark_wordings
 from training.familiar import fit_familiarity, spread_sample
 from training.sentinel.heads import HeadSettings, TileFeatures, read_features, train_heads
 from training.sentinel.model import s2_config
-from training.sentinel.points import Points, load_points, make_points, save_points
+from training.sentinel.points import Points, kept_points
 from training.sentinel.scenes import SceneMaker
 from training.sentinel.text_head import TextHeadSettings, fit_text_head
 from training.sentinel.texts import Sentences, embed_sentences, kind_sentences, read_wordings
@@ -33,6 +31,7 @@ from training.steps import folder_for
 from wildsat_core.errors import TrainingError
 from wildsat_core.files import write_text_atomically
 from wildsat_core.models.model import WildSATModel
+from wildsat_core.models.weights import read_safetensors, write_safetensors
 
 log = logging.getLogger(__name__)
 
@@ -93,11 +92,13 @@ def make_model(
     folder = folder_for(work, "vision", settings.vision, settings.most_chips, device.type, begun)
     student = train_vision(model, chips, world, settings.vision, folder, trained=begun is not None)
     scenes = SceneMaker(chips, world, settings.vision.seed, settings.vision.stages[-1].style, device)
-    features = _features(folder, lambda: read_features(student, chips, scenes, settings.heads.scenes))
+    count = settings.heads.scenes
+    features = _features(folder / f"features-{count}.safetensors", lambda: read_features(student, chips, scenes, count))
     texts = read_texts(work)
     told = (texts.kinds, texts.kind_embeddings), (texts.points, texts.point_embeddings)
     if settings.heads.steps:
-        train_heads(model, features, *told, settings.heads)
+        kept = folder_for(folder, "heads", settings.heads, texts.kinds.texts, texts.points.texts)
+        train_heads(model, features, *told, settings.heads, kept)
     fit_text_head(model, features, *told, settings.text_head)
     if start is None or settings.vision.trains:
         _write_supervised(student, data, settings, out)
@@ -129,16 +130,14 @@ def _take_parts(model: WildSATModel, start: Path, *, heads: bool) -> str:
 
 def read_texts(work: Path) -> Texts:
     """Sentences and their embeddings, from the work folder where they are there already."""
-    if not (work / "points.npz").is_file():
-        save_points(make_points(load_cells(work / "cells.npz")), work)
-    points, kinds = load_points(work), kind_sentences()
+    points, kinds = kept_points(work), kind_sentences()
     log.info("%d sentences about kinds of ground, %d about %d points", len(kinds.texts), len(points.texts),
              len(points.lon_lat))  # fmt: skip
     return Texts(
         kinds,
-        embed_sentences(kinds.texts, work / "kinds.npy"),
+        embed_sentences(kinds.texts, work),
         points,
-        embed_sentences(points.texts, work / "about-points.npy"),
+        embed_sentences(points.texts, work),
     )
 
 
@@ -150,26 +149,19 @@ def export_model(model: WildSATModel, texts: Texts, work: Path, out: Path) -> No
     whole = np.asarray([text in asked for text in texts.kinds.texts])
     known = spread_sample(np.concatenate([texts.kind_embeddings[whole], texts.point_embeddings]))
     real = [wording.text for wording in benchmark_wordings() if not wording.held]
-    no_match = fit_familiarity(partial(_embed_kept, work), known, real).save(out)
+    no_match = fit_familiarity(partial(embed_sentences, folder=work), known, real).save(out)
     model.config = model.config.model_copy(update={"no_match": no_match})
     log.info("weights %s", model.half().save(out))
     model.float()
 
 
-def _embed_kept(work: Path, texts: Sequence[str]) -> NDArray[np.float32]:
-    digest = hashlib.sha256("\n".join(texts).encode()).hexdigest()[:8]
-    return embed_sentences(texts, work / f"asked-{digest}.npy")
-
-
-def _features(folder: Path, read: Callable[[], TileFeatures]) -> TileFeatures:
-    from safetensors.torch import load_file, save_file
-
-    path = folder / "features.safetensors"
+def _features(path: Path, read: Callable[[], TileFeatures]) -> TileFeatures:
     if not path.is_file():
         found = read()
-        folder.mkdir(parents=True, exist_ok=True)
-        save_file({"features": found.features, "truth": found.truth}, path)
-    kept = load_file(path)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        write_safetensors({"features": found.features, "truth": found.truth}, path)
+    kept = read_safetensors(path)
+    log.info("features of %d pictures", len(kept["features"]))
     return TileFeatures(kept["features"], kept["truth"])
 
 

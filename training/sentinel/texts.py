@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from importlib import resources
+from importlib.resources.abc import Traversable
 from pathlib import Path
 
 import numpy as np
@@ -12,6 +14,7 @@ import yaml
 from numpy.typing import NDArray
 
 from training.earth.kinds import KINDS
+from wildsat_core.files import file_aside
 
 FRAMES = (
     "a satellite picture of {}",
@@ -33,6 +36,8 @@ LIST_FRAMES: dict[str, tuple[str, ...]] = {
 }
 PAIRED = ("names", "animals", "plants", "things", "looks")
 PLACES, WHERE = "places", "where"
+TABLES = resources.files("training.sentinel") / "tables"
+KIND_WORDINGS, LEXICON = TABLES / "kinds.yaml", TABLES / "lexicon.yaml"
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,15 +57,14 @@ def read_wordings() -> dict[str, list[tuple[str, bool]]]:
     """Wordings by kind, each with whether it fits into a frame."""
     return {
         kind: [(text, True) for text in entry["say"]] + [(text, False) for text in entry["sentence"]]
-        for kind, entry in _table("kinds.yaml").items()
+        for kind, entry in _table(KIND_WORDINGS).items()
     }
 
 
 def read_lexicon() -> dict[str, dict[str, list[str]]]:
     """Phrases by kind and list."""
     return {
-        kind: {name: phrases.split(", ") for name, phrases in lists.items()}
-        for kind, lists in _table("lexicon.yaml").items()
+        kind: {name: phrases.split(", ") for name, phrases in lists.items()} for kind, lists in _table(LEXICON).items()
     }
 
 
@@ -103,20 +107,20 @@ def _listed(lists: dict[str, list[str]], rng: np.random.Generator) -> Iterator[s
             yield from map(" and ".join, zip(phrases[::2], phrases[1::2], strict=False))
 
 
-def embed_sentences(texts: Sequence[str], cache: Path) -> NDArray[np.float32]:
-    """(S, 384) embeddings of length 1 from minilm, kept in a file beside the texts that they are of."""
-    listed = cache.with_suffix(".txt")
-    joined = "\n".join(texts) + "\n"
-    if not (cache.is_file() and listed.is_file() and listed.read_text(encoding="utf-8") == joined):
+def embed_sentences(texts: Sequence[str], folder: Path) -> NDArray[np.float32]:
+    """(S, 384) embeddings of length 1 from minilm, kept in a folder under the hash of the texts that they are of."""
+    digest = hashlib.sha256("\n".join(texts).encode()).hexdigest()[:8]
+    path = folder / f"embedded-{digest}.npy"
+    if not path.is_file():
         from wildsat_core.text.minilm import MiniLMEncoder
 
-        cache.parent.mkdir(parents=True, exist_ok=True)
-        np.save(cache, MiniLMEncoder().encode(texts).astype(np.float16))
-        listed.write_text(joined, encoding="utf-8")
-    return np.asarray(np.load(cache), dtype=np.float32)
+        found = MiniLMEncoder().encode(texts).astype(np.float16)
+        folder.mkdir(parents=True, exist_ok=True)
+        with file_aside(path) as file:
+            np.save(file, found)
+    return np.asarray(np.load(path), dtype=np.float32)
 
 
-def _table(name: str) -> dict[str, dict[str, str]]:
-    text = (resources.files("training.sentinel") / "tables" / name).read_text(encoding="utf-8")
-    table: dict[str, dict[str, str]] = yaml.safe_load(text)
+def _table(path: Traversable) -> dict[str, dict[str, str]]:
+    table: dict[str, dict[str, str]] = yaml.safe_load(path.read_text(encoding="utf-8"))
     return table

@@ -18,10 +18,10 @@ from training.evaluation.sentinel import read_wordings as benchmark_wordings
 from training.sentinel.drawing import EvenDrawer
 from training.sentinel.heads import HeadSettings, TileFeatures, train_heads
 from training.sentinel.model import s2_config
-from training.sentinel.points import KIND_COVERS, Points, draw_points, load_points, save_points
+from training.sentinel.points import KIND_COVERS, Points, draw_points, kept_points, load_points, save_points
 from training.sentinel.scenes import ROUGH, WIDE, SceneMaker, SceneStyle, cut_squares
 from training.sentinel.text_head import TextHeadSettings, fit_text_head
-from training.sentinel.texts import Sentences, kind_sentences, read_lexicon, read_wordings
+from training.sentinel.texts import Sentences, embed_sentences, kind_sentences, read_lexicon, read_wordings
 from training.sentinel.vision import Stage, VisionSettings, accuracy, train_vision
 from wildsat_core.models.model import WildSATModel
 
@@ -209,11 +209,46 @@ def test_points_are_drawn_by_area_from_land_and_some_from_water():
 def test_points_are_kept_and_know_what_both_claims_make_true(tmp_path):
     truth = np.asarray([[1, 1, 0, 0], [0, 1, 1, 0]], bool)
     points = Points(np.zeros((4, 2)), truth, ["a", "b in a"], np.asarray([[0, 0], [0, 1]]))
-    save_points(points, tmp_path)
-    kept = load_points(tmp_path)
+    save_points(points, tmp_path / "work" / "points.npz")
+    kept = load_points(tmp_path / "work" / "points.npz")
     assert kept.texts == points.texts
     found = kept.true_of(np.asarray([0, 1]), np.asarray([1, 2, 3]))
     assert found.tolist() == [[1, 0, 0], [1, 0, 0]]
+
+
+def test_points_are_made_once_and_anew_when_a_table_says_otherwise(tmp_path, monkeypatch):
+    points = Points(np.zeros((1, 2)), np.ones((1, 1), bool), ["a"], np.asarray([[0, 0]]))
+    made = []
+    monkeypatch.setattr("training.sentinel.points.load_cells", lambda _: None)
+    monkeypatch.setattr("training.sentinel.points.make_points", lambda _: made.append(1) or points)
+    assert kept_points(tmp_path).texts == kept_points(tmp_path).texts == ["a"]
+    assert len(made) == 1
+    (tmp_path / "kinds.yaml").write_text("forest: {say: [woods], sentence: []}")
+    monkeypatch.setattr("training.sentinel.points.KIND_WORDINGS", tmp_path / "kinds.yaml")
+    kept_points(tmp_path)
+    assert len(made) == 2
+
+
+def half_written(file, _):
+    file.write(b"half")
+    raise OSError("the disk is full")
+
+
+def test_embeddings_are_kept_whole_or_not_at_all(tmp_path, monkeypatch):
+    class Encoder:
+        def encode(self, texts):
+            asked.append(list(texts))
+            return np.full((len(texts), 384), len(texts), np.float32)
+
+    asked = []
+    monkeypatch.setattr("wildsat_core.text.minilm.MiniLMEncoder", Encoder)
+    with monkeypatch.context() as patch:
+        patch.setattr("numpy.save", half_written)
+        with pytest.raises(OSError, match="full"):
+            embed_sentences(["a", "b"], tmp_path / "work")
+    assert list((tmp_path / "work").iterdir()) == []
+    assert [embed_sentences(texts, tmp_path / "work").max() for texts in (["a", "b"], ["a"], ["a", "b"])] == [2, 1, 2]
+    assert asked == [["a", "b"], ["a", "b"], ["a"]]
 
 
 def test_kinds_with_a_land_cover_are_kinds():
@@ -298,6 +333,18 @@ def of_two_kinds():
     tiles = TileFeatures(features, truth)
     train_heads(model, tiles, *told, HeadSettings(steps=40, sentences=32, tiles=64, points=128))
     return model.eval(), tiles, told
+
+
+def test_heads_go_on_from_a_checkpoint(of_two_kinds, tmp_path):
+    """A model of other random weights ends where the first one did: its steps are behind it."""
+    _, tiles, told = of_two_kinds
+    found = []
+    for seed in (1, 2):
+        torch.manual_seed(seed)
+        model = WildSATModel(s2_config())
+        train_heads(model, tiles, *told, HeadSettings(steps=2, sentences=8, tiles=8, points=8), tmp_path)
+        found.append(model.tile_heads["text"].state_dict())
+    assert all(torch.equal(value, found[1][name]) for name, value in found[0].items())
 
 
 def scores_of(model, features):
