@@ -53,6 +53,7 @@ SEA = [
     "nothing but sea",
     "water",
 ]
+WORD_TABLES = ("words.yaml", "terms.yaml", "vegetation.yaml", "ecoregion_names.yaml")
 WORD_FRAMES = ("{} landscape", "where is {}", "show me {}", "{} from space", "{} nature", "find {}")
 
 
@@ -98,8 +99,8 @@ def _add_single(builder: BankBuilder, vocabulary: Vocabulary, rng: random.Random
 
 
 def _add_words(builder: BankBuilder, vocabulary: Vocabulary, rng: random.Random) -> None:
-    """One to three words, as people type them and as classifications have them, and half of them in a frame."""
-    for entry in [*read_yaml("words.yaml"), *read_yaml("terms.yaml")]:
+    """Words as people type them, as classifications and fields of knowledge have them; half of them in a frame."""
+    for entry in (entry for table in WORD_TABLES for entry in read_yaml(table)):
         framed = [rng.choice(WORD_FRAMES).format(text) for text in entry["say"] if rng.random() < 0.5]
         builder.add(vocabulary.predicates.mask(entry["where"]), [*entry["say"], *framed], "word")
     builder.add_sea(SEA)
