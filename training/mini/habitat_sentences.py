@@ -53,7 +53,15 @@ SEA = [
     "nothing but sea",
     "water",
 ]
-WORD_TABLES = ("words.yaml", "terms.yaml", "vegetation.yaml", "ecoregion_names.yaml")
+WORD_TABLES = (
+    "words.yaml",
+    "terms.yaml",
+    "vegetation.yaml",
+    "ecoregion_names.yaml",
+    "climates.yaml",
+    "livelihoods.yaml",
+    "wild.yaml",
+)
 WORD_FRAMES = ("{} landscape", "where is {}", "show me {}", "{} from space", "{} nature", "find {}")
 
 
