@@ -61,6 +61,8 @@ WORD_TABLES = (
     "climates.yaml",
     "livelihoods.yaml",
     "wild.yaml",
+    "landforms.yaml",
+    "regions.yaml",
 )
 WORD_FRAMES = ("{} landscape", "where is {}", "show me {}", "{} from space", "{} nature", "find {}")
 
