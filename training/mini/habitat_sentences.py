@@ -58,6 +58,7 @@ WORD_TABLES = (
     "terms.yaml",
     "vegetation.yaml",
     "ecoregion_names.yaml",
+    "ecoregion_names_east.yaml",
     "climates.yaml",
     "livelihoods.yaml",
     "wild.yaml",
