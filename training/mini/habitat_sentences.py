@@ -64,6 +64,7 @@ WORD_TABLES = (
     "wild.yaml",
     "landforms.yaml",
     "regions.yaml",
+    "waters.yaml",
 )
 WORD_FRAMES = ("{} landscape", "where is {}", "show me {}", "{} from space", "{} nature", "find {}")
 
