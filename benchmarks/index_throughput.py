@@ -2,6 +2,7 @@
 
 import argparse
 import copy
+import os
 import statistics
 import tempfile
 import time
@@ -19,6 +20,7 @@ from indexer.cluster.build import build_collection
 from indexer.pipeline.encoding import Encoder
 from indexer.pipeline.options import BuildOptions
 from indexer.pipeline.reading import ReadOptions, read_chunk
+from indexer.sources.grid import KilometreGrid
 from indexer.sources.raster import PixelGrid, RasterSource
 from wildsat_core.collection import CollectionWriter
 from wildsat_core.models.config import HeadConfig, LocationConfig, ModelConfig
@@ -61,23 +63,32 @@ def write_imagery(path: Path, tiles: int, tile_px: int) -> RasterSource:
     return RasterSource(str(path), PixelGrid(tile_px, tile_px))
 
 
+def imagery_of(args: argparse.Namespace, folder: Path) -> RasterSource:
+    """The raster that was named, or one of noise."""
+    if args.input is None:
+        return write_imagery(folder / "imagery.tif", args.tiles, args.tile_px)
+    if args.tile_km is not None:
+        return RasterSource(args.input, KilometreGrid(args.tile_km, args.tile_km), tile_px=args.tile_px)
+    return RasterSource(args.input, PixelGrid(args.tile_px, args.tile_px))
+
+
 @dataclass(frozen=True)
 class Rate:
-    """Tiles a second, by the clock and by this process's processor time."""
+    """Tiles a second, by the clock and by processor time."""
 
     clock: float
     processor: float
 
 
 class Stopwatch:
-    """Both times since it was made."""
+    """Both times since it was made; the processor's includes that of processes which were started and ended since."""
 
     def __init__(self) -> None:
-        self.start = time.perf_counter(), time.process_time()
+        self.start = time.perf_counter(), sum(os.times()[:4])
 
     def seconds(self) -> tuple[float, float]:
         clock, processor = self.start
-        return time.perf_counter() - clock, time.process_time() - processor
+        return time.perf_counter() - clock, sum(os.times()[:4]) - processor
 
     def rate(self, tiles: int) -> Rate:
         clock, processor = self.seconds()
@@ -124,7 +135,7 @@ def throughput(args: argparse.Namespace) -> None:
     plain = copy.deepcopy(model)  # float32 in torch's own layout, as a model is loaded
     encoder = Encoder(model, batch_tiles=args.batch, compiled=args.compile)
     with tempfile.TemporaryDirectory() as folder:
-        source = write_imagery(Path(folder) / "imagery.tif", args.tiles, args.tile_px)
+        source = imagery_of(args, Path(folder))
         tiles = source.count() or 0
         bare_rate(encoder, source, args.batch, 1)  # warm up
         rates: dict[str, list[Rate]] = {"bare": [], "build": [], "loop": [], "loop-optimised": []}

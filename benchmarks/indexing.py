@@ -13,12 +13,14 @@
 that any index can reach. "loop" reads, embeds and writes one tile after another, as a first script would, with the
 model as it is loaded; "loop-optimised" with the model set up for speed as the build does (bfloat16 where the device
 multiplies it). All take turns in one run, so that a busy machine slows them alike; each figure is the median of the
-turns. Beside tiles a second of the clock stand tiles a second of this process's own processor time, which a busy
-machine leaves as it is: reading happens in other processes, so there the build's cost is what it adds to the encoder.
+turns. Beside tiles a second of the clock stand tiles a second of one processor, by the time that all processes took of
+it, which a busy machine leaves nearly as it is.
 """
 
 import argparse
 from importlib import import_module
+
+from wildsat_core.machine import let_threads_sleep
 
 
 def _add_model(kind: argparse.ArgumentParser, model: str, features: int) -> None:
@@ -33,7 +35,9 @@ def main() -> None:
     kinds = parser.add_subparsers(required=True)
     one = kinds.add_parser("throughput")
     _add_model(one, "wildsat-mini", features=2048)
-    one.add_argument("--tiles", type=int, default=4000)
+    one.add_argument("--tiles", type=int, default=4000, help="of a raster of noise")
+    one.add_argument("--input", help="a raster of 8 bits instead, cut whole")
+    one.add_argument("--tile-km", type=float, help="cut that on the kilometre grid, not along its own pixels")
     one.add_argument("--tile-px", type=int, default=128)
     one.add_argument("--batch", type=int, default=256)
     one.add_argument("--threads", type=int, help="of the model; torch's own number if left out")
@@ -74,6 +78,7 @@ def main() -> None:
     seven.add_argument("--workers", type=int, default=0)
     seven.set_defaults(run=("benchmarks.range_requests", "range_requests"))
     args = parser.parse_args()
+    let_threads_sleep()  # as `wildsat` does
     module, function = args.run
     # Not imported above: reading processes import this module anew, which should cost as little as with `wildsat`.
     getattr(import_module(module), function)(args)

@@ -14,9 +14,9 @@ from training.data.stream import Batch
 from training.distributed import choose_device, process_group, step_seed
 from training.gather import world_size
 from training.objective import TrainingModule, make_views, match_losses, weighted_sum
-from training.setup import batches_of, lay_out_channels_last, make_optimiser, open_training_data, run_folder, use_bf16
+from training.setup import batches_of, make_optimiser, open_training_data, run_folder, use_bf16
 from training.tuning import apply_tuning
-from wildsat_core.models.precision import supports_bf16
+from wildsat_core.models.precision import lay_out_channels_last, supports_bf16
 
 PROBE = 2  # pictures of the measured step
 DEFAULT_TILE_PX = 512

@@ -36,7 +36,6 @@ from training.resume import alone_in, begin_or_resume
 from training.schedule import rate_at
 from training.setup import (
     batches_of,
-    lay_out_channels_last,
     make_optimiser,
     open_training_data,
     pixel_reader,
@@ -47,6 +46,7 @@ from training.tuning import apply_tuning, without_adapters
 from training.validate import validate
 from wildsat_core.errors import TrainingError, WildsatError
 from wildsat_core.files import is_disk_full
+from wildsat_core.models.precision import lay_out_channels_last
 
 logger = logging.getLogger(__name__)
 

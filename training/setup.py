@@ -74,16 +74,6 @@ def make_optimiser(module: nn.Module, config: OptimiserSection, device: torch.de
     return torch.optim.AdamW(groups, lr=config.lr, betas=config.betas, fused=device.type in ("cuda", "cpu"))
 
 
-def lay_out_channels_last(module: nn.Module) -> None:
-    """Keep kernels of two-dimensional convolutions as the fast implementations want them, in place.
-
-    `Module.to` would do the same, but fails on three-dimensional kernels, as Prithvi's.
-    """
-    for parameter in module.parameters():
-        if parameter.ndim == 4:
-            parameter.data = parameter.data.contiguous(memory_format=torch.channels_last)
-
-
 def use_bf16(config: TrainConfig, device: torch.device) -> bool:
     """Whether the network runs in bfloat16."""
     if config.run.precision == "auto":

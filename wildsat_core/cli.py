@@ -19,6 +19,7 @@ from typer.core import TyperGroup
 from wildsat_core import __version__
 from wildsat_core.addresses import keep_secrets_out_of_logs, without_secrets
 from wildsat_core.errors import MissingExtraError, WildsatError
+from wildsat_core.machine import let_threads_sleep
 
 COMMAND_GROUP: Final = "wildsat.commands"
 EXIT_FAILURE: Final = 1  # the command ran and failed; click itself exits with 2 when the arguments are wrong
@@ -117,6 +118,7 @@ def main(arguments: Sequence[str] | None = None) -> Any:  # noqa: ANN401 - click
     Errors of ours, and of files that can't be read or written, become one line and exit code 1. Neither they nor the
     log show what is secret in an address.
     """
+    let_threads_sleep()
     keep_secrets_out_of_logs()
     _write_what_the_terminal_lacks()
     try:

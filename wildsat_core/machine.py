@@ -13,6 +13,15 @@ def processors() -> int:
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
+def let_threads_sleep() -> None:
+    """Have OpenMP's threads, which are torch's, sleep while one waits for another; before torch is loaded.
+
+    By default they keep their processors busy for a while, which readers and other requests want: docs/performance.md
+    has what that cost.
+    """
+    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+
+
 @cache
 def thread_pool() -> ThreadPoolExecutor:
     """As many threads as there are processors to run on: numpy and numkong let go of the interpreter's lock.

@@ -33,6 +33,7 @@ from indexer.sources.protocol import (
     Source,
     UnreachableError,
 )
+from indexer.sources.remote import gdal_options_kept
 from wildsat_core.addresses import keep_secrets_out_of_logs
 from wildsat_core.bands import RGB
 from wildsat_core.errors import SourceError
@@ -91,9 +92,16 @@ def read_chunk(source: Source, options: ReadOptions, candidates: Sequence[Candid
     """
     start = time.perf_counter()
     chunk = Chunk(listed=len(candidates))
+    with gdal_options_kept():
+        _prepare(source, candidates)
+        _read_into(chunk, source, options, candidates)
+    chunk.read_s = time.perf_counter() - start
+    return chunk
+
+
+def _read_into(chunk: Chunk, source: Source, options: ReadOptions, candidates: Sequence[Candidate]) -> None:
     rgb = _rgb_rows(source.bands)
     unreachable = 0
-    _prepare(source, candidates)
     for candidate in candidates:
         try:
             found = _read(source, options, candidate)
@@ -115,8 +123,6 @@ def read_chunk(source: Source, options: ReadOptions, candidates: Sequence[Candid
         chunk.pixels.append(reading.pixels)
         chunk.thumbnails.append(_thumbnail(reading.pixels, rgb, options))
         chunk.places.append(reading.place)
-    chunk.read_s = time.perf_counter() - start
-    return chunk
 
 
 def _prepare(source: Source, candidates: Sequence[Candidate]) -> None:

@@ -16,7 +16,7 @@ from indexer.sources.georeference import Bounds, Georeference
 from indexer.sources.library_errors import library_errors, read_error
 from indexer.sources.projections import DEGREES
 from indexer.sources.protocol import NotAPictureError
-from indexer.sources.remote import gdal_options, patiently
+from indexer.sources.remote import gdal_environment, patiently
 from indexer.sources.view import RED_GREEN_BLUE, BandChoice, Mask, Pixels, View, open_raster, view_of
 from wildsat_core.addresses import public_name
 from wildsat_core.errors import SourceError
@@ -73,11 +73,9 @@ class Dataset:
             UnreachableError: its server does not answer.
             SourceError: it has no place, or none on the Earth, or lacks bands.
         """
-        import rasterio
-
         self._path = path
         try:
-            with rasterio.Env(**gdal_options(path)), open_raster(path) as header:
+            with gdal_environment(path), open_raster(path) as header:
                 if drivers is not None and header.driver not in drivers:
                     raise NotAPictureError(f"{public_name(path)} is a {header.driver}, which is not read from there")
                 view = view_of(header, path, choice, placed_anew=extent is not None)

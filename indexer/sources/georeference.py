@@ -122,10 +122,9 @@ class Georeference:
 
     def of_window(self, column: int, row: int) -> PixelPlace:
         """Where the pixels from this one on lie."""
-        from affine import Affine
-
-        t = self.transform @ Affine.translation(column, row)
-        return PixelPlace(DEGREES if self.is_degrees else self.wkt, (t.a, t.b, t.c, t.d, t.e, t.f))
+        t = self.transform
+        x, y = t.a * column + t.b * row + t.c, t.d * column + t.e * row + t.f
+        return PixelPlace(DEGREES if self.is_degrees else self.wkt, (t.a, t.b, x, t.d, t.e, y))
 
     def pixel_m(self, crs: Any = None, x: float = 0.0, y: float = 0.0) -> float:  # noqa: ANN401
         """Ground size of a pixel along the raster's second axis, in metres, at a place.

@@ -66,6 +66,8 @@ def reading_of(values: Pixels, valid: npt.NDArray[np.bool_], stretch: Stretch | 
     if values.dtype.kind == "f":
         valid = valid & np.isfinite(values).all(axis=0)
     pixels = stretch(values) if stretch else values
+    if valid.all():
+        return Reading(pixels, 0.0)
     return Reading(np.where(valid, pixels, 0).astype(pixels.dtype), 1.0 - float(valid.mean()))
 
 

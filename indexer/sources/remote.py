@@ -9,8 +9,10 @@ from __future__ import annotations
 
 import datetime as dt
 import email.utils
+import threading
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from typing import Final, TypeVar
 
@@ -66,6 +68,59 @@ def gdal_options(path: str) -> Mapping[str, str]:
     return options
 
 
+class _InForce(threading.local):
+    """GDAL's options on this thread: those in force, and what keeps them so when nothing needs them just now."""
+
+    options: Mapping[str, str] | None = None
+    keeper: ExitStack | None = None
+
+
+_in_force = _InForce()
+
+
+@contextmanager
+def gdal_environment(path: str, *, anew: bool = False) -> Iterator[None]:
+    """Within, GDAL has the options for opening and reading a file.
+
+    Args:
+        path: the file, by any name that GDAL opens.
+        anew: whether to look for it again where it could not be found before.
+    """
+    import rasterio
+
+    options = {**gdal_options(path), **(_ANEW if anew else {})}
+    keeper, before = _in_force.keeper, _in_force.options
+    if keeper is None and before != options:
+        with rasterio.Env(**options):
+            _in_force.options = options
+            try:
+                yield
+            finally:
+                _in_force.options = before
+        return
+    if keeper is not None and before != options:
+        keeper.close()
+        keeper.enter_context(rasterio.Env(**options))
+        _in_force.options = options
+    _in_force.keeper = None  # other options are for the inner block only
+    try:
+        yield
+    finally:
+        _in_force.keeper = keeper
+
+
+@contextmanager
+def gdal_options_kept() -> Iterator[None]:
+    """Within, GDAL's options stay from one file to the next: setting them takes longer than to read a small tile."""
+    before = _in_force.keeper, _in_force.options
+    with ExitStack() as keeper:
+        _in_force.keeper, _in_force.options = keeper, None
+        try:
+            yield
+        finally:
+            _in_force.keeper, _in_force.options = before
+
+
 def patiently(path: str, action: Callable[[], Done], between: Callable[[], object] = lambda: None) -> Done:
     """Do what may need a server; while that is busy, wait as long as it asks, and do it again.
 
@@ -79,15 +134,13 @@ def patiently(path: str, action: Callable[[], Done], between: Callable[[], objec
         NotAPictureError: the server has no such file.
         Exception: that of `action`, where no server is at fault.
     """
-    import rasterio
-
     address = http_address(path)
     waits = iter(PATIENCE_S)
     failed = 0
     while True:
         began_s = time.monotonic()
         try:
-            with rasterio.Env(**{**gdal_options(path), **(_ANEW if failed else {})}):
+            with gdal_environment(path, anew=failed > 0):
                 return action()
         except library_errors():
             failed += 1

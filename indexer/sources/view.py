@@ -21,7 +21,7 @@ import numpy.typing as npt
 from indexer.sources.lengths import check_whole
 from indexer.sources.library_errors import library_errors, read_error
 from indexer.sources.protocol import NotAPictureError
-from indexer.sources.remote import gdal_options, patiently
+from indexer.sources.remote import gdal_environment, patiently
 from indexer.sources.stored import gdal_name
 from wildsat_core.addresses import public_name
 from wildsat_core.bands import RGB
@@ -123,9 +123,7 @@ class View:
 
     def read(self, header: Any) -> tuple[Pixels, Mask]:  # noqa: ANN401 - rasterio has no types
         """All of it, from the open file: (C, H, W) as stored, and (H, W) True where there is data."""
-        import rasterio
-
-        with rasterio.Env(**gdal_options(self.path)):
+        with gdal_environment(self.path):
             if self.is_direct:
                 values = header.read()
                 return values, self.valid(values, None)

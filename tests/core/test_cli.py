@@ -1,6 +1,7 @@
 """The command line: every registered command explains itself, errors are one line, exit codes mean something."""
 
 import errno
+import os
 import subprocess
 import sys
 from importlib.metadata import entry_points
@@ -53,6 +54,16 @@ def test_a_file_that_cannot_be_written_is_one_line(monkeypatch, capsys):
     with pytest.raises(SystemExit) as exit_:
         cli.main([])
     assert (exit_.value.code, capsys.readouterr().err) == (1, "error: there: Permission denied\n")
+
+
+@pytest.mark.parametrize(("said", "then"), [(None, "PASSIVE"), ("ACTIVE", "ACTIVE")])
+def test_threads_sleep_while_they_wait_unless_somebody_says_otherwise(said, then, monkeypatch):
+    monkeypatch.setenv("OMP_WAIT_POLICY", said or "")
+    if said is None:
+        monkeypatch.delenv("OMP_WAIT_POLICY")
+    monkeypatch.setattr(cli, "app", lambda **_: None)
+    cli.main([])
+    assert os.environ["OMP_WAIT_POLICY"] == then
 
 
 def test_wrong_arguments_exit_with_2(tmp_path):

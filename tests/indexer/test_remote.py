@@ -9,10 +9,14 @@ import logging
 
 import numpy as np
 import pytest
+import rasterio
+from rasterio import env
+from rasterio.env import get_gdal_config
 
 from indexer.cluster.build import build_collection
 from indexer.pipeline.job import job_of
 from indexer.pipeline.options import BuildOptions
+from indexer.pipeline.reading import ReadOptions, read_chunk
 from indexer.sources import remote
 from indexer.sources.dataset import open_dataset
 from indexer.sources.grid import KilometreGrid
@@ -262,3 +266,38 @@ def test_gdals_own_log_has_no_secret(server, caplog):
         last_pixels(source)
     assert "a.tif" in caplog.text
     assert "SECRET" not in caplog.text
+
+
+def test_gdals_options_are_set_once_for_files_of_one_kind_and_are_gone_after():
+    here, there = "/data/a.tif", "https://example.org/a.tif?x=1"
+
+    def told():
+        return {name: get_gdal_config(name) for name in ("GDAL_HTTP_MAX_RETRY", "CPL_VSIL_CURL_USE_HEAD")}
+
+    with remote.gdal_environment(here):
+        of_here = told()
+        with remote.gdal_environment(there):
+            of_there = told()
+        assert told() == of_here
+    none = told()
+    assert len({str(options) for options in (of_here, of_there, none)}) == 3
+    with remote.gdal_options_kept():
+        assert told() == none
+        for path, options in [(here, of_here), (here, of_here), (there, of_there), (here, of_here)]:
+            with remote.gdal_environment(path):
+                assert told() == options
+                with remote.gdal_environment(there if path == here else here):
+                    assert told() != options
+                assert told() == options
+            assert told() == options
+    assert told() == none
+
+
+def test_reading_many_tiles_sets_options_once(tmp_path, monkeypatch):
+    path = tmp_path / "a.tif"
+    write_raster(path, np.ones((3, 64, 64), np.uint8), "EPSG:32614", 600_000, 3_700_000, 10)
+    source, made = RasterSource(str(path), PixelGrid(16, 16)), []
+    candidates = list(source.candidates())
+    monkeypatch.setattr(rasterio, "Env", lambda **options: made.append(options) or env.Env(**options))
+    assert read_chunk(source, ReadOptions(), candidates).left_out["one colour"] == 16
+    assert len(made) == 1

@@ -16,12 +16,12 @@ from training.earth.squares import KM_PER_DEG
 from training.losses import LogitScale
 from training.mini.sampling import SentenceSampler
 from training.mini.views import Views, distort
-from training.setup import lay_out_channels_last
 from training.small_models import read_features
 from training.soft_losses import follow_teacher, texts_to_tiles, tiles_to_texts, two_views
 from training.steps import Course, annealed, take_steps
 from wildsat_core.geo import unit_vectors
 from wildsat_core.models.model import WildSATModel
+from wildsat_core.models.precision import lay_out_channels_last
 
 FIRST_SCALE, HIGHEST_SCALE = 20.0, 60.0
 TEACHER_SHARPNESS = 30.0

@@ -18,10 +18,10 @@ from training.earth.kinds import KINDS
 from training.earth.stretches import Stretch, as_pictures
 from training.losses import LogitScale, symmetric_loss
 from training.sentinel.scenes import FINE, ROUGH, WIDE, SceneMaker, SceneStyle
-from training.setup import lay_out_channels_last
 from training.small_models import read_features
 from training.steps import Course, annealed, device_of, take_steps
 from wildsat_core.models.model import WildSATModel
+from wildsat_core.models.precision import lay_out_channels_last
 
 log = logging.getLogger(__name__)
 

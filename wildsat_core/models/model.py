@@ -19,7 +19,7 @@ from wildsat_core.models.backbones import build_backbone
 from wildsat_core.models.compiled import CompiledNetwork
 from wildsat_core.models.config import WEIGHTS_FILE, LocationConfig, ModelConfig, read_config, write_config
 from wildsat_core.models.heads import build_head
-from wildsat_core.models.precision import supports_bf16
+from wildsat_core.models.precision import lay_out_channels_last, supports_bf16
 from wildsat_core.models.transfer import PendingVectors, sent
 from wildsat_core.models.weights import (
     file_sha256,
@@ -146,13 +146,12 @@ class WildSATModel(nn.Module):
         return self._scaled(self.location(lon_lat))
 
     def optimise_for_inference(self) -> Self:
-        """Embed pixels as fast as the device can: in bfloat16, with channels last, where it multiplies that itself.
+        """Embed pixels as fast as the device can: with channels last, and in bfloat16 where it multiplies that itself.
 
         For the index and its queries alike. Vectors then differ from those in float32 by rounding (docs/models.md).
         """
         self._bf16 = supports_bf16(self.device)
-        if self._bf16:
-            self.backbone.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        lay_out_channels_last(self.backbone)
         return self
 
     @torch.inference_mode()

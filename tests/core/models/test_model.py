@@ -131,6 +131,14 @@ def test_an_optimised_model_embeds_in_bfloat16_where_that_is_multiplied(model, p
     assert (np.abs(after - before).max() > 1e-4) == half
 
 
+def test_an_optimised_model_has_kernels_with_channels_last_where_they_have_two_dimensions(model):
+    model.backbone.cube = torch.nn.Conv3d(3, 2, 3)
+    model.optimise_for_inference()
+    kernels = [p for p in model.backbone.parameters() if p.ndim == 4]
+    assert kernels
+    assert all(kernel.is_contiguous(memory_format=torch.channels_last) for kernel in kernels)
+
+
 @pytest.mark.skipif(shutil.which("g++") is None, reason="torch needs g++ to compile for a CPU")
 @pytest.mark.timeout(1200)  # torch compiles for 30 s of processor time, whatever the network: minutes on a busy machine
 def test_a_compiled_model_gives_the_same_vectors_for_batches_of_any_size(pixels):
