@@ -61,7 +61,8 @@ class Area:
         try:
             return cls.from_geojson(path.read_text(encoding="utf-8"))
         except (OSError, UnicodeDecodeError) as err:
-            raise InvalidInputError(f"area file {path} can't be read: {err}", "area") from err
+            why = getattr(err, "strerror", None) or err
+            raise InvalidInputError(f"area file {path} can't be read: {why}", "area") from err
 
     def intersects(
         self, west: npt.NDArray[Any], south: npt.NDArray[Any], east: npt.NDArray[Any], north: npt.NDArray[Any]

@@ -70,9 +70,10 @@ def area(
 
     It tells first what it would read, and asks. The same command goes on after an interruption. No key is needed.
     """
-    from indexer.area import build_area, look
+    from indexer.area import build_area, check_size, look
     from indexer.commands.progress import progress_bar
-    from indexer.pipeline.estimate import estimate_build
+    from indexer.pipeline.estimate import estimate_chosen
+    from indexer.pipeline.left_out import LeftOutCounter
     from indexer.pipeline.listing import Chooser
     from wildsat_core.cli import run_command
     from wildsat_core.countries import load_countries
@@ -92,11 +93,13 @@ def area(
         countries=load_countries(),
         area=where.outline,
     )
+    check_size(source, where.name)
     console.print(f"Looking for scenes of {where.name} in {known.title or known.api} ...")
-    console.print(look(source, known).text())
+    scenes = look(source, known, Chooser(lambda _: set(), area=where.outline))
+    console.print(scenes.text())
     loaded = load_model(model)
-    chooser = Chooser(lambda _: set(), area=where.outline)
-    console.print(estimate_build(source, loaded, options, chooser).text())
+    counts = LeftOutCounter(scenes.left_out)  # without the names, which were told
+    console.print(estimate_chosen(source, loaded, options, scenes.tiles, counts).text())
     if dry_run or not (yes or typer.confirm("Read and index them now?", default=True)):
         return
     told = {"title": f"{where.name}, {since} to {until}", "description": _description(where.name, from_, to, tile_km)}
@@ -164,9 +167,12 @@ def _where(place: str | None, bbox: str | None, geojson: Path | None) -> _Where:
 def _named(place: str) -> _Where:
     from wildsat_core.search.understanding.names import load_gazetteer
 
-    found = load_gazetteer().find(place)
+    gazetteer = load_gazetteer()
+    found = gazetteer.find(place)
     if found is None or found.region is None:
+        near = None if found else gazetteer.nearest(place)
         why = "is a whole country" if found else "is not a place that is known here"
+        why += f" (did you mean {near!r}?)" if near else ""
         raise InvalidInputError(f"{place!r} {why}; give a box with --bbox W,S,E,N or polygons with --geojson", "area")
     if len(found.region.boxes) > 1:
         raise InvalidInputError(f"{place!r} lies in several boxes; give one with --bbox W,S,E,N", "area")

@@ -250,7 +250,7 @@ def cut_tiles(
 def estimate_cut(source: Source, chooser: Chooser, read: ReadOptions, workers: int) -> Estimate:
     """List everything, read and encode a sample spread over the list, write nothing."""
     left_out = LeftOutCounter()
-    tiles, sample = spread_sample(chooser, source, left_out)
+    tiles, sample = spread_sample(chooser.choose(source, left_out))
     if not sample:
         return Estimate(tiles, left_out, 0, 0, 0.0)
     start = time.perf_counter()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections import Counter
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -56,10 +57,21 @@ def estimate_build(source: Source, model: WildSATModel, options: BuildOptions, c
     Raises:
         InvalidInputError: the source's bands, pixels or their size don't suit the model.
     """
+    left_out = LeftOutCounter()
+    return estimate_chosen(source, model, options, chooser.choose(source, left_out), left_out)
+
+
+def estimate_chosen(
+    source: Source, model: WildSATModel, options: BuildOptions, chosen: Iterable[Candidate], left_out: LeftOutCounter
+) -> Estimate:
+    """The same of what was chosen from a list, beside what that left out.
+
+    Raises:
+        InvalidInputError: as `estimate_build`.
+    """
     encoder = Encoder(model, batch_tiles=options.batch_tiles, threads=options.threads)
     check_bands(model, source)
-    left_out = LeftOutCounter()
-    tiles, sample = spread_sample(chooser, source, left_out)
+    tiles, sample = spread_sample(chosen)
     if not sample:
         return Estimate(tiles, left_out, 0, 0, 0.0)
     sample = list(ScaleGate(model.config, options.any_scale).passed(iter(sample)))
@@ -80,11 +92,11 @@ def estimate_build(source: Source, model: WildSATModel, options: BuildOptions, c
     )
 
 
-def spread_sample(chooser: Chooser, source: Source, left_out: LeftOutCounter) -> tuple[int, list[Candidate]]:
+def spread_sample(chosen: Iterable[Candidate]) -> tuple[int, list[Candidate]]:
     """Count the candidates and keep some evenly spread over the list: every 2^k-th, k growing as the list does."""
     sample: list[Candidate] = []
     step, count = 1, 0
-    for candidate in chooser.choose(source, left_out):
+    for candidate in chosen:
         if count % step == 0:
             sample.append(candidate)
             if len(sample) > 2 * SAMPLE_TILES:

@@ -3,6 +3,7 @@
 import datetime as dt
 import json
 import os
+import re
 from dataclasses import replace
 from pathlib import Path
 
@@ -15,9 +16,11 @@ from typer.testing import CliRunner
 
 from indexer import area as areas
 from indexer.commands.area import area, first_day, last_day
+from indexer.pipeline.listing import Chooser
 from indexer.sources import signing
 from indexer.sources.catalogues import Catalogue, find_catalogue, read_catalogues
 from indexer.sources.protocol import UnreachableError
+from indexer.sources.stac_api import RETRIES
 from tests.indexer.conftest import write_raster
 from wildsat_core.collection import open_collection
 from wildsat_core.errors import InvalidInputError, SourceError
@@ -124,6 +127,17 @@ def test_nothing_is_read_before_it_was_agreed_to(catalogue, model, tmp_path):
     assert "Read and index them now?" in done.output
 
 
+def test_a_scene_without_its_picture_is_named_once_before_the_question(catalogue, model, tmp_path, caplog):
+    file, _ = catalogue
+    done = run(*asked(catalogue, model, tmp_path, "--dry-run"))
+    assert [record.message for record in caplog.records] == [
+        "left out: scene lacking of the catalogue: it has no asset visual or TCI_10m; it has thumbnail"
+    ]
+    assert "left out: 1 scene not understood\n" in done.output
+    one = run(*asked((file, (-98.0, 33.48, -97.99, 33.49)), model, tmp_path, "--dry-run"))
+    assert "\n1 scene of 2024-07-05, " in one.output
+
+
 def test_an_outline_cuts_its_tiles_out(catalogue, model, tmp_path):
     _, (west, south, east, north) = catalogue
     middle = (west + east) / 2
@@ -134,8 +148,12 @@ def test_an_outline_cuts_its_tiles_out(catalogue, model, tmp_path):
     del arguments[:2]
     arguments.remove("--name")
     arguments.remove("place")
-    assert run(*arguments).exit_code == 0
+    done = run(*arguments)
+    assert done.exit_code == 0
     collection = open_collection(tmp_path / "collections" / "my-valley")
+    told = re.search(r"1 scene of 2024-07-05, (\d+) tiles, about 0\.\d MiB to read\n(\d+) tiles to index", done.output)
+    assert told
+    assert len(collection) <= int(told[1]) == int(told[2]) < 80  # of some 120 in the box
     assert {collection.tile(row).href for row in range(len(collection))} == {"farms"}
 
 
@@ -146,6 +164,17 @@ def test_without_a_network_one_sentence_says_so(model, tmp_path):
     assert isinstance(done.exception, SourceError)
     assert str(done.exception).startswith("The far catalogue is out of reach: is there a network here?")
     assert "\n" not in str(done.exception)
+
+
+def test_a_busy_catalogue_is_not_taken_for_no_network(catalogue, server, model, tmp_path, monkeypatch):
+    monkeypatch.setitem(RETRIES, "backoff_factor", 0)
+    server.failures["GET"] = [503] * 6
+    done = run(*asked(catalogue, model, tmp_path))
+    assert str(done.exception) == (
+        "A catalogue on loopback is too busy to be searched now; give the same command again later"
+    )
+    assert areas.is_busy(done.exception)
+    assert not areas.is_offline(done.exception)
 
 
 def test_a_time_without_scenes_is_told(catalogue, model, tmp_path):
@@ -163,7 +192,15 @@ def test_a_time_without_scenes_is_told(catalogue, model, tmp_path):
         ([], "name one area"),
         (["--bbox", "1,2,3,4", "Serengeti"], "name one area"),
         (["Botswana"], "'Botswana' is a whole country; give a box with --bbox"),
-        (["Nowhere at all"], "'Nowhere at all' is not a place that is known here"),
+        (["Nowhere at all"], "'Nowhere at all' is not a place that is known here; give"),
+        (["Okavango Detla"], "is not a place that is known here (did you mean 'Okavango Delta'?); give"),
+        (["Serengetti"], "(did you mean 'Serengeti'?)"),
+        (["Sahara"], "Sahara is too large: "),
+        (
+            ["--bbox", "0,0,20,20", "--tile-km", "0.64"],
+            "tiles of 0.64 km, and at most 300,000 are read at once",
+        ),
+        (["--geojson", "none.geojson"], "area file none.geojson can't be read: No such file or directory"),
         (["--bbox", "1,2,3,4", "--catalogue", "nowhere"], "no catalogue is called 'nowhere'; there are earth-search"),
         (["--bbox", "1,2,3,4", "--name", "No Such Name"], "collection name 'No Such Name' must be"),
     ],
@@ -257,4 +294,4 @@ def test_blobs_are_signed_with_a_token_of_their_container_that_is_asked_for_once
 def test_a_catalogue_without_a_title_is_named_by_its_address():
     source = type("Empty", (), {"candidates": lambda self: iter(()), "since": 1, "until": 2, "max_cloud": 0.3})()
     with pytest.raises(SourceError, match="http://x has no scene"):
-        areas.look(source, Catalogue("http://x"))
+        areas.look(source, Catalogue("http://x"), Chooser(lambda _: set()))

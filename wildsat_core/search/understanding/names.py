@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import difflib
 import functools
 import re
 from collections.abc import Mapping
@@ -103,6 +104,11 @@ class Gazetteer:
         """The place of a name, with or without "the"."""
         key = plain(name)
         return self._places.get(key) or self._places.get(key.removeprefix("the "))
+
+    def nearest(self, name: str) -> str | None:
+        """The name that a misspelt one was probably meant to be, as its place is called; None where none is near."""
+        near = difflib.get_close_matches(plain(name), self._places, n=1, cutoff=0.8)
+        return self._places[near[0]].name if near else None
 
     @functools.cached_property
     def single_words(self) -> dict[str, str]:
