@@ -6,6 +6,7 @@ import gzip
 import io
 import json
 import logging
+import ssl
 
 import numpy as np
 import pytest
@@ -301,3 +302,12 @@ def test_reading_many_tiles_sets_options_once(tmp_path, monkeypatch):
     monkeypatch.setattr(rasterio, "Env", lambda **options: made.append(options) or env.Env(**options))
     assert read_chunk(source, ReadOptions(), candidates).left_out["one colour"] == 16
     assert len(made) == 1
+
+
+def test_certificates_are_read_once_however_often_a_server_is_asked(server, monkeypatch):
+    remote._certificates.cache_clear()
+    made, context = [], ssl.create_default_context()
+    monkeypatch.setattr(ssl, "create_default_context", lambda *_, **__: made.append(context) or context)
+    assert [remote.ask(f"{server.url}/{name}").status for name in ("a.tif", "none.tif", "none.tif")] == [206, 404, 404]
+    assert len(made) == 1
+    remote._certificates.cache_clear()
