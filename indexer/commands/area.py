@@ -28,6 +28,7 @@ from wildsat_core.land import load_land
 from wildsat_core.types import BBox
 
 TILE_KM = 1.28
+SEGMENT_TILES = 2048  # some seconds of work: what a kill loses
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,6 +90,7 @@ def area(
     )  # fmt: skip
     options = BuildOptions(
         workers=default_workers() if workers is None else workers,
+        segment_tiles=SEGMENT_TILES,
         land=load_land(),
         countries=load_countries(),
         area=where.outline,

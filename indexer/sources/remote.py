@@ -222,7 +222,7 @@ def _fault_of(headers: Mapping[str, str]) -> str:
 
 @cache
 def _certificates() -> ssl.SSLContext:
-    """Whom to trust, read once: that takes a tenth of a second, and a file that is missing is asked for by each tile."""
+    """Whom to trust, read once: that takes a tenth of a second, and each tile asks for a file that is missing."""
     import httpx
 
     return httpx.create_ssl_context()
