@@ -15,6 +15,7 @@ import numpy as np
 import numpy.typing as npt
 
 from wildsat_core.errors import CheckpointError
+from wildsat_core.files import file_aside
 
 Vectors = npt.NDArray[np.float32]
 
@@ -63,9 +64,10 @@ class Familiarity:
 
     def save(self, directory: str | Path) -> dict[str, Any]:
         """Write the known texts beside a model, and return what its config keeps under `no_match`."""
-        from safetensors.numpy import save_file
+        from safetensors.numpy import save
 
-        save_file({KEY: np.ascontiguousarray(self.known.astype(np.float16))}, Path(directory) / FAMILIARITY_FILE)
+        with file_aside(Path(directory) / FAMILIARITY_FILE) as file:  # safetensors' own files nobody else may read
+            file.write(save({KEY: np.ascontiguousarray(self.known.astype(np.float16))}))
         return {
             "kind": "familiarity",
             "file": FAMILIARITY_FILE,

@@ -34,6 +34,12 @@ def test_what_is_saved_is_read_again(tmp_path):
     assert (opened.nearest, opened.threshold) == (2, 0.4321)
 
 
+def test_who_may_read_other_files_may_read_this_one(tmp_path):
+    Familiarity(KNOWN, nearest=2, threshold=0.5).save(tmp_path)
+    (tmp_path / "other").touch()
+    assert (tmp_path / FAMILIARITY_FILE).stat().st_mode == (tmp_path / "other").stat().st_mode
+
+
 def test_a_missing_file_is_named(tmp_path):
     settings = Familiarity(KNOWN, nearest=1, threshold=0.5).save(tmp_path)
     (tmp_path / FAMILIARITY_FILE).unlink()
