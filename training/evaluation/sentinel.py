@@ -98,6 +98,11 @@ def read_wordings() -> list[Wording]:
     ]
 
 
+def read_world_wordings() -> dict[str, list[str]]:
+    """What is asked of the chips from other continents, by kind of ground."""
+    return _table("sentinel2-world.yaml")
+
+
 def judge(asked: Asked, texts: Vectors, names: Vectors, wordings: list[Wording]) -> Figures:
     """Ask every wording of every tile.
 
@@ -190,7 +195,7 @@ class SentinelBenchmark:
         vectors = self.embed(pixels)
         found: dict[str, float] = {}
         by_kind: list[float] = []
-        for kind, texts in _table("sentinel2-world.yaml").items():
+        for kind, texts in read_world_wordings().items():
             relevant = np.repeat((kinds == KINDS.index(kind))[None], len(texts), 0)
             precision = precision_at(self.model.embed_texts(texts) @ vectors.T, relevant, 16)
             found |= {text: round(float(p), 4) for text, p in zip(texts, precision, strict=True)}
@@ -225,14 +230,15 @@ def full_report(benchmark: SentinelBenchmark, *, stretches: bool = True, sizes: 
 
 
 def by_wording(benchmark: SentinelBenchmark, asked: Asked) -> list[dict[str, Any]]:
-    """Precision at 20 of each wording, worst first."""
+    """Precision at 20 and average precision of each wording, worst first."""
     kind = np.asarray([CLASSES.index(wording.kind) for wording in benchmark.wordings])
-    precision = precision_at(benchmark.texts @ asked.vectors.T, kind[:, None] == asked.kinds[None], 20)
+    scores, relevant = benchmark.texts @ asked.vectors.T, kind[:, None] == asked.kinds[None]
+    p20, ap = precision_at(scores, relevant, 20), average_precision(scores, relevant)
     rows = [
-        {"text": w.text, "class": w.kind, "held": w.held, "p20": float(p)}
-        for w, p in zip(benchmark.wordings, precision, strict=True)
+        {"text": w.text, "class": w.kind, "held": w.held, "p20": float(p20[i]), "ap": float(ap[i])}
+        for i, w in enumerate(benchmark.wordings)
     ]
-    return sorted(rows, key=lambda row: float(row["p20"]))
+    return sorted(rows, key=lambda row: (row["p20"], row["ap"]))
 
 
 def judged(benchmark: SentinelBenchmark) -> Judged:

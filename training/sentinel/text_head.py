@@ -41,6 +41,7 @@ class TextHeadSettings:
     Attributes:
         sharpness, ridge, decision: of the head.
         spread: ridge of the vectors that find kinds among tiles, as a share of the mean variance of a dimension.
+        balance: how far kinds that few tiles show count as much as others: 0 for not at all, 1 for the same sum.
         spread_places: the same of those that find points.
         places: weight of the scores of places beside those of tiles, which are to tell nothing, when points are sought.
     """
@@ -48,7 +49,8 @@ class TextHeadSettings:
     sharpness: float = 2.0
     ridge: float = 0.1
     decision: float = 16.0
-    spread: float = 10.0
+    spread: float = 3.0
+    balance: float = 0.5
     spread_places: float = 0.1
     places: float = 0.3
 
@@ -112,7 +114,11 @@ class _Seeker:
 
     def __init__(self, model: WildSATModel, tiles: TileFeatures, points: Points, settings: TextHeadSettings) -> None:
         self._points, self._truth, self._settings = points, tiles.truth.numpy(), settings
-        self._tiles = _standardised(_project(model, tiles.features))
+        counts = np.maximum(self._truth.sum(0), 1)
+        weight = (self._truth / counts**settings.balance).sum(1)
+        self._weight: Vectors = (weight / weight.sum())[:, None]  # (N, 1), of sum 1
+        self._tiles = _standardised(_project(model, tiles.features), self._weight)
+        self._covariance: Vectors = self._tiles.T @ (self._tiles * self._weight)  # (D, N) @ (N, D)
         places = _standardised(model.embed_places(points.lon_lat)["place"])
         self._places = places * np.float32(np.sqrt(settings.places))
 
@@ -121,8 +127,8 @@ class _Seeker:
 
         A kind that is claimed of points, too, is told in both; so is what is said of a kind in some region.
         """
-        together: Vectors = _centred(self._truth.T) @ self._tiles / np.float32(len(self._tiles))  # (K, N) @ (N, D)
-        meanings: Vectors = together @ _inverse(_covariance(self._tiles), self._settings.spread)
+        together: Vectors = self._truth.T @ (self._tiles * self._weight)  # (K, N) @ (N, D)
+        meanings: Vectors = together @ _inverse(self._covariance, self._settings.spread)
         pairs, rows = np.unique(self._points.claims, axis=0, return_inverse=True)
         placed = self._placed(rows.reshape(-1), len(pairs), together) * np.float32(
             np.linalg.norm(meanings, axis=1).mean()
@@ -148,7 +154,7 @@ class _Seeker:
         """
         _, first = np.unique(rows, return_index=True)
         everywhere = np.arange(len(self._places))
-        inverse = _inverse(_covariance(self._tiles) + _covariance(self._places), self._settings.spread_places)
+        inverse = _inverse(self._covariance + _covariance(self._places), self._settings.spread_places)
         found = np.concatenate(
             [
                 _centred(self._points.true_of(part, everywhere)) @ self._places @ inverse
@@ -177,9 +183,9 @@ def _project(model: WildSATModel, features: Tensor) -> Vectors:
     return torch.cat(list(parts)).numpy()
 
 
-def _standardised(vectors: Vectors) -> Vectors:
-    """(N, D) about zero, with the mean spread of a score 1."""
-    about_zero = vectors - vectors.mean(0)
+def _standardised(vectors: Vectors, weight: Vectors | None = None) -> Vectors:
+    """(N, D) about zero, with the mean spread of a score 1; `weight` (N, 1) says how much each row counts for that."""
+    about_zero = vectors - (vectors.mean(0) if weight is None else (vectors * weight).sum(0))
     return np.asarray(about_zero / max(float(about_zero.std()), 1e-9), dtype=np.float32)
 
 

@@ -26,7 +26,8 @@ FRAMES = (
     "an aerial photo of {}",
     "a place with {}",
 )
-# How the phrases of a list in lexicon.yaml are said beside alone; those of `where` are said by `places` only.
+# How the phrases of a list in lexicon.yaml are said beside alone; those of `where` are said by `places` only, those of
+# `nouns` by `lies`.
 LIST_FRAMES: dict[str, tuple[str, ...]] = {
     "names": FRAMES,
     "animals": ("{} live here", "home of {}", "habitat of {}", "a place for {}"),
@@ -36,6 +37,7 @@ LIST_FRAMES: dict[str, tuple[str, ...]] = {
 }
 PAIRED = ("names", "animals", "plants", "things", "looks")
 PLACES, WHERE = "places", "where"
+NOUNS, LIES = "nouns", "lies"
 TABLES = resources.files("training.sentinel") / "tables"
 KIND_WORDINGS, LEXICON = TABLES / "kinds.yaml", TABLES / "lexicon.yaml"
 
@@ -91,13 +93,13 @@ def _framed(wordings: Sequence[tuple[str, bool]], rng: np.random.Generator) -> I
 def _listed(lists: dict[str, list[str]], rng: np.random.Generator) -> Iterator[str]:
     """Phrases alone, every other one in a frame, and neighbours in a list as a pair."""
     for name, phrases in lists.items():
-        if name == PLACES:
+        if name in (PLACES, LIES):
             continue
         if name == WHERE:
-            frames = lists[PLACES]
-            for row, text in enumerate(phrases):
-                yield frames[row % len(frames)].format(text)
-                yield str(rng.choice(frames)).format(text)
+            yield from _placed(phrases, lists[PLACES], rng)
+            continue
+        if name == NOUNS:
+            yield from _lying(phrases, lists[LIES])
             continue
         yield from phrases
         for text in phrases[::2]:
@@ -105,6 +107,20 @@ def _listed(lists: dict[str, list[str]], rng: np.random.Generator) -> Iterator[s
                 yield str(rng.choice(LIST_FRAMES[name])).format(text)
         if name in PAIRED:
             yield from map(" and ".join, zip(phrases[::2], phrases[1::2], strict=False))
+
+
+def _placed(regions: Sequence[str], frames: Sequence[str], rng: np.random.Generator) -> Iterator[str]:
+    """Each region in the next frame and in a chance one."""
+    for row, region in enumerate(regions):
+        yield frames[row % len(frames)].format(region)
+        yield str(rng.choice(frames)).format(region)
+
+
+def _lying(nouns: Sequence[str], frames: Sequence[str]) -> Iterator[str]:
+    """Each noun in every third frame: in all of them it would count for more than any other phrase."""
+    for row, noun in enumerate(nouns):
+        for frame in frames[-row % 3 :: 3]:
+            yield frame.format(noun)
 
 
 def embed_sentences(texts: Sequence[str], folder: Path) -> NDArray[np.float32]:

@@ -15,6 +15,7 @@ from training.earth.kinds import KINDS
 from training.earth.stretches import linear
 from training.evaluation.sentinel import CLASSES
 from training.evaluation.sentinel import read_wordings as benchmark_wordings
+from training.evaluation.sentinel import read_world_wordings as world_wordings
 from training.sentinel.drawing import EvenDrawer
 from training.sentinel.heads import HeadSettings, TileFeatures, train_heads
 from training.sentinel.model import s2_config
@@ -43,7 +44,7 @@ FUNCTION_WORDS = {
     "its",
     "by",
 }
-LISTS_OF_PLACES = ("where", "places")
+FRAMED = ("where", "places", "nouns", "lies")  # lists that are said in frames of their own only
 FOREST, SEA = KINDS.index("forest"), KINDS.index("sea or lake")
 
 
@@ -146,7 +147,7 @@ def test_members_of_groups_are_drawn_evenly():
 def test_every_kind_has_wordings_and_none_means_two_kinds():
     wordings, lexicon = read_wordings(), read_lexicon()
     assert set(wordings) == set(lexicon) == set(KINDS)
-    phrases = [[text for name, texts in lists.items() if name not in LISTS_OF_PLACES for text in texts]
+    phrases = [[text for name, texts in lists.items() if name not in FRAMED for text in texts]
                for lists in lexicon.values()]  # fmt: skip
     kinds_of = Counter(text for said in phrases for text in {plain(phrase) for phrase in said})
     assert [text for text, kinds in kinds_of.items() if kinds > 1] == []
@@ -160,12 +161,13 @@ def test_every_kind_has_wordings_and_none_means_two_kinds():
 
 def test_phrases_are_whole_and_every_list_is_one_that_is_said():
     lists = {name for found in read_lexicon().values() for name in found}
-    assert lists == {"names", "animals", "plants", "things", "looks", "where", "places", "doings"}
+    assert lists == {"names", "animals", "plants", "things", "looks", "where", "places", "doings", "nouns", "lies"}
     for kind, found in read_lexicon().items():
         assert ("where" in found) == ("places" in found), kind
+        assert ("nouns" in found) == ("lies" in found), kind
         for name, phrases in found.items():
             assert all(re.fullmatch(r"[^\s,](?:[^,]*[^\s,])?", phrase) for phrase in phrases), (kind, name)
-            assert all(("{}" in phrase) == (name == "places") for phrase in phrases), (kind, name)
+            assert all(("{}" in phrase) == (name in ("places", "lies")) for phrase in phrases), (kind, name)
 
 
 def test_sentences_are_the_same_ones_each_time_and_none_is_said_twice():
@@ -173,7 +175,7 @@ def test_sentences_are_the_same_ones_each_time_and_none_is_said_twice():
     assert found.texts == kind_sentences().texts
     assert len(found.texts) == len(set(found.texts)) == len(found.claims)
     assert set(found.claims.tolist()) == set(range(len(KINDS)))
-    assert {"skylarks", "crop fields in Ukraine"} <= set(found.texts)
+    assert {"skylarks", "crop fields in Ukraine", "trees on a ridge"} <= set(found.texts)
     river = [text for text, claim in zip(found.texts, found.claims, strict=True) if KINDS[claim] == "river"]
     assert sum(" and " in text for text in river) > 50
 
@@ -190,7 +192,8 @@ def test_no_wording_of_the_benchmark_is_trained_on_nor_one_of_the_same_words():
     trained = {content(text) for text in kind_sentences().texts}
     said = {plain(text) for text in kind_sentences().texts}
     asked = benchmark_wordings()
-    assert not [wording.text for wording in asked if content(wording.text) in trained or plain(wording.text) in said]
+    texts = [*(wording.text for wording in asked), *(text for said in world_wordings().values() for text in said)]
+    assert not [text for text in texts if content(text) in trained or plain(text) in said]
     assert all(sum(w.kind == kind and w.held for w in asked) >= 5 for kind in CLASSES)
 
 
@@ -376,6 +379,21 @@ def test_what_a_text_says_nothing_of_scores_alike(of_two_kinds):
     with_tiles, with_places = (np.ptp(scores, axis=1) for scores in scores_of(model, tiles.features))
     assert with_tiles[2:].max() < 0.2 * with_tiles[:2].min()
     assert with_places[:2].max() < 0.2 * with_places[2:].min()
+
+
+@pytest.mark.parametrize(("balance", "same"), [(1.0, True), (0.0, False)])
+def test_what_few_tiles_show_counts_as_much_as_what_many_show(of_two_kinds, balance, same):
+    """With every tile of the sea there five times more the vectors are what they were, or are not."""
+    model, tiles, told = of_two_kinds
+    torch.manual_seed(0)
+    shown = tiles.features + torch.randn_like(tiles.features)
+    repeats = 1 + 4 * tiles.truth[:, SEA].long()
+    found = []
+    for times in (torch.ones_like(repeats), repeats):
+        more = TileFeatures(shown.repeat_interleave(times, 0), tiles.truth.repeat_interleave(times, 0))
+        fit_text_head(model, more, *told, TextHeadSettings(balance=balance))
+        found.append(F.normalize(model.text_head.meanings[[FOREST, SEA]], dim=-1))
+    assert torch.allclose(*found, atol=2e-3) == same
 
 
 def test_a_kind_that_is_claimed_of_points_finds_both(of_two_kinds):
