@@ -13,6 +13,7 @@ from indexer.cluster.build import build_collection
 from indexer.pipeline.options import BuildOptions, Progress
 from indexer.pipeline.reading import ReadOptions
 from indexer.pipeline.report import BuildReport
+from indexer.pipeline.tile_imagery import publish_tile_imagery
 from indexer.sources.pixels import Stretch
 from indexer.sources.protocol import Candidate, LeftOut, Partition, Reading
 from indexer.sources.raster import PixelGrid, RasterSource
@@ -110,4 +111,6 @@ def build_samples(root: Path, folder: Path, model: str = MODEL, on_progress: Pro
     """
     move_stranger_aside(root, model_ref(model), PROVENANCE["title"])
     options = BuildOptions(workers=0, countries=load_countries(), land=load_land(), read=ReadOptions(TILE_PX))
-    return build_collection(ChipsSource(str(folder)), load_model(model), root, options, PROVENANCE, on_progress)
+    report = build_collection(ChipsSource(str(folder)), load_model(model), root, options, PROVENANCE, on_progress)
+    publish_tile_imagery(root)
+    return report

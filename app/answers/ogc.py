@@ -57,11 +57,13 @@ def imagery_entry(served: Served) -> dict[str, Any] | None:
     if served.imagery is None:
         return None
     least, greatest = served.imagery.zooms
+    bounds = served.imagery.bounds
     return {
         "tiles": f"/collections/{served.name}/imagery/{{z}}/{{x}}/{{y}}",
         "minzoom": least,
         "maxzoom": greatest,
         "tile_px": served.imagery.tile_px,
+        **({} if bounds is None else {"bounds": bounds}),
     }
 
 

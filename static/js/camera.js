@@ -15,6 +15,7 @@ const WIDEST_CAP = 62; // of a cap any wider the rim is too near the horizon of 
 const GROUP_RADIUS = 35;
 const HALF_GLOBE = 55; // a look that shows where on Earth a group lies, since other hits lie elsewhere
 const SURROUNDINGS = 2.5; // how far round a tile the view goes, in its own half diagonal
+const WIDEST_REGION = 20; // half a diagonal of an extent; anything larger is begun with on the whole globe
 const HITS_IN_SIGHT = 10;
 const MOST_ZOOM = 17;
 const radians = (degrees) => (degrees * Math.PI) / 180;
@@ -25,7 +26,7 @@ const angle = (a, b) => distanceKm(a, b) / KM_PER_DEGREE;
 /** @param {Tile} tile @returns {LonLat} */
 const placeOf = ({ properties: { lon, lat } }) => [lon, lat];
 
-/** From the middle of a tile to its corner, in degrees. @param {Tile} tile */
+/** From the middle of a tile to its corner, in degrees. @param {{bbox?: any, properties: {lat: number}}} tile */
 export function reach({ bbox, properties }) {
   if (!bbox) return 0;
   const width = bboxWidth(bbox) * Math.cos(radians(properties.lat));
@@ -87,6 +88,20 @@ export function nativeZoom(gsdM, lat) {
 /** The zoom at which a tile's side is so many pixels long. @param {Tile} tile @param {number} px */
 export function zoomOfTile(tile, px) {
   return zoomOf(reach(tile) / Math.SQRT2, tile.properties.lat, px);
+}
+
+/**
+ * The view that a collection of one region fills; null for one that lies all over the globe, or has no tiles.
+ *
+ * @param {import("./geo.js").BBox} bbox
+ * @param {number} px how much of the map is free, its shorter side
+ * @returns {View | null}
+ */
+export function viewOfExtent(bbox, px) {
+  const [west, south, , north] = bbox;
+  const center = /** @type {LonLat} */ ([wrapLon(west + bboxWidth(bbox) / 2), (south + north) / 2]);
+  const radius = reach({ bbox, properties: { lat: center[1] } });
+  return radius > 0 && radius <= WIDEST_REGION ? { center, zoom: zoomOf(radius, center[1], px) } : null;
 }
 
 /**

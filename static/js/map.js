@@ -8,7 +8,7 @@ import {
   ScaleControl,
   setWorkerUrl,
 } from "../vendor/maplibre-gl/dist/maplibre-gl.mjs";
-import { flatBounds, globeView, zoomOfTile } from "./camera.js";
+import { flatBounds, globeView, viewOfExtent, zoomOfTile } from "./camera.js";
 import { createDrapes } from "./drape.js";
 import { drawPolygon } from "./draw.js";
 import { bboxAround, distanceKm, formatBbox, wrapLon } from "./geo.js";
@@ -37,7 +37,10 @@ const EMPTY = { type: "FeatureCollection", features: [] };
  * @param {HTMLElement} container
  * @param {object} options
  * @param {View | null} options.view
+ * @param {import("./geo.js").BBox | null} options.extent of the collection
  * @param {string | null} options.imagery
+ * @param {[number, number, number, number] | null} options.imageryBounds
+ * @param {number} options.imageryMinZoom
  * @param {number} options.imageryMaxZoom
  * @param {number} options.imageryTilePx
  * @param {string} options.attribution
@@ -51,7 +54,7 @@ const EMPTY = { type: "FeatureCollection", features: [] };
  * @returns {Promise<MapControls>}
  */
 export async function createMap(container, options) {
-  const start = options.view ?? wholeGlobe(container);
+  const start = options.view ?? firstView(container, options.extent);
   const map = new MapLibreMap({
     container,
     style: mapStyle({ ...options, imageryTileSize: tileSize(options.imageryTilePx, devicePixelRatio) }),
@@ -75,6 +78,12 @@ export async function createMap(container, options) {
   report(map, options);
   tellWhenDrawn(map);
   return controls(map, options);
+}
+
+/** A camera that shows where the collection lies, or the globe. @param {HTMLElement} container @param {any} extent */
+function firstView(container, extent) {
+  const free = Math.max(Math.min(container.clientWidth, container.clientHeight) - 2 * MARGIN_PX, 80);
+  return (extent && viewOfExtent(extent, free)) ?? wholeGlobe(container);
 }
 
 /**
@@ -139,7 +148,7 @@ function reportBox(map, from, to, { onBox }) {
 }
 
 /** @param {MapLibreMap} map @param {Parameters<typeof createMap>[1]} options */
-function controls(map, { url }) {
+function controls(map, { url, extent }) {
   const popup = new Popup({
     closeButton: false,
     closeOnClick: false,
@@ -302,7 +311,7 @@ function controls(map, { url }) {
       map.flyTo({ center: [feature.properties.lon, feature.properties.lat], zoom, offset, duration: 1100 });
     },
     /** @param {View | null} view */
-    setView: (view) => map.jumpTo(view ?? wholeGlobe(map.getContainer())),
+    setView: (view) => map.jumpTo(view ?? firstView(map.getContainer(), extent)),
     /** @param {[number, number]} lonLat */
     sees: (lonLat) => isInSight(map, lonLat),
     viewArea: () => viewArea(map),

@@ -47,9 +47,12 @@ export function createStage({ root, api, collection, state, asked, go, onMove, o
     const { createMap } = await import("./map.js");
     map = await createMap(byId("map"), {
       view: readView(state().view),
+      extent: collection?.extent?.spatial?.bbox?.[0] ?? null,
       imagery: collection?.imagery
         ? tileAddress(`/collections/${encodeURIComponent(collection.name)}/imagery/{z}/{x}/{y}`)
         : null,
+      imageryBounds: collection?.wildsat?.imagery?.bounds ?? null,
+      imageryMinZoom: collection?.wildsat?.imagery?.minzoom ?? 0,
       imageryMaxZoom: collection?.imagery_max_zoom ?? 5,
       imageryTilePx: collection?.wildsat?.imagery?.tile_px ?? 256,
       attribution: [collection?.attribution, "Natural Earth"].filter(Boolean).join(" | "),

@@ -23,12 +23,14 @@ export function tileSize(pixels, ratio) {
 /**
  * @param {object} options
  * @param {string | null} options.imagery tile address with {z}/{x}/{y}, or null for the plain land map
+ * @param {[number, number, number, number] | null} options.imageryBounds beyond which nothing is asked for, if known
+ * @param {number} options.imageryMinZoom coarsest zoom that has pictures
  * @param {number} options.imageryMaxZoom deepest zoom that has pictures; deeper views stretch them
  * @param {number} options.imageryTileSize side of a picture on the map, see tileSize
  * @param {boolean} options.flat
  * @returns {import("maplibre-gl").StyleSpecification}
  */
-export function mapStyle({ imagery, imageryMaxZoom, imageryTileSize, flat }) {
+export function mapStyle({ imagery, imageryBounds, imageryMinZoom, imageryMaxZoom, imageryTileSize, flat }) {
   return {
     version: 8,
     projection: { type: flat ? "mercator" : "globe" },
@@ -44,7 +46,14 @@ export function mapStyle({ imagery, imageryMaxZoom, imageryTileSize, flat }) {
       others: { type: "geojson", data: EMPTY },
       chosen: { type: "geojson", data: EMPTY },
       ...(imagery && {
-        imagery: { type: "raster", tiles: [imagery], tileSize: imageryTileSize, maxzoom: imageryMaxZoom },
+        imagery: {
+          type: "raster",
+          tiles: [imagery],
+          tileSize: imageryTileSize,
+          minzoom: imageryMinZoom,
+          ...(imageryBounds && { bounds: imageryBounds }),
+          maxzoom: imageryMaxZoom,
+        },
       }),
     },
     layers: [

@@ -1,7 +1,16 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 
-import { capAround, capToShow, flatBounds, globeView, reach, zoomOf, zoomOfTile } from "../../static/js/camera.js";
+import {
+  capAround,
+  capToShow,
+  flatBounds,
+  globeView,
+  reach,
+  viewOfExtent,
+  zoomOf,
+  zoomOfTile,
+} from "../../static/js/camera.js";
 import { distanceKm } from "../../static/js/geo.js";
 
 const tile = (lon, lat, half = 1) => ({
@@ -65,4 +74,17 @@ test("a flat map takes the short way round", () => {
   assert.ok(west > 170 && east > 180 && east < 190);
   const [[whole], [end]] = flatBounds(Array.from({ length: 10 }, (_, i) => tile(-180 + 36 * i, 70, 20)));
   assert.deepEqual([whole, end], [-180, 180]);
+});
+
+test("a collection of one region is begun with there, also over the antimeridian; one of the globe is not", () => {
+  const { center, zoom } = viewOfExtent([22.6, -19.29, 22.78, -19.21], 600);
+  assert.deepEqual(
+    center.map((degrees) => Number(degrees.toFixed(3))),
+    [22.69, -19.25],
+  );
+  assert.ok(zoom > 10 && zoom < 13, `${zoom}`);
+  const fiji = viewOfExtent([177, -19, -178, -16], 600);
+  assert.deepEqual(fiji.center, [179.5, -17.5]);
+  assert.equal(viewOfExtent([-180, -90, 180, 90], 600), null);
+  assert.equal(viewOfExtent([5, 5, 5, 5], 600), null);
 });

@@ -87,6 +87,15 @@ class Imagery:
         first = self._read("SELECT tile_data FROM tiles LIMIT 1")
         self.tile_px = _side_px(bytes(first[0][0]), path) if first else 256
 
+    @property
+    def bounds(self) -> tuple[float, float, float, float] | None:
+        """West, south, east and north of what there are pictures of; None where the file does not say."""
+        try:
+            west, south, east, north = map(float, self.metadata["bounds"].split(","))
+        except (KeyError, ValueError):
+            return None
+        return west, south, east, north
+
     def get(self, z: int, x: int, y: int) -> bytes | None:
         """Picture of a map tile with row 0 in the north, None where there is none.
 
