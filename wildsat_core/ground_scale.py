@@ -120,6 +120,8 @@ def in_words(sizes: Range) -> str:
 
 
 def _metres(size: float) -> str:
+    if size >= 999_500:
+        return f"{size / 1000:,.0f} km"
     return f"{size / 1000:.3g} km" if size >= 1000 else f"{size:.3g} m"
 
 

@@ -117,3 +117,13 @@ class ModelRef:
     weights_sha256: str
     text_encoder: str
     preprocessing: str
+
+    def beside(self, other: ModelRef) -> str:
+        """Its name for people, and what tells it from another model."""
+        facts = (
+            (f"weights {self.weights_sha256[:12]}", self.weights_sha256 != other.weights_sha256),
+            (f"text encoder {self.text_encoder}", self.text_encoder != other.text_encoder),
+            (f"preprocessing {self.preprocessing}", self.preprocessing != other.preprocessing),
+        )
+        told = ", ".join(fact for fact, differs in facts if differs)
+        return f"{self.name} ({told})" if told else self.name

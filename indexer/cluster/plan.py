@@ -180,7 +180,9 @@ def check_model(plan: JobPlan, model: ModelRef) -> None:
         ModelMismatchError: naming both.
     """
     if model != plan.model:
-        raise ModelMismatchError(f"the build was planned with {plan.model}, this worker has {model}")
+        raise ModelMismatchError(
+            f"the build was planned with {plan.model.beside(model)}, this worker has {model.beside(plan.model)}"
+        )
 
 
 def forget(root: Path, job: str) -> None:

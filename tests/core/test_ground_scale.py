@@ -83,8 +83,8 @@ def test_a_notice_is_given_outside_of_the_range_only():
 
 
 def test_sizes_in_words():
-    assert [in_words(r) for r in [(10, 10), (10, 60), (500, 8000), (1234, 7400)]] == [
-        "10 m", "10 to 60 m", "500 m to 8 km", "1.23 km to 7.4 km",
+    assert [in_words(r) for r in [(10, 10), (10, 60), (500, 8000), (1234, 7400), (999_900, 1_683_000)]] == [
+        "10 m", "10 to 60 m", "500 m to 8 km", "1.23 km to 7.4 km", "1,000 km to 1,683 km",
     ]  # fmt: skip
 
 

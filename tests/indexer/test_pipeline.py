@@ -297,7 +297,10 @@ def test_sixteen_bits_without_a_stretch_are_refused(model, tmp_path):
 def test_another_model_is_refused_and_the_collection_stays(source, model, tmp_path):
     build_collection(source, model, tmp_path / "earth", QUICK, {})
     other = WildSATModel(model.config.model_copy(update={"name": "other"}))
-    with pytest.raises(ModelMismatchError, match="other"):
+    other.weights_sha256 = "0123456789abcdef" * 4
+    made, adding = model.weights_sha256[:12], "0123456789ab"
+    named = rf"made by {model.config.name} \(weights {made}\), you are adding with other \(weights {adding}\);"
+    with pytest.raises(ModelMismatchError, match=named):
         build_collection(source, other, tmp_path / "earth", QUICK, {})
     assert len(open_collection(tmp_path / "earth")) == source.count()
 

@@ -399,8 +399,8 @@ def check_of_model(manifest: Manifest, root: Path, name: str, model: ModelRef) -
         raise ModelMismatchError(f"{root} holds the collection {manifest.name!r}, not {name!r}")
     if manifest.model != model:
         raise ModelMismatchError(
-            f"collection {name!r} was made by {manifest.model}, you are adding with {model}; use that model, or build "
-            "under another name"
+            f"collection {name!r} was made by {manifest.model.beside(model)}, you are adding with "
+            f"{model.beside(manifest.model)}; use that model, or build under another name"
         )
 
 

@@ -454,6 +454,6 @@ class SearchEngine(CollectionTiles):
 def _check_model(manifest: Manifest, model: QueryModel) -> None:
     if manifest.model != model.ref:
         raise ModelMismatchError(
-            f"collection {manifest.name!r} was made by {manifest.model}, the model in use is {model.ref}; rebuild the "
-            "collection, or serve it with its own model"
+            f"collection {manifest.name!r} was made by {manifest.model.beside(model.ref)}, the model in use is "
+            f"{model.ref.beside(manifest.model)}; rebuild the collection, or serve it with its own model"
         )
