@@ -24,9 +24,10 @@ class _Frozen(BaseModel):
 class HeadConfig(_Frozen):
     """A projection into a shared space: a bias-free linear layer, a perceptron, or the one with the other beside it.
 
-    A "memory" head is a residual one that also recalls `slots` known texts; `recall_share`, `recall_sharpness` and
-    `recall_voting` are those of `MemoryHead`, its defaults where they are None. A "kernel" head is made of known texts
-    alone: it needs `slots`, `meanings`, `recall_sharpness` and `decision`, which are those of `KernelHead`.
+    A "memory" head is a residual one that also recalls `slots` known texts, which share `meanings` vectors or, where
+    that is None, have one each; `recall_share`, `recall_sharpness` and `recall_voting` are those of `MemoryHead`, its
+    defaults where they are None. A "kernel" head is made of known texts alone: it needs `slots`, `meanings`,
+    `recall_sharpness` and `decision`, which are those of `KernelHead`.
     """
 
     kind: Literal["linear", "mlp", "residual", "memory", "kernel"] = "linear"
@@ -57,8 +58,10 @@ class HeadConfig(_Frozen):
                 raise ValueError(
                     "a kernel head needs meanings, recall_sharpness and decision, and nothing else to recall"
                 )
-        elif kernel != (None, None):
-            raise ValueError(f"a {self.kind} head decides nothing: leave out meanings and decision")
+        elif self.decision is not None:
+            raise ValueError(f"a {self.kind} head decides nothing: leave out decision")
+        elif self.meanings is not None and self.kind != "memory":
+            raise ValueError(f"a {self.kind} head knows no texts that share meanings: leave out meanings")
         if self.kind not in ("memory", "kernel") and any(v is not None for v in (self.recall_sharpness, *voting)):
             raise ValueError(f"a {self.kind} head recalls nothing: leave out recall_share, _sharpness and _voting")
         return self

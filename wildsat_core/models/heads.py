@@ -100,13 +100,22 @@ class MemoryHead(ResidualHead):
     def forward(self, features: torch.Tensor) -> torch.Tensor:
         """Project (B, F) features of length 1."""
         own = F.normalize(super().forward(features), dim=-1)
-        cosines, rows = (features @ self.keys.T).topk(min(RECALLED, len(self.keys)), dim=1)  # (B, K)
+        cosines, rows = (features @ self._known().T).topk(min(RECALLED, len(self.keys)), dim=1)  # (B, K)
+        meant = self._meant(rows)
         if self.voting:
             weights = ((cosines - 1) * self.sharpness).exp()
-            return own + self.share * torch.einsum("bk,bkd->bd", weights, self.values[rows])
+            return own + self.share * torch.einsum("bk,bkd->bd", weights, meant)
         weights = (cosines * self.sharpness).softmax(1)
-        recalled = torch.einsum("bk,bkd->bd", weights, self.values[rows])
+        recalled = torch.einsum("bk,bkd->bd", weights, meant)
         return own + self.share * F.normalize(recalled, dim=-1)
+
+    def _known(self) -> torch.Tensor:
+        """(M, F) features of the known texts, of length 1."""
+        return self.keys
+
+    def _meant(self, rows: torch.Tensor) -> torch.Tensor:
+        """(B, K, D) vectors of known texts, given by their rows (B, K)."""
+        return self.values[rows]
 
     @torch.no_grad()
     def remember(self, keys: torch.Tensor, values: torch.Tensor | None = None) -> None:
@@ -119,6 +128,69 @@ class MemoryHead(ResidualHead):
         values = F.normalize(super().forward(keys) if values is None else values, dim=-1)
         self.keys.copy_(keys)
         self.values.copy_(values)
+
+
+class SharedMemoryHead(MemoryHead):
+    """A memory of many texts in little room: those that mean the same share a vector, and keys have a byte a number.
+
+    Args:
+        meanings: how many vectors the texts share.
+        share, sharpness, voting: as of `MemoryHead`.
+
+    Attributes:
+        keys: (M, F) int8, each in the direction of a known text's features; cosines move by some thousandths.
+        units: (M, F) the same, of length 1; made of the keys when weights are loaded, and not stored.
+        values: (V, D) vectors of the meanings.
+        meaning: (M,) row of `values` of each text.
+    """
+
+    units: torch.Tensor
+    meaning: torch.Tensor
+
+    def __init__(
+        self,
+        in_features: int,
+        out_features: int,
+        hidden: int,
+        slots: int,
+        meanings: int,
+        share: float = RECALL_SHARE,
+        sharpness: float = RECALL_SHARPNESS,
+        voting: bool = False,
+    ) -> None:
+        """Build with random weights and an empty memory."""
+        super().__init__(in_features, out_features, hidden, slots, share, sharpness, voting)
+        self.keys = torch.zeros(slots, in_features, dtype=torch.int8)
+        self.values = torch.zeros(meanings, out_features)
+        self.register_buffer("meaning", torch.zeros(slots, dtype=torch.int32))
+        self.register_buffer("units", torch.zeros(slots, in_features), persistent=False)
+        self.register_load_state_dict_post_hook(lambda module, _: module.widen())  # type: ignore[no-untyped-call]
+
+    @torch.no_grad()
+    def widen(self) -> None:
+        """Make the units anew, as the keys have changed."""
+        self.units.copy_(F.normalize(self.keys.float(), dim=-1))
+
+    @torch.no_grad()
+    def fill(self, keys: torch.Tensor, meaning: torch.Tensor, values: torch.Tensor) -> None:
+        """Fill the memory.
+
+        Args:
+            keys: (M, F) features of known texts.
+            meaning: (M,) row of `values` of each.
+            values: (V, D) vectors of the meanings; they are brought to length 1.
+        """
+        largest = keys.abs().amax(1, keepdim=True).clamp(min=torch.finfo(keys.dtype).tiny)
+        self.keys.copy_((keys / largest * torch.iinfo(torch.int8).max).round())
+        self.meaning.copy_(meaning)
+        self.values.copy_(F.normalize(values, dim=-1))
+        self.widen()
+
+    def _known(self) -> torch.Tensor:
+        return self.units
+
+    def _meant(self, rows: torch.Tensor) -> torch.Tensor:
+        return self.values[self.meaning[rows]]
 
 
 class KernelHead(nn.Module):
@@ -215,6 +287,9 @@ def build_head(config: HeadConfig) -> nn.Module:
             "voting": config.recall_voting,
         }
         told = {name: value for name, value in recall.items() if value is not None}
-        return MemoryHead(config.in_features, config.out_features, config.hidden, config.slots, **told)
+        sizes = (config.in_features, config.out_features, config.hidden, config.slots)
+        if config.meanings is None:
+            return MemoryHead(*sizes, **told)
+        return SharedMemoryHead(*sizes, config.meanings, **told)
     kind = MLPHead if config.kind == "mlp" else ResidualHead
     return kind(config.in_features, config.out_features, config.hidden)

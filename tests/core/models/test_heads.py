@@ -57,8 +57,51 @@ def test_slots_belong_to_memory_heads_alone():
         HeadConfig(kind="memory", in_features=5, out_features=4, hidden=7)
     with pytest.raises(ValueError, match="has no slots"):
         HeadConfig(kind="mlp", in_features=5, out_features=4, hidden=7, slots=3)
+    with pytest.raises(ValueError, match="knows no texts that share meanings"):
+        HeadConfig(kind="mlp", in_features=5, out_features=4, hidden=7, meanings=3)
     with pytest.raises(ValueError, match="recalls nothing"):
         HeadConfig(kind="mlp", in_features=5, out_features=4, hidden=7, recall_share=2)
+
+
+SHARED = HeadConfig(
+    kind="memory", in_features=5, out_features=4, hidden=7, slots=4, meanings=2, recall_share=20, recall_voting=True
+)
+
+
+@pytest.fixture
+def shared_head():
+    """Four known texts of two meanings."""
+    torch.manual_seed(0)
+    head = build_head(SHARED).eval()
+    keys = torch.nn.functional.normalize(torch.randn(4, 5, generator=torch.Generator().manual_seed(1)), dim=1)
+    head.fill(keys, torch.tensor([0, 1, 1, 0]), 3 * torch.eye(4)[:2])
+    return head, keys
+
+
+def test_texts_that_share_a_meaning_recall_its_vector(shared_head):
+    head, keys = shared_head
+    plain = torch.nn.functional.normalize(head.line(INPUT_GAIN * keys) + head.bend(INPUT_GAIN * keys), dim=1)
+    votes = 20 * torch.exp(RECALL_SHARPNESS * (keys @ head.units.T - 1))
+    expected = plain + votes @ torch.eye(4)[:2][[0, 1, 1, 0]]
+    torch.testing.assert_close(head(keys), expected, atol=1e-4, rtol=1e-4)
+
+
+def test_shared_memories_keep_keys_in_a_byte_a_number_and_travel_with_the_weights(shared_head):
+    head, keys = shared_head
+    state = head.state_dict()
+    assert state["keys"].dtype == torch.int8
+    assert "units" not in state
+    torch.testing.assert_close(head.units, keys, atol=0.01, rtol=0)  # half a step of 127 of the largest
+    other = build_head(SHARED).eval()
+    other.load_state_dict(state)
+    assert torch.equal(other(keys), head(keys))
+
+
+def test_a_key_of_zeros_is_like_no_text(shared_head):
+    head, keys = shared_head
+    head.fill(torch.zeros_like(keys), torch.zeros(4, dtype=torch.int64), torch.eye(4)[:2])
+    assert torch.isfinite(head(keys)).all()
+    assert not head.units.any()
 
 
 SHAPE = {"kind": "kernel", "in_features": 5, "out_features": 3, "slots": 6, "recall_sharpness": 2}
