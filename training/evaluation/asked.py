@@ -15,6 +15,7 @@ from training.evaluation.measures import bootstrap_interval
 from training.evaluation.queries import (
     FRESH,
     FRESH2,
+    FRESH3,
     RELEVANT_SHARE,
     BenchmarkQuery,
     judge,
@@ -33,7 +34,7 @@ Rows = NDArray[np.int64]
 HITS = 20
 HUB_RANK = 10  # how often a tile stands among so many of the first, over all queries
 SHORT, FRESH_SHORT = "short.yaml", "fresh_short.yaml"
-TABLES = ("queries.yaml", FRESH, FRESH2, SHORT, FRESH_SHORT, "fresh2_short.yaml")
+TABLES = ("queries.yaml", FRESH, FRESH2, FRESH3, SHORT, FRESH_SHORT, "fresh2_short.yaml", "fresh3_short.yaml")
 NAMES_EVERY = 331  # of the table's species, in its order
 SEA = 0.25  # a picture with less land shows the sea
 

@@ -83,6 +83,7 @@ def retrieval(
     _show(report["rankings"], f"{report['tiles']} tiles, {len(report['queries'])} queries")
     _show(report["fresh"], "queries written after the weights (their halves mean nothing)")
     _show(report["fresh2"], "queries written after those (likewise)")
+    _show(report["fresh3"], "queries written by someone who knew neither those nor the texts (likewise)")
     if report["held_out_blocks"]:
         _show(report["held_out_blocks"], "image only, on blocks never seen (from the training run)")
     _show_rest(report)
@@ -143,7 +144,7 @@ def full_report(evaluated: Evaluated, cells: Cells, model: str, directory: Path)
     """Everything that the benchmark says of a model, ready for JSON."""
     from training.evaluation import retrieval as benchmark
     from training.evaluation.asked import asked_report
-    from training.evaluation.queries import FRESH, FRESH2, read_queries
+    from training.evaluation.queries import FRESH, FRESH2, FRESH3, read_queries
 
     stored = directory / HELD_OUT_FILE
     return {
@@ -154,6 +155,7 @@ def full_report(evaluated: Evaluated, cells: Cells, model: str, directory: Path)
         "rankings": benchmark.rank_all(evaluated),
         "fresh": benchmark.rank_all(benchmark.with_queries(evaluated, read_queries(FRESH), cells)),
         "fresh2": benchmark.rank_all(benchmark.with_queries(evaluated, read_queries(FRESH2), cells)),
+        "fresh3": benchmark.rank_all(benchmark.with_queries(evaluated, read_queries(FRESH3), cells)),
         "held_out_blocks": json.loads(stored.read_text(encoding="utf-8"))["held_out_blocks"] if stored.exists() else {},
         "paraphrases": benchmark.paraphrase_overlap(evaluated),
         "no_match": benchmark.no_match_rates(evaluated, directory),

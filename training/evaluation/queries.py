@@ -17,6 +17,7 @@ from training.earth.vocabulary import Vocabulary
 
 FRESH = "fresh.yaml"
 FRESH2 = "fresh2.yaml"  # written when failures of the first had been seen
+FRESH3 = "fresh3.yaml"  # written when the texts had been widened by whole fields, by someone who had not seen them
 RELEVANT_SHARE = 0.3  # of the land in a tile's footprint
 LEAST_LAND_SHOWN = 0.25  # of a tile, for a query that is not about coasts
 COASTAL_KM, COASTAL_SHARE = 60.0, 0.5
