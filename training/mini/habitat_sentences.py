@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -53,9 +54,8 @@ SEA = [
     "nothing but sea",
     "water",
 ]
-WORD_TABLES = (
-    "words.yaml",
-    "terms.yaml",
+WORD_TABLES = ("words.yaml", "terms.yaml")
+FIELD_TABLES = (  # whole fields of language, thousands of phrases that need no frames
     "vegetation.yaml",
     "ecoregion_names.yaml",
     "ecoregion_names_east.yaml",
@@ -111,11 +111,17 @@ def _add_single(builder: BankBuilder, vocabulary: Vocabulary, rng: random.Random
 
 
 def _add_words(builder: BankBuilder, vocabulary: Vocabulary, rng: random.Random) -> None:
-    """Words as people type them, as classifications and fields of knowledge have them; half of them in a frame."""
-    for entry in (entry for table in WORD_TABLES for entry in read_yaml(table)):
+    """Words as people type them and as classifications have them, half of them in a frame too; then whole fields."""
+    for entry in _entries(WORD_TABLES):
         framed = [rng.choice(WORD_FRAMES).format(text) for text in entry["say"] if rng.random() < 0.5]
         builder.add(vocabulary.predicates.mask(entry["where"]), [*entry["say"], *framed], "word")
     builder.add_sea(SEA)
+    for entry in _entries(FIELD_TABLES):
+        builder.add(vocabulary.predicates.mask(entry["where"]), entry["say"], "field")
+
+
+def _entries(tables: tuple[str, ...]) -> list[dict[str, Any]]:
+    return [entry for table in tables for entry in read_yaml(table)]
 
 
 def _add_in_places(builder: BankBuilder, vocabulary: Vocabulary, rng: random.Random) -> None:

@@ -9,6 +9,7 @@ from training.mini.bank import FULL, Bank
 
 KIND_WEIGHTS = {
     "word": 0.24,
+    "field": 0.6,
     "pair": 0.12,
     "composed": 0.12,
     "combined": 0.17,

@@ -8,7 +8,7 @@ import pytest
 from training.earth.vocabulary import Vocabulary, read_csv, read_yaml
 from training.evaluation.queries import read_queries
 from training.mini.climate_sentences import read_attributes
-from training.mini.habitat_sentences import WORD_TABLES
+from training.mini.habitat_sentences import FIELD_TABLES, WORD_TABLES
 from wildsat_core.errors import InvalidInputError
 
 
@@ -57,15 +57,17 @@ def test_every_flagship_names_known_facets_and_places(vocabulary):
 
 def test_every_attribute_use_and_query_can_be_evaluated(vocabulary):
     assert all(attribute.mask.shape == (6,) for attribute in read_attributes(vocabulary))
-    said = [entry for table in ("uses.yaml", *WORD_TABLES) for entry in read_yaml(table)]
+    said = [entry for table in ("uses.yaml", *WORD_TABLES, *FIELD_TABLES) for entry in read_yaml(table)]
     said += [entry for part in read_yaml("pairs.yaml").values() for entry in part]
-    asked = [query for table in ("queries.yaml", "fresh.yaml", "fresh2.yaml") for query in read_queries(table)]
+    asked = [
+        query for table in ("queries.yaml", "fresh.yaml", "fresh2.yaml", "fresh3.yaml") for query in read_queries(table)
+    ]
     predicates = [entry["where"] for entry in said] + [query.predicate for query in asked]
     masks = np.stack([vocabulary.predicates.mask(predicate) for predicate in predicates])
     assert masks.any(1).sum() > 30
 
 
-@pytest.mark.parametrize("table", [name for name in WORD_TABLES if name != "words.yaml"])
+@pytest.mark.parametrize("table", ["terms.yaml", *FIELD_TABLES])
 def test_a_table_of_words_says_each_thing_of_one_land_only(table):
     entries = read_yaml(table)
     said = [phrase.lower().replace("-", " ") for entry in entries for phrase in entry["say"]]
