@@ -25,11 +25,9 @@ Shares = NDArray[np.float32]
 FULL = 255  # shares are stored as bytes
 BATCH = 64
 LEAST_BEST_SHARE = 0.25  # a predicate that fills no tile to this share teaches nothing
-# A picture that is mostly sea shows little of what its land is said to be, unless what is said is said of coasts.
-FULL_LAND = 0.5
-COASTAL_LAND = 0.65
+FULL_LAND = 0.5  # a picture with less shows that little of what its land, or its coast, is said to be
 # Sentences of other kinds are composed of these, or are about single species.
-PLAIN_KINDS = ("word", "name", "atom", "attribute", "use", "flagship", "place", "family", "ecoregion")
+PLAIN_KINDS = ("word", "field", "name", "atom", "attribute", "use", "flagship", "place", "family", "ecoregion")
 
 
 @dataclass(frozen=True, slots=True)
@@ -135,10 +133,10 @@ class BankBuilder:
             self._pending = []
 
     def _shown(self, shares: Shares) -> Shares:
-        """(M, N) shares of land, less where little of the picture is land; what is true of coasts stays as it is."""
-        land_of = (shares @ self.land) / np.maximum(shares.sum(1), 1e-6)  # (M, N) @ (N,) -> (M,)
-        inland = (land_of >= COASTAL_LAND)[:, None]
-        return np.where(inland, shares * np.minimum(self.land / FULL_LAND, 1), shares)
+        """(M, N) shares of land, less where little of the picture is land; each predicate's largest stays as it is."""
+        shown = shares * np.minimum(self.land / FULL_LAND, 1)
+        largest, left = shares.max(1, keepdims=True), shown.max(1, keepdims=True)
+        return np.asarray(shown * (largest / np.maximum(left, np.finfo(np.float32).tiny)), dtype=np.float32)
 
 
 def _bytes(shares: Shares) -> NDArray[np.uint8]:
