@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from wildsat_core.errors import TrainingError
 from wildsat_core.models.config import HeadConfig, LocationConfig, ModelConfig
-from wildsat_core.models.heads import MemoryHead, ResidualHead
+from wildsat_core.models.heads import ResidualHead, SharedMemoryHead, build_head
 from wildsat_core.models.model import WildSATModel
 from wildsat_core.models.precision import supports_bf16
 from wildsat_core.preprocess import Preprocessing, preprocess
@@ -19,7 +19,7 @@ from wildsat_core.preprocess import Preprocessing, preprocess
 TEXT_FEATURES, TEXT_DIM, IMAGE_DIM = 384, 256, 128
 TILE_HIDDEN = 512
 DEVIATION = (0.22, 0.20, 0.20)  # of the pixels of both models' training pictures
-MEMORY = ("keys", "values")
+MEMORY = ("keys", "values", "meaning")
 
 
 def small_config(
@@ -98,31 +98,33 @@ def plain_text_head(model: WildSATModel) -> ResidualHead:
 def install_text_head(
     model: WildSATModel,
     head: ResidualHead,
-    embeddings: NDArray[np.float32],
-    vectors: NDArray[np.float32] | None = None,
+    keys: NDArray[np.float32],
+    meaning: NDArray[np.int64],
+    values: NDArray[np.float32],
 ) -> None:
-    """Put a trained head into a model and fill its memory.
+    """Put a trained head into a model, with a memory of known texts.
 
     Args:
-        model: its text head has a memory.
-        head: of that head's size.
-        embeddings: (S, 384) of sentences; as many are remembered as there are slots, from the first.
-        vectors: (S, D) what the sentences are remembered as; None for what the head makes of them.
+        model: its text head has a memory that shares meanings, of any size.
+        head: as wide as that.
+        keys: (M, 384) embeddings of the texts to remember.
+        meaning: (M,) row of `values` of each.
+        values: (V, D) what the texts mean.
 
     Raises:
-        TrainingError: the model's text head has no memory, or there are fewer sentences than slots.
+        TrainingError: the model's text head has no such memory.
     """
-    kept = model.text_head
-    if not isinstance(kept, MemoryHead):
-        raise TrainingError(f"the text head of {model.config.name!r} is a {type(kept).__name__}, not a MemoryHead")
-    slots = len(kept.keys)
-    if len(embeddings) < slots:
-        raise TrainingError(f"the memory has {slots} slots and there are only {len(embeddings)} sentences")
-    kept.load_state_dict({**head.state_dict(), "keys": kept.keys, "values": kept.values})
-    kept.eval()
-    device = kept.keys.device
-    told = None if vectors is None else torch.from_numpy(vectors[:slots]).to(device)
-    kept.remember(torch.from_numpy(embeddings[:slots]).to(device), told)
+    config = model.config.text_head
+    if not isinstance(model.text_head, SharedMemoryHead) or config is None:
+        kind = type(model.text_head).__name__
+        raise TrainingError(f"the text head of {model.config.name!r} is a {kind}, not a SharedMemoryHead")
+    shape = config.model_copy(update={"slots": len(keys), "meanings": len(values)})
+    filled = build_head(shape)
+    assert isinstance(filled, SharedMemoryHead)  # as the config says
+    filled.load_state_dict(head.state_dict(), strict=False)
+    filled.fill(torch.from_numpy(keys), torch.from_numpy(meaning), torch.from_numpy(values))
+    model.config = model.config.model_copy(update={"text_head": shape})
+    model.text_head = filled.to(model.device).eval()
 
 
 def read_features(backbone: nn.Module, pictures: Tensor, preprocessing: Preprocessing) -> Tensor:

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import numpy as np
 from numpy.typing import NDArray
 
 from training.mini.bank import PLAIN_KINDS, Bank
-from training.mini.text_head import Pictures
 
 Vectors = NDArray[np.float32]
 
@@ -15,6 +16,19 @@ MEMORY_BLEND = 0.8  # of the searches that the vectors are made for
 RIDGE = 0.01  # as a share of the mean variance of a dimension
 OWN_SHARE = 0.25  # of what the head itself makes of a text, beside the best vector's 1
 BATCH = 512
+
+
+@dataclass(frozen=True, slots=True)
+class Pictures:
+    """What the image encoder makes of the tiles' pictures.
+
+    Attributes:
+        vectors: (N, D) of length 1, in the text space.
+        known: (N,) true for tiles that the encoder learned from; others stay unseen.
+    """
+
+    vectors: NDArray[np.float32]
+    known: NDArray[np.bool_]
 
 
 def memory_rows(bank: Bank, slots: int) -> NDArray[np.int64]:
@@ -57,13 +71,20 @@ def best_vectors(bank: Bank, predicates: NDArray[np.int64], places: Vectors, pic
     return _unit(np.concatenate(found))
 
 
-def remembered(best: Vectors, own: Vectors) -> Vectors:
-    """(M, D) of length 1: what a memory holds of texts whose best vectors and the head's own are (M, D) of length 1.
+def remembered(best: Vectors, own: Vectors, meaning: NDArray[np.int64]) -> Vectors:
+    """What a memory holds of meanings, (V, D) of length 1.
 
-    A best vector is fitted to one text's land alone and knows nothing of other texts; the head's own, which has learned
-    from all, keeps it near to what is meant alike.
+    A best vector is fitted to one claim's land alone and knows nothing of other texts; the head's own, which has
+    learned from all, keeps it near to what is meant alike.
+
+    Args:
+        best: (V, D) of length 1, the best vectors of the meanings.
+        own: (M, D) of length 1, what the head itself makes of the texts.
+        meaning: (M,) row of `best` of each text; every meaning has a text.
     """
-    return _unit(best + OWN_SHARE * own)
+    total = np.zeros_like(best)
+    np.add.at(total, meaning, own)
+    return _unit(best + OWN_SHARE * _unit(total))
 
 
 def _unit(vectors: Vectors) -> Vectors:

@@ -16,12 +16,12 @@ ARCHITECTURE_ARGS: dict[str, Any] = {"channels": [32, 64, 128, 256], "stem_width
 GSD_M = (500.0, 8000.0)  # its training pictures show 45 to 300 km in 40 pixels; below that a little was tried
 INPUT_PX = 40  # the demo's imagery has 27 pixels in 200 km
 TEXT_HIDDEN = 2048
-SLOTS = 10_240  # texts that the text head remembers
-RECALL = (10.0, 20.0)  # chosen on the tuning halves, and on the table terms.yaml with each text left out of the memory
+MOST_SLOTS = 29_000  # texts that the text head remembers at most
+RECALL = (3.0, 15.0)  # chosen on the tuning halves, the first fresh lists, and phrases kept from the memory
 
 
-def mini_config() -> ModelConfig:
-    """Config of an untrained wildsat-mini."""
+def mini_config(slots: int = 1, meanings: int = 1) -> ModelConfig:
+    """Config of an untrained wildsat-mini, whose text head will know `slots` texts of `meanings` meanings."""
     return small_config(
         "wildsat-mini",
         "WildSAT mini",
@@ -34,7 +34,8 @@ def mini_config() -> ModelConfig:
             in_features=TEXT_FEATURES,
             out_features=TEXT_DIM,
             hidden=TEXT_HIDDEN,
-            slots=SLOTS,
+            slots=slots,
+            meanings=meanings,
             recall_share=RECALL[0],
             recall_sharpness=RECALL[1],
             recall_voting=True,

@@ -64,12 +64,12 @@ class Reader:
         first, second = (
             torch.from_numpy(self.embeddings[some].astype(np.float32)).to(device) for some in (rows, others)
         )
-        texts, same = _read(head, first, second), _read(head, second, second)
+        texts, same = read_mixed(head, first, second), read_mixed(head, second, second)
         apart = PARAPHRASE_WEIGHT * (1 - (texts * same).sum(1)).mean()
         return Reading(texts, apart, tiles, torch.from_numpy(self.sampler.truth(rows, tiles)).to(device))
 
 
-def _read(head: ResidualHead, text: Tensor, paraphrase: Tensor) -> Tensor:
+def read_mixed(head: ResidualHead, text: Tensor, paraphrase: Tensor) -> Tensor:
     """(S, D) of length 1: embeddings (S, 384), mixed with those of paraphrases, and a little noise."""
     share = torch.rand(len(text), 1, device=text.device) * MOST_MIXED
     mixed = F.normalize(text * (1 - share) + paraphrase * share, dim=-1)

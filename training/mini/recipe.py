@@ -20,24 +20,23 @@ from training.earth.squares import TileTable, grid_tiles, held_out, land_shares,
 from training.earth.vocabulary import Vocabulary
 from training.mini.bank import Bank, BankBuilder
 from training.mini.climate_sentences import add_climate_sentences
-from training.mini.cores import weigh_cores
 from training.mini.features import Standard, fit_standard, teacher_input, tile_facts
 from training.mini.habitat_sentences import add_habitat_sentences
-from training.mini.memory import best_vectors, memory_rows, remembered
-from training.mini.model import INPUT_PX, SLOTS, mini_config
+from training.mini.memory import Pictures, best_vectors, memory_rows, remembered
+from training.mini.model import INPUT_PX, MOST_SLOTS, mini_config
 from training.mini.name_sentences import add_name_sentences
 from training.mini.reading import Reader
 from training.mini.sampling import SentenceSampler
 from training.mini.species_sentences import add_species_sentences
 from training.mini.student import StudentSettings, train_student
 from training.mini.teacher import Anchor, TeacherRun, TeacherSettings, teach, train_teacher
-from training.mini.text_head import Pictures, TextHeadSettings, tune_text_head
+from training.mini.text_head import TextHeadSettings, tune_text_head
 from training.mini.views import Views, load_views, make_views, save_views
 from training.mini.vision import VisionSettings, VisionStudent, VisionTargets, train_vision
 from training.small_models import MEMORY, install_text_head, plain_text_head
 from training.steps import device_of, folder_for
 from wildsat_core.errors import TrainingError
-from wildsat_core.models.heads import MemoryHead, ResidualHead
+from wildsat_core.models.heads import ResidualHead
 from wildsat_core.models.model import WildSATModel
 from wildsat_core.models.registry import find_model, load_model
 
@@ -87,7 +86,7 @@ def prepare_material(data: Path, work: Path, settings: MiniSettings) -> Material
     log.info("%d land cells, %d tiles", len(cells), len(tiles))
     bank = _bank(cells, tiles, data, work / "bank")
     if not (settings.teacher.steps or settings.text_head.steps):  # nothing is read but what is remembered
-        bank = bank.take(memory_rows(bank, SLOTS))
+        bank = bank.take(memory_rows(bank, MOST_SLOTS))
     views = _views(tiles, data, work, settings) if settings.vision.steps else None
     return Material(cells, tiles, bank, _embeddings(bank, work / "bank"), views)
 
@@ -156,7 +155,7 @@ def make_places(
     rows = np.arange(len(material.tiles))
     facts = tile_facts(material.cells, material.tiles)
     standard = fit_standard(facts)
-    reader = _reader(material, material.bank, rows, settings.teacher)
+    reader = _reader(material, rows, settings.teacher)
     inputs = teacher_input(material.tiles, facts, standard)
     torch.manual_seed(settings.teacher.seed)
     anchor = None if start is None else Anchor(plain_text_head(start), _places(start, material.tiles))
@@ -165,10 +164,8 @@ def make_places(
     return Places(run, standard)
 
 
-def _reader(
-    material: Material, bank: Bank, rows: NDArray[np.int64], settings: TeacherSettings | TextHeadSettings
-) -> Reader:
-    return Reader(material.embeddings, SentenceSampler(bank, rows), rows, settings.sentences, settings.tiles)
+def _reader(material: Material, rows: NDArray[np.int64], settings: TeacherSettings) -> Reader:
+    return Reader(material.embeddings, SentenceSampler(material.bank, rows), rows, settings.sentences, settings.tiles)
 
 
 def _places(model: WildSATModel, tiles: TileTable) -> NDArray[np.float32]:
@@ -237,25 +234,20 @@ def make_model(
     if places is not None and settings.vision.steps:
         model = teach_pictures(model, material, places, settings, folder("vision"))
     head = plain_text_head(model).to(device) if places is None else places.run.text_head
-    pictures = Pictures(_pictures(model, material.tiles), shown_tiles(material.tiles, settings.hold_out))
+    best = _best(model, material, settings)
     if settings.text_head.steps:
-        finish_text_head(head, model, material, pictures, settings.text_head, folder("text_head"))
-    _install(model, head, material, pictures)
+        rows = np.arange(len(material.tiles))
+        sampler = SentenceSampler(material.bank, rows)
+        tune_text_head(head, material.embeddings, best, sampler, settings.text_head, folder("text_head"))
+    _install(model, head, material, best)
     return model.to("cpu").eval()
 
 
-def finish_text_head(
-    head: ResidualHead,
-    model: WildSATModel,
-    material: Material,
-    pictures: Pictures,
-    settings: TextHeadSettings,
-    folder: Path | None = None,
-) -> None:
-    """Tune the text head against the vectors that are searched, places' and pictures', in place."""
-    rows = np.arange(len(material.tiles))
-    reader = _reader(material, weigh_cores(material.bank, material.tiles), rows, settings)
-    tune_text_head(head, _places(model, material.tiles), reader, settings, pictures, folder)
+def _best(model: WildSATModel, material: Material, settings: MiniSettings) -> NDArray[np.float32]:
+    """(S, D) the best vector of each sentence of the bank, among the vectors that are searched."""
+    pictures = Pictures(_pictures(model, material.tiles), shown_tiles(material.tiles, settings.hold_out))
+    meant, which = np.unique(material.bank.predicate, return_inverse=True)
+    return best_vectors(material.bank, meant, _places(model, material.tiles), pictures)[which]
 
 
 def _open_start(name: str) -> WildSATModel:
@@ -276,14 +268,13 @@ def _kept(model: WildSATModel) -> dict[str, torch.Tensor]:
     return {name: value for name, value in model.state_dict().items() if name not in FILLED}
 
 
-def _install(model: WildSATModel, head: ResidualHead, material: Material, pictures: Pictures) -> None:
+def _install(model: WildSATModel, head: ResidualHead, material: Material, best: NDArray[np.float32]) -> None:
     """Put the head into the model, with a memory of the plainest texts: vectors that find their land, and its own."""
-    assert isinstance(model.text_head, MemoryHead)  # the config says so
-    rows = memory_rows(material.bank, len(model.text_head.keys))
-    meant, which = np.unique(material.bank.predicate[rows], return_inverse=True)
-    best = best_vectors(material.bank, meant, _places(model, material.tiles), pictures)[which]
-    embeddings = material.embeddings[rows].astype(np.float32)
-    install_text_head(model, head, embeddings, vectors=remembered(best, project_texts(head.eval(), embeddings)))
+    rows = memory_rows(material.bank, MOST_SLOTS)
+    _, first, meaning = np.unique(material.bank.predicate[rows], return_index=True, return_inverse=True)
+    keys = material.embeddings[rows].astype(np.float32)
+    values = remembered(best[rows[first]], project_texts(head.eval(), keys), meaning)
+    install_text_head(model, head, keys, meaning, values)
 
 
 def teach_pictures(

@@ -1,4 +1,4 @@
-"""The last touch on the text head: tuned against the very place vectors that are searched, which stay fixed."""
+"""The last touch on the text head: it learns, for every sentence, the vector that best finds the land it is true of."""
 
 from __future__ import annotations
 
@@ -10,23 +10,19 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from training.mini.reading import Reader
-from training.soft_losses import alignment
+from training.mini.reading import read_mixed
+from training.mini.sampling import SentenceSampler
 from training.steps import Course, annealed, device_of, take_steps
 from wildsat_core.models.heads import ResidualHead
-
-PICTURE_WEIGHT = 0.5
 
 
 @dataclass(frozen=True, slots=True)
 class TextHeadSettings:
-    """Steps, sentences and tiles a step, rate, and the scale of similarities."""
+    """Steps, sentences a step, rate."""
 
     steps: int = 1500
-    sentences: int = 384
-    tiles: int = 3000
-    rate: float = 1e-3
-    scale: float = 20.0
+    sentences: int = 512
+    rate: float = 1.5e-3
     seed: int = 7
 
     def course(self) -> Course:
@@ -34,54 +30,36 @@ class TextHeadSettings:
         return Course("text head", self.steps, annealed(self.steps, self.rate, 0.1, weight_decay=1e-2), self.seed)
 
 
-@dataclass(frozen=True, slots=True)
-class Pictures:
-    """What the image encoder makes of the tiles' pictures.
-
-    Attributes:
-        vectors: (N, D) of length 1, in the text space.
-        known: (N,) true for tiles that the encoder learned from; others stay unseen.
-    """
-
-    vectors: NDArray[np.float32]
-    known: NDArray[np.bool_]
-
-
 def tune_text_head(
     head: ResidualHead,
-    places: NDArray[np.float32],
-    reader: Reader,
+    embeddings: NDArray[np.float16],
+    best: NDArray[np.float32],
+    sampler: SentenceSampler,
     settings: TextHeadSettings,
-    pictures: Pictures | None = None,
     folder: Path | None = None,
 ) -> None:
     """Tune the head, in place.
 
     Args:
         head: as the teacher's run left it.
-        places: (N, D) of length 1: the vectors of the training tiles as the shipped position encoder gives them.
-        reader: draws sentences and tiles.
+        embeddings: (S, 384) of the bank's sentences, length 1.
+        best: (S, D) of length 1: the vector that each sentence is to be given.
+        sampler: draws sentences, and other wordings of what they say.
         settings: length and size of the run.
-        pictures: what the image encoder makes of the tiles, where there is one.
         folder: for checkpoints to go on from.
 
     Raises:
         TrainingError: the loss is not finite.
     """
     device = device_of(head)
-    fixed = torch.from_numpy(places).to(device)
+
+    def sent(values: NDArray[np.float16] | NDArray[np.float32]) -> Tensor:
+        return torch.from_numpy(values.astype(np.float32)).to(device)
 
     def loss_at(_step: int, rng: np.random.Generator) -> dict[str, Tensor]:
-        read = reader.read(head, rng)
-
-        def told(vectors: Tensor, truth: Tensor) -> Tensor:
-            return alignment(read.texts @ vectors.T * settings.scale, truth)  # (S, D) @ (D, N)
-
-        parts = {"places": told(fixed[read.tiles], read.truth), "wordings": read.apart}
-        if pictures is not None:
-            shown = np.flatnonzero(pictures.known[read.tiles])
-            seen = torch.from_numpy(pictures.vectors[read.tiles[shown]]).to(device)
-            parts["pictures"] = PICTURE_WEIGHT * told(seen, read.truth[:, shown])
-        return parts
+        rows = sampler.sentences(settings.sentences, rng)
+        others = sampler.paraphrases(rows, rng)
+        found = read_mixed(head, sent(embeddings[rows]), sent(embeddings[others]))
+        return {"best": 1 - (found * sent(best[rows])).sum(1).mean()}
 
     take_steps(head, loss_at, settings.course(), folder)

@@ -15,7 +15,7 @@ from training.mini.reading import Reader
 from training.mini.sampling import SentenceSampler
 from training.mini.student import StudentSettings, train_student
 from training.mini.teacher import Anchor, TeacherRun, TeacherSettings, train_teacher
-from training.mini.text_head import Pictures, TextHeadSettings, tune_text_head
+from training.mini.text_head import TextHeadSettings, tune_text_head
 from training.mini.views import Views
 from training.mini.vision import VisionSettings, VisionStudent, VisionTargets, train_vision
 from training.small_models import TEXT_DIM, TEXT_FEATURES
@@ -113,13 +113,10 @@ def the_position_encoders():
     return encoder, lambda: train_student(encoder, lon_lat, unit(TILES, 6), settings)
 
 
-def the_text_heads(seen):
-    head = filled(ResidualHead(TEXT_FEATURES, 6, 16))
-    vectors = wave(TILES, 7).numpy()[:, 1:]
-    vectors = vectors / np.linalg.norm(vectors, axis=1, keepdims=True)
-    pictures = Pictures(vectors, np.ones(TILES, np.bool_)) if seen else None
-    settings = TextHeadSettings(steps=1)
-    return head, lambda: tune_text_head(head, unit(TILES, 6), reader(), settings, pictures)
+def the_text_heads():
+    head, read = filled(ResidualHead(TEXT_FEATURES, 6, 16)), reader()
+    settings = TextHeadSettings(steps=1, sentences=8)
+    return head, lambda: tune_text_head(head, read.embeddings, unit(SENTENCES, 6), read.sampler, settings)
 
 
 def the_image_encoders():
@@ -148,8 +145,7 @@ PARTS = {
     "teacher": (lambda: the_teachers(anchored=False), (5.834764, 21.330671)),
     "anchored teacher": (lambda: the_teachers(anchored=True), (7.830524, 21.334429)),
     "position encoder": (the_position_encoders, (19.938599, 97.111549)),
-    "text head": (lambda: the_text_heads(seen=False), (11.899058, 13.096796)),
-    "text head that sees": (lambda: the_text_heads(seen=True), (17.417385, 19.189890)),
+    "text head": (the_text_heads, (1.042529, 0.129474)),
     "image encoder": (the_image_encoders, (19.643475, 244.761322)),
 }
 

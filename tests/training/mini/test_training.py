@@ -1,7 +1,6 @@
 """Tests of training/mini/teacher.py, student.py and vision.py: a few steps on a world of two kinds of land."""
 
 from dataclasses import replace
-from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -10,13 +9,13 @@ import torch
 from training.earth.squares import TileTable, grid_tiles, held_out
 from training.mini import vision
 from training.mini.bank import FULL, Bank
-from training.mini.memory import best_vectors, memory_rows, remembered
+from training.mini.memory import Pictures, best_vectors, memory_rows, remembered
 from training.mini.reading import Reader
 from training.mini.recipe import Material, MiniSettings, _install, make_model, shown_tiles
 from training.mini.sampling import SentenceSampler
 from training.mini.student import StudentSettings, train_student
 from training.mini.teacher import TeacherRun, TeacherSettings, teach, train_teacher
-from training.mini.text_head import Pictures, TextHeadSettings, tune_text_head
+from training.mini.text_head import TextHeadSettings, tune_text_head
 from training.mini.views import Views
 from training.mini.vision import VisionLosses, VisionSettings, VisionStudent, VisionTargets, train_vision
 from training.small_models import TEXT_FEATURES, install_text_head, plain_text_head
@@ -24,7 +23,7 @@ from training.steps import Course
 from wildsat_core.errors import TrainingError
 from wildsat_core.location.position import PositionEncoder
 from wildsat_core.models.config import HeadConfig, ModelConfig
-from wildsat_core.models.heads import MemoryHead, ResidualHead
+from wildsat_core.models.heads import ResidualHead
 from wildsat_core.models.model import WildSATModel
 from wildsat_core.preprocess import Preprocessing
 
@@ -201,14 +200,14 @@ def test_only_training_rows_are_seen(losses):
     assert not changed[1::2].any()
 
 
-def memory_model(slots):
+def memory_model():
     config = ModelConfig(
         name="tiny",
         architecture="timm:resnet10t",
         architecture_args={"channels": [4, 4, 8, 8], "stem_width": 8},
         feature_size=8,
         tile_heads={"text": HeadConfig(in_features=8, out_features=6)},
-        text_head=HeadConfig(kind="memory", in_features=TEXT_FEATURES, out_features=6, hidden=16, slots=slots),
+        text_head=HeadConfig(kind="memory", in_features=TEXT_FEATURES, out_features=6, hidden=16, slots=1, meanings=1),
     )
     return WildSATModel(config)
 
@@ -220,33 +219,21 @@ def test_a_tuned_text_head_finds_fixed_places_and_is_installed_with_its_memory(b
     kinds /= np.linalg.norm(kinds, axis=1, keepdims=True)
     places = np.where(wet[:, None], kinds[0], kinds[1])
     head = ResidualHead(TEXT_FEATURES, 6, 16)
-    tune_text_head(head, places, reader(bank, embeddings), TextHeadSettings(steps=40, rate=5e-3))
-    model = memory_model(slots=5).eval()
-    install_text_head(model, head, embeddings.astype(np.float32))
+    sampler = SentenceSampler(bank, np.arange(TILES))
+    tune_text_head(head, embeddings, kinds[bank.predicate], sampler, TextHeadSettings(steps=40, rate=5e-3))
+    model = memory_model().eval()
+    keys = embeddings.astype(np.float32)
+    install_text_head(model, head, keys, bank.predicate, kinds)
     torch.testing.assert_close(plain_text_head(model).state_dict(), head.state_dict(), atol=0, rtol=0)
     with torch.inference_mode():
         texts = model.project_texts(torch.from_numpy(embeddings.astype(np.float32))).numpy()
     scores = texts @ places.T
     assert scores[0, wet].min() > scores[0, ~wet].max()
     assert scores[1, ~wet].min() > scores[1, wet].max()
-    known = {tuple(np.round(row, 3)) for row in embeddings.astype(np.float32)}
-    assert {tuple(np.round(row, 3)) for row in model.text_head.keys.numpy()} <= known
-
-
-def test_pictures_that_the_encoder_never_learned_from_teach_the_text_head_nothing(bank, embeddings, wet):
-    places = np.where(wet[:, None], *np.eye(6, dtype=np.float32)[:2])
-    known = np.arange(TILES) % 4 < 2
-
-    def tuned(unknown):
-        torch.manual_seed(0)
-        head = ResidualHead(TEXT_FEATURES, 6, 16)
-        pictures = Pictures(np.where(known[:, None], places, np.float32(unknown)), known)
-        tune_text_head(head, places, reader(bank, embeddings), TextHeadSettings(steps=3), pictures)
-        return head.state_dict()
-
-    without = tuned(np.nan)
-    torch.testing.assert_close(tuned(1.0), without, atol=0, rtol=0)
-    assert all(torch.isfinite(value).all() for value in without.values())
+    np.testing.assert_allclose(model.text_head.units.numpy(), keys, atol=0.002)
+    assert model.text_head.meaning.tolist() == bank.predicate.tolist()
+    torch.testing.assert_close(model.text_head.values, torch.from_numpy(kinds))
+    assert model.config.text_head.slots == SENTENCES  # as many as there are
 
 
 def test_another_kind_of_model_is_no_start():
@@ -293,43 +280,34 @@ def test_the_best_vector_tells_land_that_a_sentence_is_true_of_from_places_and_k
     assert np.isfinite(best_vectors(bank, np.arange(2), places, unknown)).all()
 
 
-def test_a_memory_turns_the_best_vector_a_little_to_what_the_head_itself_makes_of_the_text():
-    best, own = np.eye(6, dtype=np.float32)[[0, 1]], np.eye(6, dtype=np.float32)[[2, 1]]
-    found = remembered(best, own)
+def test_a_memory_turns_the_best_vectors_a_little_to_what_the_head_itself_makes_of_their_texts():
+    best, own = np.eye(6, dtype=np.float32)[[0, 1]], np.eye(6, dtype=np.float32)[[2, 1, 3]]
+    found = remembered(best, own, np.asarray([0, 1, 0]))
     np.testing.assert_allclose(np.linalg.norm(found, axis=1), 1, rtol=1e-6)
     assert found[0, 0] > 3 * found[0, 2] > 0
+    np.testing.assert_allclose(found[0, 2], found[0, 3])
     np.testing.assert_allclose(found[1], best[1])
 
 
-def test_a_memory_is_filled_with_what_finds_the_land_and_what_the_trained_head_makes_of_the_text(bank, embeddings, wet):
+def test_a_memory_is_filled_with_what_finds_the_land_and_what_the_trained_head_makes_of_the_texts(bank, embeddings):
     torch.manual_seed(0)
-    places = np.random.default_rng(0).normal(size=(TILES, 6)).astype(np.float32)
     head = ResidualHead(TEXT_FEATURES, 6, 16)  # as new, with dropout: what is remembered is made without
-    kept = MemoryHead(TEXT_FEATURES, 6, 16, SENTENCES)
-    config, tiles = SimpleNamespace(name="tiny"), SimpleNamespace(lon_lat=None)
-    model = SimpleNamespace(text_head=kept, config=config, embed_places=lambda _: {"place": places})
-    pictures = Pictures(places, np.ones(TILES, np.bool_))
-    _install(model, head, Material(None, tiles, bank, embeddings, None), pictures)
-    with torch.inference_mode():
-        own = torch.nn.functional.normalize(head.eval()(kept.keys), dim=1).numpy()
+    model, best = memory_model(), np.eye(6, dtype=np.float32)[[4, 2]]
+    _install(model, head, Material(None, None, bank, embeddings, None), best[bank.predicate])
     order = memory_rows(bank, SENTENCES)
-    best = best_vectors(bank, bank.predicate[order], places, pictures)
-    np.testing.assert_allclose(kept.keys.numpy(), embeddings[order].astype(np.float32))
-    np.testing.assert_allclose(kept.values.numpy(), remembered(best, own), atol=1e-5)
-
-
-def test_a_memory_that_there_are_too_few_sentences_for_is_refused(embeddings):
-    with pytest.raises(TrainingError, match=f"only {SENTENCES} sentences"):
-        install_text_head(
-            memory_model(slots=SENTENCES + 1), ResidualHead(TEXT_FEATURES, 6, 16), embeddings.astype(np.float32)
-        )
+    keys = embeddings[order].astype(np.float32)
+    with torch.inference_mode():
+        own = torch.nn.functional.normalize(head.eval()(torch.from_numpy(keys)), dim=1).numpy()
+    assert model.text_head.meaning.tolist() == bank.predicate[order].tolist()
+    np.testing.assert_allclose(model.text_head.units.numpy(), keys, atol=0.002)
+    np.testing.assert_allclose(model.text_head.values, remembered(best, own, bank.predicate[order]), atol=1e-6)
 
 
 def test_a_model_without_a_text_head_of_this_kind_is_refused(embeddings):
-    model = memory_model(slots=5)
+    model = memory_model()
     model.config = model.config.model_copy(update={"text_head": None})
     with pytest.raises(TrainingError, match="'tiny' has no text head"):
         plain_text_head(model)
     model.text_head = ResidualHead(TEXT_FEATURES, 6, 16)
-    with pytest.raises(TrainingError, match="a ResidualHead, not a MemoryHead"):
-        install_text_head(model, ResidualHead(TEXT_FEATURES, 6, 16), embeddings.astype(np.float32))
+    with pytest.raises(TrainingError, match="a ResidualHead, not a SharedMemoryHead"):
+        install_text_head(model, model.text_head, embeddings.astype(np.float32), np.zeros(SENTENCES, int), np.eye(6))
