@@ -58,11 +58,15 @@ class Reading:
 
     @property
     def about_land(self) -> bool:
-        """Whether hits should show land: a name alone, or a place that they are to be like, says nothing of that."""
+        """Whether hits should show land: a name alone, or a place that they are to be like, says nothing of that.
+
+        What is only said not to be wanted ("not forest", "no sea") leaves land to be shown.
+        """
         if (self.named and not self.species) or self.foreign or self.likes:
             return False
         wanted = (self.wanted,) if self.wanted else ()
-        return is_about_land((*wanted, *(text for one in self.species for text in one.texts)))
+        texts = (*wanted, *(text for one in self.species for text in one.texts))
+        return is_about_land(texts) if texts else bool(self.unwanted)
 
     @property
     def _show_land(self) -> float | None:
