@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from wildsat_core.errors import TrainingError
 from wildsat_core.models.config import HeadConfig, LocationConfig, ModelConfig
-from wildsat_core.models.heads import ResidualHead, SharedMemoryHead, build_head
+from wildsat_core.models.heads import MemoryHead, ResidualHead, build_head
 from wildsat_core.models.model import WildSATModel
 from wildsat_core.models.precision import supports_bf16
 from wildsat_core.preprocess import Preprocessing, preprocess
@@ -105,24 +105,24 @@ def install_text_head(
     """Put a trained head into a model, with a memory of known texts.
 
     Args:
-        model: its text head has a memory that shares meanings, of any size.
+        model: its text head has a memory, of any size.
         head: as wide as that.
         keys: (M, 384) embeddings of the texts to remember.
         meaning: (M,) row of `values` of each.
         values: (V, D) what the texts mean.
 
     Raises:
-        TrainingError: the model's text head has no such memory.
+        TrainingError: the model's text head has no memory.
     """
     config = model.config.text_head
-    if not isinstance(model.text_head, SharedMemoryHead) or config is None:
+    if not isinstance(model.text_head, MemoryHead) or config is None:
         kind = type(model.text_head).__name__
-        raise TrainingError(f"the text head of {model.config.name!r} is a {kind}, not a SharedMemoryHead")
+        raise TrainingError(f"the text head of {model.config.name!r} is a {kind}, not a MemoryHead")
     shape = config.model_copy(update={"slots": len(keys), "meanings": len(values)})
     filled = build_head(shape)
-    assert isinstance(filled, SharedMemoryHead)  # as the config says
+    assert isinstance(filled, MemoryHead)  # as the config says
     filled.load_state_dict(head.state_dict(), strict=False)
-    filled.fill(torch.from_numpy(keys), torch.from_numpy(meaning), torch.from_numpy(values))
+    filled.remember(torch.from_numpy(keys), torch.from_numpy(meaning), torch.from_numpy(values))
     model.config = model.config.model_copy(update={"text_head": shape})
     model.text_head = filled.to(model.device).eval()
 

@@ -38,7 +38,6 @@ def mini_config(slots: int = 1, meanings: int = 1) -> ModelConfig:
             meanings=meanings,
             recall_share=RECALL[0],
             recall_sharpness=RECALL[1],
-            recall_voting=True,
         ),
         waves=256,
         highest_wave=100.0,

@@ -21,13 +21,20 @@ class _Frozen(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
 
+# What heads that know texts are told.
+KNOWN = {
+    "memory": ("slots", "meanings", "recall_share", "recall_sharpness"),
+    "kernel": ("slots", "meanings", "recall_sharpness", "decision"),
+}
+ALL_KNOWN = tuple(dict.fromkeys(name for names in KNOWN.values() for name in names))
+
+
 class HeadConfig(_Frozen):
     """A projection into a shared space: a bias-free linear layer, a perceptron, or the one with the other beside it.
 
-    A "memory" head is a residual one that also recalls `slots` known texts, which share `meanings` vectors or, where
-    that is None, have one each; `recall_share`, `recall_sharpness` and `recall_voting` are those of `MemoryHead`, its
-    defaults where they are None. A "kernel" head is made of known texts alone: it needs `slots`, `meanings`,
-    `recall_sharpness` and `decision`, which are those of `KernelHead`.
+    A "memory" head is a residual one that also recalls known texts, a "kernel" head is made of known texts alone; both
+    need `slots`, `meanings` and `recall_sharpness`, the one `recall_share` and the other `decision`: those of
+    `MemoryHead` and `KernelHead`.
     """
 
     kind: Literal["linear", "mlp", "residual", "memory", "kernel"] = "linear"
@@ -38,32 +45,22 @@ class HeadConfig(_Frozen):
     meanings: int | None = Field(default=None, gt=0)
     recall_share: float | None = Field(default=None, gt=0)
     recall_sharpness: float | None = Field(default=None, gt=0)
-    recall_voting: bool | None = None
     decision: float | None = Field(default=None, gt=0)
 
     @model_validator(mode="after")
     def _check_hidden(self) -> HeadConfig:
-        flat, knows = self.kind in ("linear", "kernel"), self.kind in ("memory", "kernel")
+        flat = self.kind in ("linear", "kernel")
         if flat != (self.hidden is None):
             raise ValueError(f"a {self.kind} head {'has no' if flat else 'needs a'} hidden width, got {self.hidden}")
-        if knows != (self.slots is not None):
-            raise ValueError(f"a {self.kind} head {'needs' if knows else 'has no'} slots, got {self.slots}")
         return self
 
     @model_validator(mode="after")
-    def _check_recall(self) -> HeadConfig:
-        kernel, voting = (self.meanings, self.decision), (self.recall_share, self.recall_voting)
-        if self.kind == "kernel":
-            if None in (*kernel, self.recall_sharpness) or voting != (None, None):
-                raise ValueError(
-                    "a kernel head needs meanings, recall_sharpness and decision, and nothing else to recall"
-                )
-        elif self.decision is not None:
-            raise ValueError(f"a {self.kind} head decides nothing: leave out decision")
-        elif self.meanings is not None and self.kind != "memory":
-            raise ValueError(f"a {self.kind} head knows no texts that share meanings: leave out meanings")
-        if self.kind not in ("memory", "kernel") and any(v is not None for v in (self.recall_sharpness, *voting)):
-            raise ValueError(f"a {self.kind} head recalls nothing: leave out recall_share, _sharpness and _voting")
+    def _check_known(self) -> HeadConfig:
+        needed = KNOWN.get(self.kind, ())
+        told = [name for name in ALL_KNOWN if getattr(self, name) is not None]
+        if set(told) != set(needed):
+            wants = f"needs {', '.join(needed)}" if needed else f"knows no texts: leave out {', '.join(told)}"
+            raise ValueError(f"a {self.kind} head {wants}" + (f", got {', '.join(told) or 'none'}" if needed else ""))
         return self
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import torch
 import torch.nn.functional as F
@@ -15,10 +15,7 @@ DROPOUT = 0.1
 # Embeddings of length 1 have elements of about 1/sqrt(E); the gain brings them nearer to the size that layers are
 # initialised for, and so to a useful rate of learning.
 INPUT_GAIN = 3.0
-# Chosen on the tuning half of the retrieval benchmark's queries.
-RECALLED = 16
-RECALL_SHARPNESS = 15.0
-RECALL_SHARE = 1.5
+RECALLED = 16  # known texts that a memory looks at; chosen on the tuning half of the retrieval benchmark's queries
 
 
 class LinearHead(nn.Linear):
@@ -62,23 +59,29 @@ class ResidualHead(nn.Module):
 
 
 class MemoryHead(ResidualHead):
-    """A residual head that also recalls: the vectors of the known texts nearest to a text are added to its own.
+    """A residual head that also recalls: what the known texts nearest to a text mean is added to its own vector.
 
     A perceptron errs most on words that it never saw; what their nearest known texts mean is then the better guess.
+    Each counts by how near it is, `share * exp(sharpness * (cosine - 1))` beside the perceptron's vector of length 1;
+    what is like no known text is left to the perceptron. Texts that mean the same share a vector, and their keys have a
+    byte a number: many fit in little room.
 
     Args:
-        share: length of what is recalled beside the perceptron's own vector of length 1.
-        sharpness: multiplies the cosines to known texts before they become weights.
-        voting: each known text counts by how near it is, `share * exp(sharpness * (cosine - 1))` beside the
-            perceptron's 1, so that what is like no known text is left to the perceptron; else what is recalled has
-            length `share` always.
+        slots: how many texts are known.
+        meanings: how many vectors they share.
+        share: weight of a known text itself.
+        sharpness: how fast it falls with the distance.
 
     Attributes:
-        keys: (M, F) features of known texts, of length 1.
-        values: (M, D) their vectors, of length 1.
+        keys: (M, F) int8, each in the direction of a known text's features; cosines move by some thousandths.
+        units: (M, F) the same, of length 1; made of the keys when weights are loaded, and not stored.
+        meaning: (M,) row of `values` of each text.
+        values: (V, D) vectors of the meanings, of length 1.
     """
 
     keys: torch.Tensor
+    units: torch.Tensor
+    meaning: torch.Tensor
     values: torch.Tensor
 
     def __init__(
@@ -87,84 +90,25 @@ class MemoryHead(ResidualHead):
         out_features: int,
         hidden: int,
         slots: int,
-        share: float = RECALL_SHARE,
-        sharpness: float = RECALL_SHARPNESS,
-        voting: bool = False,
+        meanings: int,
+        share: float,
+        sharpness: float,
     ) -> None:
         """Build with random weights and an empty memory."""
         super().__init__(in_features, out_features, hidden)
-        self.share, self.sharpness, self.voting = share, sharpness, voting
-        self.register_buffer("keys", torch.zeros(slots, in_features))
-        self.register_buffer("values", torch.zeros(slots, out_features))
+        self.share, self.sharpness = share, sharpness
+        self.register_buffer("keys", torch.zeros(slots, in_features, dtype=torch.int8))
+        self.register_buffer("units", torch.zeros(slots, in_features), persistent=False)
+        self.register_buffer("meaning", torch.zeros(slots, dtype=torch.int32))
+        self.register_buffer("values", torch.zeros(meanings, out_features))
+        self.register_load_state_dict_post_hook(lambda module, _: module.widen())  # type: ignore[no-untyped-call]
 
     def forward(self, features: torch.Tensor) -> torch.Tensor:
         """Project (B, F) features of length 1."""
         own = F.normalize(super().forward(features), dim=-1)
-        cosines, rows = (features @ self._known().T).topk(min(RECALLED, len(self.keys)), dim=1)  # (B, K)
-        meant = self._meant(rows)
-        if self.voting:
-            weights = ((cosines - 1) * self.sharpness).exp()
-            return own + self.share * torch.einsum("bk,bkd->bd", weights, meant)
-        weights = (cosines * self.sharpness).softmax(1)
-        recalled = torch.einsum("bk,bkd->bd", weights, meant)
-        return own + self.share * F.normalize(recalled, dim=-1)
-
-    def _known(self) -> torch.Tensor:
-        """(M, F) features of the known texts, of length 1."""
-        return self.keys
-
-    def _meant(self, rows: torch.Tensor) -> torch.Tensor:
-        """(B, K, D) vectors of known texts, given by their rows (B, K)."""
-        return self.values[rows]
-
-    @torch.no_grad()
-    def remember(self, keys: torch.Tensor, values: torch.Tensor | None = None) -> None:
-        """Fill the memory with features of known texts.
-
-        Args:
-            keys: (M, F) of length 1.
-            values: (M, D) the vectors of the texts; None for what the head itself makes of them.
-        """
-        values = F.normalize(super().forward(keys) if values is None else values, dim=-1)
-        self.keys.copy_(keys)
-        self.values.copy_(values)
-
-
-class SharedMemoryHead(MemoryHead):
-    """A memory of many texts in little room: those that mean the same share a vector, and keys have a byte a number.
-
-    Args:
-        meanings: how many vectors the texts share.
-        share, sharpness, voting: as of `MemoryHead`.
-
-    Attributes:
-        keys: (M, F) int8, each in the direction of a known text's features; cosines move by some thousandths.
-        units: (M, F) the same, of length 1; made of the keys when weights are loaded, and not stored.
-        values: (V, D) vectors of the meanings.
-        meaning: (M,) row of `values` of each text.
-    """
-
-    units: torch.Tensor
-    meaning: torch.Tensor
-
-    def __init__(
-        self,
-        in_features: int,
-        out_features: int,
-        hidden: int,
-        slots: int,
-        meanings: int,
-        share: float = RECALL_SHARE,
-        sharpness: float = RECALL_SHARPNESS,
-        voting: bool = False,
-    ) -> None:
-        """Build with random weights and an empty memory."""
-        super().__init__(in_features, out_features, hidden, slots, share, sharpness, voting)
-        self.keys = torch.zeros(slots, in_features, dtype=torch.int8)
-        self.values = torch.zeros(meanings, out_features)
-        self.register_buffer("meaning", torch.zeros(slots, dtype=torch.int32))
-        self.register_buffer("units", torch.zeros(slots, in_features), persistent=False)
-        self.register_load_state_dict_post_hook(lambda module, _: module.widen())  # type: ignore[no-untyped-call]
+        cosines, rows = (features @ self.units.T).topk(min(RECALLED, len(self.units)), dim=1)  # (B, K)
+        weights = self.share * ((cosines - 1) * self.sharpness).exp()
+        return own + torch.einsum("bk,bkd->bd", weights, self.values[self.meaning[rows]])
 
     @torch.no_grad()
     def widen(self) -> None:
@@ -172,7 +116,7 @@ class SharedMemoryHead(MemoryHead):
         self.units.copy_(F.normalize(self.keys.float(), dim=-1))
 
     @torch.no_grad()
-    def fill(self, keys: torch.Tensor, meaning: torch.Tensor, values: torch.Tensor) -> None:
+    def remember(self, keys: torch.Tensor, meaning: torch.Tensor, values: torch.Tensor) -> None:
         """Fill the memory.
 
         Args:
@@ -185,12 +129,6 @@ class SharedMemoryHead(MemoryHead):
         self.meaning.copy_(meaning)
         self.values.copy_(F.normalize(values, dim=-1))
         self.widen()
-
-    def _known(self) -> torch.Tensor:
-        return self.units
-
-    def _meant(self, rows: torch.Tensor) -> torch.Tensor:
-        return self.values[self.meaning[rows]]
 
 
 class KernelHead(nn.Module):
@@ -280,16 +218,12 @@ def build_head(config: HeadConfig) -> nn.Module:
         return KernelHead(config.in_features, config.out_features, slots, meanings, sharpness, decision)
     assert config.hidden is not None  # the config refuses other kinds without a hidden width
     if config.kind == "memory":
-        assert config.slots is not None  # likewise
-        recall: dict[str, Any] = {
-            "share": config.recall_share,
-            "sharpness": config.recall_sharpness,
-            "voting": config.recall_voting,
-        }
-        told = {name: value for name, value in recall.items() if value is not None}
-        sizes = (config.in_features, config.out_features, config.hidden, config.slots)
-        if config.meanings is None:
-            return MemoryHead(*sizes, **told)
-        return SharedMemoryHead(*sizes, config.meanings, **told)
+        slots, meanings, share, sharpness = config.slots, config.meanings, config.recall_share, config.recall_sharpness
+        assert slots is not None  # likewise
+        assert meanings is not None
+        assert share is not None
+        assert sharpness is not None
+        sizes = (config.in_features, config.out_features, config.hidden, slots, meanings)
+        return MemoryHead(*sizes, share=share, sharpness=sharpness)
     kind = MLPHead if config.kind == "mlp" else ResidualHead
     return kind(config.in_features, config.out_features, config.hidden)

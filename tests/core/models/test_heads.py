@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from wildsat_core.models.config import HeadConfig
-from wildsat_core.models.heads import INPUT_GAIN, RECALL_SHARE, RECALL_SHARPNESS, LinearHead, build_head
+from wildsat_core.models.heads import INPUT_GAIN, LinearHead, build_head
 
 
 def test_linear_head_is_a_matrix_without_bias():
@@ -30,76 +30,52 @@ def test_residual_head_is_the_line_and_the_bend_of_the_raised_input_added():
     torch.testing.assert_close(head(x), expected)
 
 
+MEMORY = {"kind": "memory", "in_features": 5, "out_features": 4, "hidden": 7, "slots": 4, "meanings": 2}
+RECALL = {"recall_share": 20, "recall_sharpness": 15}
+
+
 @pytest.fixture
 def memory_head():
-    torch.manual_seed(0)
-    head = build_head(HeadConfig(kind="memory", in_features=5, out_features=4, hidden=7, slots=3)).eval()
-    head.remember(torch.eye(5)[:3])
-    return head
-
-
-def test_a_memory_head_adds_what_the_nearest_known_texts_mean(memory_head):
-    text = torch.nn.functional.normalize(torch.tensor([[0.9, 0.3, 0.0, 0.1, 0.0]]), dim=1)
-    plain = memory_head.line(INPUT_GAIN * text) + memory_head.bend(INPUT_GAIN * text)
-    weights = (text @ memory_head.keys.T * RECALL_SHARPNESS).softmax(1)
-    recalled = torch.nn.functional.normalize(weights @ memory_head.values, dim=1)
-    expected = torch.nn.functional.normalize(plain, dim=1) + RECALL_SHARE * recalled
-    torch.testing.assert_close(memory_head(text), expected)
-
-
-def test_a_memory_holds_the_heads_own_vectors_and_travels_with_the_weights(memory_head):
-    torch.testing.assert_close(memory_head.values.norm(dim=1), torch.ones(3))
-    assert {"keys", "values"} <= set(memory_head.state_dict())
-
-
-def test_slots_belong_to_memory_heads_alone():
-    with pytest.raises(ValueError, match="needs slots"):
-        HeadConfig(kind="memory", in_features=5, out_features=4, hidden=7)
-    with pytest.raises(ValueError, match="has no slots"):
-        HeadConfig(kind="mlp", in_features=5, out_features=4, hidden=7, slots=3)
-    with pytest.raises(ValueError, match="knows no texts that share meanings"):
-        HeadConfig(kind="mlp", in_features=5, out_features=4, hidden=7, meanings=3)
-    with pytest.raises(ValueError, match="recalls nothing"):
-        HeadConfig(kind="mlp", in_features=5, out_features=4, hidden=7, recall_share=2)
-
-
-SHARED = HeadConfig(
-    kind="memory", in_features=5, out_features=4, hidden=7, slots=4, meanings=2, recall_share=20, recall_voting=True
-)
-
-
-@pytest.fixture
-def shared_head():
     """Four known texts of two meanings."""
     torch.manual_seed(0)
-    head = build_head(SHARED).eval()
+    head = build_head(HeadConfig(**MEMORY, **RECALL)).eval()
     keys = torch.nn.functional.normalize(torch.randn(4, 5, generator=torch.Generator().manual_seed(1)), dim=1)
-    head.fill(keys, torch.tensor([0, 1, 1, 0]), 3 * torch.eye(4)[:2])
+    head.remember(keys, torch.tensor([0, 1, 1, 0]), 3 * torch.eye(4)[:2])
     return head, keys
 
 
-def test_texts_that_share_a_meaning_recall_its_vector(shared_head):
-    head, keys = shared_head
-    plain = torch.nn.functional.normalize(head.line(INPUT_GAIN * keys) + head.bend(INPUT_GAIN * keys), dim=1)
-    votes = 20 * torch.exp(RECALL_SHARPNESS * (keys @ head.units.T - 1))
-    expected = plain + votes @ torch.eye(4)[:2][[0, 1, 1, 0]]
+def own(head, texts):
+    return torch.nn.functional.normalize(head.line(INPUT_GAIN * texts) + head.bend(INPUT_GAIN * texts), dim=1)
+
+
+def test_a_memory_adds_what_known_texts_mean_by_how_near_they_are(memory_head):
+    head, keys = memory_head
+    votes = 20 * torch.exp(15 * (keys @ head.units.T - 1))
+    expected = own(head, keys) + votes @ torch.eye(4)[:2][[0, 1, 1, 0]]
     torch.testing.assert_close(head(keys), expected, atol=1e-4, rtol=1e-4)
 
 
-def test_shared_memories_keep_keys_in_a_byte_a_number_and_travel_with_the_weights(shared_head):
-    head, keys = shared_head
+def test_a_memory_leaves_what_is_like_no_known_text_to_the_perceptron(memory_head):
+    head, _ = memory_head
+    head.remember(torch.eye(5)[:4], torch.tensor([0, 1, 1, 0]), torch.eye(4)[:2])
+    text = torch.eye(5)[4:]
+    torch.testing.assert_close(head(text), own(head, text), atol=1e-4, rtol=1e-4)
+
+
+def test_a_memory_keeps_keys_in_a_byte_a_number_and_travels_with_the_weights(memory_head):
+    head, keys = memory_head
     state = head.state_dict()
     assert state["keys"].dtype == torch.int8
     assert "units" not in state
     torch.testing.assert_close(head.units, keys, atol=0.01, rtol=0)  # half a step of 127 of the largest
-    other = build_head(SHARED).eval()
+    other = build_head(HeadConfig(**MEMORY, **RECALL)).eval()
     other.load_state_dict(state)
     assert torch.equal(other(keys), head(keys))
 
 
-def test_a_key_of_zeros_is_like_no_text(shared_head):
-    head, keys = shared_head
-    head.fill(torch.zeros_like(keys), torch.zeros(4, dtype=torch.int64), torch.eye(4)[:2])
+def test_a_key_of_zeros_is_like_no_text(memory_head):
+    head, keys = memory_head
+    head.remember(torch.zeros_like(keys), torch.zeros(4, dtype=torch.int64), torch.eye(4)[:2])
     assert torch.isfinite(head(keys)).all()
     assert not head.units.any()
 
@@ -143,27 +119,16 @@ def test_a_kernel_head_gives_near_texts_what_known_ones_mean(kernel_head):
         assert torch.equal(kept, kept.half().float())  # as the weight file will have it
 
 
-@pytest.mark.parametrize("more", [{}, {"meanings": 2}, {"meanings": 2, "decision": 1, "recall_share": 3}])
-def test_kernel_heads_are_told_what_they_need_and_nothing_else(more):
-    with pytest.raises(ValueError, match="a kernel head needs meanings, recall_sharpness and decision"):
-        HeadConfig(**SHAPE, **more)
-    with pytest.raises(ValueError, match="decides nothing"):
-        HeadConfig(kind="memory", in_features=5, out_features=4, hidden=7, slots=3, decision=2)
-
-
-def test_known_texts_vote_by_how_near_they_are_with_vectors_that_were_told():
-    config = HeadConfig(
-        kind="memory", in_features=5, out_features=4, hidden=7, slots=3, recall_share=20, recall_sharpness=20
-    )
-    head = build_head(config.model_copy(update={"recall_voting": True})).eval()
-    told = 3 * torch.eye(4)[:3]
-    head.remember(torch.eye(5)[:3], values=told)
-    torch.testing.assert_close(head.values, told / 3)
-    text = torch.nn.functional.normalize(torch.tensor([[0.9, 0.3, 0.0, 0.1, 0.0]]), dim=1)
-    own = torch.nn.functional.normalize(head.line(INPUT_GAIN * text) + head.bend(INPUT_GAIN * text), dim=1)
-    votes = 20 * torch.exp(20 * (text[0, :3] - 1))
-    torch.testing.assert_close(head(text)[0, :3], own[0, :3] + votes)
-    # What is like no known text is what the perceptron makes of it.
-    other = torch.eye(5)[4:]
-    alone = torch.nn.functional.normalize(head.line(INPUT_GAIN * other) + head.bend(INPUT_GAIN * other), dim=1)
-    torch.testing.assert_close(head(other), alone, atol=1e-6, rtol=1e-5)
+@pytest.mark.parametrize(
+    ("shape", "needs"),
+    [
+        (SHAPE, "kernel head needs slots, meanings, recall_sharpness, decision, got slots, recall_sharpness"),
+        (SHAPE | {"meanings": 2, "decision": 1, "recall_share": 3}, "a kernel head needs"),
+        (MEMORY, "a memory head needs slots, meanings, recall_share, recall_sharpness, got slots, meanings"),
+        (MEMORY | RECALL | {"decision": 2}, "a memory head needs"),
+        ({"kind": "mlp", "in_features": 5, "out_features": 4, "hidden": 7, "slots": 3}, "no texts: leave out slots"),
+    ],
+)
+def test_heads_are_told_what_they_need_of_known_texts_and_nothing_else(shape, needs):
+    with pytest.raises(ValueError, match=needs):
+        HeadConfig(**shape)

@@ -207,7 +207,16 @@ def memory_model():
         architecture_args={"channels": [4, 4, 8, 8], "stem_width": 8},
         feature_size=8,
         tile_heads={"text": HeadConfig(in_features=8, out_features=6)},
-        text_head=HeadConfig(kind="memory", in_features=TEXT_FEATURES, out_features=6, hidden=16, slots=1, meanings=1),
+        text_head=HeadConfig(
+            kind="memory",
+            in_features=TEXT_FEATURES,
+            out_features=6,
+            hidden=16,
+            slots=1,
+            meanings=1,
+            recall_share=3,
+            recall_sharpness=15,
+        ),
     )
     return WildSATModel(config)
 
@@ -309,5 +318,5 @@ def test_a_model_without_a_text_head_of_this_kind_is_refused(embeddings):
     with pytest.raises(TrainingError, match="'tiny' has no text head"):
         plain_text_head(model)
     model.text_head = ResidualHead(TEXT_FEATURES, 6, 16)
-    with pytest.raises(TrainingError, match="a ResidualHead, not a SharedMemoryHead"):
+    with pytest.raises(TrainingError, match="a ResidualHead, not a MemoryHead"):
         install_text_head(model, model.text_head, embeddings.astype(np.float32), np.zeros(SENTENCES, int), np.eye(6))
