@@ -13,7 +13,7 @@ from typing import Any, Final
 
 from indexer.sources.columns import CLOUDS, DATES, FILES, IDS, LONGITUDES_LATITUDES, find, find_all
 from indexer.sources.dataset import Dataset
-from indexer.sources.intact import STRICT, check_intact_file
+from indexer.sources.intact import check_intact_file
 from indexer.sources.library_errors import library_errors, read_error
 from indexer.sources.picture import ON_ITS_SIDE, read_picture, turn_of, upright
 from indexer.sources.pixels import Stretch, reading_of
@@ -27,6 +27,7 @@ from indexer.sources.protocol import (
     Partition,
     Reading,
 )
+from indexer.sources.remote import gdal_environment
 from indexer.sources.times import utc_day
 from indexer.sources.view import BandChoice
 from indexer.sources.walking import files_below
@@ -116,8 +117,6 @@ class FolderSource:
         Raises:
             SourceError: not readable, or bands are missing.
         """
-        import rasterio
-
         path, says_where = candidate.locator
         if not says_where:
             return upright(read_picture(path, self.band_indexes, self.stretch), turn_of(path))
@@ -125,7 +124,7 @@ class FolderSource:
         dataset = Dataset(path, None, self._choice)
         where = dataset.georeference
         try:
-            with rasterio.Env(**STRICT):
+            with gdal_environment(path):
                 values, valid = dataset.read(0, 0, where.width, where.height)
         except library_errors() as err:
             raise read_error(f"{path} can't be read as a picture", path, err) from err

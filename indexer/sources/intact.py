@@ -15,8 +15,9 @@ from typing import Final
 
 from indexer.sources.protocol import NotAPictureError
 
-# For rasterio.Env around every opening and reading: GDAL's ways of passing over damage, off. The first is its fast
-# way of reading whole PNGs, the second leaves what libjpeg warns of ("Corrupt JPEG data") at a warning.
+# In force around every opening and reading (`remote.gdal_environment`): GDAL's ways of passing over damage, off. The
+# first is its fast way of reading whole PNGs, the second leaves what libjpeg warns of ("Corrupt JPEG data") at a
+# warning.
 # https://gdal.org/en/stable/drivers/raster/jpeg.html#configuration-options
 STRICT: Final[Mapping[str, str]] = {"GDAL_PNG_WHOLE_IMAGE_OPTIM": "NO", "GDAL_ERROR_ON_LIBJPEG_WARNING": "YES"}
 

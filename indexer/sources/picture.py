@@ -10,10 +10,11 @@ from typing import Final
 
 import numpy as np
 
-from indexer.sources.intact import STRICT, check_intact, check_intact_file
+from indexer.sources.intact import check_intact, check_intact_file
 from indexer.sources.library_errors import library_errors, read_error
 from indexer.sources.pixels import Stretch, reading_of
 from indexer.sources.protocol import Reading
+from indexer.sources.remote import gdal_environment
 from indexer.sources.view import BandChoice, open_raster, view_of
 from wildsat_core.bands import RGB
 from wildsat_core.errors import SourceError
@@ -71,14 +72,12 @@ def upright(reading: Reading, turn: int) -> Reading:
 
 
 def _read(path: str, band_indexes: Sequence[int] | None, stretch: Stretch | None, what: str) -> Reading:
-    import rasterio
-
     names = RGB if band_indexes is None or len(band_indexes) == 3 else tuple(f"band {i}" for i in band_indexes)
     indexes = None if band_indexes is None else tuple(band_indexes)
     choice = BandChoice(names, indexes, is_stretched=stretch is not None)
 
     try:
-        with rasterio.Env(**STRICT), open_raster(path) as header:
+        with gdal_environment(path), open_raster(path) as header:
             values, valid = view_of(header, path, choice).read(header)
     except library_errors() as err:
         raise read_error(f"{what} can't be read as a picture", path, err) from err

@@ -7,6 +7,7 @@ import io
 import json
 import logging
 import ssl
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -311,3 +312,9 @@ def test_certificates_are_read_once_however_often_a_server_is_asked(server, monk
     assert [remote.ask(f"{server.url}/{name}").status for name in ("a.tif", "none.tif", "none.tif")] == [206, 404, 404]
     assert len(made) == 1
     remote._certificates.cache_clear()
+
+
+def test_no_other_module_sets_gdals_options():
+    """Those that are kept from one file to the next could not be taken back from under an environment of another."""
+    modules = Path(remote.__file__).parents[1].rglob("*.py")
+    assert [path.name for path in modules if "rasterio.Env(" in path.read_text(encoding="utf-8")] == ["remote.py"]
