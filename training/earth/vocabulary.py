@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import hashlib
 from dataclasses import dataclass
 from importlib import resources
 from typing import Any
@@ -97,6 +98,12 @@ class Vocabulary:
 def read_yaml(name: str) -> Any:  # noqa: ANN401 - the tables differ in shape
     """One of the tables of this package."""
     return yaml.safe_load((resources.files("training.earth") / "tables" / name).read_text(encoding="utf-8"))
+
+
+def tables_digest() -> str:
+    """Eight digits that change with any table of this package, to name what was made of them and is kept."""
+    tables = (resources.files("training.earth") / "tables").iterdir()
+    return hashlib.sha256(b"".join(sorted(table.read_bytes() for table in tables))).hexdigest()[:8]
 
 
 def read_csv(name: str) -> list[dict[str, str]]:

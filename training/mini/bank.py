@@ -16,6 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from training.earth.claims import Mask
+from wildsat_core.files import file_aside
 
 if TYPE_CHECKING:
     from scipy.sparse import csr_matrix
@@ -50,7 +51,8 @@ class Bank:
         folder.mkdir(parents=True, exist_ok=True)
         texts = {"sentences": self.sentences, "kinds": self.kinds, "predicate": self.predicate.tolist()}
         (folder / "bank.json").write_text(json.dumps(texts), encoding="utf-8")
-        np.save(folder / "shares.npy", self.shares)
+        with file_aside(folder / "shares.npy") as file:  # last, and whole: that it is there says that the bank is
+            np.save(file, self.shares)
 
     def take(self, rows: NDArray[np.int64]) -> Bank:
         """Some sentences, rows (R,), in the order given, over the same predicates."""

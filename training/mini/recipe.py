@@ -17,7 +17,8 @@ from numpy.typing import NDArray
 from training.earth.cells import Cells, load_cells
 from training.earth.mosaics import crop_tiles, load_bmng, load_z7
 from training.earth.squares import TileTable, grid_tiles, held_out, land_shares, land_tiles, overlap
-from training.earth.vocabulary import Vocabulary
+from training.earth.vocabulary import Vocabulary, tables_digest
+from training.embedded import embed_sentences
 from training.mini.bank import Bank, BankBuilder
 from training.mini.climate_sentences import add_climate_sentences
 from training.mini.features import Standard, fit_standard, teacher_input, tile_facts
@@ -84,11 +85,12 @@ def prepare_material(data: Path, work: Path, settings: MiniSettings) -> Material
     cells = load_cells(work / "cells.npz")
     tiles = land_tiles(cells, grid_tiles())
     log.info("%d land cells, %d tiles", len(cells), len(tiles))
-    bank = _bank(cells, tiles, data, work / "bank")
+    folder = work / f"bank-{tables_digest()}"  # texts of other tables lie apart
+    bank = _bank(cells, tiles, data, folder)
     if not (settings.teacher.steps or settings.text_head.steps):  # nothing is read but what is remembered
         bank = bank.take(memory_rows(bank, MOST_SLOTS))
     views = _views(tiles, data, work, settings) if settings.vision.steps else None
-    return Material(cells, tiles, bank, _embeddings(bank, work / "bank"), views)
+    return Material(cells, tiles, bank, embed_sentences(bank.sentences, folder).astype(np.float16), views)
 
 
 def _bank(cells: Cells, tiles: TileTable, data: Path, folder: Path) -> Bank:
@@ -104,16 +106,6 @@ def _bank(cells: Cells, tiles: TileTable, data: Path, folder: Path) -> Bank:
     bank = Bank.load(folder)
     log.info("%d sentences over %d predicates", len(bank.sentences), len(bank.shares))
     return bank
-
-
-def _embeddings(bank: Bank, folder: Path) -> NDArray[np.float16]:
-    path = folder / f"embeddings-{len(bank.sentences)}.npy"
-    if not path.exists():
-        from wildsat_core.text.minilm import MiniLMEncoder
-
-        embeddings = MiniLMEncoder().encode(bank.sentences).astype(np.float16)
-        np.save(path, embeddings)
-    return np.asarray(np.load(path))
 
 
 def _views(tiles: TileTable, data: Path, work: Path, settings: MiniSettings) -> Views:

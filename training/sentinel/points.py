@@ -9,14 +9,13 @@ from __future__ import annotations
 
 import hashlib
 from dataclasses import dataclass
-from importlib import resources
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
 from training.earth.cells import COLUMNS, ROWS, STEP_DEG, Cells, load_cells, package_folder
-from training.earth.vocabulary import Vocabulary, read_yaml
+from training.earth.vocabulary import Vocabulary, read_yaml, tables_digest
 from training.sentinel.texts import KIND_WORDINGS, read_wordings
 from wildsat_core.files import file_aside
 
@@ -209,8 +208,7 @@ def kept_points(work: Path) -> Points:
 
 def _digest_of_tables() -> str:
     """Of all that is told of points beside the packages' own facts."""
-    tables = [*(resources.files("training.earth") / "tables").iterdir(), KIND_WORDINGS]
-    return hashlib.sha256(b"".join(sorted(table.read_bytes() for table in tables))).hexdigest()[:8]
+    return hashlib.sha256(tables_digest().encode() + KIND_WORDINGS.read_bytes()).hexdigest()[:8]
 
 
 def save_points(points: Points, path: Path) -> None:

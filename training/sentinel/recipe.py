@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 
 from training.earth.chips import read_eurosat, read_world
 from training.earth.stretches import STRETCHES
+from training.embedded import embed_sentences
 from training.evaluation.sentinel import read_wordings as benchmark_wordings
 from training.familiar import fit_familiarity, spread_sample
 from training.sentinel.heads import HeadSettings, TileFeatures, read_features, train_heads
@@ -25,7 +26,7 @@ from training.sentinel.model import s2_config
 from training.sentinel.points import Points, kept_points
 from training.sentinel.scenes import SceneMaker
 from training.sentinel.text_head import TextHeadSettings, fit_text_head
-from training.sentinel.texts import Sentences, embed_sentences, kind_sentences, read_wordings
+from training.sentinel.texts import Sentences, kind_sentences, read_wordings
 from training.sentinel.vision import VisionSettings, VisionStudent, accuracy, train_vision
 from training.steps import folder_for
 from wildsat_core.errors import TrainingError

@@ -2,19 +2,16 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from importlib import resources
 from importlib.resources.abc import Traversable
-from pathlib import Path
 
 import numpy as np
 import yaml
 from numpy.typing import NDArray
 
 from training.earth.kinds import KINDS
-from wildsat_core.files import file_aside
 
 FRAMES = (
     "a satellite picture of {}",
@@ -121,20 +118,6 @@ def _lying(nouns: Sequence[str], frames: Sequence[str]) -> Iterator[str]:
     for row, noun in enumerate(nouns):
         for frame in frames[-row % 3 :: 3]:
             yield frame.format(noun)
-
-
-def embed_sentences(texts: Sequence[str], folder: Path) -> NDArray[np.float32]:
-    """(S, 384) embeddings of length 1 from minilm, kept in a folder under the hash of the texts that they are of."""
-    digest = hashlib.sha256("\n".join(texts).encode()).hexdigest()[:8]
-    path = folder / f"embedded-{digest}.npy"
-    if not path.is_file():
-        from wildsat_core.text.minilm import MiniLMEncoder
-
-        found = MiniLMEncoder().encode(texts).astype(np.float16)
-        folder.mkdir(parents=True, exist_ok=True)
-        with file_aside(path) as file:
-            np.save(file, found)
-    return np.asarray(np.load(path), dtype=np.float32)
 
 
 def _table(path: Traversable) -> dict[str, dict[str, str]]:

@@ -5,7 +5,7 @@ from collections import Counter
 import numpy as np
 import pytest
 
-from training.earth.vocabulary import Vocabulary, read_csv, read_yaml
+from training.earth.vocabulary import Vocabulary, read_csv, read_yaml, tables_digest
 from training.evaluation.queries import read_queries
 from training.mini.climate_sentences import read_attributes
 from training.mini.habitat_sentences import FIELD_TABLES, WORD_TABLES
@@ -79,3 +79,14 @@ def test_biomes_and_realms_are_made_of_known_names(vocabulary):
     tables = read_yaml("ecology.yaml")
     assert {name for names in tables["biomes"].values() for name in names} <= set(vocabulary.facets)
     assert {name for names in tables["realms"].values() for name in names} <= set(vocabulary.places)
+
+
+def test_what_is_kept_of_the_tables_is_named_anew_when_one_of_them_changes(tmp_path, monkeypatch):
+    monkeypatch.setattr("training.earth.vocabulary.resources.files", lambda _: tmp_path)
+    (tmp_path / "tables").mkdir()
+    names = []
+    for name, text in [("a.yaml", "x"), ("b.yaml", "y"), ("b.yaml", "z"), ("b.yaml", "y")]:
+        (tmp_path / "tables" / name).write_text(text, encoding="utf-8")
+        names.append(tables_digest())
+    assert names[1] == names[3]
+    assert len(set(names)) == 3

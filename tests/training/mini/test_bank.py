@@ -56,6 +56,19 @@ def test_a_bank_keeps_sentences_with_their_predicates(builder, six_cells, tmp_pa
     np.testing.assert_array_equal(bank.shares[1], np.round(np.linspace(0, 1, 6) * FULL))
 
 
+def test_a_bank_that_was_not_written_whole_is_not_there(builder, tmp_path, monkeypatch):
+    builder.add(np.ones(6, bool), ["land"], "atom")
+
+    def half_written(file, _):
+        file.write(b"\x93NUMPY")
+        raise OSError("full")
+
+    monkeypatch.setattr("numpy.save", half_written)
+    with pytest.raises(OSError, match="full"):
+        builder.build().save(tmp_path)
+    assert not (tmp_path / "shares.npy").exists()
+
+
 def test_the_sampler_draws_only_what_is_true_of_training_tiles(builder, six_cells):
     builder.add(six_cells.lat > 0, ["north"], "atom")
     builder.add(six_cells.lat < 0, ["south"], "atom")

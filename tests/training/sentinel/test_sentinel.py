@@ -13,6 +13,7 @@ from training.augment import Chance
 from training.earth.chips import Chips, WorldChip
 from training.earth.kinds import KINDS
 from training.earth.stretches import linear
+from training.embedded import embed_sentences
 from training.evaluation.sentinel import CLASSES
 from training.evaluation.sentinel import read_wordings as benchmark_wordings
 from training.evaluation.sentinel import read_world_wordings as world_wordings
@@ -22,7 +23,7 @@ from training.sentinel.model import s2_config
 from training.sentinel.points import KIND_COVERS, Points, draw_points, kept_points, load_points, save_points
 from training.sentinel.scenes import ROUGH, WIDE, SceneMaker, SceneStyle, cut_squares
 from training.sentinel.text_head import TextHeadSettings, fit_text_head
-from training.sentinel.texts import Sentences, embed_sentences, kind_sentences, read_lexicon, read_wordings
+from training.sentinel.texts import Sentences, kind_sentences, read_lexicon, read_wordings
 from training.sentinel.vision import Stage, VisionSettings, accuracy, train_vision
 from wildsat_core.models.model import WildSATModel
 
