@@ -122,6 +122,16 @@ def until(page: Any, condition: Callable[[], object], timeout_s: float = 60.0) -
         page.wait_for_timeout(50)
 
 
+def follow(page: Any, press: Callable[[], object]) -> None:
+    """Do what leads to another document, and wait until the whole of it is there.
+
+    A selector is found as soon as its first element is read, and without a script nothing tells of the last one. Who
+    waits for the load afterwards may meet that of the document which is left: it is waited for from before the press.
+    """
+    with page.expect_navigation(wait_until="load"):
+        press()
+
+
 def box_of(page: Any, selector: str) -> dict[str, float]:
     """Where an element is on the screen, px; waits where the list is just being drawn anew."""
     boxes: list[Any] = [None]

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from PIL import Image
 
-from tests.app.browser.conftest import listed, parameters, search, until, wait_for_map
+from tests.app.browser.conftest import follow, listed, parameters, search, until, wait_for_map
 
 pytestmark = pytest.mark.browser
 
@@ -137,8 +137,7 @@ def test_hits_are_downloaded_as_geojson(open_page: Any, live_url: str, tmp_path:
 def test_the_list_stands_without_a_script(open_page: Any, live_url: str) -> None:
     page = open_page(f"{live_url}/", java_script_enabled=False)
     page.fill("#q", "desert")
-    page.get_by_role("button", name="Search").click()
-    page.wait_for_selector(".hit")
+    follow(page, page.get_by_role("button", name="Search").click)
     assert page.locator(".hit").first.get_attribute("data-tile") == "sahara"
     assert "k=" in page.url  # the empty fields of the form travel too, and are taken as not given
 

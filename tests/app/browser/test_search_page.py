@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from tests.app.browser.conftest import box_of, listed, parameters, search, until, wait_for_map
+from tests.app.browser.conftest import box_of, follow, listed, parameters, search, until, wait_for_map
 from tests.app.browser.fake_api import answer
 
 pytestmark = pytest.mark.browser
@@ -112,13 +112,12 @@ def test_back_and_forward_walk_through_searches(open_page: Any, fake_url: str) -
 def test_results_stand_in_the_page_without_a_script(open_page: Any, fake_url: str) -> None:
     page = open_page(fake_url, java_script_enabled=False)
     page.fill("#q", "high plateau")
-    page.get_by_role("button", name="Search").click()
-    page.wait_for_selector(".hit")
+    follow(page, page.get_by_role("button", name="Search").click)
     hits = page.locator(".hit")
     assert hits.count() == 20
     assert "Brazil" in hits.first.inner_text()
     assert page.locator(".hit img").first.get_attribute("alt").startswith("Satellite picture of Northern Brazil")
-    hits.first.get_by_role("link", name="More like this").click()
+    follow(page, hits.first.get_by_role("link", name="More like this").click)
     assert "like=" in page.url
     assert page.locator(".hit").count() == 20
     assert "Blue Marble" in page.inner_text("#notice")
