@@ -5,4 +5,11 @@ import sys
 from wildsat_core.cli import main
 
 if __name__ == "__main__":
-    main(["train", *sys.argv[1:]])
+    try:
+        main(["train", *sys.argv[1:]])
+    except SystemExit as end:
+        from training.distributed import leave, several_processes
+
+        if end.code == 0 and several_processes():
+            leave()
+        raise

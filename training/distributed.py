@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import logging
 import os
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import NoReturn
 
 import torch
 import torch.distributed as dist
@@ -34,10 +37,15 @@ def choose_device(wanted: str) -> torch.device:
     return device
 
 
+def several_processes() -> bool:
+    """Whether torchrun started this process as one of several."""
+    return int(os.environ.get("WORLD_SIZE", "1")) > 1
+
+
 @contextmanager
 def process_group(device: torch.device) -> Iterator[None]:
     """Join the other processes if torchrun started this one; nothing alone."""
-    if int(os.environ.get("WORLD_SIZE", "1")) == 1:
+    if not several_processes():
         yield
         return
     dist.init_process_group("nccl" if device.type == "cuda" else "gloo")
@@ -45,6 +53,18 @@ def process_group(device: torch.device) -> Iterator[None]:
         yield
     finally:
         dist.destroy_process_group()
+
+
+def leave() -> NoReturn:
+    """End a process that was one of several well, without taking its interpreter down.
+
+    Threads of a gloo group with which DistributedDataParallel has worked outlive `destroy_process_group`. One that lets
+    go of its last tensor while the interpreter is being taken down aborts the process, after all has been done well.
+    """
+    logging.shutdown()
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(0)
 
 
 def any_rank(flag: bool, device: torch.device) -> bool:

@@ -125,6 +125,20 @@ def test_accumulation_takes_the_batches_apart_and_workers_change_nothing(painted
     assert metrics(tmp_path / "a") == metrics(tmp_path / "b")
 
 
+def test_two_processes_of_torchrun_train_one_model_and_end_well(painted: Path, tmp_path: Path) -> None:
+    config = tiny_config(painted, tmp_path / "run", run={"steps": 2}, data={"workers": 1})
+    file = tmp_path / "run.yaml"
+    file.write_text(yaml.safe_dump(config.model_dump(mode="json")))
+    torchrun = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
+    done = subprocess.run(
+        [*torchrun, "-m", "training", "--config", str(file)],
+        cwd=ROOT, env=os.environ | {"OMP_NUM_THREADS": "1"}, capture_output=True, text=True, timeout=300, check=False,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    assert done.stderr.count("finished after 2 steps") == 1  # one of the two says it
+    assert len(metrics(tmp_path / "run")) == 2
+
+
 @pytest.mark.parametrize("workers", [0, 2])
 def test_sigterm_to_all_processes_writes_a_checkpoint_and_exits_with_0(
     painted: Path, tmp_path: Path, workers: int
