@@ -57,7 +57,10 @@ def annealed(steps: int, rate: float, warm_up: float = 0.05, **others: float | N
 
 
 def folder_for(work: Path, name: str, *settings: object) -> Path:
-    """Where the run of a name is kept in a work folder, apart from those of the name with other settings."""
+    """Where the run of a name is kept in a work folder, apart from those of the name with other settings.
+
+    Everything that the run depends on belongs to its settings, data by its digest: what is left out is gone on from.
+    """
     return work / f"{name}-{hashlib.sha256(repr(settings).encode()).hexdigest()[:8]}"
 
 

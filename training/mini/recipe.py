@@ -19,6 +19,7 @@ from training.earth.mosaics import crop_tiles, load_bmng, load_z7
 from training.earth.squares import TileTable, grid_tiles, held_out, land_shares, land_tiles, overlap
 from training.earth.vocabulary import Vocabulary, tables_digest
 from training.embedded import embed_sentences
+from training.material import material_digest
 from training.mini.bank import Bank, BankBuilder
 from training.mini.climate_sentences import add_climate_sentences
 from training.mini.features import Standard, fit_standard, teacher_input, tile_facts
@@ -71,13 +72,18 @@ class MiniSettings:
 
 @dataclass(frozen=True, slots=True)
 class Material:
-    """What does not depend on the hold-out: facts, tiles, texts, and the pictures where the image encoder learns."""
+    """What does not depend on the hold-out: facts, tiles, texts, and the pictures where the image encoder learns.
+
+    Attributes:
+        made_of: digest of the tables and data that all was made of, to name what is learned from it.
+    """
 
     cells: Cells
     tiles: TileTable
     bank: Bank
     embeddings: NDArray[np.float16]
     views: Views | None
+    made_of: str
 
 
 def prepare_material(data: Path, work: Path, settings: MiniSettings) -> Material:
@@ -85,12 +91,14 @@ def prepare_material(data: Path, work: Path, settings: MiniSettings) -> Material
     cells = load_cells(work / "cells.npz")
     tiles = land_tiles(cells, grid_tiles())
     log.info("%d land cells, %d tiles", len(cells), len(tiles))
-    folder = work / f"bank-{tables_digest()}"  # texts of other tables lie apart
+    tables, species, pictures = tables_digest(), *(material_digest(data, part) for part in ("species", "bluemarble"))
+    folder = folder_for(work, "bank", tables, species)  # texts of other tables lie apart
     bank = _bank(cells, tiles, data, folder)
     if not (settings.teacher.steps or settings.text_head.steps):  # nothing is read but what is remembered
         bank = bank.take(memory_rows(bank, MOST_SLOTS))
-    views = _views(tiles, data, work, settings) if settings.vision.steps else None
-    return Material(cells, tiles, bank, embed_sentences(bank.sentences, folder).astype(np.float16), views)
+    views = _views(tiles, data, work, settings, pictures) if settings.vision.steps else None
+    embeddings = embed_sentences(bank.sentences, folder).astype(np.float16)
+    return Material(cells, tiles, bank, embeddings, views, made_of=f"{tables} {species} {pictures}")
 
 
 def _bank(cells: Cells, tiles: TileTable, data: Path, folder: Path) -> Bank:
@@ -108,11 +116,11 @@ def _bank(cells: Cells, tiles: TileTable, data: Path, folder: Path) -> Bank:
     return bank
 
 
-def _views(tiles: TileTable, data: Path, work: Path, settings: MiniSettings) -> Views:
-    folder = work / "views"
+def _views(tiles: TileTable, data: Path, work: Path, settings: MiniSettings, pictures: str) -> Views:
+    folder = folder_for(work, "views", settings.views_per_mosaic, pictures)
     if not (folder / "squares.npy").exists():
         mosaics = [load_bmng()] * settings.views_per_mosaic
-        mosaics += [load_z7(data, work / "z7.npy")] * settings.views_per_mosaic
+        mosaics += [load_z7(data, work / f"z7-{pictures}.npy")] * settings.views_per_mosaic
         save_views(make_views(tiles, mosaics, INPUT_PX), folder)
     return load_views(folder)
 
@@ -212,10 +220,14 @@ def make_model(
     """
     import torch
 
-    def folder(part: str) -> Path | None:
-        return None if work is None else folder_for(work, "parts", settings, torch.device(device).type) / part
-
     start = None if settings.start is None else _open_start(settings.start)
+    begun = None if start is None else start.weights_sha256
+
+    def folder(part: str) -> Path | None:
+        if work is None:
+            return None
+        return folder_for(work, "parts", settings, torch.device(device).type, begun, material.made_of) / part
+
     places = make_places(material, settings, start, folder("teacher"), device) if settings.teacher.steps else None
     torch.manual_seed(settings.vision.seed)
     model = WildSATModel(mini_config()).to(device)

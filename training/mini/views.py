@@ -12,6 +12,7 @@ from torch import Tensor
 
 from training.earth.mosaics import Mosaic, Pixels
 from training.earth.squares import KM_PER_DEG, TileTable, east_deg
+from wildsat_core.files import file_aside
 
 SHIFT_KM = 45.0
 SIDES_KM = {"bmng": (140.0, 300.0), "z7": (45.0, 300.0)}
@@ -55,7 +56,8 @@ def make_views(tiles: TileTable, mosaics: list[Mosaic], size_px: int, seed: int 
 def save_views(views: Views, folder: Path) -> None:
     folder.mkdir(parents=True, exist_ok=True)
     np.save(folder / "pixels.npy", views.pixels)
-    np.save(folder / "squares.npy", np.stack([np.stack([t.lon, t.lat, t.side_km]) for t in views.tables]))
+    with file_aside(folder / "squares.npy") as file:  # last, and whole: that it is there says that the views are
+        np.save(file, np.stack([np.stack([t.lon, t.lat, t.side_km]) for t in views.tables]))
 
 
 def load_views(folder: Path) -> Views:

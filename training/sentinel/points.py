@@ -200,14 +200,14 @@ def _grid_rows(
 
 def kept_points(work: Path) -> Points:
     """Points from a work folder where they are there already; those of other tables of facts lie apart."""
-    path = work / f"points-{_digest_of_tables()}.npz"
+    path = work / f"points-{points_digest()}.npz"
     if not path.is_file():
         save_points(make_points(load_cells(work / "cells.npz")), path)
     return load_points(path)
 
 
-def _digest_of_tables() -> str:
-    """Of all that is told of points beside the packages' own facts."""
+def points_digest() -> str:
+    """Eight digits that change with all that is told of points, beside the packages' own facts."""
     return hashlib.sha256(tables_digest().encode() + KIND_WORDINGS.read_bytes()).hexdigest()[:8]
 
 

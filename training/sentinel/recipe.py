@@ -21,9 +21,10 @@ from training.earth.stretches import STRETCHES
 from training.embedded import embed_sentences
 from training.evaluation.sentinel import read_wordings as benchmark_wordings
 from training.familiar import fit_familiarity, spread_sample
+from training.material import material_digest
 from training.sentinel.heads import HeadSettings, TileFeatures, read_features, train_heads
 from training.sentinel.model import s2_config
-from training.sentinel.points import Points, kept_points
+from training.sentinel.points import Points, kept_points, points_digest
 from training.sentinel.scenes import SceneMaker
 from training.sentinel.text_head import TextHeadSettings, fit_text_head
 from training.sentinel.texts import Sentences, kind_sentences, read_wordings
@@ -73,7 +74,7 @@ def make_model(
 
     Args:
         data: folder with eurosat/ and sentinel2/.
-        work: what is made on the way is kept there and read again; parts of other settings lie apart.
+        work: what is made on the way is kept there and read again; parts of other settings, tables or data lie apart.
         settings: sizes and lengths.
         out: new model directory.
         device: what everything is trained on; the seeds give the same weights again on one kind of device alone.
@@ -90,7 +91,8 @@ def make_model(
     chips = read_eurosat(data, "train", settings.most_chips)
     world = read_world(data, "train")
     log.info("%d chips of EuroSAT", len(chips))
-    folder = folder_for(work, "vision", settings.vision, settings.most_chips, device.type, begun)
+    pictures = material_digest(data, "eurosat", "sentinel2")
+    folder = folder_for(work, "vision", settings.vision, settings.most_chips, device.type, begun, pictures)
     student = train_vision(model, chips, world, settings.vision, folder, trained=begun is not None)
     scenes = SceneMaker(chips, world, settings.vision.seed, settings.vision.stages[-1].style, device)
     count = settings.heads.scenes
@@ -98,7 +100,8 @@ def make_model(
     texts = read_texts(work)
     told = (texts.kinds, texts.kind_embeddings), (texts.points, texts.point_embeddings)
     if settings.heads.steps:
-        kept = folder_for(folder, "heads", settings.heads, texts.kinds.texts, texts.points.texts)
+        claims = texts.kinds.claims.tolist()  # the same texts may be said of other land
+        kept = folder_for(folder, "heads", settings.heads, texts.kinds.texts, claims, points_digest())
         train_heads(model, features, *told, settings.heads, kept)
     fit_text_head(model, features, *told, settings.text_head)
     if start is None or settings.vision.trains:

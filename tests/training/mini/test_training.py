@@ -302,7 +302,7 @@ def test_a_memory_is_filled_with_what_finds_the_land_and_what_the_trained_head_m
     torch.manual_seed(0)
     head = ResidualHead(TEXT_FEATURES, 6, 16)  # as new, with dropout: what is remembered is made without
     model, best = memory_model(), np.eye(6, dtype=np.float32)[[4, 2]]
-    _install(model, head, Material(None, None, bank, embeddings, None), best[bank.predicate])
+    _install(model, head, Material(None, None, bank, embeddings, None, ""), best[bank.predicate])
     order = memory_rows(bank, SENTENCES)
     keys = embeddings[order].astype(np.float32)
     with torch.inference_mode():

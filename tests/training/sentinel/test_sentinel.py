@@ -21,6 +21,7 @@ from training.sentinel.drawing import EvenDrawer
 from training.sentinel.heads import HeadSettings, TileFeatures, train_heads
 from training.sentinel.model import s2_config
 from training.sentinel.points import KIND_COVERS, Points, draw_points, kept_points, load_points, save_points
+from training.sentinel.recipe import SentinelSettings, Texts, make_model
 from training.sentinel.scenes import ROUGH, WIDE, SceneMaker, SceneStyle, cut_squares
 from training.sentinel.text_head import TextHeadSettings, fit_text_head
 from training.sentinel.texts import Sentences, kind_sentences, read_lexicon, read_wordings
@@ -349,6 +350,51 @@ def test_heads_go_on_from_a_checkpoint(of_two_kinds, tmp_path):
         train_heads(model, tiles, *told, HeadSettings(steps=2, sentences=8, tiles=8, points=8), tmp_path)
         found.append(model.tile_heads["text"].state_dict())
     assert all(torch.equal(value, found[1][name]) for name, value in found[0].items())
+
+
+@pytest.fixture
+def heads_folder(chips, world, of_two_kinds, tmp_path, monkeypatch):
+    """The folder of a training's heads, which lies in that of its image encoder; what they learn from is there."""
+
+    class FolderError(Exception):
+        pass
+
+    def stop(*arguments):
+        raise FolderError(arguments[-1])
+
+    _, tiles, ((kinds, _), (points, _)) = of_two_kinds
+    said = {"kinds": kinds}
+    for name, small in {
+        "read_eurosat": lambda *_: chips,
+        "read_world": lambda *_: world,
+        "train_vision": lambda *_, **__: None,
+        "read_features": lambda *_: tiles,
+        "read_texts": lambda _: Texts(said["kinds"], None, points, None),
+        "train_heads": stop,
+    }.items():
+        monkeypatch.setattr(f"training.sentinel.recipe.{name}", small)
+    (tmp_path / "eurosat").mkdir()
+
+    def folder(claims=kinds.claims, archive="pictures", **settings):
+        said["kinds"] = Sentences(kinds.texts, claims)
+        (tmp_path / "eurosat" / "archive.zip").write_text(archive)
+        with pytest.raises(FolderError) as told:
+            make_model(tmp_path, tmp_path / "work", SentinelSettings(**settings), tmp_path / "out")
+        return told.value.args[0]
+
+    return folder
+
+
+def test_parts_go_on_only_from_what_learned_the_same_words_and_pictures(heads_folder, monkeypatch):
+    first = heads_folder()
+    assert heads_folder() == first
+    said_of_others = heads_folder(claims=np.full(40, SEA))
+    monkeypatch.setattr("training.sentinel.points.tables_digest", lambda: "of tomorrow")
+    other_facts = heads_folder()
+    assert len({first, said_of_others, other_facts}) == 3
+    assert first.parent == said_of_others.parent == other_facts.parent, "the image encoder reads no words"
+    assert heads_folder(archive="other pictures").parent != first.parent
+    assert heads_folder(most_chips=9).parent != first.parent
 
 
 def scores_of(model, features):
