@@ -148,9 +148,10 @@ def build_area(
     Raises:
         SourceError: the servers still don't answer after some attempts; what was embedded is kept.
     """
+    furthest = _Furthest(on_progress)
     for attempt in range(ATTEMPTS):
         try:
-            return build_collection(source, model, root, options, told, on_progress)
+            return build_collection(source, model, root, options, told, furthest.attempt())
         except SourceError as err:
             if attempt == ATTEMPTS - 1 or not _is_passing(err):
                 raise
@@ -158,6 +159,27 @@ def build_area(
             logger.warning("%s; going on in %.0f s", err, pause)
             wait(pause)
     raise AssertionError("the last attempt returns or raises")
+
+
+class _Furthest:
+    """Progress of several attempts, each of which counts what those before it did, too: only what goes beyond them."""
+
+    def __init__(self, on_progress: Progress) -> None:
+        """Tell `on_progress`."""
+        self._on_progress, self._shown = on_progress, 0
+
+    def attempt(self) -> Progress:
+        """What one more attempt tells."""
+        dealt = 0
+
+        def advance(more: int) -> None:
+            nonlocal dealt
+            dealt += more
+            if dealt > self._shown:
+                self._on_progress(dealt - self._shown)
+                self._shown = dealt
+
+        return advance
 
 
 def _is_passing(error: SourceError) -> bool:

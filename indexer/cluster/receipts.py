@@ -36,6 +36,7 @@ class Receipt(BaseModel):
 
     Attributes:
         segment: None where no tile was worth one.
+        listed: candidates dealt with, as progress counts them.
         taken_over: of its tiles, those that an interrupted attempt had embedded.
         left_out, names: as `LeftOutCounter` has them.
         stage_s: seconds by stage; device: what embedded; worker: host and process.
@@ -47,6 +48,7 @@ class Receipt(BaseModel):
     key: str
     segment: SegmentInfo | None
     tiles: int
+    listed: int = 0
     taken_over: int = 0
     left_out: dict[str, int]
     names: dict[str, list[str]]
@@ -54,11 +56,6 @@ class Receipt(BaseModel):
     elapsed_s: float
     device: str
     worker: str
-
-    @property
-    def listed(self) -> int:
-        """Candidates dealt with."""
-        return self.tiles + sum(self.left_out.values())
 
 
 def read_receipt(root: Path, job: str, unit_name: str) -> Receipt | None:

@@ -15,6 +15,7 @@ from indexer.cluster.receipts import Receipt, note_failure, put_receipt, read_re
 from indexer.cluster.units import Unit
 from indexer.pipeline.embedding import Embedded, embedded_batches
 from indexer.pipeline.encoding import Encoder, check_bands
+from indexer.pipeline.left_out import LeftOutCounter
 from indexer.pipeline.listing import REASONS_BEFORE_READING, Chooser
 from indexer.pipeline.options import BuildOptions, Progress
 from indexer.pipeline.reading import Readers
@@ -136,9 +137,8 @@ class Worker:
             folder = self.root / key_of(self.plan.job, f"{KEPT}/{number}")
             gathered = Gathered(folder, self.model.spaces)
             report = BuildReport(self.root.name, self.model.config.name, adopted=len(gathered))
-            if gathered.kept:
-                on_progress(gathered.kept)
-            self._gather(unit, gathered, report, on_progress)
+            counter = _Counter(gathered, report, on_progress)
+            self._gather(unit, gathered, report, counter)
             began = time.perf_counter()
             segment = gathered.write(self.root, self.plan.generation + 1, self.plan.job)
             report.stage_s["write"] += time.perf_counter() - began
@@ -151,6 +151,7 @@ class Worker:
                     key=unit.key,
                     segment=segment,
                     tiles=len(gathered),
+                    listed=counter.dealt,
                     taken_over=report.adopted,
                     left_out=report.left_out.as_dict(),
                     names=report.left_out.names,
@@ -164,12 +165,11 @@ class Worker:
         self.taken += receipt.tiles
         return receipt
 
-    def _gather(self, unit: Unit, gathered: Gathered, report: BuildReport, on_progress: Progress) -> None:
+    def _gather(self, unit: Unit, gathered: Gathered, report: BuildReport, counter: _Counter) -> None:
         """Read and embed what is not there yet."""
-        listed = unit.listed(self.source)
-        listed = (one for one in listed if isinstance(one, LeftOut) or one.tile.tile_id not in gathered.taken_up)
-        chosen = self.gate.passed(self.chooser.among(listed, report.left_out))
-        chunks = self.readers.chunks(_counted(chosen, report, on_progress))
+        listed = counter.new(unit.listed(self.source))
+        chosen = self.gate.passed(self.chooser.among(listed, counter.passed_over))
+        chunks = gathered.noted(self.readers.chunks(counter.taken(chosen)))
         batches = embedded_batches(chunks, self.encoder, self.options.batch_tiles, report, self.taken + len(gathered))
         try:
             for batch in batches:
@@ -180,6 +180,7 @@ class Worker:
         except (KeyboardInterrupt, SourceError):
             gathered.keep()
             raise
+        report.left_out.add(counter.passed_over)
 
     def _unknown(self, batch: Embedded, report: BuildReport) -> Embedded:
         """Without tiles that are known; which tile a candidate became may be known only when it was read."""
@@ -222,21 +223,54 @@ def run_units(
     return failed
 
 
-def _counted(candidates: Iterator[Candidate], report: BuildReport, on_progress: Progress) -> Iterator[Candidate]:
-    """Pass candidates on, reporting progress over those left out as well."""
-    reported = taken = 0
+class _Counter:
+    """Counts each candidate of a unit once, whether it is read now, was read before or need not be read at all.
 
-    def advance() -> None:
-        nonlocal reported
-        done = taken + sum(report.left_out[reason] for reason in REASONS_BEFORE_READING)
-        on_progress(done - reported)
-        reported = done
+    Args:
+        gathered: what an interrupted run read of the unit.
+        report: is told of what need not be read again.
+        on_progress: called with the number of candidates dealt with since the last call.
 
-    for candidate in candidates:
-        yield candidate
-        taken += 1
-        advance()
-    advance()
+    Attributes:
+        passed_over: what is left out before reading, by reason.
+        dealt: candidates that progress was told of.
+    """
+
+    def __init__(self, gathered: Gathered, report: BuildReport, on_progress: Progress) -> None:
+        """Begin at none."""
+        self._gathered, self._report, self._on_progress = gathered, report, on_progress
+        self.passed_over = LeftOutCounter()
+        self.dealt = self._read_before = self._taken = 0
+
+    def new(self, listed: Iterable[Candidate | LeftOut]) -> Iterator[Candidate | LeftOut]:
+        """Those that were not read before, under the id of any tile that they may have become."""
+        left, empty = set(self._gathered.taken_up), self._gathered.found_empty
+        for one in listed:
+            if isinstance(one, LeftOut):
+                yield one
+            elif not self._gathered.taken_up.isdisjoint(one.ids):
+                self._read_before += 1
+                self._report.left_out["id given twice"] += left.isdisjoint(one.ids)
+                left.difference_update(one.ids)
+            elif one.tile.tile_id in empty:
+                self._read_before += 1
+                self._report.left_out[empty[one.tile.tile_id]] += 1
+            else:
+                yield one
+
+    def taken(self, candidates: Iterator[Candidate]) -> Iterator[Candidate]:
+        """Pass candidates on to be read, telling how many were dealt with."""
+        for candidate in candidates:
+            yield candidate
+            self._taken += 1
+            self._advance()
+        self._advance()
+
+    def _advance(self) -> None:
+        passed_over = sum(self.passed_over[reason] for reason in REASONS_BEFORE_READING)
+        dealt = self._read_before + passed_over + self._taken
+        self._on_progress(dealt - self.dealt)
+        self.dealt = dealt
 
 
 def share_of(units: int, share: str | None) -> list[int]:

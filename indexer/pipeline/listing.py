@@ -55,8 +55,8 @@ class Chooser:
 
     def pick(self, group: list[Candidate], left_out: LeftOutCounter) -> list[Candidate]:
         """Those of a group that are worth reading, in order; the others are counted in `left_out`."""
-        known = self.known({c.tile.tile_id for c in group})
-        fresh = [c for c in group if c.tile.tile_id not in known]
+        known = self.known({tile_id for c in group for tile_id in c.ids})
+        fresh = [_up_to_known(c, known) for c in group if c.tile.tile_id not in known]
         left_out["already indexed"] += len(group) - len(fresh)
         inside = self._in_area(fresh)
         left_out["outside the area"] += len(fresh) - len(inside)
@@ -91,6 +91,14 @@ class Chooser:
         heights_km = [(c.tile.bbox.north - c.tile.bbox.south) * KM_PER_DEGREE for c in group]
         codes = self.countries.code_at([c.tile.lon_lat for c in group], within_km=max(heights_km) / 2)
         return [
-            c if code is None or c.tile.country else Candidate(replace(c.tile, country=code), c.locator, c.otherwise)
+            c if code is None or c.tile.country else replace(c, tile=replace(c.tile, country=code))
             for c, code in zip(group, codes, strict=True)
         ]
+
+
+def _up_to_known(candidate: Candidate, known: set[str]) -> Candidate:
+    """Without the others from the first on whose tile is known: it would be read and embedded only to be dropped."""
+    at = next((i for i, tile_id in enumerate(candidate.instead) if tile_id in known), None)
+    if at is None:
+        return candidate
+    return replace(candidate, otherwise=candidate.otherwise[:at], instead=candidate.instead[:at], indexed=True)

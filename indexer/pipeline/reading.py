@@ -72,6 +72,7 @@ class Chunk:
         tiles, pixels, thumbnails, places: of equal length; pixels (C, H, W) each, and where they lie.
         listed: number of candidates that the chunk was read from.
         left_out: how many were left out, by reason.
+        empty: why there is nothing to see in candidates all of which could be read, by id: they need no second look.
         read_s: time spent reading, in the process that read.
     """
 
@@ -81,6 +82,7 @@ class Chunk:
     places: list[PixelPlace | None] = field(default_factory=list)
     listed: int = 0
     left_out: LeftOutCounter = field(default_factory=LeftOutCounter)
+    empty: dict[str, str] = field(default_factory=dict)
     read_s: float = 0.0
 
 
@@ -115,8 +117,10 @@ def _read_into(chunk: Chunk, source: Source, options: ReadOptions, candidates: S
                 ) from err
             continue
         unreachable = 0
-        if isinstance(found, str):
-            chunk.left_out[found] += 1
+        if isinstance(found, _Nothing):
+            chunk.left_out[found.reason] += 1
+            if found.is_certain:
+                chunk.empty[candidate.tile.tile_id] = found.reason
             continue
         tile, reading = found
         chunk.tiles.append(tile)
@@ -132,21 +136,29 @@ def _prepare(source: Source, candidates: Sequence[Candidate]) -> None:
             source.prepare(candidates)
 
 
-def _read(source: Source, options: ReadOptions, candidate: Candidate) -> tuple[Tile, Reading] | str:
+@dataclass(frozen=True, slots=True)
+class _Nothing:
+    """Why a candidate shows nothing, and whether it would say the same again: not where something can't be read now."""
+
+    reason: str
+    is_certain: bool
+
+
+def _read(source: Source, options: ReadOptions, candidate: Candidate) -> tuple[Tile, Reading] | _Nothing:
     """A tile with its pixels, or why it shows nothing: of a candidate, or of the first of its others that does.
 
     Raises:
         SourceError: neither it nor one of the others could be read.
     """
-    problem: SourceError | str = ""
+    reason, error = "", None
     for locator in (candidate.locator, *candidate.otherwise):
         try:
             reading = source.read(Candidate(candidate.tile, locator))
         except SourceError as err:
-            problem = problem or err
+            error = error or err
             continue
         if fault := fault_of(reading, options.max_missing):
-            problem = problem if isinstance(problem, str) and problem else fault
+            reason = reason or fault
             continue
         if options.eight_bit and reading.pixels.dtype != np.uint8:
             raise NotEightBitError(
@@ -154,9 +166,11 @@ def _read(source: Source, options: ReadOptions, candidate: Candidate) -> tuple[T
                 "low,high which values become 0 and 255"
             )
         return reading.tile or candidate.tile, reading
-    if isinstance(problem, SourceError):
-        raise problem
-    return problem
+    if candidate.indexed and not isinstance(error, UnreachableError):
+        return _Nothing("already indexed", is_certain=error is None)
+    if error is not None and not reason:
+        raise error
+    return _Nothing(reason, is_certain=error is None)
 
 
 class Readers:

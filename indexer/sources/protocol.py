@@ -51,11 +51,20 @@ class Candidate:
         locator: where its pixels are; only its own source looks inside. Picklable and small.
         otherwise: other locators, of which the first that shows something is read where this one shows nothing or can't
             be read. The reading says what tile it is then.
+        instead: the id of the tile that each of these would give.
+        indexed: whether there is one more, whose tile is indexed already: nothing else needs to be read.
     """
 
     tile: Tile
     locator: Any = None
     otherwise: tuple[Any, ...] = ()
+    instead: tuple[str, ...] = ()
+    indexed: bool = False
+
+    @property
+    def ids(self) -> tuple[str, ...]:
+        """Those of all tiles that it may turn out to be."""
+        return self.tile.tile_id, *self.instead
 
 
 @dataclass(frozen=True, slots=True)

@@ -309,7 +309,8 @@ class Sentinel2Source:
                 captured_on=first.date,
                 cloud_cover=first.cloud_cover,
             )
-            return Candidate(tile, (first,), tuple((place,) for place in others))
+            instead = tuple(f"{head}-{place.day}" for place in others)
+            return Candidate(tile, (first,), tuple((place,) for place in others), instead)
 
         covering = sorted(scenes, key=attrgetter("cover"), reverse=True)  # stable: else by preference
         if self.pick == "all":

@@ -245,6 +245,22 @@ def test_a_server_that_stops_answering_is_waited_for(monkeypatch, failures, wait
     assert waited == waits
 
 
+def test_progress_of_another_attempt_goes_on_from_where_the_one_before_it_ended(monkeypatch):
+    steps = iter([[100, 60], [90, 30], [40, 100, 60]])
+
+    def build(source, model, root, options, told, on_progress):
+        mine = next(steps)
+        for count in mine:
+            on_progress(count)
+        if sum(mine) < 200:
+            raise UnreachableError("gone")
+
+    shown = []
+    monkeypatch.setattr(areas, "build_collection", build)
+    areas.build_area(None, None, None, None, {}, shown.append, wait=lambda _: None)
+    assert shown == [100, 60, 40]
+
+
 def test_what_waiting_does_not_mend_is_not_waited_for(monkeypatch):
     def build(*_):
         raise SourceError("no tile was indexed; left out: 3 cloudy")

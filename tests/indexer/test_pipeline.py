@@ -8,6 +8,7 @@ import sys
 import time
 from collections import Counter
 from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -16,6 +17,7 @@ import torch
 from PIL import Image
 
 from indexer.cluster.build import build_collection
+from indexer.cluster.units import units_of
 from indexer.pipeline import embedding
 from indexer.pipeline.estimate import estimate_build
 from indexer.pipeline.job import job_of
@@ -24,7 +26,7 @@ from indexer.pipeline.options import BuildOptions
 from indexer.pipeline.reading import ReadOptions
 from indexer.sources import Candidate, Reading
 from indexer.sources.grid import KilometreGrid
-from indexer.sources.protocol import Partition, UnreachableError
+from indexer.sources.protocol import LeftOut, Partition, UnreachableError
 from indexer.sources.raster import PixelGrid, RasterSource
 from indexer.sources.satlas import SatlasSource
 from indexer.sources.sentinel2 import Sentinel2Source
@@ -358,6 +360,45 @@ def test_a_source_out_of_reach_ends_the_build_and_keeps_what_was_embedded(model,
         build_collection(Odd("network"), model, tmp_path / "odd", some, {})
     report = build_collection(Odd("network", down=False), model, tmp_path / "odd", some, {})
     assert (report.adopted, report.added) == (4, 8)
+
+
+@dataclass(frozen=True)
+class Listing(Odd):
+    """The same; what is listed begins with two that can't become tiles, and ends with the first tile again."""
+
+    def candidates(self, partition=None):
+        listed = list(super().candidates(partition))
+        return iter((LeftOut("bad row", "no place"), LeftOut("bad row", "nor here"), *listed, listed[0]))
+
+
+def test_a_build_that_goes_on_counts_what_is_no_tile_as_little_as_one_without_a_stop(model, tmp_path, monkeypatch):
+    monkeypatch.setattr("indexer.cluster.plan.units_of", partial(units_of, most=4))
+    monkeypatch.setattr("indexer.pipeline.reading.CHUNK_TILES", 1)
+    some, told = quick(batch_tiles=1), []
+    whole = build_collection(Listing(), model, tmp_path / "whole", some, {}, told.append)
+    assert sum(told) == 12 + 3
+    monkeypatch.setattr(Odd, "read", stopped_at(Odd.read, 9))
+    with pytest.raises(KeyboardInterrupt):
+        build_collection(Listing(), model, tmp_path / "odd", some, {})
+    told.clear()
+    report = build_collection(Listing(), model, tmp_path / "odd", some, {}, told.append)
+    assert told[0] == 10, "two whole units"
+    assert sum(told) == 12 + 3
+    assert report.adopted == 8 + 1
+    assert report.left_out == whole.left_out
+    assert report.left_out.as_dict() == {"bad row": 6, "id given twice": 3}
+
+
+def stopped_at(read, number):
+    """Interrupts the build once, when it comes to a tile."""
+    stops = [KeyboardInterrupt]
+
+    def stopping(self, candidate):
+        if candidate.locator == number and stops:
+            raise stops.pop()
+        return read(self, candidate)
+
+    return stopping
 
 
 def test_a_reading_process_that_dies_ends_the_build_with_advice(model, tmp_path):

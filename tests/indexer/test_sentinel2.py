@@ -324,3 +324,80 @@ def test_a_file_server_that_is_gone_ends_the_build_and_the_same_command_goes_on(
     report = build_collection(source, model, tmp_path / "halting", options, {})
     assert report.adopted >= 1
     assert report.adopted + report.added == len(open_collection(tmp_path / "halting")) >= 9
+
+
+@pytest.fixture
+def watched(catalogue, monkeypatch):
+    """A source, what is read of it (tile, scene), and after how many tiles it stops a build."""
+    server, area = catalogue
+    read, asked, stops = Sentinel2Source.read, [], []
+
+    def noted(self, candidate):
+        tried = candidate.tile.tile_id, candidate.locator[0].scene_id
+        if len({tile_id for tile_id, _ in [*asked, tried]}) in stops:
+            raise KeyboardInterrupt
+        asked.append(tried)
+        return read(self, candidate)
+
+    monkeypatch.setattr(Sentinel2Source, "read", noted)
+    monkeypatch.setattr(reader, "CHUNK_TILES", 1)
+    return Sentinel2Source(server.url, area, **YEAR, grid=GRID), asked, stops
+
+
+ONE_BY_ONE = BuildOptions(workers=0, batch_tiles=1)
+
+
+@pytest.mark.parametrize("missing", [False, True])
+def test_a_build_that_goes_on_reads_nothing_twice_that_is_certain_and_counts_each_tile_once(
+    catalogue, watched, model, tmp_path, missing
+):
+    server, _ = catalogue
+    source, asked, stops = watched
+    if missing:
+        (server.folder / "newest-visual.tif").unlink()
+    told = []
+    whole = build_collection(source, model, tmp_path / "whole", ONE_BY_ONE, {}, told.append)
+    count = source.count()
+    assert sum(told) == len({tile_id for tile_id, _ in asked}) == count
+    assert whole.added + whole.left_out["no data"] == count > whole.added  # cells at the edge show nothing
+
+    asked.clear()
+    stops.append(count - 2)
+    with pytest.raises(KeyboardInterrupt):
+        build_collection(source, model, tmp_path / "halting", ONE_BY_ONE, {})
+    stops.clear()
+    before = {tile_id for tile_id, _ in asked}
+    asked.clear()
+    told.clear()
+    report = build_collection(source, model, tmp_path / "halting", ONE_BY_ONE, {}, told.append)
+    twice = before & {tile_id for tile_id, _ in asked}
+    # What one scene does not show, another that could not be read may show by now.
+    assert len(twice) == (len(before) - report.adopted if missing else 0)
+    assert 0 < report.adopted < len(before)
+    assert sum(told) == count
+    assert (report.added + report.adopted, report.left_out.as_dict()) == (whole.added, whole.left_out.as_dict())
+    tiles = [open_collection(tmp_path / name).tiles for name in ("whole", "halting")]
+    assert sorted(tiles[0].column("tile_id").to_pylist()) == sorted(tiles[1].column("tile_id").to_pylist())
+
+
+def test_the_same_command_asks_again_for_a_missing_scene_and_for_no_other(catalogue, watched, model, tmp_path):
+    server, _ = catalogue
+    source, asked, _ = watched
+    path = server.folder / "newest-visual.tif"
+    there = path.read_bytes()
+    path.unlink()
+    first = build_collection(source, model, tmp_path / "place", ONE_BY_ONE, {})
+    indexed = {cell_of(tile_id) for tile_id in open_collection(tmp_path / "place").tiles.column("tile_id").to_pylist()}
+    asked.clear()
+    told = []
+    again = build_collection(source, model, tmp_path / "place", ONE_BY_ONE, {}, told.append)
+    assert {scene_id for tile_id, scene_id in asked if cell_of(tile_id) in indexed} == {"newest"}
+    assert (again.added, again.left_out["already indexed"], again.left_out["id given twice"]) == (0, first.added, 0)
+    assert sum(told) == source.count()
+    path.write_bytes(there)
+    open_dataset.cache_clear()
+    assert build_collection(source, model, tmp_path / "place", ONE_BY_ONE, {}).added == first.added
+
+
+def cell_of(tile_id):
+    return tile_id.rpartition("-")[0]
