@@ -22,7 +22,7 @@ import torch
 from wildsat_core.batching import Batcher
 from wildsat_core.search.device import Copy, DeviceCopies, DeviceScan, Vectors, products, to_host
 from wildsat_core.search.plan import Plan
-from wildsat_core.search.prefix import MOST_LEFT, PREFIX_DIMS, Doubles, Floats, Left, Rotation, Rotations
+from wildsat_core.search.prefix import MOST_LEFT, PREFIX_DIMS, Doubles, Floats, Left, Rotation, Rotations, leaders_of
 from wildsat_core.search.scan import BATCH, FEW, Rows
 from wildsat_core.types import Space
 
@@ -110,7 +110,7 @@ class DevicePrefixes:
         rows = None if len(wanted.rows) == len(bounds) else self._there(wanted.rows)
         mine = bounds if rows is None else bounds[rows]
         count, most = min(wanted.count, len(mine)), max(wanted.count, len(mine) // MOST_LEFT)
-        leaders = _leaders(mine, min(4 * count, most, len(mine)))
+        leaders = _leaders(mine, min(leaders_of(len(mine), count, most), len(mine)))
         scores, off = self._scan.scores_at(leaders if rows is None else rows[leaders], wanted.plan)
         edge = scores.topk(count).values[-1]
         # A little lower than it need be: rounded the right way whatever the magnitudes.

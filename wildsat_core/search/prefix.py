@@ -45,6 +45,9 @@ _RIDGE = 0.01  # of the mean eigenvalue, added to both moments: a direction that
 _REACH = 1.1  # of the furthest in a sample: some of all tiles lie further out
 _HITS = 20  # of a search for which the share is measured
 _MEASURED_QUERIES = 64
+# One row in so many, those of the highest bounds, is scored to find what the k-th best reaches. A few would do were
+# bounds tight; where they are not, tiles of which a prefix tells little come first, and what these reach rules out few.
+LEADERS = 1_024
 _WIDTH = 64  # bounds that are looked at together when the best are picked
 # float32 sums of D products are off by less than D * 2 ** -24 of the sum of their magnitudes (Higham, Accuracy and
 # Stability of Numerical Algorithms, 2002, section 3.1); for the rotation, and for the score that is bounded.
@@ -383,6 +386,11 @@ class _Question:
         return slack
 
 
+def leaders_of(rows: int, count: int, most: int) -> int:
+    """How many of some rows are scored to find what the `count`-th best reaches: `most` at most."""
+    return min(max(4 * count, rows // LEADERS), most)
+
+
 def best_by_bounds(
     bounds: Scores, slack: float, count: int, exact: Callable[[Rows], Scores], most: int
 ) -> tuple[Rows, Scores] | None:
@@ -404,7 +412,7 @@ def best_by_bounds(
     across = len(bounds) // _WIDTH  # every so many-th bound is looked at together, which numpy does in long strides
     whole = across * _WIDTH
     peaks = bounds[:whole].reshape(_WIDTH, across).max(axis=0)
-    leading = min(4 * count, most)
+    leading = leaders_of(len(bounds), count, most)
     if len(peaks) <= leading:
         rows = np.arange(len(bounds))
         return (rows, exact(rows)) if len(bounds) <= most else None

@@ -6,12 +6,13 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
+import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tests.core.search.fakes import DEVICES
 from wildsat_core.search.device import DeviceScan
-from wildsat_core.search.device_prefix import DevicePrefixes
+from wildsat_core.search.device_prefix import DevicePrefixes, _Wanted
 from wildsat_core.search.plan import Part, Plan
 from wildsat_core.search.prefix import MOST_LEFT, Rotation
 from wildsat_core.search.scan import exact_scores
@@ -131,6 +132,20 @@ def test_nearly_all_are_ruled_out_where_vectors_are_as_a_models(device):
         asked = plan(**{space: spread(rng, 1, 1.0)[0].astype(np.float32) for space in spaces})
         those, _, _ = found.left(np.arange(20_000), asked, 20)
         assert len(those) < 20_000 // MOST_LEFT // 10
+
+
+def test_loose_bounds_of_a_few_rows_do_not_hide_what_the_best_reach(device, monkeypatch):
+    """More rows than four times the hits have the highest bounds and low scores; what the best reach is found still."""
+    monkeypatch.setattr("wildsat_core.search.prefix.LEADERS", 16)
+    rows, count, loose = 4096, 20, 120
+    vectors = np.zeros((rows, DIM), np.float16)
+    vectors[:, 0] = np.random.default_rng(0).random(rows)
+    vectors[: loose + count, 0] = np.repeat([-5, 9], [loose, count])
+    bounds = torch.from_numpy(vectors[:, 0].astype(np.float32)).to(device)
+    bounds[:loose] = 10
+    wanted = _Wanted(np.arange(rows), plan(text=np.eye(DIM, dtype=np.float32)[0]), count)
+    those, _, _ = prefixes({"text": vectors}, vectors, device)._chosen(wanted, bounds, 0.0)
+    np.testing.assert_array_equal(those, np.arange(loose + count))
 
 
 def test_vectors_that_are_no_longer_than_before_keep_their_prefixes(device, monkeypatch):

@@ -12,7 +12,7 @@ from wildsat_core.collection import CollectionWriter, open_collection
 from wildsat_core.collection.maintain import delete_tiles
 from wildsat_core.search.engine import SearchEngine
 from wildsat_core.search.plan import Part, Plan
-from wildsat_core.search.prefix import PREFIX_DIMS, PrefixScan, Rotation, Rotations, best_by_bounds
+from wildsat_core.search.prefix import MOST_LEFT, PREFIX_DIMS, PrefixScan, Rotation, Rotations, best_by_bounds
 from wildsat_core.search.query import Filters, Query, TextTerm, TileTerm, VectorTerm
 from wildsat_core.search.scan import score_rows
 from wildsat_core.types import BBox, SpaceSpec
@@ -181,6 +181,18 @@ def test_the_best_by_bounds_are_the_best(rows, count, slack, seed, most):
         assert set(best) <= set(left)
     elif most >= rows:
         pytest.fail("given up though all may be scored")
+
+
+def test_loose_bounds_of_a_few_rows_do_not_hide_what_the_best_reach():
+    """More rows than four times the hits have the highest bounds and low scores; what the best reach is found still."""
+    rows, count, loose = 2**18, 20, 120
+    true = np.random.default_rng(0).random(rows).astype(np.float32)
+    true[: loose + count] = np.repeat([-5, 9], [loose, count])
+    bounds = true.copy()
+    bounds[:loose] = 10
+    left, scores = best_by_bounds(bounds, 1e-6, count, lambda at: true[at], rows // MOST_LEFT)
+    np.testing.assert_array_equal(left, np.arange(loose + count))
+    np.testing.assert_array_equal(scores, true[: loose + count])
 
 
 def test_too_many_left_means_one_pass_over_all(exact, quick, monkeypatch):
