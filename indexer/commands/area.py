@@ -21,7 +21,6 @@ from indexer.sources.grid import KilometreGrid
 from indexer.sources.places import area_box
 from indexer.sources.sentinel2 import Sentinel2Source
 from wildsat_core.area import Area
-from wildsat_core.collection.manifest import IMAGERY_FILE
 from wildsat_core.collection.writer import check_collection_name
 from wildsat_core.errors import InvalidInputError
 from wildsat_core.geo import parse_bbox
@@ -77,7 +76,7 @@ def area(
     from indexer.pipeline.estimate import estimate_chosen
     from indexer.pipeline.left_out import LeftOutCounter
     from indexer.pipeline.listing import Chooser
-    from indexer.pipeline.tile_imagery import publish_tile_imagery
+    from indexer.pipeline.tile_imagery import is_painted, publish_tile_imagery
     from wildsat_core.cli import run_command
     from wildsat_core.countries import load_countries
     from wildsat_core.models.registry import load_model
@@ -110,7 +109,7 @@ def area(
     with progress_bar("tiles", source.count(), console) as advance:
         report = build_area(source, loaded, root, options, told, advance)
     typer.echo(report.text(), err=True)
-    if report.added or not (root / IMAGERY_FILE).is_file():
+    if not is_painted(root):
         console.print(f"Painted {publish_tile_imagery(root):,} map tiles of it.")
     if serve:
         console.print(f"Serving on http://{'localhost' if host == '127.0.0.1' else host}:{port} (Ctrl-C stops)")

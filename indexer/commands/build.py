@@ -105,7 +105,7 @@ class Build(CollectionOptions, PictureOptions):
         into(
             metavar="NAME|FOLDER",
             help="A model of `wildsat models`, its folder, or auto.",
-            show_default="the collection's, or the one for such pixels",
+            show_default="the collection's, or one for such pixels",
         ),
     ] = None
     any_scale: Annotated[bool, into("--any-scale", help="Take pixels of a size that the model is not for, too.")] = (
@@ -114,6 +114,7 @@ class Build(CollectionOptions, PictureOptions):
     thumbnail_px: Annotated[
         int, into(min=0, max=512, metavar="PIXELS", help="Longer side of thumbnails; 0 for none.")
     ] = 128
+    map_tiles: Annotated[bool, into("--map-tiles", help="Paint thumbnails as map tiles of the imagery, too.")] = False
     workers: Workers = None
     batch: Annotated[int, running("--batch", min=1, metavar="N", help="Tiles embedded at once.")] = 256
     threads: Annotated[

@@ -145,6 +145,16 @@ def run_in_units(order: Build) -> None:
             allow_failed=order.allow_failed,
         )
     typer.echo(report.text(), err=True)
+    if order.map_tiles:
+        paint(folder_of(order.name, order.collections, order.store) / order.name, order.wait)
+
+
+def paint(root: Path, wait_s: float) -> None:
+    """Paint the map tiles of a collection's thumbnails, unless they are painted already."""
+    from indexer.pipeline.tile_imagery import is_painted, publish_tile_imagery
+
+    if not is_painted(root):
+        typer.echo(f"painted {publish_tile_imagery(root, wait_s=wait_s):,} map tiles", err=True)
 
 
 def _on_ray(order: Build, model: "WildSATModel") -> UnitEngine:
@@ -249,12 +259,14 @@ def commit(
     store: StoreAddress = None,
 ) -> None:
     """Publish what the units of a planned build wrote, as one generation."""
-    collections = folder_of(name, collections, store, ids_alone=True)
-    root = collections / check_collection_name(name)
+    copies = folder_of(name, collections, store, ids_alone=True)
+    root = copies / check_collection_name(name)
     made = read_plan(root, job)
-    order = order_of(made, collections, signed_addresses(signed))
+    order = order_of(made, copies, signed_addresses(signed))
     report = publish(order, made, allow_failed=allow_failed, wait_s=wait)
     typer.echo(report.text(), err=True)
+    if order.map_tiles:
+        paint(folder_of(name, collections, store) / name, wait)
 
 
 def publish(order: Build, made: JobPlan, *, allow_failed: bool, wait_s: float) -> BuildReport:

@@ -58,6 +58,41 @@ def test_build_then_info_and_verify(built):
     assert "as they were written" in built("verify", "field")
 
 
+def test_map_tiles_are_painted_where_asked_for_and_again_when_there_are_more_tiles(
+    type_in, raster, model_folder, tmp_path
+):
+    files = tmp_path / "collections" / "field" / "imagery.mbtiles"
+    typed = ("field", "-i", raster, "--tile-px", 32, "--model", model_folder, "--workers", 0)
+    type_in("build", *typed)
+    assert not files.exists()
+    type_in("build", *typed, "--map-tiles")
+    first = info(type_in)["generation"], files.stat().st_mtime_ns
+    assert first[0] == 2
+    type_in("build", *typed, "--map-tiles")
+    assert (info(type_in)["generation"], files.stat().st_mtime_ns) == first
+    type_in("add", *typed, "--scene", "other", "--map-tiles")
+    assert (info(type_in)["generation"], info(type_in)["tiles"]) == (4, 12)
+    assert files.stat().st_mtime_ns > first[1]
+    assert "as they were written" in type_in("verify", "field")
+
+
+def test_map_tiles_are_painted_when_a_planned_build_is_published(type_in, raster, model_folder, tmp_path):
+    typed = ("field", "-i", raster, "--tile-px", 32, "--model", model_folder, "--workers", 0, "--map-tiles")
+    type_in("plan", *typed)
+    type_in("work", "field")
+    type_in("commit", "field")
+    assert (tmp_path / "collections" / "field" / "imagery.mbtiles").is_file()
+
+
+def test_map_tiles_of_a_collection_in_a_store_are_kept_there(type_in, raster, model_folder, tmp_path, monkeypatch):
+    pytest.importorskip("obstore")
+    (tmp_path / "store").mkdir()
+    monkeypatch.setenv("WILDSAT_CACHE", str(tmp_path / "cache"))
+    type_in("build", "field", "-i", raster, "--tile-px", 32, "--model", model_folder, "--workers", 0, "--map-tiles",
+            "--store", f"file://{tmp_path / 'store'}")  # fmt: skip
+    assert (tmp_path / "store" / "field" / "imagery.mbtiles").is_file()
+
+
 def test_verify_names_a_damaged_file_and_exits_with_1(built, tmp_path):
     (path,) = (tmp_path / "collections" / "field").glob("segments/*/text.npy")
     data = bytearray(path.read_bytes())

@@ -7,8 +7,10 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from indexer.pipeline.tile_imagery import MAP_TILE_PX, publish_tile_imagery
+from indexer.pipeline import tile_imagery
+from indexer.pipeline.tile_imagery import MAP_TILE_PX, is_painted, publish_tile_imagery
 from wildsat_core.collection import CollectionWriter, open_collection
+from wildsat_core.collection.maintain import delete_tiles
 from wildsat_core.collection.manifest import IMAGERY_FILE
 from wildsat_core.collection.map_tiles import Imagery
 from wildsat_core.mercator import map_tile_box
@@ -89,3 +91,50 @@ def test_without_thumbnails_there_is_nothing_to_paint(tmp_path):
     root = collection_of(tmp_path / "place", [((10.0, 50.0, 10.1, 50.1), None, RED)], thumbnails=False)
     assert publish_tile_imagery(root) == 0
     assert open_collection(root).manifest.imagery is None
+
+
+def squares(lon_lat, side=DEG):
+    return [((lon, lat, lon + side, lat + side), None, RED) for lon, lat in lon_lat]
+
+
+def test_of_tiles_far_apart_there_are_few_map_tiles_and_each_is_still_shown(tmp_path, monkeypatch):
+    monkeypatch.setattr(tile_imagery, "FEW_MAP_TILES", 40)
+    places = [(-100 + 20.0 * column, -39.3 + 10.0 * row) for column in range(10) for row in range(9)]
+    root = collection_of(tmp_path / "place", squares(places))
+    assert 0 < publish_tile_imagery(root) <= len(places) // 2
+    imagery = Imagery(root / IMAGERY_FILE)
+    for lon, lat in places:
+        assert colour_at(imagery, imagery.zooms[1], lon, lat) is not None
+
+
+def test_of_very_many_tiles_the_finest_zooms_are_left_out(tmp_path, monkeypatch):
+    side_by_side = squares([(10 + DEG * column, 50 + DEG * row) for column in range(12) for row in range(12)])
+    root = collection_of(tmp_path / "place", side_by_side)
+    whole = publish_tile_imagery(root)
+    finest = Imagery(root / IMAGERY_FILE).zooms[1]
+    monkeypatch.setattr(tile_imagery, "MOST_MAP_TILES", whole - 1)
+    assert publish_tile_imagery(root) < whole
+    imagery = Imagery(root / IMAGERY_FILE)
+    assert imagery.zooms[1] == finest - 1
+    assert is_near(colour_at(imagery, finest - 1, 10 + 6 * DEG, 50 + 6 * DEG), RED)
+
+
+def test_one_large_tile_among_small_ones_is_not_laid_on_each_of_millions_of_map_tiles(tmp_path):
+    root = collection_of(tmp_path / "place", [*squares([(10.0, 50.0)]), *squares([(-20.0, -20.0)], side=40.0)])
+    assert publish_tile_imagery(root) <= tile_imagery.FEW_MAP_TILES
+    imagery = Imagery(root / IMAGERY_FILE)
+    assert imagery.zooms[1] <= 5
+    assert is_near(colour_at(imagery, imagery.zooms[1], 1.0, 1.0), RED)
+
+
+def test_what_is_painted_of_other_tiles_or_by_others_is_known(tmp_path):
+    root = collection_of(tmp_path / "place", squares([(10.0, 50.0), (10.0 + DEG, 50.0)]))
+    assert not is_painted(root)
+    publish_tile_imagery(root)
+    assert is_painted(root)
+    delete_tiles(root, np.array([1]), generation=open_collection(root).generation)
+    assert not is_painted(root)
+    publish_tile_imagery(root)
+    assert is_painted(root)
+    (root / IMAGERY_FILE).write_bytes(b"no map tiles")
+    assert not is_painted(root)
