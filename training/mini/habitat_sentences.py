@@ -65,6 +65,11 @@ FIELD_TABLES = (  # whole fields of language, thousands of phrases that need no 
     "landforms.yaml",
     "regions.yaml",
     "waters.yaml",
+    "plants.yaml",
+    "fauna.yaml",
+    "classifications.yaml",
+    "everyday.yaml",
+    "local_words.yaml",
 )
 WORD_FRAMES = ("{} landscape", "where is {}", "show me {}", "{} from space", "{} nature", "find {}")
 
