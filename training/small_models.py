@@ -19,7 +19,7 @@ from wildsat_core.preprocess import Preprocessing, preprocess
 TEXT_FEATURES, TEXT_DIM, IMAGE_DIM = 384, 256, 128
 TILE_HIDDEN = 512
 DEVIATION = (0.22, 0.20, 0.20)  # of the pixels of both models' training pictures
-MEMORY = ("keys", "values", "meaning")
+MEMORY = ("basis", "keys", "values", "meaning")
 
 
 def small_config(

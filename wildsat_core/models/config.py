@@ -23,7 +23,7 @@ class _Frozen(BaseModel):
 
 # What heads that know texts are told.
 KNOWN = {
-    "memory": ("slots", "meanings", "recall_share", "recall_sharpness"),
+    "memory": ("slots", "meanings", "recall_features", "recall_share", "recall_sharpness"),
     "kernel": ("slots", "meanings", "recall_sharpness", "decision"),
 }
 ALL_KNOWN = tuple(dict.fromkeys(name for names in KNOWN.values() for name in names))
@@ -33,8 +33,8 @@ class HeadConfig(_Frozen):
     """A projection into a shared space: a bias-free linear layer, a perceptron, or the one with the other beside it.
 
     A "memory" head is a residual one that also recalls known texts, a "kernel" head is made of known texts alone; both
-    need `slots`, `meanings` and `recall_sharpness`, the one `recall_share` and the other `decision`: those of
-    `MemoryHead` and `KernelHead`.
+    need `slots`, `meanings` and `recall_sharpness`, the one `recall_features` and `recall_share` and the other
+    `decision`: those of `MemoryHead` and `KernelHead`.
     """
 
     kind: Literal["linear", "mlp", "residual", "memory", "kernel"] = "linear"
@@ -43,6 +43,7 @@ class HeadConfig(_Frozen):
     hidden: int | None = Field(default=None, gt=0)
     slots: int | None = Field(default=None, gt=0)
     meanings: int | None = Field(default=None, gt=0)
+    recall_features: int | None = Field(default=None, gt=0)
     recall_share: float | None = Field(default=None, gt=0)
     recall_sharpness: float | None = Field(default=None, gt=0)
     decision: float | None = Field(default=None, gt=0)
@@ -52,6 +53,12 @@ class HeadConfig(_Frozen):
         flat = self.kind in ("linear", "kernel")
         if flat != (self.hidden is None):
             raise ValueError(f"a {self.kind} head {'has no' if flat else 'needs a'} hidden width, got {self.hidden}")
+        return self
+
+    @model_validator(mode="after")
+    def _check_recall_features(self) -> HeadConfig:
+        if self.recall_features is not None and self.recall_features > self.in_features:
+            raise ValueError(f"recall_features is at most in_features, {self.in_features}, got {self.recall_features}")
         return self
 
     @model_validator(mode="after")

@@ -63,26 +63,31 @@ class MemoryHead(ResidualHead):
 
     A perceptron errs most on words that it never saw; what their nearest known texts mean is then the better guess.
     Each counts by how near it is, `share * exp(sharpness * (cosine - 1))` beside the perceptron's vector of length 1;
-    what is like no known text is left to the perceptron. Texts that mean the same share a vector, and their keys have a
-    byte a number: many fit in little room.
+    what is like no known text is left to the perceptron. Texts are compared in the few directions in which known ones
+    differ most, those that mean the same share a vector, and both have a byte a number: many fit in little room.
 
     Args:
         slots: how many texts are known.
         meanings: how many vectors they share.
+        directions: in which texts are compared, at most as many as features.
         share: weight of a known text itself.
         sharpness: how fast it falls with the distance.
 
     Attributes:
-        keys: (M, F) int8, each in the direction of a known text's features; cosines move by some thousandths.
-        units: (M, F) the same, of length 1; made of the keys when weights are loaded, and not stored.
+        basis: (F, R) the directions, of length 1: the leading principal ones of known texts' features.
+        keys: (M, R) int8, each in the direction of a known text; cosines move by some thousandths.
         meaning: (M,) row of `values` of each text.
-        values: (V, D) vectors of the meanings, of length 1.
+        values: (V, D) int8, each in the direction of a meaning.
+        units, vectors: (M, R) and (V, D) keys and values of length 1; made of those when weights are loaded, and not
+            stored.
     """
 
+    basis: torch.Tensor
     keys: torch.Tensor
     units: torch.Tensor
     meaning: torch.Tensor
     values: torch.Tensor
+    vectors: torch.Tensor
 
     def __init__(
         self,
@@ -91,29 +96,34 @@ class MemoryHead(ResidualHead):
         hidden: int,
         slots: int,
         meanings: int,
+        directions: int,
         share: float,
         sharpness: float,
     ) -> None:
         """Build with random weights and an empty memory."""
         super().__init__(in_features, out_features, hidden)
         self.share, self.sharpness = share, sharpness
-        self.register_buffer("keys", torch.zeros(slots, in_features, dtype=torch.int8))
-        self.register_buffer("units", torch.zeros(slots, in_features), persistent=False)
+        self.register_buffer("basis", torch.zeros(in_features, directions))
+        self.register_buffer("keys", torch.zeros(slots, directions, dtype=torch.int8))
+        self.register_buffer("units", torch.zeros(slots, directions), persistent=False)
         self.register_buffer("meaning", torch.zeros(slots, dtype=torch.int32))
-        self.register_buffer("values", torch.zeros(meanings, out_features))
+        self.register_buffer("values", torch.zeros(meanings, out_features, dtype=torch.int8))
+        self.register_buffer("vectors", torch.zeros(meanings, out_features), persistent=False)
         self.register_load_state_dict_post_hook(lambda module, _: module.widen())  # type: ignore[no-untyped-call]
 
     def forward(self, features: torch.Tensor) -> torch.Tensor:
         """Project (B, F) features of length 1."""
         own = F.normalize(super().forward(features), dim=-1)
-        cosines, rows = (features @ self.units.T).topk(min(RECALLED, len(self.units)), dim=1)  # (B, K)
+        asked = F.normalize(features @ self.basis, dim=-1)  # (B, R)
+        cosines, rows = (asked @ self.units.T).topk(min(RECALLED, len(self.units)), dim=1)  # (B, K)
         weights = self.share * ((cosines - 1) * self.sharpness).exp()
-        return own + torch.einsum("bk,bkd->bd", weights, self.values[self.meaning[rows]])
+        return own + torch.einsum("bk,bkd->bd", weights, self.vectors[self.meaning[rows]])
 
     @torch.no_grad()
     def widen(self) -> None:
-        """Make the units anew, as the keys have changed."""
+        """Make what is not stored anew, as keys and values have changed."""
         self.units.copy_(F.normalize(self.keys.float(), dim=-1))
+        self.vectors.copy_(F.normalize(self.values.float(), dim=-1))
 
     @torch.no_grad()
     def remember(self, keys: torch.Tensor, meaning: torch.Tensor, values: torch.Tensor) -> None:
@@ -122,13 +132,20 @@ class MemoryHead(ResidualHead):
         Args:
             keys: (M, F) features of known texts.
             meaning: (M,) row of `values` of each.
-            values: (V, D) vectors of the meanings; they are brought to length 1.
+            values: (V, D) vectors of the meanings, of any length.
         """
-        largest = keys.abs().amax(1, keepdim=True).clamp(min=torch.finfo(keys.dtype).tiny)
-        self.keys.copy_((keys / largest * torch.iinfo(torch.int8).max).round())
+        directions = torch.linalg.eigh(keys.T @ keys).eigenvectors.flip(1)  # those of the largest spread first
+        self.basis.copy_(directions[:, : self.basis.shape[1]].half())  # as the weight file will have it
+        self.keys.copy_(_in_bytes(keys @ self.basis))
         self.meaning.copy_(meaning)
-        self.values.copy_(F.normalize(values, dim=-1))
+        self.values.copy_(_in_bytes(values))
         self.widen()
+
+
+def _in_bytes(rows: torch.Tensor) -> torch.Tensor:
+    """(M, K) rows, each stretched so that its largest number is as large as a signed byte can be."""
+    largest = rows.abs().amax(1, keepdim=True).clamp(min=torch.finfo(rows.dtype).tiny)
+    return (rows / largest * torch.iinfo(torch.int8).max).round()
 
 
 class KernelHead(nn.Module):
@@ -219,11 +236,13 @@ def build_head(config: HeadConfig) -> nn.Module:
     assert config.hidden is not None  # the config refuses other kinds without a hidden width
     if config.kind == "memory":
         slots, meanings, share, sharpness = config.slots, config.meanings, config.recall_share, config.recall_sharpness
+        directions = config.recall_features
         assert slots is not None  # likewise
         assert meanings is not None
+        assert directions is not None
         assert share is not None
         assert sharpness is not None
-        sizes = (config.in_features, config.out_features, config.hidden, slots, meanings)
+        sizes = (config.in_features, config.out_features, config.hidden, slots, meanings, directions)
         return MemoryHead(*sizes, share=share, sharpness=sharpness)
     kind = MLPHead if config.kind == "mlp" else ResidualHead
     return kind(config.in_features, config.out_features, config.hidden)
