@@ -8,8 +8,8 @@ if __name__ == "__main__":
     try:
         main(["train", *sys.argv[1:]])
     except SystemExit as end:
-        from training.distributed import leave, several_processes
+        from training.distributed import end_process, several_processes
 
         if end.code == 0 and several_processes():
-            leave()
+            end_process()
         raise

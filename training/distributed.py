@@ -55,7 +55,7 @@ def process_group(device: torch.device) -> Iterator[None]:
         dist.destroy_process_group()
 
 
-def leave() -> NoReturn:
+def end_process() -> NoReturn:
     """End a process that was one of several well, without taking its interpreter down.
 
     Threads of a gloo group with which DistributedDataParallel has worked outlive `destroy_process_group`. One that lets

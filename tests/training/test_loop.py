@@ -103,40 +103,11 @@ def test_a_resumed_run_goes_on_to_the_last_digit(painted: Path, tmp_path: Path) 
     assert all(torch.equal(a[name], b[name]) for name in a)
 
 
-def test_what_torchrun_starts_again_goes_on_from_the_newest_checkpoint(
-    painted: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    run = {"steps": 2, "checkpoint_every": 2}
-    config = tiny_config(painted, tmp_path / "run", run=run)
-    monkeypatch.setenv("TORCHELASTIC_RESTART_COUNT", "1")
-    assert loop.train(config).steps == 2  # lost before its first checkpoint: from the beginning
-    longer = tiny_config(painted, tmp_path / "run", run=run | {"steps": 3})
-    assert loop.train(longer).steps == 3
-    assert len(metrics(tmp_path / "run")) == 3
-    monkeypatch.setenv("TORCHELASTIC_RESTART_COUNT", "0")
-    with pytest.raises(TrainingError, match="has checkpoints already"):
-        loop.train(longer)
-
-
 def test_accumulation_takes_the_batches_apart_and_workers_change_nothing(painted: Path, tmp_path: Path) -> None:
     run = {"steps": 3, "batch": 3, "accumulate": 2}
     loop.train(tiny_config(painted, tmp_path / "a", run=run))
     loop.train(tiny_config(painted, tmp_path / "b", run=run, data={"workers": 2}))
     assert metrics(tmp_path / "a") == metrics(tmp_path / "b")
-
-
-def test_two_processes_of_torchrun_train_one_model_and_end_well(painted: Path, tmp_path: Path) -> None:
-    config = tiny_config(painted, tmp_path / "run", run={"steps": 2}, data={"workers": 1})
-    file = tmp_path / "run.yaml"
-    file.write_text(yaml.safe_dump(config.model_dump(mode="json")))
-    torchrun = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
-    done = subprocess.run(
-        [*torchrun, "-m", "training", "--config", str(file)],
-        cwd=ROOT, env=os.environ | {"OMP_NUM_THREADS": "1"}, capture_output=True, text=True, timeout=300, check=False,
-    )  # fmt: skip
-    assert done.returncode == 0, done.stderr
-    assert done.stderr.count("finished after 2 steps") == 1  # one of the two says it
-    assert len(metrics(tmp_path / "run")) == 2
 
 
 @pytest.mark.parametrize("workers", [0, 2])

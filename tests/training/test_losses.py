@@ -13,7 +13,7 @@ import torch.distributed as dist
 import torch.multiprocessing as mp
 from safetensors.torch import load_file, save_file
 
-from training.distributed import leave
+from training.distributed import end_process
 from training.gather import gather_rows
 from training.losses import REFERENCE_SCALE, LogitScale, symmetric_loss
 
@@ -105,7 +105,7 @@ def two_rank_worker(rank: int, folder: str) -> None:
     match.loss.backward()
     save_file({"loss": match.loss.detach(), "grad": network.module.weight.grad}, Path(folder) / f"rank{rank}")
     dist.destroy_process_group()
-    leave()
+    end_process()
 
 
 def shared_network() -> torch.nn.Linear:

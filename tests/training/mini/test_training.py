@@ -5,9 +5,10 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
+from safetensors.torch import load_file
 
 from training.earth.squares import TileTable, grid_tiles, held_out
-from training.mini import vision
+from training.mini import export, vision
 from training.mini.bank import FULL, Bank
 from training.mini.memory import Pictures, best_vectors, memory_rows, remembered
 from training.mini.reading import Reader
@@ -313,6 +314,14 @@ def test_a_memory_is_filled_with_what_finds_the_land_and_what_the_trained_head_m
     units = model.text_head.units.numpy()
     np.testing.assert_allclose(units @ units.T, keys @ keys.T, atol=0.02)
     np.testing.assert_allclose(model.text_head.vectors, remembered(best, own, bank.predicate[order]), atol=0.01)
+
+
+def test_nonsense_is_told_by_texts_that_are_no_figures_of_speech(bank, embeddings, monkeypatch, tmp_path):
+    monkeypatch.setattr(export, "best_blend", lambda asked: 0.5)
+    kinds = ["field", "word"] * (SENTENCES // 2)
+    export.export_model(memory_model(), (), replace(bank, kinds=kinds), embeddings, tmp_path / "model")
+    known = load_file(tmp_path / "model" / "familiarity.safetensors")["known"].numpy()
+    assert sorted(map(bytes, known)) == sorted(map(bytes, embeddings[1::2]))
 
 
 def test_a_model_without_a_text_head_of_this_kind_is_refused(embeddings):
