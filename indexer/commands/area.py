@@ -73,10 +73,10 @@ def area(
     """
     from indexer.area import build_area, check_size, look
     from indexer.commands.progress import progress_bar
+    from indexer.commands.share import paint
     from indexer.pipeline.estimate import estimate_chosen
     from indexer.pipeline.left_out import LeftOutCounter
     from indexer.pipeline.listing import Chooser
-    from indexer.pipeline.tile_imagery import is_painted, publish_tile_imagery
     from wildsat_core.cli import run_command
     from wildsat_core.countries import load_countries
     from wildsat_core.models.registry import load_model
@@ -109,8 +109,7 @@ def area(
     with progress_bar("tiles", source.count(), console) as advance:
         report = build_area(source, loaded, root, options, told, advance)
     typer.echo(report.text(), err=True)
-    if not is_painted(root):
-        console.print(f"Painted {publish_tile_imagery(root):,} map tiles of it.")
+    paint(root)
     if serve:
         console.print(f"Serving on http://{'localhost' if host == '127.0.0.1' else host}:{port} (Ctrl-C stops)")
         os.environ |= {

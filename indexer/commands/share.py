@@ -149,8 +149,8 @@ def run_in_units(order: Build) -> None:
         paint(folder_of(order.name, order.collections, order.store) / order.name, order.wait)
 
 
-def paint(root: Path, wait_s: float) -> None:
-    """Paint the map tiles of a collection's thumbnails, unless they are painted already."""
+def paint(root: Path, wait_s: float = 0.0) -> None:
+    """Paint the map tiles of a collection's thumbnails, unless they are painted already; `wait_s` for other writers."""
     from indexer.pipeline.tile_imagery import is_painted, publish_tile_imagery
 
     if not is_painted(root):
